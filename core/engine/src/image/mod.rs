@@ -1,0 +1,1 @@
+//! The image: one file that holds a frozen group. Its layout is `core/FORMAT.md`.

@@ -1,0 +1,82 @@
+//! The engine: a running group of processes goes into one file, and comes back from it.
+//!
+//! Four doors: [`freeze`], [`thaw`], [`image::reader`] to look into a file, and (with the survey) `check`.
+
+pub mod image;
+
+use std::path::{Path, PathBuf};
+
+use dormouse_wire::{Frozen, Pid, Problem, Progress, Thawed};
+
+/// Which processes to freeze.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    /// The process to start from; its descendants always come along.
+    pub pid: Pid,
+    /// Leave it at the descendants, even where something that cannot be cut leads out of them.
+    pub tree_only: bool,
+}
+
+/// How to freeze.
+#[derive(Clone, Debug)]
+pub struct FreezeOptions {
+    /// The image file to make. It must not exist.
+    pub image: PathBuf,
+    /// Leave the group running after the image has been sealed: a copy, not a sleep.
+    pub leave_running: bool,
+    /// Go on when something would be lost.
+    pub accept_losses: bool,
+}
+
+/// How to thaw.
+#[derive(Clone, Debug, Default)]
+pub struct ThawOptions {
+    /// The terminal that takes the place of one outside the group, such as `/dev/pts/3`.
+    pub terminal: Option<PathBuf>,
+}
+
+/// Why a freeze did not happen. The group runs on, and there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum FreezeError {
+    /// These things stand in the way; losses among them are listed too.
+    #[error("the group cannot be frozen")]
+    Refused(Vec<Problem>),
+    /// Something failed on the way.
+    #[error("{0}")]
+    Failed(Box<Problem>),
+    /// The caller cancelled.
+    #[error("the freeze was cancelled; the group runs on")]
+    Cancelled,
+}
+
+/// Why a thaw did not happen. No process of the group exists, and the image is still there.
+#[derive(Debug, thiserror::Error)]
+pub enum ThawError {
+    /// These things stand in the way.
+    #[error("the image cannot be thawed here")]
+    Refused(Vec<Problem>),
+    /// Something failed on the way.
+    #[error("{0}")]
+    Failed(Box<Problem>),
+    /// The caller cancelled.
+    #[error("the thaw was cancelled; the image is unchanged")]
+    Cancelled,
+}
+
+/// Puts a group to sleep in a file.
+pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Progress) -> Result<Frozen, FreezeError> {
+    let _ = (options, progress);
+    Err(FreezeError::Failed(Box::new(Problem::blocks(
+        dormouse_wire::ProblemKind::Kernel,
+        format!("pid {} cannot be frozen by this build", selection.pid),
+    ))))
+}
+
+/// Brings a group back from a file.
+pub fn thaw(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Result<Thawed, ThawError> {
+    let _ = (options, progress);
+    Err(ThawError::Failed(Box::new(Problem::blocks(
+        dormouse_wire::ProblemKind::Kernel,
+        format!("{} cannot be thawed by this build", image.display()),
+    ))))
+}

@@ -1,0 +1,44 @@
+//! What the engine answers when a freeze or a thaw has succeeded.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ByteSize, Pid};
+use crate::verdict::{Problem, ProcessName};
+
+/// A group sleeps in a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Frozen {
+    /// The image.
+    pub image: PathBuf,
+    /// The processes that are in it, the first one first.
+    pub processes: Vec<ProcessName>,
+    /// How many threads they had.
+    pub threads: usize,
+    /// How much memory was looked at.
+    pub memory: ByteSize,
+    /// How large the image is.
+    pub size: ByteSize,
+    /// How long the group stood still before it was ended.
+    pub stopped_for: Duration,
+    /// What was announced as lost.
+    pub losses: Vec<Problem>,
+}
+
+/// A group runs again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Thawed {
+    /// The image it came from; it is still there.
+    pub image: PathBuf,
+    /// The processes, the first one first.
+    pub processes: Vec<ProcessName>,
+    /// Those whose parent was outside the group: they are children of the caller now.
+    pub roots: Vec<Pid>,
+    /// The process group that was in the foreground of the outside terminal: the caller, as its parent, must give it
+    /// the terminal (tcsetpgrp(3)) and wait for it as a shell does.
+    pub foreground: Option<Pid>,
+    /// What could not be given back.
+    pub losses: Vec<Problem>,
+}

@@ -1,0 +1,200 @@
+//! What stands in the way of a freeze or a thaw, and what would be lost: the same words for command, bus and window.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Pid;
+
+/// What a [`Problem`] is about. Stable names: programs match on them in `--json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// The selection names no process that can be frozen.
+    Selection,
+    /// A process came, went or changed while the engine worked.
+    Process,
+    /// A thread.
+    Thread,
+    /// A mapping of memory.
+    Memory,
+    /// An ordinary file, a directory or another named thing in a filesystem.
+    File,
+    /// A file that has no name any more.
+    DeletedFile,
+    /// A device file.
+    Device,
+    /// A pipe or FIFO.
+    Pipe,
+    /// A terminal.
+    Terminal,
+    /// A unix socket.
+    UnixSocket,
+    /// A socket of another family.
+    Socket,
+    /// eventfd, epoll and their like: a descriptor without a file.
+    AnonymousFile,
+    /// A lock on a file.
+    Lock,
+    /// A POSIX timer or interval timer.
+    Timer,
+    /// Signals: dispositions, pending ones, masks.
+    Signal,
+    /// Users, groups, capabilities.
+    Credentials,
+    /// Limits of resources.
+    Limit,
+    /// Scheduling: policy, priority, affinity.
+    Scheduling,
+    /// A seccomp filter or another confinement.
+    Confinement,
+    /// A namespace.
+    Namespace,
+    /// Another process traces this one.
+    Tracer,
+    /// A parent, session or process group outside the group.
+    Family,
+    /// A pid or tid that another process has.
+    PidTaken,
+    /// What the processor must be able to do.
+    Processor,
+    /// What the kernel must be able to do.
+    Kernel,
+    /// A privilege that the engine lacks.
+    Privilege,
+    /// The image itself: damaged, cut, too new, or it lies.
+    Image,
+    /// Room on a disk or in memory.
+    Space,
+    /// The work was cancelled.
+    Cancelled,
+}
+
+/// How much a [`Problem`] weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// It works, and something is lost.
+    Loses,
+    /// It does not work.
+    Blocks,
+}
+
+/// A process as a person knows it: its number and its short name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessName {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its command name, proc_pid_comm(5).
+    pub comm: String,
+}
+
+impl fmt::Display for ProcessName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {})", self.comm.escape_debug(), self.pid)
+    }
+}
+
+/// One thing a person must know: who, what, why, what would be lost, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Problem {
+    /// What it is about.
+    pub kind: ProblemKind,
+    /// Whether it blocks or only loses something.
+    pub severity: Severity,
+    /// The process it concerns, if it concerns one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessName>,
+    /// The resource: a path, a descriptor, an address range, a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// What is the matter and why: a clause without a full stop.
+    pub what: String,
+    /// What would be lost: a clause without a full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<String>,
+    /// What can be done about it: an imperative clause without a full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
+}
+
+impl Problem {
+    /// Something that makes the work impossible.
+    pub fn blocks(kind: ProblemKind, what: impl Into<String>) -> Self {
+        Self { kind, severity: Severity::Blocks, process: None, resource: None, what: what.into(), loss: None, way_out: None }
+    }
+
+    /// Something that will be lost: `what` says why, `loss` what.
+    pub fn loses(kind: ProblemKind, what: impl Into<String>, loss: impl Into<String>) -> Self {
+        Self { severity: Severity::Loses, loss: Some(loss.into()), ..Self::blocks(kind, what) }
+    }
+
+    /// Names the process.
+    #[must_use]
+    pub fn of(mut self, process: &ProcessName) -> Self {
+        self.process = Some(process.clone());
+        self
+    }
+
+    /// Names the resource.
+    #[must_use]
+    pub fn at(mut self, resource: impl Into<String>) -> Self {
+        self.resource = Some(resource.into());
+        self
+    }
+
+    /// Names the way out.
+    #[must_use]
+    pub fn way_out(mut self, way_out: impl Into<String>) -> Self {
+        self.way_out = Some(way_out.into());
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    /// One line: `less (pid 42), descriptor 3: why it cannot be done; what would be lost. What to do.`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.process, &self.resource) {
+            (Some(process), Some(resource)) => write!(f, "{process}, {resource}: ")?,
+            (Some(process), None) => write!(f, "{process}: ")?,
+            (None, Some(resource)) => write!(f, "{resource}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(&self.what)?;
+        if let Some(loss) = &self.loss {
+            write!(f, "; lost: {loss}")?;
+        }
+        if let Some(way_out) = &self.way_out {
+            write!(f, ". {way_out}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a group can be frozen, always with its reasons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verdict", content = "reasons")]
+pub enum Verdict {
+    /// Nothing is lost.
+    Freezable,
+    /// It works, and these things are lost.
+    Lossy(Vec<Problem>),
+    /// These things stand in the way (losses among them are listed too).
+    Blocked(Vec<Problem>),
+}
+
+impl Verdict {
+    /// The verdict that a list of problems amounts to; equal ones are named once.
+    pub fn from_problems(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.cmp(b)));
+        problems.dedup();
+        if problems.is_empty() {
+            Self::Freezable
+        } else if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
+            Self::Blocked(problems)
+        } else {
+            Self::Lossy(problems)
+        }
+    }
+}
