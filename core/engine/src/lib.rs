@@ -3,6 +3,11 @@
 //! Four doors: [`freeze`], [`thaw`], [`image::reader`] to look into a file, and (with the survey) `check`.
 
 pub mod image;
+pub mod kernel;
+pub mod model;
+pub mod proc;
+pub mod puppet;
+pub mod resource;
 
 use std::path::{Path, PathBuf};
 

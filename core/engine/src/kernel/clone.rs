@@ -1,0 +1,88 @@
+//! A first process of our own making, clone(2): it sleeps until the engine has taken hold of it.
+
+use dormouse_wire::Pid;
+
+use super::{Answer, Errno};
+
+/// `struct clone_args` of clone3(2), as of Linux 5.7.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneArguments {
+    /// CLONE_*.
+    pub flags: u64,
+    /// Where the pidfd goes.
+    pub pidfd: u64,
+    /// Where the tid goes in the child.
+    pub child_tid: u64,
+    /// Where the tid goes in the parent.
+    pub parent_tid: u64,
+    /// The signal for the parent when the child ends.
+    pub exit_signal: u64,
+    /// Lowest byte of the stack; 0: go on with the caller's.
+    pub stack: u64,
+    /// Size of the stack in bytes.
+    pub stack_size: u64,
+    /// Thread-local storage.
+    pub tls: u64,
+    /// The wanted tids, innermost namespace first.
+    pub set_tid: u64,
+    /// How many of them.
+    pub set_tid_size: u64,
+    /// A cgroup to be born in.
+    pub cgroup: u64,
+}
+
+impl CloneArguments {
+    /// The structure as the kernel reads it.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [
+            self.flags,
+            self.pidfd,
+            self.child_tid,
+            self.parent_tid,
+            self.exit_signal,
+            self.stack,
+            self.stack_size,
+            self.tls,
+            self.set_tid,
+            self.set_tid_size,
+            self.cgroup,
+        ]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect()
+    }
+}
+
+/// Makes a process with this pid that does nothing but wait to be traced; it dies if the calling thread does first.
+/// EEXIST: the pid is taken. EPERM: CAP_CHECKPOINT_RESTORE (or CAP_SYS_ADMIN) is missing.
+///
+/// The child is a copy of the engine, but of all its code it runs only the few system calls below: no allocation, no
+/// lock, so that it does not matter what other threads held when it was copied.
+pub fn sleeping_child(pid: Pid, exit_signal: i32) -> Answer<Pid> {
+    let wanted = [pid.0];
+    let arguments = CloneArguments {
+        exit_signal: exit_signal as u64,
+        set_tid: wanted.as_ptr() as u64,
+        set_tid_size: 1,
+        ..CloneArguments::default()
+    };
+    // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
+    let made = unsafe {
+        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>())
+    };
+    match made {
+        -1 => Err(Errno::last()),
+        0 => sleep_until_traced(),
+        child => Ok(Pid(child as i32)),
+    }
+}
+
+fn sleep_until_traced() -> ! {
+    // SAFETY: prctl with integers only; an error cannot be told to anybody and is met by the parent's wait.
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    loop {
+        // SAFETY: pause takes nothing.
+        unsafe { libc::syscall(libc::SYS_pause) };
+    }
+}

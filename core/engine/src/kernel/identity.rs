@@ -1,0 +1,130 @@
+//! Who the engine's own thread is towards files: setfsuid(2), setfsgid(2), setgroups(2), capset(2), for one thread
+//! only, so that a file is opened with its owner's rights and no more.
+
+use super::{Answer, Errno, checked};
+
+/// An identity towards the filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The filesystem user.
+    pub user: u32,
+    /// The filesystem group.
+    pub group: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+}
+
+/// The calling thread acts as somebody else until this is dropped.
+#[derive(Debug)]
+pub struct Acting {
+    before: Identity,
+    capabilities: [Capabilities; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Capabilities {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+
+/// The capabilities that let their holder pass by the rights on files: CAP_CHOWN, CAP_DAC_OVERRIDE,
+/// CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD (bits of the first word), capabilities(7).
+const FILE_CAPABILITIES: u32 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 27;
+
+impl Acting {
+    /// Takes on an identity; root keeps its own rights on files, everybody else loses ours.
+    pub fn begin(identity: &Identity) -> Answer<Self> {
+        let before = Identity {
+            // An invalid id changes nothing and answers the present one, setfsuid(2).
+            user: filesystem_id(libc::SYS_setfsuid, u32::MAX),
+            group: filesystem_id(libc::SYS_setfsgid, u32::MAX),
+            groups: nix::unistd::getgroups()?.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+        };
+        let acting = Self { before, capabilities: capabilities()? };
+        if *identity == acting.before {
+            return Ok(acting);
+        }
+        set_groups(&identity.groups)?;
+        filesystem_id(libc::SYS_setfsgid, identity.group);
+        if filesystem_id(libc::SYS_setfsgid, u32::MAX) != identity.group {
+            return Err(Errno::EPERM);
+        }
+        // The change of user drops or gives back the capabilities on files by itself, capabilities(7), but only
+        // between root and others; set them in any case.
+        filesystem_id(libc::SYS_setfsuid, identity.user);
+        if filesystem_id(libc::SYS_setfsuid, u32::MAX) != identity.user {
+            return Err(Errno::EPERM);
+        }
+        if identity.user != 0 {
+            let mut fewer = capabilities()?;
+            fewer[0].effective &= !FILE_CAPABILITIES;
+            set_capabilities(&fewer)?;
+        }
+        Ok(acting)
+    }
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        filesystem_id(libc::SYS_setfsuid, self.before.user);
+        filesystem_id(libc::SYS_setfsgid, self.before.group);
+        let back = set_groups(&self.before.groups).and_then(|()| set_capabilities(&self.capabilities));
+        if let Err(error) = back {
+            tracing::error!(%error, "the engine could not take back its own identity");
+        }
+    }
+}
+
+fn filesystem_id(call: libc::c_long, id: u32) -> u32 {
+    // SAFETY: setfsuid and setfsgid take one integer and cannot fail; they answer the id before.
+    unsafe { libc::syscall(call, id) as u32 }
+}
+
+/// The raw call changes one thread; the C library's setgroups would change all.
+fn set_groups(groups: &[u32]) -> Answer<()> {
+    // SAFETY: the kernel reads as many ids as the slice holds.
+    checked(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+fn capabilities() -> Answer<[Capabilities; 2]> {
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut sets = [Capabilities::default(); 2];
+    // SAFETY: version 3 writes exactly two structures.
+    checked(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) })?;
+    Ok(sets)
+}
+
+fn set_capabilities(sets: &[Capabilities; 2]) -> Answer<()> {
+    let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    // SAFETY: version 3 reads exactly two structures.
+    checked(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) }).map(drop)
+}
+
+/// Whether the calling thread has this capability in its effective set.
+pub fn has_capability(number: u32) -> bool {
+    capabilities().is_ok_and(|sets| sets.get(number as usize / 32).is_some_and(|set| set.effective >> (number % 32) & 1 == 1))
+}
+
+/// The calling thread's permitted capabilities, one bit each.
+pub fn permitted_capabilities() -> u64 {
+    capabilities().map_or(0, |[low, high]| u64::from(high.permitted) << 32 | u64::from(low.permitted))
+}
+
+/// The calling thread's bounding set, one bit each (PR_CAPBSET_READ).
+pub fn bounding_set() -> u64 {
+    (0..64).fold(0, |set, capability| {
+        // SAFETY: prctl with integers only.
+        let held = unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) };
+        set | u64::from(held == 1) << capability
+    })
+}

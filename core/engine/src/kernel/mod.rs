@@ -1,0 +1,21 @@
+//! Safe faces of system calls: the only home of raw ones. Each function names its man page, checks its arguments
+//! with types, and returns an [`Errno`].
+
+pub mod clone;
+pub mod identity;
+pub mod kcmp;
+pub mod memory;
+pub mod pagemap;
+pub mod pidfd;
+pub mod ptrace;
+pub mod sched;
+
+pub use nix::errno::Errno;
+
+/// What a system call of the kernel answers: a value, or the reason it has failed.
+pub type Answer<T> = Result<T, Errno>;
+
+/// Turns the -1 of the C library into the thread's errno.
+fn checked(result: libc::c_long) -> Answer<u64> {
+    if result == -1 { Err(Errno::last()) } else { Ok(result as u64) }
+}

@@ -1,0 +1,32 @@
+//! Processes and their descriptors by handle: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2).
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use dormouse_wire::{FdNumber, Pid};
+
+use super::{Answer, checked};
+
+/// A handle on a process that stays with this process even if its pid is used again. Linux 5.3.
+pub fn open(pid: Pid) -> Answer<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.0, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else has its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A duplicate of another process's descriptor: the same open file description. Linux 5.6; wants ptrace access.
+pub fn get_fd(process: BorrowedFd<'_>, number: FdNumber) -> Answer<OwnedFd> {
+    // SAFETY: pidfd_getfd takes three integers and touches no memory of ours.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number.0, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else has its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends a signal to the process behind the handle.
+pub fn send_signal(process: BorrowedFd<'_>, signal: i32) -> Answer<()> {
+    // SAFETY: a null siginfo is allowed and means what kill(2) would send.
+    checked(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    })
+    .map(drop)
+}

@@ -1,0 +1,271 @@
+//! Tracing, ptrace(2): every request must come from the thread that seized the tracee.
+
+use dormouse_wire::Tid;
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Errno};
+
+/// What a thread that was waited for did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is about to take this signal; what happens to it is ours to say.
+    Signal(i32),
+    /// PTRACE_EVENT_STOP: it obeyed an interrupt or has just been born traced.
+    Interrupted,
+    /// PTRACE_EVENT_STOP in a group stop: this signal has stopped its process.
+    GroupStop(i32),
+    /// It entered or left a system call.
+    Syscall,
+    /// Another event, PTRACE_EVENT_*.
+    Other(i32),
+    /// It has ended, with the status of wait(2).
+    Ended(i32),
+}
+
+/// The request numbers that libc does not name.
+mod request {
+    pub const GETSIGMASK: u32 = 0x420a;
+    pub const SETSIGMASK: u32 = 0x420b;
+    pub const PEEKSIGINFO: u32 = 0x4209;
+    pub const GET_RSEQ_CONFIGURATION: u32 = 0x420f;
+}
+
+/// Register sets by note type, elf(5).
+const NT_PRSTATUS: u64 = 1;
+const NT_X86_XSTATE: u64 = 0x202;
+
+fn call(request: u32, thread: Tid, address: u64, data: u64) -> Answer<i64> {
+    Errno::clear();
+    // SAFETY: every caller below passes addresses of memory of ours that it holds for the call and whose size the
+    // request knows or is told; what concerns the tracee cannot break us.
+    let result = unsafe { libc::ptrace(request, thread.0, address as *mut libc::c_void, data as *mut libc::c_void) };
+    if result == -1 && Errno::last_raw() != 0 { Err(Errno::last()) } else { Ok(result) }
+}
+
+/// Becomes the tracer without stopping the thread. `end_with_us`: PTRACE_O_EXITKILL, it dies when we do.
+pub fn seize(thread: Tid, end_with_us: bool) -> Answer<()> {
+    call(libc::PTRACE_SEIZE, thread, 0, options(end_with_us)).map(drop)
+}
+
+/// Sets whether the thread dies when we do.
+pub fn end_with_us(thread: Tid, yes: bool) -> Answer<()> {
+    call(libc::PTRACE_SETOPTIONS, thread, 0, options(yes)).map(drop)
+}
+
+fn options(end_with_us: bool) -> u64 {
+    let options = libc::PTRACE_O_TRACESYSGOOD | if end_with_us { libc::PTRACE_O_EXITKILL } else { 0 };
+    options as u64
+}
+
+/// Asks the thread to stop; [`wait`] tells when it has.
+pub fn interrupt(thread: Tid) -> Answer<()> {
+    call(libc::PTRACE_INTERRUPT, thread, 0, 0).map(drop)
+}
+
+/// Lets the thread run, taking `signal` (0: none).
+pub fn resume(thread: Tid, signal: i32) -> Answer<()> {
+    call(libc::PTRACE_CONT, thread, 0, signal as u64).map(drop)
+}
+
+/// Lets the thread run to the next entry to or exit from a system call.
+pub fn resume_to_syscall(thread: Tid) -> Answer<()> {
+    call(libc::PTRACE_SYSCALL, thread, 0, 0).map(drop)
+}
+
+/// Runs one instruction of the thread.
+pub fn step(thread: Tid) -> Answer<()> {
+    call(libc::PTRACE_SINGLESTEP, thread, 0, 0).map(drop)
+}
+
+/// Stops tracing; the thread runs on, taking `signal` (0: none).
+pub fn detach(thread: Tid, signal: i32) -> Answer<()> {
+    call(libc::PTRACE_DETACH, thread, 0, signal as u64).map(drop)
+}
+
+/// Waits until the thread stops or ends. wait(2) with __WALL.
+pub fn wait(thread: Tid) -> Answer<Event> {
+    let mut status = 0;
+    loop {
+        // SAFETY: waitpid writes one int, which we hold.
+        let pid = unsafe { libc::waitpid(thread.0, &raw mut status, libc::__WALL) };
+        if pid != -1 {
+            return Ok(event(status));
+        }
+        if Errno::last() != Errno::EINTR {
+            return Err(Errno::last());
+        }
+    }
+}
+
+fn event(status: i32) -> Event {
+    if !libc::WIFSTOPPED(status) {
+        return Event::Ended(status);
+    }
+    let signal = libc::WSTOPSIG(status);
+    match status >> 16 {
+        0 if signal == libc::SIGTRAP | 0x80 => Event::Syscall,
+        0 => Event::Signal(signal),
+        libc::PTRACE_EVENT_STOP if signal == libc::SIGTRAP => Event::Interrupted,
+        libc::PTRACE_EVENT_STOP => Event::GroupStop(signal),
+        other => Event::Other(other),
+    }
+}
+
+/// The general registers, `struct user_regs_struct`, in the kernel's order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct GeneralRegisters {
+    pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub rbp: u64,
+    pub rbx: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rax: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub orig_rax: u64,
+    pub rip: u64,
+    pub cs: u64,
+    pub eflags: u64,
+    pub rsp: u64,
+    pub ss: u64,
+    pub fs_base: u64,
+    pub gs_base: u64,
+    pub ds: u64,
+    pub es: u64,
+    pub fs: u64,
+    pub gs: u64,
+}
+
+/// Reads the general registers. A 32-bit thread answers with a shorter set: ENOEXEC here.
+pub fn general_registers(thread: Tid) -> Answer<GeneralRegisters> {
+    let mut registers = GeneralRegisters::default();
+    let mut vector =
+        libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<GeneralRegisters>() };
+    call(libc::PTRACE_GETREGSET, thread, NT_PRSTATUS, &raw mut vector as u64)?;
+    if vector.iov_len == size_of::<GeneralRegisters>() { Ok(registers) } else { Err(Errno::ENOEXEC) }
+}
+
+/// Writes the general registers.
+pub fn set_general_registers(thread: Tid, registers: &GeneralRegisters) -> Answer<()> {
+    let mut vector = libc::iovec {
+        iov_base: std::ptr::from_ref(registers).cast_mut().cast(),
+        iov_len: size_of::<GeneralRegisters>(),
+    };
+    call(libc::PTRACE_SETREGSET, thread, NT_PRSTATUS, &raw mut vector as u64).map(drop)
+}
+
+/// Reads the extended state (x87, SSE, AVX, AMX, protection keys) in the standard XSAVE format, whatever its size.
+pub fn extended_registers(thread: Tid) -> Answer<Vec<u8>> {
+    let mut area = vec![0u8; 16 * 1024];
+    loop {
+        let mut vector = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+        call(libc::PTRACE_GETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64)?;
+        if vector.iov_len < area.len() {
+            area.truncate(vector.iov_len);
+            return Ok(area);
+        }
+        area.resize(area.len() * 2, 0);
+    }
+}
+
+/// Writes the extended state. EINVAL: its size is not this kernel's.
+pub fn set_extended_registers(thread: Tid, area: &[u8]) -> Answer<()> {
+    let mut vector = libc::iovec { iov_base: area.as_ptr().cast_mut().cast(), iov_len: area.len() };
+    call(libc::PTRACE_SETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64).map(drop)
+}
+
+/// The thread's signal mask: the one it returns to, where a call such as sigsuspend(2) has set another for a while.
+pub fn signal_mask(thread: Tid) -> Answer<u64> {
+    let mut mask = 0u64;
+    call(request::GETSIGMASK, thread, 8, &raw mut mask as u64)?;
+    Ok(mask)
+}
+
+/// Sets the thread's signal mask.
+pub fn set_signal_mask(thread: Tid, mask: u64) -> Answer<()> {
+    call(request::SETSIGMASK, thread, 8, &raw const mask as u64).map(drop)
+}
+
+/// Size of a `siginfo_t` in bytes.
+pub const SIGINFO: usize = 128;
+
+/// The signals that wait, oldest first, each with its siginfo_t: those of the process or those of this thread.
+pub fn pending_signals(thread: Tid, of_process: bool) -> Answer<Vec<[u8; SIGINFO]>> {
+    #[repr(C)]
+    struct Arguments {
+        offset: u64,
+        flags: u32,
+        count: i32,
+    }
+    const AT_ONCE: usize = 32;
+    let mut pending = Vec::new();
+    loop {
+        let arguments = Arguments { offset: pending.len() as u64, flags: of_process.into(), count: AT_ONCE as i32 };
+        let mut infos = [[0u8; SIGINFO]; AT_ONCE];
+        let count =
+            call(request::PEEKSIGINFO, thread, &raw const arguments as u64, infos.as_mut_ptr() as u64)?;
+        pending.extend(infos.iter().take(count as usize));
+        if (count as usize) < AT_ONCE {
+            return Ok(pending);
+        }
+    }
+}
+
+/// The siginfo_t of the signal the thread has stopped for.
+pub fn stop_signal(thread: Tid) -> Answer<[u8; SIGINFO]> {
+    let mut info = [0u8; SIGINFO];
+    call(libc::PTRACE_GETSIGINFO, thread, 0, info.as_mut_ptr() as u64)?;
+    Ok(info)
+}
+
+/// A restartable sequences area as rseq(2) registered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartableSequences {
+    /// Where `struct rseq` lies; 0: none is registered.
+    pub address: u64,
+    /// Its length in bytes.
+    pub length: u32,
+    /// The signature before each abort handler.
+    pub signature: u32,
+}
+
+/// The thread's rseq registration. Linux 5.13.
+pub fn restartable_sequences(thread: Tid) -> Answer<RestartableSequences> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Configuration {
+        address: u64,
+        length: u32,
+        signature: u32,
+        flags: u32,
+        padding: u32,
+    }
+    let mut found = Configuration::default();
+    call(
+        request::GET_RSEQ_CONFIGURATION,
+        thread,
+        size_of::<Configuration>() as u64,
+        &raw mut found as u64,
+    )?;
+    Ok(RestartableSequences { address: found.address, length: found.length, signature: found.signature })
+}
+
+/// Writes one word, also into pages the thread itself may not write.
+pub fn poke(thread: Tid, address: u64, word: u64) -> Answer<()> {
+    call(libc::PTRACE_POKEDATA, thread, address, word).map(drop)
+}
+
+/// The name of a signal, for a person.
+pub fn signal_name(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.as_str().to_owned())
+}

@@ -1,0 +1,286 @@
+//! One stopped thread: entered to run batches, left as it was found.
+
+use dormouse_wire::{Pid, Tid};
+
+use crate::kernel::memory;
+use crate::kernel::ptrace::{self, Event, GeneralRegisters};
+use crate::kernel::{Answer, Errno};
+use crate::model::RemotePtr;
+
+use super::arch::{self, FRAME, RECORD};
+use super::batch::{Batch, FailedCall, Slot};
+use super::stage::Desk;
+
+/// Why a puppet did not do what it was told.
+#[derive(Debug, thiserror::Error)]
+pub enum PuppetError {
+    /// A call that had to succeed did not.
+    #[error("cannot {}: {}", .0.purpose, .0.errno.desc())]
+    Call(FailedCall),
+    /// The thread is gone: it was killed from outside.
+    #[error("the thread ended while the engine worked in it")]
+    Ended,
+    /// The thread took a signal that only a fault of the engine's code or the machine explains.
+    #[error("the thread met {} while the engine worked in it", ptrace::signal_name(*.0))]
+    Fault(i32),
+    /// Tracing or reading failed.
+    #[error("cannot {what}: {}", errno.desc())]
+    Kernel {
+        /// What failed, as words that follow "cannot".
+        what: &'static str,
+        /// Why.
+        errno: Errno,
+    },
+    /// A batch holds one call whose data alone does not fit on the desk.
+    #[error("a system call needs more room than the engine's pages in the process have")]
+    TooLarge,
+}
+
+/// Names what failed.
+pub(super) fn kernel(what: &'static str) -> impl Fn(Errno) -> PuppetError {
+    move |errno| if errno == Errno::ESRCH { PuppetError::Ended } else { PuppetError::Kernel { what, errno } }
+}
+
+/// A stopped thread in which the engine runs system calls.
+#[derive(Debug)]
+pub struct Puppet {
+    /// Its process.
+    pub pid: Pid,
+    /// Its own id.
+    pub tid: Tid,
+    /// The registers it was stopped with.
+    pub registers: GeneralRegisters,
+    /// The signal mask it was stopped with.
+    pub mask: u64,
+    marker: i32,
+    entered: bool,
+    /// Stop signals that came while it worked: they are sent again when it is let go.
+    pub stop_signals: Vec<i32>,
+}
+
+/// Signals that are ignored where they have no handler, and harmless where they have one.
+const MARKERS: [i32; 2] = [libc::SIGURG, libc::SIGWINCH];
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+impl Puppet {
+    /// Takes over a thread that has been seized and has stopped. `pending`: its and its process's waiting signals.
+    pub fn new(pid: Pid, tid: Tid, pending: u64) -> Answer<Self> {
+        let registers = ptrace::general_registers(tid)?;
+        let mask = ptrace::signal_mask(tid)?;
+        let marker = MARKERS.into_iter().find(|signal| pending & bit(*signal) == 0).ok_or(Errno::EBUSY)?;
+        Ok(Self { pid, tid, registers, mask, marker, entered: false, stop_signals: Vec::new() })
+    }
+
+    /// Blocks all signals but the marker, for as long as the engine works in the thread.
+    fn enter(&mut self) -> Result<(), PuppetError> {
+        if !self.entered {
+            ptrace::set_signal_mask(self.tid, !bit(self.marker)).map_err(kernel("block the thread's signals"))?;
+            self.entered = true;
+        }
+        Ok(())
+    }
+
+    /// Puts back mask and registers as they were found.
+    pub fn leave(&mut self) -> Result<(), PuppetError> {
+        if self.entered {
+            // In this order: should the engine die in between, the thread goes on from its return frame.
+            ptrace::set_signal_mask(self.tid, self.mask).map_err(kernel("give the thread its signal mask back"))?;
+            ptrace::set_general_registers(self.tid, &self.registers)
+                .map_err(kernel("give the thread its registers back"))?;
+            self.entered = false;
+        }
+        Ok(())
+    }
+
+    /// Runs all calls of the batch, in as many rounds as the desk asks for.
+    pub fn run(&mut self, desk: &Desk, batch: &mut Batch) -> Result<(), PuppetError> {
+        let mut next = 0;
+        while next < batch.entries.len() {
+            let round = Round::plan(batch, next, desk)?;
+            self.start(desk, batch, &round)?;
+            self.finish(desk, batch, &round)?;
+            next = round.end;
+        }
+        Ok(())
+    }
+
+    /// Lets the thread begin; [`Puppet::finish`] waits for it. In between other threads can be started.
+    pub fn start(&mut self, desk: &Desk, batch: &Batch, round: &Round) -> Result<(), PuppetError> {
+        self.enter()?;
+        let mut bytes = arch::return_frame(self.pid.0, self.tid.0, self.marker, self.mask, &self.registers);
+        bytes.extend(round.encode(batch, desk));
+        memory::write(self.pid, desk.frame, &bytes).map_err(kernel("write the engine's pages in the process"))?;
+        let records = desk.records();
+        let end = records + (round.count() * RECORD) as u64;
+        let registers = arch::enter_stage(&self.registers, desk.code, records, end, desk.frame);
+        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
+        ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))
+    }
+
+    /// Waits for the end of the round and takes the answers.
+    pub fn finish(&mut self, desk: &Desk, batch: &mut Batch, round: &Round) -> Result<(), PuppetError> {
+        self.wait_for_marker()?;
+        let mut bytes = vec![0; round.bytes()];
+        memory::read(self.pid, desk.records(), &mut bytes).map_err(kernel("read the engine's pages in the process"))?;
+        round.decode(batch, &bytes);
+        match batch.failed() {
+            Some(failed) => Err(PuppetError::Call(failed)),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_for_marker(&mut self) -> Result<(), PuppetError> {
+        loop {
+            let event = ptrace::wait(self.tid).map_err(kernel("wait for the thread"))?;
+            match event {
+                Event::Ended(_) => return Err(PuppetError::Ended),
+                Event::Signal(signal) if signal == self.marker && self.sent_by_itself()? => return Ok(()),
+                Event::Signal(signal @ (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => {
+                    self.stop_signals.push(signal);
+                }
+                Event::Signal(
+                    signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP | libc::SIGSYS),
+                ) => return Err(PuppetError::Fault(signal)),
+                // A stray marker from elsewhere, or a stop that was asked for earlier: nothing to do with the batch.
+                Event::Signal(_) | Event::Interrupted | Event::GroupStop(_) | Event::Syscall | Event::Other(_) => {}
+            }
+            ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))?;
+        }
+    }
+
+    /// siginfo_t: si_code at byte 8, si_pid at byte 16, sigaction(2).
+    fn sent_by_itself(&self) -> Result<bool, PuppetError> {
+        let info = ptrace::stop_signal(self.tid).map_err(kernel("look at the thread's signal"))?;
+        let number = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        Ok(number(8) == libc::SI_TKILL && number(16) == self.pid.0)
+    }
+
+    /// Makes one system call at a `syscall` instruction that the process has: for what a stage cannot do, which is to
+    /// make itself and to vanish.
+    pub fn single_call(&mut self, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> Result<u64, PuppetError> {
+        self.enter()?;
+        let registers = arch::enter_call(&self.registers, instruction, number, arguments);
+        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
+        for _ in ["entry", "exit"] {
+            loop {
+                ptrace::resume_to_syscall(self.tid).map_err(kernel("let the thread run"))?;
+                match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
+                    Event::Syscall => break,
+                    Event::Ended(_) => return Err(PuppetError::Ended),
+                    Event::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGTRAP)) => {
+                        return Err(PuppetError::Fault(signal));
+                    }
+                    Event::Signal(signal) if signal != self.marker => self.stop_signals.push(signal),
+                    _ => {}
+                }
+            }
+        }
+        let result = arch::call_result(&ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?);
+        if (-4095..0).contains(&result) {
+            let failed = FailedCall { purpose: "make a call in the process".into(), errno: Errno::from_raw(-result as i32) };
+            return Err(PuppetError::Call(failed));
+        }
+        Ok(result as u64)
+    }
+}
+
+/// As many calls of a batch, with their data, as fit on a desk.
+#[derive(Debug)]
+pub struct Round {
+    begin: usize,
+    /// The first call that is not in it.
+    pub end: usize,
+    /// Data: where in the batch, and where behind the records.
+    slots: Vec<(Slot, usize)>,
+    data_bytes: usize,
+}
+
+impl Round {
+    /// Takes calls from `begin` on while there is room.
+    pub fn plan(batch: &Batch, begin: usize, desk: &Desk) -> Result<Self, PuppetError> {
+        let mut round = Self { begin, end: begin, slots: Vec::new(), data_bytes: 0 };
+        for entry in &batch.entries[begin..] {
+            let mut needed = Vec::new();
+            for argument in &entry.arguments {
+                if let super::Argument::Data(slot) = argument {
+                    collect(batch, *slot, &mut needed);
+                }
+            }
+            needed.retain(|slot| !round.slots.iter().any(|(known, _)| known == slot));
+            let more: usize = needed.iter().map(|slot| slot.length.next_multiple_of(16)).sum();
+            if (round.count() + 1) * RECORD + round.data_bytes + more > desk.room() {
+                break;
+            }
+            for slot in needed {
+                round.slots.push((slot, round.data_bytes));
+                round.data_bytes += slot.length.next_multiple_of(16);
+            }
+            round.end += 1;
+        }
+        if round.end == begin && begin < batch.entries.len() { Err(PuppetError::TooLarge) } else { Ok(round) }
+    }
+
+    fn count(&self) -> usize {
+        self.end - self.begin
+    }
+
+    fn bytes(&self) -> usize {
+        self.count() * RECORD + self.data_bytes
+    }
+
+    fn place(&self, slot: Slot) -> Option<usize> {
+        let (_, place) = self.slots.iter().find(|(known, _)| *known == slot)?;
+        Some(self.count() * RECORD + place)
+    }
+
+    fn encode(&self, batch: &Batch, desk: &Desk) -> Vec<u8> {
+        let base = desk.records().0;
+        let data = |slot: Slot| self.place(slot).map_or(0, |place| base + place as u64);
+        let result = |call: usize| {
+            (call >= self.begin).then(|| base + ((call - self.begin) * RECORD + arch::record::RESULT) as u64)
+        };
+        let mut bytes = Vec::with_capacity(self.bytes());
+        for index in self.begin..self.end {
+            bytes.extend(batch.encode(index, data, result));
+        }
+        bytes.resize(self.bytes(), 0);
+        for (slot, _) in &self.slots {
+            let Some(place) = self.place(*slot) else { continue };
+            bytes[place..place + slot.length].copy_from_slice(batch.read(*slot));
+            for (at, target) in &batch.pointers {
+                if (slot.offset..slot.offset + slot.length).contains(at) {
+                    let at = place + at - slot.offset;
+                    bytes[at..at + 8].copy_from_slice(&data(*target).to_ne_bytes());
+                }
+            }
+        }
+        bytes
+    }
+
+    fn decode(&self, batch: &mut Batch, bytes: &[u8]) {
+        for index in self.begin..self.end {
+            let at = (index - self.begin) * RECORD;
+            batch.decode(index, &bytes[at..at + RECORD]);
+        }
+        for (slot, place) in &self.slots {
+            let place = self.count() * RECORD + place;
+            batch.data[slot.offset..slot.offset + slot.length].copy_from_slice(&bytes[place..place + slot.length]);
+        }
+    }
+}
+
+/// A slot and all that it points to.
+fn collect(batch: &Batch, slot: Slot, needed: &mut Vec<Slot>) {
+    if needed.contains(&slot) {
+        return;
+    }
+    needed.push(slot);
+    for (at, target) in &batch.pointers {
+        if (slot.offset..slot.offset + slot.length).contains(at) {
+            collect(batch, *target, needed);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! All that depends on the processor: x86-64. A port brings a file with the same names beside this one.
+
+use crate::kernel::ptrace::GeneralRegisters;
+use crate::model::RemotePtr;
+
+/// `syscall`, the instruction.
+pub const SYSCALL_INSTRUCTION: [u8; 2] = [0x0f, 0x05];
+
+/// Bytes that the kernel lets a leaf function use below the stack pointer (System V ABI); nothing may be put there.
+pub const RED_ZONE: u64 = 128;
+
+/// Size of one record of a batch in bytes.
+pub const RECORD: usize = 80;
+
+/// A record's flag: leave the batch if this call fails.
+pub const STOP_AT_ERROR: u32 = 1;
+
+/// A record's flag: argument `index` is the address of an earlier result.
+pub const fn indirect(index: usize) -> u32 {
+    1 << (8 + index)
+}
+
+/// Where the parts of a record lie.
+pub mod record {
+    /// The system call's number.
+    pub const NUMBER: usize = 0;
+    /// Flags.
+    pub const FLAGS: usize = 8;
+    /// Becomes 1 when the call has been made.
+    pub const DONE: usize = 12;
+    /// Six arguments.
+    pub const ARGUMENTS: usize = 16;
+    /// The kernel's answer.
+    pub const RESULT: usize = 64;
+}
+
+/// Size of the return frame in bytes.
+pub const FRAME: usize = 256;
+
+// The loop that walks a batch. r12: the first record, r13: the end of them, r15: the return frame.
+//
+// At the end it sends its own thread a signal that nobody minds and that the tracer sees. If the tracer has died
+// meanwhile, the signal is ignored and the thread goes on by itself: it takes its mask and registers from the return
+// frame and is back where it was, as if nothing had happened. No stack of the thread is ever touched.
+core::arch::global_asm!(
+    ".pushsection .rodata.dormouse_stage, \"a\"",
+    ".globl dormouse_stage_begin",
+    ".globl dormouse_stage_end",
+    "dormouse_stage_begin:",
+    "1:",
+    "cmp r12, r13",
+    "jae 9f",
+    "mov rdi, [r12 + 16]",
+    "mov rsi, [r12 + 24]",
+    "mov rdx, [r12 + 32]",
+    "mov r10, [r12 + 40]",
+    "mov r8, [r12 + 48]",
+    "mov r9, [r12 + 56]",
+    "mov eax, [r12 + 8]",
+    "test eax, 0x3f00",
+    "jz 8f",
+    "test eax, 0x100",
+    "jz 2f",
+    "mov rdi, [rdi]",
+    "2: test eax, 0x200",
+    "jz 2f",
+    "mov rsi, [rsi]",
+    "2: test eax, 0x400",
+    "jz 2f",
+    "mov rdx, [rdx]",
+    "2: test eax, 0x800",
+    "jz 2f",
+    "mov r10, [r10]",
+    "2: test eax, 0x1000",
+    "jz 2f",
+    "mov r8, [r8]",
+    "2: test eax, 0x2000",
+    "jz 8f",
+    "mov r9, [r9]",
+    "8: mov rax, [r12]",
+    "syscall",
+    "mov [r12 + 64], rax",
+    "mov dword ptr [r12 + 12], 1",
+    "cmp rax, -4095",
+    "jb 3f",
+    "test dword ptr [r12 + 8], 1",
+    "jnz 9f",
+    "3: add r12, 80",
+    "jmp 1b",
+    // tgkill(tgid, tid, signal)
+    "9: mov eax, 234",
+    "mov edi, [r15]",
+    "mov esi, [r15 + 4]",
+    "mov edx, [r15 + 8]",
+    "syscall",
+    // Nobody has taken over: rt_sigprocmask(SIG_SETMASK, &mask, NULL, 8), then all registers, then iretq.
+    "mov eax, 14",
+    "mov edi, 2",
+    "lea rsi, [r15 + 16]",
+    "xor edx, edx",
+    "mov r10d, 8",
+    "syscall",
+    "lea rsp, [r15 + 24]",
+    "pop rax",
+    "pop rbx",
+    "pop rcx",
+    "pop rdx",
+    "pop rsi",
+    "pop rdi",
+    "pop rbp",
+    "pop r8",
+    "pop r9",
+    "pop r10",
+    "pop r11",
+    "pop r12",
+    "pop r13",
+    "pop r14",
+    "pop r15",
+    "iretq",
+    "dormouse_stage_end:",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    static dormouse_stage_begin: u8;
+    static dormouse_stage_end: u8;
+}
+
+/// The machine code of the loop, position independent.
+pub fn stage_code() -> &'static [u8] {
+    let (begin, end) = (&raw const dormouse_stage_begin, &raw const dormouse_stage_end);
+    // SAFETY: both labels bound one read-only section of this program, defined just above.
+    unsafe { std::slice::from_raw_parts(begin, end as usize - begin as usize) }
+}
+
+/// What the thread goes back to when the tracer is gone: registers that make the kernel's restart of an interrupted
+/// call happen by themselves.
+pub fn return_frame(pid: i32, tid: i32, marker: i32, mask: u64, registers: &GeneralRegisters) -> Vec<u8> {
+    let back = restarted_by_hand(registers);
+    let mut frame = Vec::with_capacity(FRAME);
+    for word in [pid, tid, marker, 0] {
+        frame.extend(word.to_ne_bytes());
+    }
+    let words = [
+        mask,
+        back.rax,
+        back.rbx,
+        back.rcx,
+        back.rdx,
+        back.rsi,
+        back.rdi,
+        back.rbp,
+        back.r8,
+        back.r9,
+        back.r10,
+        back.r11,
+        back.r12,
+        back.r13,
+        back.r14,
+        back.r15,
+        back.rip,
+        back.cs,
+        back.eflags,
+        back.rsp,
+        back.ss,
+    ];
+    frame.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
+    frame.resize(FRAME, 0);
+    frame
+}
+
+/// Values that a call answers inside the kernel when a stop interrupted it (include/linux/errno.h). User mode never
+/// sees them.
+pub mod restart {
+    /// Restarts unless a handler without SA_RESTART runs.
+    pub const RESTARTSYS: i64 = -512;
+    /// Restarts always.
+    pub const RESTARTNOINTR: i64 = -513;
+    /// Restarts if no handler runs.
+    pub const RESTARTNOHAND: i64 = -514;
+    /// Goes on with what the kernel remembers of it, by restart_syscall(2).
+    pub const RESTART_RESTARTBLOCK: i64 = -516;
+}
+
+/// The number of the call a thread was interrupted in, and what it has answered so far.
+pub fn interrupted_call(registers: &GeneralRegisters) -> Option<(i64, i64)> {
+    let number = registers.orig_rax as i64;
+    (number >= 0).then_some((number, registers.rax as i64))
+}
+
+/// What the kernel does on the way back to user mode when no signal is delivered: steps back onto the `syscall`.
+pub fn restarted_by_hand(registers: &GeneralRegisters) -> GeneralRegisters {
+    let mut back = *registers;
+    let Some((number, answer)) = interrupted_call(registers) else { return back };
+    match answer {
+        restart::RESTARTSYS | restart::RESTARTNOINTR | restart::RESTARTNOHAND => back.rax = number as u64,
+        restart::RESTART_RESTARTBLOCK => back.rax = libc::SYS_restart_syscall as u64,
+        _ => return back,
+    }
+    back.rip -= SYSCALL_INSTRUCTION.len() as u64;
+    back
+}
+
+/// Puts a thread at the start of the loop.
+pub fn enter_stage(base: &GeneralRegisters, code: RemotePtr, records: RemotePtr, end: RemotePtr, frame: RemotePtr) -> GeneralRegisters {
+    GeneralRegisters {
+        rip: code.0,
+        r12: records.0,
+        r13: end.0,
+        r15: frame.0,
+        // No direction flag, no trap flag; interrupts as always.
+        eflags: 0x202,
+        // Not inside a system call: the kernel has nothing to restart.
+        orig_rax: u64::MAX,
+        ..*base
+    }
+}
+
+/// Puts a thread before one system call at an instruction of its own.
+pub fn enter_call(base: &GeneralRegisters, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> GeneralRegisters {
+    let [rdi, rsi, rdx, r10, r8, r9] = arguments;
+    GeneralRegisters {
+        rip: instruction.0,
+        rax: number as u64,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        eflags: 0x202,
+        orig_rax: u64::MAX,
+        ..*base
+    }
+}
+
+/// The kernel's answer to the call a thread has just left.
+pub fn call_result(registers: &GeneralRegisters) -> i64 {
+    registers.rax as i64
+}

@@ -1,0 +1,180 @@
+//! The small things prctl(2) and /proc know of a thread or a process.
+
+use dormouse_wire::{Pid, Tid};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::arguments;
+use crate::kernel::Answer;
+use crate::puppet::{Batch, Call, Slot};
+
+/// Numbers that libc has no names for, linux/prctl.h.
+mod prctl {
+    pub const SET_MDWE: i32 = 65;
+    pub const GET_MDWE: i32 = 66;
+    pub const GET_THP_DISABLE: i32 = 42;
+    pub const SET_THP_DISABLE: i32 = 41;
+}
+
+/// What belongs to one thread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadAttributes {
+    /// Its name, PR_SET_NAME.
+    pub name: ByteBuf,
+    /// Timer slack in nanoseconds.
+    pub timer_slack: u64,
+    /// The signal it gets when its parent dies; 0: none.
+    pub parent_death_signal: i32,
+    /// Speculation controls and the like are of the kernel's making; only the personality is kept, personality(2).
+    pub personality: u64,
+}
+
+/// What belongs to the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessAttributes {
+    /// PR_SET_DUMPABLE: 0, 1, or 2 where the kernel has set it.
+    pub dumpable: u32,
+    /// PR_SET_CHILD_SUBREAPER.
+    pub child_subreaper: bool,
+    /// PR_SET_THP_DISABLE.
+    pub huge_pages_disabled: u64,
+    /// PR_SET_MDWE: memory is never writable and executable.
+    pub deny_write_execute: u64,
+    /// proc_pid_oom_score_adj(5).
+    pub oom_score_adjustment: i32,
+    /// core(5), which mappings go into a core file.
+    pub coredump_filter: u32,
+}
+
+/// What was asked of a thread.
+#[derive(Debug)]
+pub struct AskedThread {
+    death: Call,
+    signal: Slot,
+    slack: Call,
+    personality: Call,
+}
+
+/// Asks a thread.
+pub fn ask_thread(batch: &mut Batch) -> AskedThread {
+    let signal = batch.space(4);
+    AskedThread {
+        death: batch.ask(libc::SYS_prctl, arguments![libc::PR_GET_PDEATHSIG, signal]),
+        signal,
+        slack: batch.ask(libc::SYS_prctl, arguments![libc::PR_GET_TIMERSLACK]),
+        personality: batch.ask(libc::SYS_personality, arguments![u64::from(u32::MAX)]),
+    }
+}
+
+/// The thread's record.
+pub fn answer_thread(asked: &AskedThread, batch: &Batch, name: &[u8]) -> Answer<ThreadAttributes> {
+    batch.result(asked.death)?;
+    Ok(ThreadAttributes {
+        name: ByteBuf::from(name),
+        timer_slack: batch.result(asked.slack)?,
+        parent_death_signal: batch.read_u32(asked.signal, 0) as i32,
+        personality: batch.result(asked.personality)?,
+    })
+}
+
+/// Gives a thread its own, but for the parent death signal, which a change of credentials clears.
+pub fn restore_thread(record: &ThreadAttributes, batch: &mut Batch) {
+    let name = batch.text(&record.name);
+    batch.must("set the thread's name", libc::SYS_prctl, arguments![libc::PR_SET_NAME, name]);
+    batch.must("set the timer slack", libc::SYS_prctl, arguments![libc::PR_SET_TIMERSLACK, record.timer_slack]);
+    batch.must("set the personality", libc::SYS_personality, arguments![record.personality]);
+}
+
+/// The parent death signal: after the credentials.
+pub fn restore_death_signal(record: &ThreadAttributes, batch: &mut Batch) {
+    batch.must(
+        "set the parent death signal",
+        libc::SYS_prctl,
+        arguments![libc::PR_SET_PDEATHSIG, record.parent_death_signal],
+    );
+}
+
+/// What was asked of a process.
+#[derive(Debug)]
+pub struct AskedProcess {
+    dumpable: Call,
+    subreaper: Call,
+    subreaper_word: Slot,
+    huge_pages: Call,
+    deny: Call,
+}
+
+/// Asks a process.
+pub fn ask_process(batch: &mut Batch) -> AskedProcess {
+    let subreaper_word = batch.space(4);
+    AskedProcess {
+        dumpable: batch.ask(libc::SYS_prctl, arguments![libc::PR_GET_DUMPABLE]),
+        subreaper: batch.ask(libc::SYS_prctl, arguments![libc::PR_GET_CHILD_SUBREAPER, subreaper_word]),
+        subreaper_word,
+        huge_pages: batch.ask(libc::SYS_prctl, arguments![prctl::GET_THP_DISABLE, 0, 0, 0, 0]),
+        deny: batch.ask(libc::SYS_prctl, arguments![prctl::GET_MDWE, 0, 0, 0, 0]),
+    }
+}
+
+/// The process's record.
+pub fn answer_process(
+    asked: &AskedProcess,
+    batch: &Batch,
+    oom_score_adjustment: i32,
+    coredump_filter: u32,
+) -> Answer<ProcessAttributes> {
+    batch.result(asked.subreaper)?;
+    Ok(ProcessAttributes {
+        dumpable: batch.result(asked.dumpable)? as u32,
+        child_subreaper: batch.read_u32(asked.subreaper_word, 0) != 0,
+        huge_pages_disabled: batch.result(asked.huge_pages).unwrap_or(0),
+        // EINVAL: a kernel before 6.3, where nothing can have set it.
+        deny_write_execute: batch.result(asked.deny).unwrap_or(0),
+        oom_score_adjustment,
+        coredump_filter,
+    })
+}
+
+/// Gives a process its own, but for what comes last.
+pub fn restore_process(record: &ProcessAttributes, batch: &mut Batch) {
+    let subreaper = u32::from(record.child_subreaper);
+    batch.must("set the child subreaper", libc::SYS_prctl, arguments![libc::PR_SET_CHILD_SUBREAPER, subreaper]);
+    if record.huge_pages_disabled != 0 {
+        // Bit 0 says that it is on; the others are its flags (Linux 6.18).
+        let flags = record.huge_pages_disabled & !1;
+        batch.must("disable huge pages", libc::SYS_prctl, arguments![prctl::SET_THP_DISABLE, 1, flags, 0, 0]);
+    }
+}
+
+/// After the credentials, which clear dumpable, and after the last mapping, which MDWE might forbid.
+pub fn restore_process_last(record: &ProcessAttributes, batch: &mut Batch) {
+    // 2 can only come from the kernel itself; it means the same as 0 to whoever is not root.
+    let dumpable = u32::from(record.dumpable == 1);
+    batch.must("set dumpable", libc::SYS_prctl, arguments![libc::PR_SET_DUMPABLE, dumpable]);
+    if record.deny_write_execute != 0 {
+        batch.must(
+            "deny memory that is writable and executable",
+            libc::SYS_prctl,
+            arguments![prctl::SET_MDWE, record.deny_write_execute, 0, 0, 0],
+        );
+    }
+}
+
+/// What is written from outside, in /proc; the names of those that could not be.
+pub fn write_process(record: &ProcessAttributes, pid: Pid) -> Vec<(&'static str, std::io::Error)> {
+    let files = [
+        ("oom_score_adj", record.oom_score_adjustment.to_string()),
+        ("coredump_filter", format!("{:#x}", record.coredump_filter)),
+    ];
+    files
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, std::fs::write(format!("/proc/{pid}/{name}"), value).err()?)))
+        .collect()
+}
+
+/// The thread's name, proc_pid_comm(5), without the newline behind it.
+pub fn name_of(pid: Pid, tid: Tid) -> std::io::Result<Vec<u8>> {
+    let mut name = std::fs::read(format!("/proc/{pid}/task/{tid}/comm"))?;
+    name.pop();
+    Ok(name)
+}

@@ -1,0 +1,15 @@
+//! A process's view of the filesystem: working directory, root and umask; chdir(2), chroot(2), umask(2).
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// Where a process is. Shared by tasks made with CLONE_FS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filesystem {
+    /// The working directory.
+    pub working_directory: ByteBuf,
+    /// The root directory; `/` if it was never changed.
+    pub root: ByteBuf,
+    /// The file mode creation mask.
+    pub umask: u32,
+}

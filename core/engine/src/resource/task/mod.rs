@@ -1,0 +1,12 @@
+//! What a task is, beside its memory and its files: one file a kind. Each has its record; `ask` puts what only the task
+//! itself can say into a batch, `answer` makes the record of it, `restore` puts what gives it back into a batch.
+
+pub mod attributes;
+pub mod credentials;
+pub mod filesystem;
+pub mod futexes;
+pub mod limits;
+pub mod registers;
+pub mod scheduling;
+pub mod signals;
+pub mod timers;

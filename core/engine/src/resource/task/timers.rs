@@ -1,0 +1,151 @@
+//! Timers of a process: interval timers, setitimer(2), alarm(2) among them; POSIX timers, timer_create(2), with their
+//! ids. What is left of each is kept; it goes on from the thaw.
+
+use serde::{Deserialize, Serialize};
+
+use crate::arguments;
+use crate::kernel::Answer;
+use crate::proc::timers::{Notification, PosixTimer};
+use crate::puppet::{Batch, Call, Slot};
+
+/// All timers of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timers {
+    /// ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF: interval and rest, each seconds and microseconds.
+    pub intervals: Vec<[u64; 4]>,
+    /// POSIX timers by id.
+    pub posix: Vec<Posix>,
+}
+
+/// A POSIX timer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posix {
+    /// Its kernel id.
+    pub id: i32,
+    /// Its clock.
+    pub clock: i32,
+    /// SIGEV_*.
+    pub notify: i32,
+    /// The signal it sends.
+    pub signal: i32,
+    /// The value that comes with it.
+    pub value: u64,
+    /// The thread it goes to, for SIGEV_THREAD_ID.
+    pub thread: i32,
+    /// Interval and rest, each seconds and nanoseconds.
+    pub times: [u64; 4],
+}
+
+/// What was asked.
+#[derive(Debug)]
+pub struct Asked {
+    intervals: Vec<(Call, Slot)>,
+    posix: Vec<(Call, Slot)>,
+}
+
+/// Asks for what is left of each; `known` comes from proc_pid_timers(5).
+pub fn ask(known: &[PosixTimer], batch: &mut Batch) -> Asked {
+    let mut asked = Asked { intervals: Vec::new(), posix: Vec::new() };
+    for which in 0..3 {
+        let times = batch.space(32);
+        asked.intervals.push((batch.ask(libc::SYS_getitimer, arguments![which, times]), times));
+    }
+    for timer in known {
+        let times = batch.space(32);
+        asked.posix.push((batch.ask(libc::SYS_timer_gettime, arguments![timer.id, times]), times));
+    }
+    asked
+}
+
+fn times(batch: &Batch, slot: Slot) -> [u64; 4] {
+    [0, 8, 16, 24].map(|at| batch.read_u64(slot, at))
+}
+
+/// The record.
+pub fn answer(asked: &Asked, known: &[PosixTimer], batch: &Batch) -> Answer<Timers> {
+    let mut timers = Timers::default();
+    for (call, slot) in &asked.intervals {
+        batch.result(*call)?;
+        timers.intervals.push(times(batch, *slot));
+    }
+    for (timer, (call, slot)) in known.iter().zip(&asked.posix) {
+        batch.result(*call)?;
+        let (notify, thread) = match timer.notify {
+            Notification::Signal => (libc::SIGEV_SIGNAL, 0),
+            Notification::None => (libc::SIGEV_NONE, 0),
+            Notification::Thread => (libc::SIGEV_THREAD, 0),
+            Notification::ThreadId(thread) => (libc::SIGEV_THREAD_ID, thread.0),
+        };
+        timers.posix.push(Posix {
+            id: timer.id,
+            clock: timer.clock,
+            notify,
+            signal: timer.signal,
+            value: timer.value,
+            thread,
+            times: times(batch, *slot),
+        });
+    }
+    timers.posix.sort_by_key(|timer| timer.id);
+    Ok(timers)
+}
+
+const PR_TIMER_CREATE_RESTORE_IDS: i32 = 77;
+
+/// Makes the POSIX timers, unarmed. `restore_ids`: the kernel lets ids be chosen (Linux 6.15); else timers are made and
+/// deleted until the next one has the wanted id.
+pub fn create(record: &Timers, restore_ids: bool, batch: &mut Batch) {
+    if record.posix.is_empty() {
+        return;
+    }
+    let choose = |batch: &mut Batch, on: i32| {
+        batch.must(
+            "choose the ids of POSIX timers",
+            libc::SYS_prctl,
+            arguments![PR_TIMER_CREATE_RESTORE_IDS, on, 0, 0, 0],
+        );
+    };
+    if restore_ids {
+        choose(batch, 1);
+    }
+    let mut next = 0;
+    for timer in &record.posix {
+        let event = batch.bytes(&event_bytes(timer));
+        while !restore_ids && next < timer.id {
+            let throwaway = batch.space(8);
+            batch.must("make a POSIX timer", libc::SYS_timer_create, arguments![timer.clock, event, throwaway]);
+            batch.must("delete a POSIX timer", libc::SYS_timer_delete, arguments![next]);
+            next += 1;
+        }
+        let id = batch.bytes(&i64::from(timer.id).to_ne_bytes());
+        batch.must("make a POSIX timer", libc::SYS_timer_create, arguments![timer.clock, event, id]);
+        next = timer.id + 1;
+    }
+    if restore_ids {
+        choose(batch, 0);
+    }
+}
+
+/// `struct sigevent`: value, signal, notify, thread id.
+fn event_bytes(timer: &Posix) -> Vec<u8> {
+    let mut event = Vec::with_capacity(64);
+    event.extend(timer.value.to_ne_bytes());
+    event.extend(timer.signal.to_ne_bytes());
+    event.extend(timer.notify.to_ne_bytes());
+    event.extend(timer.thread.to_ne_bytes());
+    event.resize(64, 0);
+    event
+}
+
+/// Starts all of them.
+pub fn arm(record: &Timers, batch: &mut Batch) {
+    let bytes = |times: &[u64; 4]| times.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
+    for timer in record.posix.iter().filter(|timer| timer.times != [0; 4]) {
+        let times = batch.bytes(&bytes(&timer.times));
+        batch.must("start a POSIX timer", libc::SYS_timer_settime, arguments![timer.id, 0, times, 0]);
+    }
+    for (which, interval) in record.intervals.iter().enumerate().filter(|(_, interval)| **interval != [0; 4]) {
+        let times = batch.bytes(&bytes(interval));
+        batch.must("start an interval timer", libc::SYS_setitimer, arguments![which, times, 0]);
+    }
+}
