@@ -98,3 +98,29 @@ impl ForcedMemory {
         self.0.write_all_at(bytes, to.0)
     }
 }
+
+/// Shared anonymous memory as a file.
+#[derive(Debug)]
+pub struct SharedMemory;
+
+impl SharedMemory {
+    /// Makes shared anonymous memory of this size, as mmap(2) does with MAP_SHARED and MAP_ANONYMOUS, and answers a
+    /// descriptor of the file behind it. Wants CAP_CHECKPOINT_RESTORE: only /proc/self/map_files leads to it.
+    pub fn file(size: u64) -> io::Result<std::os::fd::OwnedFd> {
+        let length = (size as usize).next_multiple_of(4096).max(4096);
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping at an address the kernel chooses overlaps nothing of ours.
+        let address = unsafe {
+            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = address as usize;
+        let path = format!("/proc/self/map_files/{start:x}-{:x}", start + length);
+        let file = OpenOptions::new().read(true).write(true).open(path);
+        // SAFETY: the range is the mapping made above, which nothing else knows of.
+        unsafe { libc::munmap(address, length) };
+        file.map(Into::into)
+    }
+}

@@ -2,6 +2,7 @@
 //! with types, and returns an [`Errno`].
 
 pub mod clone;
+pub mod files;
 pub mod identity;
 pub mod kcmp;
 pub mod memory;

@@ -3,8 +3,10 @@
 
 pub mod attributes;
 pub mod credentials;
+pub mod family;
 pub mod filesystem;
 pub mod futexes;
+pub mod interrupted;
 pub mod limits;
 pub mod registers;
 pub mod scheduling;

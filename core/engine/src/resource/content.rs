@@ -1,0 +1,243 @@
+//! Files that have no name to find them by: memfd_create(2), shared anonymous memory, deleted files. Their content is
+//! in the image; descriptors and mappings refer to them.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use dormouse_wire::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::named_file::{Owner, shown};
+use crate::image::{CHUNK_PAGES, ImageError, PAGE, PageBuffer, PageNumber, PageSink, Reader};
+use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::memory::SharedMemory;
+
+/// A file with its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// What it was made by.
+    pub origin: Origin,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its type and permissions.
+    pub mode: u32,
+    /// User and group it belongs to.
+    pub owner: (u32, u32),
+    /// Its pages that are not all zeros, in order.
+    pub pages: Vec<Stored>,
+}
+
+/// Where a file without a name comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// memfd_create(2), by this name, with these seals.
+    Memfd {
+        /// The name.
+        name: ByteBuf,
+        /// F_SEAL_*, fcntl(2).
+        seals: u32,
+    },
+    /// mmap(2) with MAP_SHARED and MAP_ANONYMOUS.
+    SharedAnonymous,
+    /// A file in a filesystem that was removed; its last name.
+    Deleted {
+        /// The path it had.
+        path: ByteBuf,
+        /// With whose rights it is made again.
+        maker: Owner,
+    },
+}
+
+/// Pages one after another, in the file and in the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// First page in the file.
+    pub page: u64,
+    /// How many.
+    pub count: u64,
+    /// First page in the image.
+    pub first: PageNumber,
+}
+
+/// Reads the content into the image. Holes are skipped (SEEK_DATA, lseek(2)).
+pub fn capture(file: &File, origin: Origin, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Content, Problem> {
+    let failed = |error: std::io::Error| {
+        Problem::blocks(ProblemKind::DeletedFile, format!("its content cannot be read: {error}")).at(origin.shown())
+    };
+    let metadata = file.metadata().map_err(failed)?;
+    let mut content = Content {
+        size: metadata.len(),
+        mode: metadata.mode(),
+        owner: (metadata.uid(), metadata.gid()),
+        pages: Vec::new(),
+        origin: origin.clone(),
+    };
+    let mut at = 0;
+    while at < content.size {
+        let Some(start) = seek(file, at, nix::unistd::Whence::SeekData).map_err(failed)? else { break };
+        let end = seek(file, start, nix::unistd::Whence::SeekHole).map_err(failed)?.unwrap_or(content.size);
+        let start = start / PAGE as u64 * PAGE as u64;
+        capture_range(file, start, end, &mut content.pages, sink, buffer, &failed)?;
+        at = end.max(start + 1);
+    }
+    Ok(content)
+}
+
+fn seek(file: &File, from: u64, whence: nix::unistd::Whence) -> Result<Option<u64>, std::io::Error> {
+    match nix::unistd::lseek64(file, from as i64, whence) {
+        Ok(found) => Ok(Some(found as u64)),
+        Err(nix::errno::Errno::ENXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn capture_range(
+    file: &File,
+    start: u64,
+    end: u64,
+    pages: &mut Vec<Stored>,
+    sink: &PageSink,
+    buffer: &mut PageBuffer,
+    failed: &impl Fn(std::io::Error) -> Problem,
+) -> Result<(), Problem> {
+    let mut at = start;
+    while at < end {
+        let wanted = ((end - at) as usize).div_ceil(PAGE).min(CHUNK_PAGES);
+        let space = &mut buffer.space()[..wanted * PAGE];
+        let read = read_full(file, space, at).map_err(failed)?;
+        space[read..].fill(0);
+        // A page of zeros needs no room; a whole run of them ends here.
+        let first_used = space.chunks(PAGE).position(|page| page.iter().any(|byte| *byte != 0));
+        let last_used = space.chunks(PAGE).rposition(|page| page.iter().any(|byte| *byte != 0));
+        if let (Some(first_used), Some(last_used)) = (first_used, last_used) {
+            let count = last_used - first_used + 1;
+            space.copy_within(first_used * PAGE..(last_used + 1) * PAGE, 0);
+            buffer.set_len(count);
+            let first = sink.put(buffer).map_err(|error| error.problem())?;
+            pages.push(Stored { page: at / PAGE as u64 + first_used as u64, count: count as u64, first });
+        }
+        at += (wanted * PAGE) as u64;
+    }
+    Ok(())
+}
+
+fn read_full(file: &File, space: &mut [u8], at: u64) -> std::io::Result<usize> {
+    let mut done = 0;
+    while done < space.len() {
+        match file.read_at(&mut space[done..], at + done as u64)? {
+            0 => break,
+            read => done += read,
+        }
+    }
+    Ok(done)
+}
+
+impl Origin {
+    /// For a person.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Memfd { name, .. } => format!("memory file {:?}", String::from_utf8_lossy(name)),
+            Self::SharedAnonymous => "shared anonymous memory".into(),
+            Self::Deleted { path, .. } => {
+                format!("{} (deleted)", shown(Path::new(std::ffi::OsStr::from_bytes(path))))
+            }
+        }
+    }
+}
+
+impl Content {
+    /// Makes the file again, with its content, opened for reading and writing.
+    pub fn restore(&self, reader: &Reader, buffer: &mut PageBuffer) -> Result<File, Problem> {
+        let failed = |error: std::io::Error| {
+            Problem::blocks(ProblemKind::DeletedFile, format!("it cannot be made again: {error}")).at(self.origin.shown())
+        };
+        let file = self.make().map_err(failed)?;
+        if !matches!(self.origin, Origin::SharedAnonymous) {
+            file.set_len(self.size).map_err(failed)?;
+        }
+        for stored in &self.pages {
+            self.fill(&file, stored, reader, buffer)?;
+        }
+        self.finish(&file).map_err(failed)?;
+        Ok(file)
+    }
+
+    fn fill(&self, file: &File, stored: &Stored, reader: &Reader, buffer: &mut PageBuffer) -> Result<(), Problem> {
+        let image = |error: ImageError| error.problem();
+        let data = reader.read_chunk(stored.first.chunk(), buffer).map_err(image)?;
+        let from = stored.first.slot() * PAGE;
+        let range = data.get(from..from + stored.count as usize * PAGE);
+        let bytes = range.ok_or_else(|| Problem::blocks(ProblemKind::Image, "pages are missing from a chunk"))?;
+        let at = stored.page * PAGE as u64;
+        let length = (bytes.len() as u64).min(self.size.saturating_sub(at)) as usize;
+        file.write_all_at(&bytes[..length], at).map_err(|error| {
+            Problem::blocks(ProblemKind::Space, format!("its content cannot be written: {error}")).at(self.origin.shown())
+        })
+    }
+
+    fn make(&self) -> std::io::Result<File> {
+        match &self.origin {
+            Origin::Memfd { name, .. } => {
+                use nix::sys::memfd::{MFdFlags, memfd_create};
+                let name = std::ffi::CString::new(name.to_vec())?;
+                Ok(memfd_create(name.as_c_str(), MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?.into())
+            }
+            Origin::SharedAnonymous => Ok(SharedMemory::file(self.size)?.into()),
+            Origin::Deleted { path, maker } => self.make_deleted(Path::new(std::ffi::OsStr::from_bytes(path)), maker),
+        }
+    }
+
+    /// Makes the file under its old name where that is free, so that /proc shows it by that name, and removes it again.
+    fn make_deleted(&self, path: &Path, maker: &Owner) -> std::io::Result<File> {
+        let _acting = Acting::begin(&Identity::from(maker))?;
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true);
+        match options.open(path) {
+            Ok(file) => {
+                std::fs::remove_file(path)?;
+                Ok(file)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                use std::os::unix::fs::OpenOptionsExt;
+                let folder = path.parent().unwrap_or(Path::new("/"));
+                File::options().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(folder)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn finish(&self, file: &File) -> std::io::Result<()> {
+        use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+        match &self.origin {
+            Origin::Memfd { seals, .. } => {
+                nix::sys::stat::fchmod(file, nix::sys::stat::Mode::from_bits_truncate(self.mode))?;
+                nix::unistd::fchown(file, Some(self.owner.0.into()), Some(self.owner.1.into()))?;
+                if *seals != 0 {
+                    fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::from_bits_retain(*seals as i32)))?;
+                }
+            }
+            Origin::Deleted { .. } => {
+                nix::unistd::fchown(file, Some(self.owner.0.into()), Some(self.owner.1.into()))?;
+                nix::sys::stat::fchmod(file, nix::sys::stat::Mode::from_bits_truncate(self.mode))?;
+            }
+            Origin::SharedAnonymous => {}
+        }
+        Ok(())
+    }
+}
+
+/// The seals of a memory file; 0 where the filesystem knows none.
+pub fn seals(file: &impl AsFd) -> u32 {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_GET_SEALS).map_or(0, |seals| seals as u32)
+}
+
+/// The same file opened anew: another open file description, with these flags.
+pub fn reopen(file: &impl AsFd, flags: i32) -> std::io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let flags = nix::fcntl::OFlag::from_bits_retain(flags) | nix::fcntl::OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(path.as_str(), flags, nix::sys::stat::Mode::empty())?)
+}

@@ -1,0 +1,73 @@
+//! Files without a name, whose content is in the image: memfd_create(2) and files removed while open.
+
+use std::os::fd::OwnedFd;
+
+use dormouse_wire::{Problem, ProblemKind};
+use serde_bytes::ByteBuf;
+
+use super::{Capture, FileFacts, FileId, FileKind, OpenFile, Restore};
+use crate::kernel::files;
+use crate::proc;
+use crate::resource::content::{self, Origin};
+
+/// The kind.
+#[derive(Debug)]
+pub struct ContentFile;
+
+/// Where a file without a name comes from, if it is one.
+pub fn origin_of(link: &[u8], owner: &crate::resource::named_file::Owner, seals: u32) -> Option<Origin> {
+    let (path, deleted) = proc::strip_deleted(link);
+    if !deleted {
+        return None;
+    }
+    if let Some(name) = path.strip_prefix(b"/memfd:") {
+        return Some(Origin::Memfd { name: ByteBuf::from(name), seals });
+    }
+    if path == b"/dev/zero" {
+        return Some(Origin::SharedAnonymous);
+    }
+    Some(Origin::Deleted { path: ByteBuf::from(path), maker: owner.clone() })
+}
+
+impl FileKind for ContentFile {
+    type Record = usize;
+
+    fn name(&self) -> &'static str {
+        "content"
+    }
+
+    fn claims(&self, facts: &FileFacts) -> bool {
+        facts.file_type() == libc::S_IFREG && proc::strip_deleted(&facts.link).1
+    }
+
+    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<usize, Problem> {
+        let origin = origin_of(&facts.link, &facts.owner, content::seals(&facts.file))
+            .ok_or_else(|| facts.problem(ProblemKind::DeletedFile, "its name cannot be told"))?;
+        // Our duplicate may be opened for writing only: read through one of our own.
+        let readable = content::reopen(&facts.file, libc::O_RDONLY)
+            .map_err(|error| facts.problem(ProblemKind::DeletedFile, format!("it cannot be read: {error}")))?;
+        capture.contents.index(&readable.into(), &facts.stat, origin, capture.sink, capture.buffer)
+    }
+
+    fn restore(
+        &self,
+        record: &usize,
+        _id: FileId,
+        file: &OpenFile,
+        restore: &mut Restore<'_>,
+    ) -> Result<OwnedFd, Problem> {
+        let content = restore
+            .contents
+            .get(*record)
+            .ok_or_else(|| Problem::blocks(ProblemKind::Image, "a file refers to content that is not there"))?;
+        let failed = |error: &dyn std::fmt::Display| {
+            Problem::blocks(ProblemKind::DeletedFile, format!("a file without a name cannot be opened: {error}"))
+        };
+        let flags = file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_TMPFILE | libc::O_NOFOLLOW);
+        let opened = content::reopen(content, flags).map_err(|error| failed(&error))?;
+        if file.position != 0 {
+            files::set_position(&opened, file.position).map_err(|error| failed(&error))?;
+        }
+        Ok(opened)
+    }
+}

@@ -1,0 +1,79 @@
+//! Devices that hold no state, null(4), random(4): opened again by name. `/dev/null zero full random urandom tty`.
+
+use std::os::fd::OwnedFd;
+
+use dormouse_wire::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::{Capture, FileFacts, FileId, FileKind, OpenFile, Restore, path_of};
+use crate::kernel::files;
+use crate::kernel::identity::{Acting, Identity};
+use crate::resource::named_file::Owner;
+
+/// The kind.
+#[derive(Debug)]
+pub struct Device;
+
+/// A device by name, with its numbers: another one under the name is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    path: ByteBuf,
+    major: u32,
+    minor: u32,
+    owner: Owner,
+}
+
+/// Minor numbers of major 1, "memory devices", that hold no state: null, zero, full, random, urandom.
+const STATELESS: [u32; 5] = [3, 5, 7, 8, 9];
+
+impl FileKind for Device {
+    type Record = Record;
+
+    fn name(&self) -> &'static str {
+        "device"
+    }
+
+    fn claims(&self, facts: &FileFacts) -> bool {
+        let (major, minor) = (libc::major(facts.stat.st_rdev), libc::minor(facts.stat.st_rdev));
+        facts.file_type() == libc::S_IFCHR && major == 1 && STATELESS.contains(&minor)
+    }
+
+    fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<Record, Problem> {
+        Ok(Record {
+            path: ByteBuf::from(facts.link.clone()),
+            major: libc::major(facts.stat.st_rdev),
+            minor: libc::minor(facts.stat.st_rdev),
+            owner: facts.owner.clone(),
+        })
+    }
+
+    fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
+        use std::os::unix::fs::MetadataExt;
+        let path = path_of(&record.path);
+        let shown = path.display().to_string();
+        match std::fs::metadata(&path) {
+            Err(error) => vec![Problem::blocks(ProblemKind::Device, format!("the device cannot be found: {error}")).at(shown)],
+            Ok(found) if found.rdev() != libc::makedev(record.major, record.minor) => {
+                vec![Problem::blocks(ProblemKind::Device, "another device has its name now").at(shown)]
+            }
+            Ok(_) => Vec::new(),
+        }
+    }
+
+    fn restore(
+        &self,
+        record: &Record,
+        _id: FileId,
+        file: &OpenFile,
+        _restore: &mut Restore<'_>,
+    ) -> Result<OwnedFd, Problem> {
+        let path = path_of(&record.path);
+        let problem = |error: &dyn std::fmt::Display| {
+            Problem::blocks(ProblemKind::Device, format!("the device cannot be opened: {error}"))
+                .at(path.display().to_string())
+        };
+        let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(|error| problem(&error))?;
+        files::open(&path, file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)).map_err(|error| problem(&error))
+    }
+}

@@ -1,0 +1,379 @@
+//! What a descriptor stands for: one file a kind, each with its record.
+//!
+//! A kind implements [`FileKind`] with a typed record; [`KINDS`] lists them with the types erased. The first kind that
+//! claims a file has it; the last one, [`unknown`], claims everything and refuses it by name.
+
+mod content;
+mod device;
+mod pipe;
+mod regular;
+mod unknown;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, ProcessName};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::content::Content;
+use super::named_file::Owner;
+use crate::image::{PageBuffer, PageSink, Reader};
+use crate::proc::fdinfo::FdInfo;
+use crate::puppet::Batch;
+
+/// A table of descriptors, open(2); shared by tasks made with CLONE_FILES.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTable {
+    /// The descriptors, by number.
+    pub entries: Vec<Entry>,
+}
+
+/// A descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number.
+    pub number: FdNumber,
+    /// The open file description it stands for: an index.
+    pub file: FileId,
+    /// FD_CLOEXEC.
+    pub close_on_exec: bool,
+}
+
+/// An open file description: its index in the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FileId(pub usize);
+
+/// The record of an open file description, open(2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenFile {
+    /// The name of its kind.
+    pub kind: String,
+    /// O_*: access mode and status flags.
+    pub flags: i32,
+    /// Position in bytes.
+    pub position: i64,
+    /// Who is told of I/O: F_SETOWN_EX type and id, F_SETSIG signal.
+    pub notify: Option<Notify>,
+    /// What its kind knows.
+    pub record: ciborium::Value,
+}
+
+/// Whom a file tells of I/O, fcntl(2) F_SETOWN_EX and F_SETSIG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP.
+    pub kind: i32,
+    /// The id.
+    pub id: i32,
+    /// The signal; 0: SIGIO.
+    pub signal: i32,
+}
+
+/// What the survey sees of an open file description.
+#[derive(Debug)]
+pub struct FileFacts {
+    /// Its index.
+    pub id: FileId,
+    /// A duplicate of it: the same open file description.
+    pub file: File,
+    /// Who holds it, under which numbers; at least one.
+    pub holders: Vec<(Pid, FdNumber)>,
+    /// The first holder, for a person.
+    pub process: ProcessName,
+    /// Where /proc/PID/fd/N leads.
+    pub link: Vec<u8>,
+    /// Type, device, inode, size, fstat(2).
+    pub stat: libc::stat,
+    /// proc_pid_fdinfo(5).
+    pub info: FdInfo,
+    /// With whose rights it is opened again.
+    pub owner: Owner,
+    /// The controlling terminal of its first holder: major and minor.
+    pub terminal: Option<(u32, u32)>,
+}
+
+impl FileFacts {
+    /// The type of the file, `S_IF*`.
+    pub fn file_type(&self) -> u32 {
+        self.stat.st_mode & libc::S_IFMT
+    }
+
+    /// For a person: `descriptor 3 (/tmp/x)`.
+    pub fn shown(&self) -> String {
+        let number = self.holders.first().map_or(-1, |(_, number)| number.0);
+        let link: String = String::from_utf8_lossy(&self.link).chars().flat_map(char::escape_debug).collect();
+        format!("descriptor {number} ({link})")
+    }
+
+    /// A problem with this file.
+    pub fn problem(&self, kind: ProblemKind, what: impl Into<String>) -> Problem {
+        Problem::blocks(kind, what).of(&self.process).at(self.shown())
+    }
+
+    /// A loss at this file.
+    pub fn loss(&self, kind: ProblemKind, what: impl Into<String>, loss: impl Into<String>) -> Problem {
+        Problem::loses(kind, what, loss).of(&self.process).at(self.shown())
+    }
+
+    /// The access mode, `O_ACCMODE`.
+    pub fn access(&self) -> i32 {
+        self.info.flags as i32 & libc::O_ACCMODE
+    }
+}
+
+/// All files of a group, for kinds that refer to others.
+#[derive(Debug, Default)]
+pub struct FilesFacts {
+    /// The files by index.
+    pub files: Vec<FileFacts>,
+    /// Which file a descriptor stands for.
+    pub by_descriptor: HashMap<(Pid, FdNumber), FileId>,
+    /// The pids that belong to the group.
+    pub members: Vec<Pid>,
+}
+
+impl FilesFacts {
+    /// The files of the same device and inode: the ends of one pipe, the openings of one file.
+    pub fn of_inode(&self, stat: &libc::stat) -> impl Iterator<Item = &FileFacts> {
+        let wanted = (stat.st_dev, stat.st_ino);
+        self.files.iter().filter(move |file| (file.stat.st_dev, file.stat.st_ino) == wanted)
+    }
+}
+
+/// What a kind may use while it captures.
+#[derive(Debug)]
+pub struct Capture<'a> {
+    /// All files.
+    pub files: &'a FilesFacts,
+    /// Where pages go.
+    pub sink: &'a PageSink,
+    /// A buffer for them.
+    pub buffer: &'a mut PageBuffer,
+    /// Contents of files without a name, as far as they have been captured.
+    pub contents: &'a mut Contents,
+}
+
+/// Contents already captured, by device and inode.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The records.
+    pub records: Vec<Content>,
+    known: HashMap<(u64, u64), usize>,
+}
+
+impl Contents {
+    /// The index of a file's content; it is captured when it is first asked for.
+    pub fn index(
+        &mut self,
+        file: &File,
+        stat: &libc::stat,
+        origin: super::content::Origin,
+        sink: &PageSink,
+        buffer: &mut PageBuffer,
+    ) -> Result<usize, Problem> {
+        if let Some(known) = self.known.get(&(stat.st_dev, stat.st_ino)) {
+            return Ok(*known);
+        }
+        let content = super::content::capture(file, origin, sink, buffer)?;
+        self.records.push(content);
+        self.known.insert((stat.st_dev, stat.st_ino), self.records.len() - 1);
+        Ok(self.records.len() - 1)
+    }
+}
+
+/// What a kind may use while it gives back.
+#[derive(Debug)]
+pub struct Restore<'a> {
+    /// All records.
+    pub open_files: &'a [OpenFile],
+    /// The files made so far, by index.
+    pub made: &'a mut BTreeMap<FileId, OwnedFd>,
+    /// Files without a name, made already, by index of their content.
+    pub contents: &'a [File],
+    /// The image, for content.
+    pub reader: &'a Reader,
+    /// A buffer for it.
+    pub buffer: &'a mut PageBuffer,
+    /// The terminal that takes the place of one outside the group.
+    pub terminal: Option<&'a std::path::Path>,
+}
+
+/// What a kind does to a descriptor inside a process, once the process has all its descriptors.
+#[derive(Debug)]
+pub struct Finish<'a> {
+    /// The process.
+    pub pid: Pid,
+    /// The descriptor.
+    pub number: FdNumber,
+    /// The table it stands in.
+    pub table: &'a FileTable,
+    /// Calls that the process makes.
+    pub batch: &'a mut Batch,
+}
+
+/// A kind of open file.
+pub trait FileKind: Sync {
+    /// What the image says of one.
+    type Record: Serialize + DeserializeOwned;
+
+    /// Its name in the image.
+    fn name(&self) -> &'static str;
+
+    /// Whether this file is of this kind.
+    fn claims(&self, facts: &FileFacts) -> bool;
+
+    /// What stands in the way, and what would be lost. Nothing is touched.
+    fn judge(&self, _facts: &FileFacts, _files: &FilesFacts) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Makes the record.
+    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Self::Record, Problem>;
+
+    /// What is in the way of giving it back here. Nothing exists yet.
+    fn preflight(&self, _record: &Self::Record, _file: &OpenFile) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Files that must be made before this one.
+    fn needs(&self, _record: &Self::Record) -> Vec<FileId> {
+        Vec::new()
+    }
+
+    /// Makes it. It may make others of the same thing along with it, such as the other end of a pair, and put them
+    /// into `restore.made`.
+    fn restore(
+        &self,
+        record: &Self::Record,
+        id: FileId,
+        file: &OpenFile,
+        restore: &mut Restore<'_>,
+    ) -> Result<OwnedFd, Problem>;
+
+    /// What remains to be done from inside the first process that holds it.
+    fn finish(&self, _record: &Self::Record, _finish: &mut Finish<'_>) {}
+}
+
+/// A kind with its type erased.
+pub trait AnyFileKind: Sync {
+    /// See [`FileKind::name`].
+    fn name(&self) -> &'static str;
+    /// See [`FileKind::claims`].
+    fn claims(&self, facts: &FileFacts) -> bool;
+    /// See [`FileKind::judge`].
+    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem>;
+    /// See [`FileKind::capture`].
+    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem>;
+    /// See [`FileKind::preflight`].
+    fn preflight(&self, file: &OpenFile) -> Vec<Problem>;
+    /// See [`FileKind::needs`].
+    fn needs(&self, file: &OpenFile) -> Result<Vec<FileId>, Problem>;
+    /// See [`FileKind::restore`].
+    fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem>;
+    /// See [`FileKind::finish`].
+    fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem>;
+}
+
+fn typed<T: DeserializeOwned>(file: &OpenFile) -> Result<T, Problem> {
+    file.record.deserialized().map_err(|error| {
+        Problem::blocks(ProblemKind::Image, format!("the record of a file of kind \"{}\" cannot be read: {error}", file.kind))
+    })
+}
+
+impl<K: FileKind> AnyFileKind for K {
+    fn name(&self) -> &'static str {
+        FileKind::name(self)
+    }
+
+    fn claims(&self, facts: &FileFacts) -> bool {
+        FileKind::claims(self, facts)
+    }
+
+    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+        FileKind::judge(self, facts, files)
+    }
+
+    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem> {
+        let record = FileKind::capture(self, facts, capture)?;
+        ciborium::Value::serialized(&record)
+            .map_err(|error| facts.problem(ProblemKind::Image, format!("it cannot be recorded: {error}")))
+    }
+
+    fn preflight(&self, file: &OpenFile) -> Vec<Problem> {
+        match typed(file) {
+            Ok(record) => FileKind::preflight(self, &record, file),
+            Err(problem) => vec![problem],
+        }
+    }
+
+    fn needs(&self, file: &OpenFile) -> Result<Vec<FileId>, Problem> {
+        Ok(FileKind::needs(self, &typed(file)?))
+    }
+
+    fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem> {
+        FileKind::restore(self, &typed(file)?, id, file, restore)
+    }
+
+    fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem> {
+        FileKind::finish(self, &typed(file)?, finish);
+        Ok(())
+    }
+}
+
+/// Every kind, in the order in which they are asked.
+pub const KINDS: &[&dyn AnyFileKind] = &[&content::ContentFile, &regular::Regular, &device::Device, &pipe::Pipe, &unknown::Unknown];
+
+/// The kind of a file that the survey has found.
+pub fn kind_of(facts: &FileFacts) -> &'static dyn AnyFileKind {
+    KINDS.iter().copied().find(|kind| kind.claims(facts)).unwrap_or(&unknown::Unknown)
+}
+
+/// The kind of a file in an image.
+pub fn kind_named(file: &OpenFile) -> Result<&'static dyn AnyFileKind, Problem> {
+    KINDS.iter().copied().find(|kind| kind.name() == file.kind).ok_or_else(|| {
+        let what = format!("the image holds a file of kind \"{}\", which this version does not know", file.kind);
+        Problem::blocks(ProblemKind::Image, what).way_out("Thaw it with a newer version of Dormouse")
+    })
+}
+
+/// The record of a file.
+pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile, Problem> {
+    let kind = kind_of(facts);
+    Ok(OpenFile {
+        kind: kind.name().to_owned(),
+        flags: facts.info.flags as i32 & !libc::O_CLOEXEC,
+        position: facts.info.position,
+        notify: notify_of(facts)?,
+        record: kind.capture(facts, capture)?,
+    })
+}
+
+fn notify_of(facts: &FileFacts) -> Result<Option<Notify>, Problem> {
+    let found = crate::kernel::files::notify(&facts.file)
+        .map_err(|error| facts.problem(ProblemKind::File, format!("its owner for I/O cannot be read: {error}")))?;
+    Ok(found.map(|(kind, id, signal)| Notify { kind, id, signal }))
+}
+
+/// Flags that open(2) takes and that stay with the description.
+pub const STATUS_FLAGS: i32 =
+    libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+
+/// The files of a table that stands in a process: what the bytes of a path are, for a person.
+pub fn shown_bytes(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().flat_map(char::escape_debug).collect()
+}
+
+/// A path from bytes.
+pub fn path_of(bytes: &ByteBuf) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::path::PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// The path by which this process can open a descriptor of its own anew.
+pub fn own_path(file: &impl AsRawFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}

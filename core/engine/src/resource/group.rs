@@ -1,0 +1,159 @@
+//! The record of a whole group: what the image's section `Group` holds.
+
+use dormouse_wire::{Pid, ProcessName, Tid};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::content::Content;
+use super::fd::{FileTable, OpenFile};
+use super::memory::Memory;
+use super::named_file::NamedFile;
+use super::task::attributes::{ProcessAttributes, ThreadAttributes};
+use super::task::credentials::Credentials;
+use super::task::family::Family;
+use super::task::filesystem::Filesystem;
+use super::task::futexes::Futexes;
+use super::task::interrupted::InterruptedCall;
+use super::task::limits::Limits;
+use super::task::registers::Registers;
+use super::task::scheduling::Scheduling;
+use super::task::signals::{Disposition, ThreadSignals};
+use super::task::timers::Timers;
+
+/// A frozen group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its processes, each after its parent.
+    pub processes: Vec<Process>,
+    /// Tables of descriptors, by [`Alive::file_table`].
+    pub file_tables: Vec<FileTable>,
+    /// Places in the filesystem, by [`Alive::filesystem`].
+    pub filesystems: Vec<Filesystem>,
+    /// Open file descriptions.
+    pub open_files: Vec<OpenFile>,
+    /// Files that are mapped.
+    pub mapped_files: Vec<NamedFile>,
+    /// Files without a name, whose content is in the image.
+    pub contents: Vec<Content>,
+    /// The clocks at the freeze: CLOCK_MONOTONIC and CLOCK_BOOTTIME in nanoseconds, as the group saw them.
+    pub clocks: Clocks,
+    /// The window size and settings of the terminal outside the group that its job was on.
+    pub terminal: Option<OutsideTerminal>,
+}
+
+/// What the clocks that begin at boot showed, time_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub monotonic: i64,
+    /// CLOCK_BOOTTIME, nanoseconds.
+    pub boottime: i64,
+    /// CLOCK_REALTIME, nanoseconds since 1970.
+    pub realtime: i64,
+}
+
+/// A terminal that was not part of the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideTerminal {
+    /// Its name then.
+    pub name: ByteBuf,
+    /// `struct termios` of the kernel (TCGETS2).
+    pub settings: ByteBuf,
+    /// The process group in its foreground, if it belongs to the group.
+    pub foreground: Option<Pid>,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its pid and its place among the others.
+    pub family: Family,
+    /// Its name.
+    pub name: ByteBuf,
+    /// What it is.
+    pub life: Life,
+}
+
+impl Process {
+    /// Its pid.
+    pub fn pid(&self) -> Pid {
+        self.family.pid
+    }
+
+    /// Its name, for a person.
+    pub fn shown(&self) -> ProcessName {
+        ProcessName { pid: self.pid(), comm: String::from_utf8_lossy(&self.name).into_owned() }
+    }
+
+    /// What it holds, if it lives.
+    pub fn alive(&self) -> Option<&Alive> {
+        match &self.life {
+            Life::Alive(alive) => Some(alive),
+            Life::Zombie(_) => None,
+        }
+    }
+}
+
+/// Whether a process lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Life {
+    /// It lives.
+    Alive(Box<Alive>),
+    /// It has ended with this status of wait(2), and nobody has asked for it yet.
+    Zombie(i32),
+}
+
+/// All that a living process holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alive {
+    /// The signal that had stopped it, if it was stopped.
+    pub stopped_by: Option<i32>,
+    /// Its threads, the leader first.
+    pub threads: Vec<Thread>,
+    /// Its memory.
+    pub memory: Memory,
+    /// Its table of descriptors, an index.
+    pub file_table: usize,
+    /// Its place in the filesystem, an index.
+    pub filesystem: usize,
+    /// Its dispositions of signals that differ from the default.
+    pub dispositions: Vec<Disposition>,
+    /// Signals that wait for the process, oldest first.
+    pub pending: Vec<ByteBuf>,
+    /// Its timers.
+    pub timers: Timers,
+    /// Its limits.
+    pub limits: Limits,
+    /// Its small things.
+    pub attributes: ProcessAttributes,
+}
+
+impl Alive {
+    /// The thread group leader.
+    pub fn leader(&self) -> Option<&Thread> {
+        self.threads.first()
+    }
+}
+
+/// A thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Its id.
+    pub tid: Tid,
+    /// For a leader that has exited while other threads live: its exit code.
+    pub exited: Option<i32>,
+    /// Registers.
+    pub registers: Registers,
+    /// Mask, alternate stack, waiting signals.
+    pub signals: ThreadSignals,
+    /// Users, groups, capabilities.
+    pub credentials: Credentials,
+    /// Scheduling.
+    pub scheduling: Scheduling,
+    /// Registrations with the kernel.
+    pub futexes: Futexes,
+    /// Small things.
+    pub attributes: ThreadAttributes,
+    /// A system call that has to be made good.
+    pub interrupted: Option<InterruptedCall>,
+}

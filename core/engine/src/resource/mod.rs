@@ -1,0 +1,10 @@
+//! What a group holds: one file a kind, with its record, what stands in its way, how it is captured and given back.
+//!
+//! [`group::Group`] is the whole record, the image's main section.
+
+pub mod content;
+pub mod fd;
+pub mod group;
+pub mod memory;
+pub mod named_file;
+pub mod task;

@@ -1,0 +1,19 @@
+//! A process among the others: parent, session, process group; credentials(7), setsid(2), setpgid(2).
+
+use dormouse_wire::Pid;
+use serde::{Deserialize, Serialize};
+
+/// Pid and relations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Family {
+    /// The pid.
+    pub pid: Pid,
+    /// The parent, if it belongs to the group.
+    pub parent: Option<Pid>,
+    /// The process group.
+    pub process_group: Pid,
+    /// The session.
+    pub session: Pid,
+    /// The signal its parent gets at its end; mostly SIGCHLD.
+    pub exit_signal: i32,
+}
