@@ -3,6 +3,7 @@
 //! Four doors: [`freeze`], [`thaw`], [`image::reader`] to look into a file, and (with the survey) `check`.
 
 pub mod image;
+pub mod proc;
 
 use std::path::{Path, PathBuf};
 
