@@ -113,7 +113,10 @@ fn lock(line: &[u8]) -> Option<Lock> {
     let state = state(words.next()?);
     let access = access(words.next()?);
     let pid: i32 = text::decimal(words.next()?)?;
-    let file = file(words.next()?)?;
+    let file = match words.next()? {
+        word if word.starts_with(b"<none>") => None,
+        word => Some(locked_file(word)?),
+    };
     let start = text::decimal(words.next()?)?;
     let end = match words.next()? {
         b"EOF" => None,
@@ -166,14 +169,10 @@ fn access(word: &[u8]) -> LockAccess {
     }
 }
 
-/// `MAJOR:MINOR:INODE`, the first two in hexadecimal, or `<none>:0`.
-fn file(word: &[u8]) -> Option<Option<LockedFile>> {
-    if word.starts_with(b"<none>") {
-        return Some(None);
-    }
+/// `MAJOR:MINOR:INODE`, the first two in hexadecimal.
+fn locked_file(word: &[u8]) -> Option<LockedFile> {
     let at = word.iter().rposition(|byte| *byte == b':')?;
-    let (device, inode) = (text::device(&word[..at])?, text::decimal(&word[at + 1..])?);
-    Some(Some(LockedFile { device, inode }))
+    Some(LockedFile { device: text::device(&word[..at])?, inode: text::decimal(&word[at + 1..])? })
 }
 
 #[cfg(test)]

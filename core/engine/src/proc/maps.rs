@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::text::{self, Unreadable};
 
 /// One mapping of memory, a line of `maps`.
+#[expect(clippy::struct_excessive_bools, reason = "four letters of the line, each one or the other")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
     /// The first address.
@@ -149,7 +150,7 @@ vm_flags! {
     GROWS_DOWN = 8, b"gd";
     /// Page frames without a struct page: a device.
     PFN_MAP = 9, b"pf";
-    /// The file's writers were locked out (before 5.16).
+    /// The file's writers were locked out (before 5.15).
     DENY_WRITE = 10, b"dw";
     /// mlock(2).
     LOCKED = 11, b"lo";
@@ -408,6 +409,16 @@ mod tests {
         );
         assert_eq!(first.unknown_flags, [*b"zz"]);
         assert_eq!((second.flags, second.protection_key), (VmFlags::MAYBE_GUARD, None));
+        Ok(())
+    }
+
+    #[test]
+    fn a_mapping_outlives_an_image() -> Result<(), Box<dyn std::error::Error>> {
+        let text = b"1000-5000 rw-s 00000000 00:01 9 /a\\012\xff\nProtectionKey: 3\nVmFlags: rd lf yy \n";
+        let mappings = parse_smaps(text)?;
+        let mut image = Vec::new();
+        ciborium::into_writer(&mappings, &mut image)?;
+        assert_eq!(ciborium::from_reader::<Vec<DetailedMapping>, _>(&image[..])?, mappings);
         Ok(())
     }
 

@@ -16,12 +16,22 @@
 //! The procfs crate is not used here: it reads lines as UTF-8 and so fails on (or changes) command names, paths and
 //! mount points that are other bytes, which any user can make.
 
+pub mod auxv;
+pub mod cgroup;
 pub mod fdinfo;
+pub mod limits;
 pub mod locks;
 pub mod maps;
+pub mod mountinfo;
+pub mod ns;
+pub mod numbers;
+pub mod sched;
+pub mod sockets;
 pub mod stat;
 pub mod status;
+pub mod syscall;
 pub mod text;
+pub mod timers;
 
 use std::fs;
 use std::io;

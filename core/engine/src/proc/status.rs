@@ -195,16 +195,8 @@ pub fn parse(bytes: &[u8]) -> Result<Status, Unreadable> {
     let mut seen = 0;
     for line in text::lines(bytes) {
         let (key, value) = text::split_once(line, b':').ok_or_else(|| Unreadable::line(line))?;
-        let known = process(key, value, &mut status)
-            .or_else(|| family(key, value, &mut status))
-            .or_else(|| memory(key, value, &mut status))
-            .or_else(|| signals(key, value, &mut status))
-            .or_else(|| rights(key, value, &mut status));
-        match known {
-            Some(Some(())) => seen += usize::from(REQUIRED.contains(&key)),
-            Some(None) => return Err(Unreadable::line(line)),
-            None => {}
-        }
+        let known = take(key, value, &mut status).ok_or_else(|| Unreadable::line(line))?;
+        seen += usize::from(known && REQUIRED.contains(&key));
     }
     if seen == REQUIRED.len() { Ok(status) } else { Err(Unreadable::line(b"a line is missing, or stands there twice")) }
 }
@@ -231,50 +223,56 @@ const REQUIRED: [&[u8]; 18] = [
     b"NoNewPrivs",
 ];
 
-/// `None` for a key of another group, `Some(None)` for a value that cannot be read.
-type Known = Option<Option<()>>;
-
-/// Puts a value where it belongs, if there is one.
-fn put<T>(place: &mut T, value: Option<T>) -> Known {
-    Some(value.map(|value| *place = value))
+/// Takes one line; false for a key that is not known, `None` for a value that cannot be read.
+fn take(key: &[u8], value: &[u8], status: &mut Status) -> Option<bool> {
+    Some(
+        process(key, value, status)?
+            || family(key, value, status)?
+            || memory(key, value, status)?
+            || signals(key, value, status)?
+            || rights(key, value, status)?,
+    )
 }
 
-fn process(key: &[u8], value: &[u8], status: &mut Status) -> Known {
+/// Each of these takes the keys of one group: false for a key of another group, `None` for a value that cannot be read.
+fn process(key: &[u8], value: &[u8], status: &mut Status) -> Option<bool> {
     let word = value.trim_ascii();
     match key {
-        b"Name" => put(&mut status.name, Some(unescape(value.strip_prefix(b"\t").unwrap_or(value)))),
-        b"Umask" => put(&mut status.umask, text::octal(word).map(Some)),
-        b"State" => put(&mut status.state, word.first().map(|letter| State::from_letter(*letter))),
-        b"FDSize" => put(&mut status.fd_size, text::decimal(word)),
-        b"Kthread" => put(&mut status.kernel_thread, flag(word).map(Some)),
-        b"CoreDumping" => put(&mut status.core_dumping, flag(word).map(Some)),
-        b"THP_enabled" => put(&mut status.huge_pages, flag(word).map(Some)),
-        b"x86_Thread_features" => put(&mut status.thread_features, Some(Some(strings(word)))),
-        b"x86_Thread_features_locked" => put(&mut status.locked_thread_features, Some(Some(strings(word)))),
-        b"Threads" => put(&mut status.threads, text::decimal(word)),
-        b"Cpus_allowed" => put(&mut status.cpus_allowed, mask(word)),
-        b"Mems_allowed" => put(&mut status.memory_nodes_allowed, mask(word)),
-        _ => None,
+        b"Name" => status.name = unescape(value.strip_prefix(b"\t").unwrap_or(value)),
+        b"Umask" => status.umask = Some(text::octal(word)?),
+        b"State" => status.state = State::from_letter(*word.first()?),
+        b"FDSize" => status.fd_size = text::decimal(word)?,
+        b"Kthread" => status.kernel_thread = Some(flag(word)?),
+        b"CoreDumping" => status.core_dumping = Some(flag(word)?),
+        b"THP_enabled" => status.huge_pages = Some(flag(word)?),
+        b"x86_Thread_features" => status.thread_features = Some(strings(word)),
+        b"x86_Thread_features_locked" => status.locked_thread_features = Some(strings(word)),
+        b"Threads" => status.threads = text::decimal(word)?,
+        b"Cpus_allowed" => status.cpus_allowed = mask(word)?,
+        b"Mems_allowed" => status.memory_nodes_allowed = mask(word)?,
+        _ => return Some(false),
     }
+    Some(true)
 }
 
-fn family(key: &[u8], value: &[u8], status: &mut Status) -> Known {
+fn family(key: &[u8], value: &[u8], status: &mut Status) -> Option<bool> {
     let word = value.trim_ascii();
     match key {
-        b"Tgid" => put(&mut status.tgid, text::decimal(word).map(Pid)),
-        b"Ngid" => put(&mut status.ngid, text::decimal(word)),
-        b"Pid" => put(&mut status.pid, text::decimal(word).map(Tid)),
-        b"PPid" => put(&mut status.ppid, text::decimal(word).map(Pid)),
-        b"TracerPid" => put(&mut status.tracer, text::decimal(word).map(|tid| (tid != 0).then_some(Tid(tid)))),
-        b"NStgid" => put(&mut status.namespace_tgid, numbers(word)),
-        b"NSpid" => put(&mut status.namespace_pid, numbers(word)),
-        b"NSpgid" => put(&mut status.namespace_pgid, numbers(word)),
-        b"NSsid" => put(&mut status.namespace_sid, numbers(word)),
-        _ => None,
+        b"Tgid" => status.tgid = Pid(text::decimal(word)?),
+        b"Ngid" => status.ngid = text::decimal(word)?,
+        b"Pid" => status.pid = Tid(text::decimal(word)?),
+        b"PPid" => status.ppid = Pid(text::decimal(word)?),
+        b"TracerPid" => status.tracer = Some(Tid(text::decimal(word)?)).filter(|tid| tid.0 != 0),
+        b"NStgid" => status.namespace_tgid = numbers(word)?,
+        b"NSpid" => status.namespace_pid = numbers(word)?,
+        b"NSpgid" => status.namespace_pgid = numbers(word)?,
+        b"NSsid" => status.namespace_sid = numbers(word)?,
+        _ => return Some(false),
     }
+    Some(true)
 }
 
-fn memory(key: &[u8], value: &[u8], status: &mut Status) -> Known {
+fn memory(key: &[u8], value: &[u8], status: &mut Status) -> Option<bool> {
     let mut memory = status.memory.unwrap_or_default();
     let place = match key {
         b"VmSize" => &mut memory.size,
@@ -288,52 +286,50 @@ fn memory(key: &[u8], value: &[u8], status: &mut Status) -> Known {
         b"VmStk" => &mut memory.stack,
         b"VmSwap" => &mut memory.swap,
         b"HugetlbPages" => &mut memory.hugetlb,
-        _ => return None,
+        _ => return Some(false),
     };
-    let known = put(place, text::kibibytes(value));
+    *place = text::kibibytes(value)?;
     status.memory = Some(memory);
-    known
+    Some(true)
 }
 
-fn signals(key: &[u8], value: &[u8], status: &mut Status) -> Known {
+fn signals(key: &[u8], value: &[u8], status: &mut Status) -> Option<bool> {
     let word = value.trim_ascii();
-    let place = match key {
-        b"SigPnd" => &mut status.pending_thread,
-        b"ShdPnd" => &mut status.pending_process,
-        b"SigBlk" => &mut status.blocked,
-        b"SigIgn" => &mut status.ignored,
-        b"SigCgt" => &mut status.caught,
+    match key {
         b"SigQ" => {
-            let both = text::split_once(word, b'/');
-            return put(
-                &mut status.queued_signals,
-                both.and_then(|(queued, limit)| Some((text::decimal(queued)?, text::decimal(limit)?))),
-            );
+            let (queued, limit) = text::split_once(word, b'/')?;
+            status.queued_signals = (text::decimal(queued)?, text::decimal(limit)?);
         }
-        _ => return None,
-    };
-    put(place, text::hexadecimal(word))
+        b"SigPnd" => status.pending_thread = text::hexadecimal(word)?,
+        b"ShdPnd" => status.pending_process = text::hexadecimal(word)?,
+        b"SigBlk" => status.blocked = text::hexadecimal(word)?,
+        b"SigIgn" => status.ignored = text::hexadecimal(word)?,
+        b"SigCgt" => status.caught = text::hexadecimal(word)?,
+        _ => return Some(false),
+    }
+    Some(true)
 }
 
-fn rights(key: &[u8], value: &[u8], status: &mut Status) -> Known {
+fn rights(key: &[u8], value: &[u8], status: &mut Status) -> Option<bool> {
     let word = value.trim_ascii();
     let capabilities = &mut status.capabilities;
     match key {
-        b"Uid" => put(&mut status.uid, ids(word)),
-        b"Gid" => put(&mut status.gid, ids(word)),
-        b"Groups" => put(&mut status.groups, numbers(word)),
-        b"CapInh" => put(&mut capabilities.inheritable, text::hexadecimal(word)),
-        b"CapPrm" => put(&mut capabilities.permitted, text::hexadecimal(word)),
-        b"CapEff" => put(&mut capabilities.effective, text::hexadecimal(word)),
-        b"CapBnd" => put(&mut capabilities.bounding, text::hexadecimal(word)),
-        b"CapAmb" => put(&mut capabilities.ambient, text::hexadecimal(word)),
-        b"NoNewPrivs" => put(&mut status.no_new_privileges, flag(word)),
-        b"Seccomp" => put(&mut status.seccomp, text::decimal(word).map(Some)),
-        b"Seccomp_filters" => put(&mut status.seccomp_filters, text::decimal(word).map(Some)),
-        b"Speculation_Store_Bypass" => put(&mut status.store_bypass, Some(Some(string(word)))),
-        b"SpeculationIndirectBranch" => put(&mut status.indirect_branch, Some(Some(string(word)))),
-        _ => None,
+        b"Uid" => status.uid = ids(word)?,
+        b"Gid" => status.gid = ids(word)?,
+        b"Groups" => status.groups = numbers(word)?,
+        b"CapInh" => capabilities.inheritable = text::hexadecimal(word)?,
+        b"CapPrm" => capabilities.permitted = text::hexadecimal(word)?,
+        b"CapEff" => capabilities.effective = text::hexadecimal(word)?,
+        b"CapBnd" => capabilities.bounding = text::hexadecimal(word)?,
+        b"CapAmb" => capabilities.ambient = text::hexadecimal(word)?,
+        b"NoNewPrivs" => status.no_new_privileges = flag(word)?,
+        b"Seccomp" => status.seccomp = Some(text::decimal(word)?),
+        b"Seccomp_filters" => status.seccomp_filters = Some(text::decimal(word)?),
+        b"Speculation_Store_Bypass" => status.store_bypass = Some(string(word)),
+        b"SpeculationIndirectBranch" => status.indirect_branch = Some(string(word)),
+        _ => return Some(false),
     }
+    Some(true)
 }
 
 fn flag(word: &[u8]) -> Option<bool> {
