@@ -1,7 +1,7 @@
 //! Locks on files: `/proc/locks`, proc_locks(5), and the `lock:` lines of `/proc/PID/fdinfo/FD`, proc_pid_fdinfo(5).
 //!
-//! `fdinfo` shows the locks that were taken through one descriptor of one process; `/proc/locks` shows all, and who waits
-//! for them, and has an identity of a file that another file may have at another time.
+//! `fdinfo` shows the locks that were taken through one descriptor of one process; `/proc/locks` shows those of the whole
+//! system and who waits for them, but names the file by device and inode number only.
 
 use dormouse_wire::Pid;
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,9 @@
 //! `smaps` walks the page tables of the whole process and is slow where that is large; `maps` is not. Read either of a
 //! stopped process only: the kernel does not hold the list still between two reads.
 
+use std::fmt;
+use std::ops::Deref;
+
 use bitflags::bitflags;
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +98,7 @@ pub struct DetailedMapping {
     pub huge_page_eligible: bool,
 }
 
-impl std::ops::Deref for DetailedMapping {
+impl Deref for DetailedMapping {
     type Target = Mapping;
 
     fn deref(&self) -> &Mapping {
@@ -104,9 +107,18 @@ impl std::ops::Deref for DetailedMapping {
 }
 
 /// What the kernel knows about a mapping beyond its protection. The bits are Dormouse's own, in the order of the list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct VmFlags(u64);
+
+impl fmt::Debug for VmFlags {
+    /// The names, such as `VmFlags(READ | MAY_READ)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VmFlags(")?;
+        bitflags::parser::to_writer(self, &mut *f)?;
+        f.write_str(")")
+    }
+}
 
 /// One table makes the flags and their two-letter codes.
 macro_rules! vm_flags {
@@ -408,6 +420,7 @@ mod tests {
             first.flags.contains(VmFlags::READ | VmFlags::LOCK_ON_FAULT) && !first.flags.contains(VmFlags::EXECUTE)
         );
         assert_eq!(first.unknown_flags, [*b"zz"]);
+        assert_eq!(format!("{:?}", second.flags), "VmFlags(MAYBE_GUARD)");
         assert_eq!((second.flags, second.protection_key), (VmFlags::MAYBE_GUARD, None));
         Ok(())
     }
