@@ -122,7 +122,15 @@ pub struct Problem {
 impl Problem {
     /// Something that makes the work impossible.
     pub fn blocks(kind: ProblemKind, what: impl Into<String>) -> Self {
-        Self { kind, severity: Severity::Blocks, process: None, resource: None, what: what.into(), loss: None, way_out: None }
+        Self {
+            kind,
+            severity: Severity::Blocks,
+            process: None,
+            resource: None,
+            what: what.into(),
+            loss: None,
+            way_out: None,
+        }
     }
 
     /// Something that will be lost: `what` says why, `loss` what.

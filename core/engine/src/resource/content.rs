@@ -210,15 +210,23 @@ impl Content {
         }
     }
 
-    fn finish(&self, file: &File) -> std::io::Result<()> {
+    /// Seals a memory file: after the last mapping of it, for F_SEAL_FUTURE_WRITE forbids new ones only.
+    pub fn seal(&self, file: &File) -> Result<(), Problem> {
         use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+        let Origin::Memfd { seals, .. } = &self.origin else { return Ok(()) };
+        if *seals == 0 {
+            return Ok(());
+        }
+        fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::from_bits_retain(*seals as i32))).map(drop).map_err(|error| {
+            Problem::blocks(ProblemKind::DeletedFile, format!("it cannot be sealed: {error}")).at(self.origin.shown())
+        })
+    }
+
+    fn finish(&self, file: &File) -> std::io::Result<()> {
         match &self.origin {
-            Origin::Memfd { seals, .. } => {
+            Origin::Memfd { .. } => {
                 nix::sys::stat::fchmod(file, nix::sys::stat::Mode::from_bits_truncate(self.mode))?;
                 nix::unistd::fchown(file, Some(self.owner.0.into()), Some(self.owner.1.into()))?;
-                if *seals != 0 {
-                    fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::from_bits_retain(*seals as i32)))?;
-                }
             }
             Origin::Deleted { .. } => {
                 nix::unistd::fchown(file, Some(self.owner.0.into()), Some(self.owner.1.into()))?;

@@ -1,0 +1,240 @@
+//! One mapping: what the survey sees of it, what the image says, how it is made again.
+
+use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::arguments;
+use crate::image::PageNumber;
+use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
+use crate::puppet::Batch;
+
+/// A mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mapping {
+    /// First address.
+    pub start: u64,
+    /// Address behind the last.
+    pub end: u64,
+    /// PROT_*.
+    pub protection: i32,
+    /// What the kernel knows beyond that.
+    pub flags: VmFlags,
+    /// What it shows.
+    pub backing: Backing,
+    /// Where in the backing it begins, bytes.
+    pub offset: u64,
+    /// Its name, PR_SET_VMA_ANON_NAME.
+    pub name: Option<ByteBuf>,
+    /// Its memory protection key, pkeys(7).
+    pub protection_key: u32,
+    /// The pages that are the process's own, in order.
+    pub pages: Vec<Run>,
+}
+
+/// What a mapping shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Backing {
+    /// Nothing but itself.
+    Anonymous,
+    /// A file with a name: an index of the group's mapped files.
+    File(usize),
+    /// A file without one: an index of the group's contents.
+    Content(usize),
+    /// The kernel's code in the process, vdso(7).
+    Vdso,
+    /// The kernel's data for it: the nth of its mappings.
+    Vvar,
+}
+
+/// Pages one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// First page, counted from the mapping's start.
+    pub page: u64,
+    /// How many.
+    pub count: u64,
+    /// Where they come from.
+    pub source: Source,
+}
+
+/// Where pages come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// From the image, from this page on.
+    Stored(PageNumber),
+    /// They are zeros: present, but not worth storing.
+    Zero,
+    /// From the parent, at the same address: they are shared with it until one of them writes.
+    Inherited,
+}
+
+/// Size of a page in bytes.
+pub const PAGE: u64 = 4096;
+
+impl Mapping {
+    /// Length in bytes.
+    pub fn length(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Whether writes of this process are seen by others.
+    pub fn is_shared(&self) -> bool {
+        self.flags.contains(VmFlags::MAY_SHARE)
+    }
+
+    /// Whether the kernel makes it.
+    pub fn is_of_the_kernel(&self) -> bool {
+        matches!(self.backing, Backing::Vdso | Backing::Vvar)
+    }
+
+    /// Whether it can be made writable for as long as the thaw fills it: it was accounted as writable once, so that the
+    /// kernel's books come out the same.
+    pub fn fill_writable(&self) -> bool {
+        self.protection & libc::PROT_WRITE != 0 || self.flags.contains(VmFlags::ACCOUNT)
+    }
+
+    /// The protection while it is filled.
+    pub fn first_protection(&self) -> i32 {
+        if self.is_shared() || self.pages.is_empty() || !self.fill_writable() {
+            return self.protection;
+        }
+        // Not executable meanwhile: some security modules forbid both at once.
+        self.protection & !libc::PROT_EXEC | libc::PROT_READ | libc::PROT_WRITE
+    }
+
+    /// Maps the part `start..end` of it, from descriptor `file` where it shows one.
+    pub fn map(&self, start: u64, end: u64, file: Option<i32>, batch: &mut Batch) {
+        let mut flags = libc::MAP_FIXED_NOREPLACE;
+        flags |= if self.is_shared() { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+        for (flag, value) in [(VmFlags::GROWS_DOWN, libc::MAP_GROWSDOWN), (VmFlags::NO_RESERVE, libc::MAP_NORESERVE)] {
+            if self.flags.contains(flag) {
+                flags |= value;
+            }
+        }
+        if self.backing == Backing::Anonymous {
+            flags |= libc::MAP_ANONYMOUS;
+        }
+        let offset = if file.is_some() { self.offset + (start - self.start) } else { 0 };
+        batch.must(
+            format!("map {start:x}-{end:x}"),
+            libc::SYS_mmap,
+            arguments![start, end - start, self.first_protection(), flags, file.unwrap_or(-1), offset],
+        );
+    }
+
+    /// What is done to it once it is filled and the children have been made: names, advice, protection, locks.
+    pub fn finish(&self, batch: &mut Batch) {
+        let length = self.length();
+        if let Some(name) = &self.name {
+            const PR_SET_VMA: i32 = 0x5356_4d41;
+            let name = batch.text(name);
+            batch.must(
+                "name a mapping",
+                libc::SYS_prctl,
+                arguments![PR_SET_VMA, 0, self.start, length, name],
+            );
+        }
+        for (flag, advice) in ADVICE {
+            if self.flags.contains(flag) {
+                batch.must("give advice on a mapping", libc::SYS_madvise, arguments![self.start, length, advice]);
+            }
+        }
+        if self.protection_key != 0 {
+            batch.must(
+                "set a protection key",
+                libc::SYS_pkey_mprotect,
+                arguments![self.start, length, self.protection, self.protection_key],
+            );
+        } else if self.first_protection() != self.protection {
+            batch.must("protect a mapping", libc::SYS_mprotect, arguments![self.start, length, self.protection]);
+        }
+        if self.flags.contains(VmFlags::LOCKED) {
+            const MLOCK_ONFAULT: i32 = 1;
+            let how = if self.flags.contains(VmFlags::LOCK_ON_FAULT) { MLOCK_ONFAULT } else { 0 };
+            batch.must("lock a mapping in memory", libc::SYS_mlock2, arguments![self.start, length, how]);
+        }
+        if self.flags.contains(VmFlags::SEALED) {
+            const MSEAL: i64 = 462;
+            batch.must("seal a mapping", MSEAL, arguments![self.start, length, 0]);
+        }
+    }
+}
+
+/// Flags that madvise(2) sets.
+const ADVICE: [(VmFlags, i32); 8] = [
+    (VmFlags::SEQUENTIAL_READ, libc::MADV_SEQUENTIAL),
+    (VmFlags::RANDOM_READ, libc::MADV_RANDOM),
+    (VmFlags::DONT_COPY, libc::MADV_DONTFORK),
+    (VmFlags::DONT_DUMP, libc::MADV_DONTDUMP),
+    (VmFlags::WIPE_ON_FORK, libc::MADV_WIPEONFORK),
+    (VmFlags::MERGEABLE, libc::MADV_MERGEABLE),
+    (VmFlags::HUGE_PAGE, libc::MADV_HUGEPAGE),
+    (VmFlags::NO_HUGE_PAGE, libc::MADV_NOHUGEPAGE),
+];
+
+/// What of a mapping stands in the way of a freeze.
+pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
+    let shown = format!("mapping {:x}-{:x} {}", found.start, found.end, shown_name(&found.name));
+    let refuse = |what: &str| {
+        vec![
+            Problem::blocks(ProblemKind::Memory, what)
+                .of(process)
+                .at(&shown)
+                .way_out("Pause the group instead, or close what uses it in the program"),
+        ]
+    };
+    let kernel_made = matches!(
+        found.name,
+        MappingName::Vdso | MappingName::Vvar | MappingName::VvarVclock | MappingName::Vsyscall
+    );
+    if kernel_made {
+        return Vec::new();
+    }
+    if found.flags.contains(VmFlags::HUGETLB) {
+        return refuse("huge pages of hugetlbfs cannot be frozen");
+    }
+    if found.flags.intersects(VmFlags::PFN_MAP | VmFlags::IO) {
+        return refuse("memory of a device cannot be frozen");
+    }
+    if found.flags.intersects(
+        VmFlags::USERFAULT_MISSING | VmFlags::USERFAULT_WRITE_PROTECT | VmFlags::USERFAULT_MINOR,
+    ) {
+        return refuse("memory whose faults are handled through userfaultfd cannot be frozen");
+    }
+    if found.flags.contains(VmFlags::SHADOW_STACK) {
+        return refuse("shadow stacks cannot be frozen");
+    }
+    if found.flags.contains(VmFlags::MIXED_MAP) && !matches!(found.name, MappingName::File(_)) {
+        return refuse("memory of the kernel cannot be frozen");
+    }
+    match &found.name {
+        MappingName::Other(_) => refuse("mappings of this sort cannot be frozen"),
+        MappingName::File(path) if path.starts_with(b"/SYSV") => refuse("System V shared memory cannot be frozen"),
+        MappingName::File(path) if path.starts_with(b"/memfd:") || path.starts_with(b"/") => Vec::new(),
+        MappingName::File(_) => refuse("mappings of this sort cannot be frozen"),
+        _ if found.unknown_flags.is_empty() => Vec::new(),
+        _ => {
+            let codes: Vec<_> = found.unknown_flags.iter().map(|code| code.escape_ascii().to_string()).collect();
+            refuse(&format!("it has properties that this version does not know ({})", codes.join(" ")))
+        }
+    }
+}
+
+/// The name, for a person.
+pub fn shown_name(name: &MappingName) -> String {
+    match name {
+        MappingName::Anonymous => "of anonymous memory".into(),
+        MappingName::File(path) | MappingName::Other(path) => {
+            format!("of {}", String::from_utf8_lossy(path).escape_debug())
+        }
+        MappingName::Heap => "of the heap".into(),
+        MappingName::Stack => "of the stack".into(),
+        MappingName::Vdso => "of the vdso".into(),
+        MappingName::Vvar | MappingName::VvarVclock => "of the vdso's data".into(),
+        MappingName::Vsyscall => "of the vsyscall page".into(),
+        MappingName::AnonymousName(name) | MappingName::AnonymousShared(name) => {
+            format!("named \"{}\"", String::from_utf8_lossy(name).escape_debug())
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! A process's memory: its layout, its mappings, mmap(2), and the pages that are its own.
+//!
+//! What a mapping shows is told by its [`Backing`], a file each: [`anonymous`], [`file`], [`content`], [`vdso`].
+
+pub mod inherit;
+pub mod layout;
+pub mod mapping;
+pub mod vdso;
+
+use serde::{Deserialize, Serialize};
+
+pub use layout::Layout;
+pub use mapping::{Backing, Mapping, Run, Source};
+
+/// The memory of a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Where code, data, heap, stack, arguments and environment are.
+    pub layout: Layout,
+    /// The mappings by address.
+    pub mappings: Vec<Mapping>,
+    /// What mlockall(2) said of mappings to come: MCL_FUTURE and MCL_ONFAULT, 0 for none.
+    pub lock_future: u32,
+}
