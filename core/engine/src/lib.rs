@@ -2,16 +2,22 @@
 //!
 //! Four doors: [`freeze`], [`thaw`], [`image::reader`] to look into a file, and (with the survey) `check`.
 
+mod freeze;
 pub mod image;
 pub mod kernel;
 pub mod model;
 pub mod proc;
 pub mod puppet;
 pub mod resource;
+pub mod survey;
+mod thaw;
 
-use std::path::{Path, PathBuf};
+pub use freeze::freeze;
+pub use thaw::thaw;
 
-use dormouse_wire::{Frozen, Pid, Problem, Progress, Thawed};
+use std::path::PathBuf;
+
+use dormouse_wire::{Pid, Problem};
 
 /// Which processes to freeze.
 #[derive(Clone, Debug)]
@@ -66,22 +72,4 @@ pub enum ThawError {
     /// The caller cancelled.
     #[error("the thaw was cancelled; the image is unchanged")]
     Cancelled,
-}
-
-/// Puts a group to sleep in a file.
-pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Progress) -> Result<Frozen, FreezeError> {
-    let _ = (options, progress);
-    Err(FreezeError::Failed(Box::new(Problem::blocks(
-        dormouse_wire::ProblemKind::Kernel,
-        format!("pid {} cannot be frozen by this build", selection.pid),
-    ))))
-}
-
-/// Brings a group back from a file.
-pub fn thaw(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Result<Thawed, ThawError> {
-    let _ = (options, progress);
-    Err(ThawError::Failed(Box::new(Problem::blocks(
-        dormouse_wire::ProblemKind::Kernel,
-        format!("{} cannot be thawed by this build", image.display()),
-    ))))
 }

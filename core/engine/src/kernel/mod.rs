@@ -1,13 +1,17 @@
 //! Safe faces of system calls: the only home of raw ones. Each function names its man page, checks its arguments
 //! with types, and returns an [`Errno`].
 
+pub mod clocks;
 pub mod clone;
+pub mod features;
 pub mod files;
 pub mod identity;
 pub mod kcmp;
+pub mod limits;
 pub mod memory;
 pub mod pagemap;
 pub mod pidfd;
+pub mod processor;
 pub mod ptrace;
 pub mod sched;
 

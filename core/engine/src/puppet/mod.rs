@@ -13,4 +13,4 @@ pub mod thread;
 
 pub use batch::{Argument, Batch, Call, FailedCall, Slot};
 pub use stage::{Desk, Stage};
-pub use thread::{Puppet, PuppetError};
+pub use thread::{Puppet, PuppetError, run_together};

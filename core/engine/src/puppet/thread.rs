@@ -7,7 +7,7 @@ use crate::kernel::ptrace::{self, Event, GeneralRegisters};
 use crate::kernel::{Answer, Errno};
 use crate::model::RemotePtr;
 
-use super::arch::{self, FRAME, RECORD};
+use super::arch::{self, RECORD};
 use super::batch::{Batch, FailedCall, Slot};
 use super::stage::Desk;
 
@@ -282,5 +282,37 @@ fn collect(batch: &Batch, slot: Slot, needed: &mut Vec<Slot>) {
         if (slot.offset..slot.offset + slot.length).contains(at) {
             collect(batch, *target, needed);
         }
+    }
+}
+
+/// Runs one batch in each of several threads of a process, all at the same time where the batches are small.
+pub fn run_together(puppets: &mut [Puppet], stage: &super::Stage, batches: &mut [Batch]) -> Result<(), PuppetError> {
+    let mut rounds = Vec::with_capacity(batches.len());
+    for (index, (puppet, batch)) in puppets.iter_mut().zip(batches.iter_mut()).enumerate() {
+        let desk = stage.desk(index);
+        let round = Round::plan(batch, 0, &desk)?;
+        if round.end < batch.entries.len() {
+            puppet.run(&desk, batch)?;
+        } else if round.end > 0 {
+            puppet.start(&desk, batch, &round)?;
+            rounds.push((index, desk, round));
+        }
+    }
+    let mut failure = None;
+    for (index, desk, round) in rounds {
+        // Whatever one thread met, all others are waited for: they must stand still again.
+        if let Err(error) = puppets[index].finish(&desk, &mut batches[index], &round) {
+            failure.get_or_insert(error);
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+impl Puppet {
+    /// Lets the thread make one system call from which it does not come back.
+    pub fn leave_by_call(&mut self, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> Result<(), PuppetError> {
+        let registers = arch::enter_call(&self.registers, instruction, number, arguments);
+        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
+        ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))
     }
 }

@@ -7,4 +7,5 @@ pub mod fd;
 pub mod group;
 pub mod memory;
 pub mod named_file;
+pub mod origin;
 pub mod task;

@@ -4,6 +4,7 @@
 //! claims a file has it; the last one, [`unknown`], claims everything and refuses it by name.
 
 mod content;
+pub use content::origin_of;
 mod device;
 mod pipe;
 mod regular;

@@ -46,16 +46,16 @@ pub fn ask(batch: &mut Batch) -> Asked {
 /// The record.
 pub fn answer(asked: &Asked, batch: &Batch, status: &Status) -> Result<Credentials, Errno> {
     Ok(Credentials {
-        users: status.uids,
-        groups: status.gids,
+        users: [status.uid.real, status.uid.effective, status.uid.saved, status.uid.filesystem],
+        groups: [status.gid.real, status.gid.effective, status.gid.saved, status.gid.filesystem],
         supplementary: status.groups.clone(),
-        inheritable: status.cap_inheritable,
-        permitted: status.cap_permitted,
-        effective: status.cap_effective,
-        bounding: status.cap_bounding,
-        ambient: status.cap_ambient,
+        inheritable: status.capabilities.inheritable,
+        permitted: status.capabilities.permitted,
+        effective: status.capabilities.effective,
+        bounding: status.capabilities.bounding,
+        ambient: status.capabilities.ambient,
         securebits: batch.result(asked.0)? as u32,
-        no_new_privileges: status.no_new_privs,
+        no_new_privileges: status.no_new_privileges,
     })
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arguments;
 use crate::kernel::Answer;
-use crate::proc::timers::{Notification, PosixTimer};
+use crate::proc::timers::{Notify, NotifyTarget, PosixTimer};
 use crate::puppet::{Batch, Call, Slot};
 
 /// All timers of a process.
@@ -70,11 +70,11 @@ pub fn answer(asked: &Asked, known: &[PosixTimer], batch: &Batch) -> Answer<Time
     }
     for (timer, (call, slot)) in known.iter().zip(&asked.posix) {
         batch.result(*call)?;
-        let (notify, thread) = match timer.notify {
-            Notification::Signal => (libc::SIGEV_SIGNAL, 0),
-            Notification::None => (libc::SIGEV_NONE, 0),
-            Notification::Thread => (libc::SIGEV_THREAD, 0),
-            Notification::ThreadId(thread) => (libc::SIGEV_THREAD_ID, thread.0),
+        let (notify, thread) = match (&timer.notify, &timer.target) {
+            (Notify::Signal, NotifyTarget::Thread(thread)) => (libc::SIGEV_THREAD_ID, *thread),
+            (Notify::Signal, _) => (libc::SIGEV_SIGNAL, 0),
+            (Notify::Thread, _) => (libc::SIGEV_THREAD, 0),
+            _ => (libc::SIGEV_NONE, 0),
         };
         timers.posix.push(Posix {
             id: timer.id,

@@ -1,0 +1,236 @@
+//! What the mappings of the group show, and which of their pages are to be stored.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use dormouse_wire::{Pid, Problem, ProblemKind};
+use serde_bytes::ByteBuf;
+
+use super::pages::Piece;
+use crate::image::{PageBuffer, PageSink};
+use crate::kernel::files;
+use crate::kernel::pagemap::{PageMap, PageRun};
+use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
+use crate::proc;
+use crate::resource::content::{self, Origin};
+use crate::resource::fd::Contents;
+use crate::resource::memory::inherit::{Range, inherited, without};
+use crate::resource::memory::layout::Executable;
+use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Run, Source};
+use crate::resource::named_file::{NamedFile, Owner};
+use crate::survey::collect::{LivingFacts, ProcessFacts};
+
+/// Files that are mapped, each once.
+#[derive(Debug, Default)]
+pub struct MappedFiles {
+    /// The records.
+    pub records: Vec<NamedFile>,
+    known: HashMap<(Vec<u8>, bool, Owner), usize>,
+}
+
+/// Where records of files go.
+#[derive(Debug)]
+pub struct Registry<'a> {
+    /// Files with a name.
+    pub mapped: &'a mut MappedFiles,
+    /// Files without.
+    pub contents: &'a mut Contents,
+    /// Where their content goes.
+    pub sink: &'a PageSink,
+    /// A buffer for it.
+    pub buffer: &'a mut PageBuffer,
+}
+
+impl Registry<'_> {
+    fn named(&mut self, path: &[u8], through: &str, writable: bool, owner: &Owner) -> std::io::Result<usize> {
+        let key = (path.to_vec(), writable, owner.clone());
+        if let Some(known) = self.mapped.known.get(&key) {
+            return Ok(*known);
+        }
+        let metadata = std::fs::metadata(through)?;
+        self.mapped.records.push(NamedFile {
+            path: ByteBuf::from(path),
+            mode: metadata.mode(),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec() as u32),
+            writable,
+            owner: owner.clone(),
+        });
+        self.mapped.known.insert(key, self.mapped.records.len() - 1);
+        Ok(self.mapped.records.len() - 1)
+    }
+
+    fn content(&mut self, through: &str, origin: impl FnOnce(&File) -> Origin) -> Result<usize, Problem> {
+        let problem = |error: &dyn std::fmt::Display| {
+            Problem::blocks(ProblemKind::DeletedFile, format!("a mapped file without a name cannot be read: {error}"))
+        };
+        let file = File::open(through).map_err(|error| problem(&error))?;
+        let stat = files::stat(&file).map_err(|error| problem(&error))?;
+        let origin = origin(&file);
+        self.contents.index(&file, &stat, origin, self.sink, self.buffer)
+    }
+}
+
+/// The records of a process's mappings, without their pages; the kernel's page for vsyscalls is everybody's.
+pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Registry<'_>) -> Result<Vec<Mapping>, Problem> {
+    let owner = crate::survey::files::owner(process);
+    let mut records = Vec::with_capacity(living.mappings.len());
+    for found in living.mappings.iter().filter(|found| found.name != MappingName::Vsyscall) {
+        let backing = backing(process, found, &owner, registry).map_err(|problem| problem.of(&process.shown))?;
+        let name = match &found.name {
+            MappingName::AnonymousName(name) | MappingName::AnonymousShared(name) => Some(ByteBuf::from(name.clone())),
+            _ => None,
+        };
+        let protection = [(found.read, libc::PROT_READ), (found.write, libc::PROT_WRITE), (found.execute, libc::PROT_EXEC)];
+        records.push(Mapping {
+            start: found.start,
+            end: found.end,
+            protection: protection.iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum(),
+            flags: found.flags,
+            backing,
+            offset: found.offset,
+            name,
+            protection_key: found.protection_key.unwrap_or(0),
+            pages: Vec::new(),
+        });
+    }
+    Ok(records)
+}
+
+fn backing(
+    process: &ProcessFacts,
+    found: &DetailedMapping,
+    owner: &Owner,
+    registry: &mut Registry<'_>,
+) -> Result<Backing, Problem> {
+    let through = format!("/proc/{}/map_files/{:x}-{:x}", process.pid, found.start, found.end);
+    let path = match &found.name {
+        MappingName::Vdso => return Ok(Backing::Vdso),
+        MappingName::Vvar | MappingName::VvarVclock => return Ok(Backing::Vvar),
+        MappingName::AnonymousShared(_) => {
+            return registry.content(&through, |_| Origin::SharedAnonymous).map(Backing::Content);
+        }
+        MappingName::File(path) => path,
+        _ => return Ok(Backing::Anonymous),
+    };
+    let (name, deleted) = proc::strip_deleted(path);
+    if deleted {
+        let origin = |file: &File| {
+            crate::resource::fd::origin_of(path, owner, content::seals(file)).unwrap_or(Origin::SharedAnonymous)
+        };
+        return registry.content(&through, origin).map(Backing::Content);
+    }
+    let shared = found.flags.contains(VmFlags::MAY_SHARE);
+    let writable = shared && found.flags.contains(VmFlags::MAY_WRITE);
+    // A name with a line feed is written in another way there; the link has it as it is.
+    let link = std::fs::read_link(&through).ok();
+    let name = link.as_ref().map_or(name, |link| std::os::unix::ffi::OsStrExt::as_bytes(link.as_os_str()));
+    registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| {
+        let shown = String::from_utf8_lossy(name).escape_debug().to_string();
+        Problem::blocks(ProblemKind::File, format!("a mapped file cannot be looked at: {error}")).at(shown)
+    })
+}
+
+/// The file a process runs.
+pub fn executable(process: &ProcessFacts, living: &LivingFacts, registry: &mut Registry<'_>) -> Result<Executable, Problem> {
+    let owner = crate::survey::files::owner(process);
+    let through = format!("/proc/{}/exe", process.pid);
+    let (path, deleted) = proc::strip_deleted(&living.executable);
+    if deleted {
+        let origin = |file: &File| {
+            crate::resource::fd::origin_of(&living.executable, &owner, content::seals(file)).unwrap_or(Origin::SharedAnonymous)
+        };
+        return registry.content(&through, origin).map(Executable::Content).map_err(|problem| problem.of(&process.shown));
+    }
+    registry.named(path, &through, false, &owner).map(Executable::Named).map_err(|error| {
+        Problem::blocks(ProblemKind::File, format!("its executable cannot be looked at: {error}")).of(&process.shown)
+    })
+}
+
+/// The page maps of the group, and what each process shares with its parent.
+#[derive(Debug, Default)]
+pub struct OwnPages {
+    /// What is to be stored.
+    pub pieces: Vec<Piece>,
+    /// Runs that the parent has too, by process and mapping.
+    pub inherited: HashMap<(usize, usize), Vec<Run>>,
+}
+
+/// A process whose pages are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Space<'a> {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its mappings.
+    pub mappings: &'a [Mapping],
+    /// What the survey knows of them, in the same order.
+    pub found: &'a [DetailedMapping],
+}
+
+impl OwnPages {
+    /// Looks for the pages of the nth process; `parent` is its parent, if that is in the group.
+    pub fn add(&mut self, index: usize, space: Space<'_>, parent: Option<Space<'_>>) -> Result<(), Problem> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Problem::blocks(ProblemKind::Memory, format!("the page map of pid {} cannot be read: {error}", space.pid))
+        };
+        let mut map = PageMap::open(space.pid).map_err(|error| failed(&error))?;
+        let parent_map = match parent {
+            Some(parent) => Some((PageMap::open(parent.pid).map_err(|error| failed(&error))?, parent.mappings)),
+            None => None,
+        };
+        for (place, mapping) in space.mappings.iter().enumerate() {
+            let holds = space.found.iter().any(|found| found.start == mapping.start && found.anonymous + found.swap > 0);
+            if mapping.is_shared() || mapping.is_of_the_kernel() || !holds {
+                continue;
+            }
+            let mut runs = map.private_runs(mapping.start, mapping.end).map_err(|error| failed(&error.desc()))?;
+            if let Some((parent_map, parent_mappings)) = &parent_map {
+                let shared = shared(mapping, &map, parent_mappings, parent_map).map_err(|error| failed(&error.desc()))?;
+                runs = runs.into_iter().flat_map(|run| {
+                    without(Range { start: run.start, end: run.end }, &shared).into_iter()
+                        .map(|range| PageRun { start: range.start, end: range.end })
+                }).collect();
+                let inherited = shared.iter().map(|range| Run {
+                    page: (range.start - mapping.start) / PAGE,
+                    count: (range.end - range.start) / PAGE,
+                    source: Source::Inherited,
+                });
+                self.inherited.insert((index, place), inherited.collect());
+            }
+            self.pieces.extend(runs.into_iter().map(|run| Piece {
+                process: index,
+                mapping: place,
+                start: run.start,
+                pages: (run.end - run.start) / PAGE,
+                forced: mapping.protection & libc::PROT_READ == 0,
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// The pages of a mapping that are the very pages of the parent: the same physical frames at the same addresses.
+fn shared(
+    mapping: &Mapping,
+    map: &PageMap,
+    parent_mappings: &[Mapping],
+    parent_map: &PageMap,
+) -> Result<Vec<Range>, crate::kernel::Errno> {
+    let mut shared: Vec<Range> = Vec::new();
+    for range in inherited(mapping, parent_mappings) {
+        let own = map.frames(range.start, range.end)?;
+        let theirs = parent_map.frames(range.start, range.end)?;
+        for (page, (own, theirs)) in own.iter().zip(&theirs).enumerate() {
+            let start = range.start + page as u64 * PAGE;
+            if *own == 0 || own != theirs {
+                continue;
+            }
+            match shared.last_mut() {
+                Some(last) if last.end == start => last.end += PAGE,
+                _ => shared.push(Range { start, end: start + PAGE }),
+            }
+        }
+    }
+    Ok(shared)
+}

@@ -1,0 +1,81 @@
+//! Freeze: stop, survey, judge, capture, seal, end.
+//!
+//! Whatever fails before the seal, the group runs on ([`Stopped`] when dropped) and no file stays
+//! ([`Writer`](crate::image::Writer) when dropped).
+
+mod memory;
+mod origin;
+mod pages;
+mod record;
+mod select;
+mod stopped;
+mod tasks;
+
+use std::time::Instant;
+
+use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress, Severity};
+
+use crate::image::{SectionKind, Writer};
+use crate::survey::{collect, files, judge};
+use crate::{FreezeError, FreezeOptions, Selection};
+use stopped::Stopped;
+
+impl From<Problem> for FreezeError {
+    fn from(problem: Problem) -> Self {
+        if problem.kind == ProblemKind::Cancelled { Self::Cancelled } else { Self::Failed(Box::new(problem)) }
+    }
+}
+
+/// Puts a group to sleep in a file.
+pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Progress) -> Result<Frozen, FreezeError> {
+    crate::kernel::limits::raise_open_files();
+    progress.begins(Phase::Stopping, 0);
+    let begin = Instant::now();
+    let mut stopped = Stopped::stop(&|| select::members(selection))?;
+
+    progress.begins(Phase::Recording, 0);
+    let processes = stopped
+        .processes
+        .iter()
+        .map(|process| collect::process(process.pid).map_err(|error| unreadable(&error).of(&process.shown())))
+        .collect::<Result<Vec<_>, _>>()?;
+    let open = files::collect(&processes).map_err(FreezeError::Refused)?;
+    let problems = judge::judge(&processes, &open);
+    let blocked = problems.iter().any(|problem| problem.severity == Severity::Blocks);
+    if blocked || !problems.is_empty() && !options.accept_losses {
+        return Err(FreezeError::Refused(problems));
+    }
+
+    let mut writer = Writer::create(&options.image).map_err(|error| error.problem())?;
+    let recorded = record::record(&mut stopped, &processes, open, writer.pages(), progress)?;
+    let group = &recorded.group;
+    writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Origin, &origin::here(&processes)).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Losses, &problems).map_err(|error| error.problem())?;
+    cancelled(progress)?;
+
+    progress.begins(Phase::Sealing, 0);
+    let synced = writer.sync().map_err(|error| error.problem())?;
+    cancelled(progress)?;
+    let sealed = synced.seal().map_err(|error| error.problem())?;
+    if !options.leave_running {
+        stopped.end();
+    }
+    Ok(Frozen {
+        image: sealed.path,
+        processes: group.processes.iter().map(crate::resource::group::Process::shown).collect(),
+        threads: group.processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).sum(),
+        memory: ByteSize(recorded.bytes),
+        size: sealed.size,
+        stopped_for: begin.elapsed(),
+        losses: problems,
+    })
+}
+
+fn unreadable(error: &crate::proc::ProcError) -> Problem {
+    Problem::blocks(ProblemKind::Process, error.to_string()).way_out("Try again")
+}
+
+fn cancelled(progress: &dyn Progress) -> Result<(), FreezeError> {
+    if progress.cancelled() { Err(FreezeError::Cancelled) } else { Ok(()) }
+}

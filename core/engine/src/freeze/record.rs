@@ -1,0 +1,187 @@
+//! The record of a stopped group, its pages stored on the way.
+
+use std::collections::HashMap;
+
+use dormouse_wire::{Phase, Pid, Problem, Progress};
+use serde_bytes::ByteBuf;
+
+use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
+use super::pages;
+use super::stopped::Stopped;
+use super::tasks;
+use crate::image::{PAGE, PageBuffer, PageSink};
+use crate::kernel::clocks;
+use crate::resource::fd::{self, Capture, Contents};
+use crate::resource::group::{Alive, Clocks, Group, Life, Process};
+use crate::resource::memory::mapping::{Run, Source};
+use crate::resource::memory::{Memory, layout};
+use crate::resource::task::family::Family;
+use crate::resource::task::filesystem::Filesystem;
+use crate::resource::task::limits::Limits;
+use crate::survey::collect::{LivingFacts, ProcessFacts};
+use crate::survey::files::OpenFiles;
+
+/// A group, recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The record.
+    pub group: Group,
+    /// How much memory was looked at, bytes.
+    pub bytes: u64,
+}
+
+/// Records the group.
+pub fn record(
+    stopped: &mut Stopped,
+    facts: &[ProcessFacts],
+    open: OpenFiles,
+    sink: &PageSink,
+    progress: &dyn Progress,
+) -> Result<Recorded, Problem> {
+    let mut buffer = PageBuffer::new();
+    let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
+    let mut filesystems = Filesystems::default();
+    let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
+    let mut processes = Vec::with_capacity(facts.len());
+    for (process, found) in stopped.processes.iter_mut().zip(facts) {
+        let life = match &found.living {
+            None => Life::Zombie(found.stat.exit_code),
+            Some(living) => {
+                let mut registry =
+                    Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
+                let mappings = memory::mappings(found, living, &mut registry)?;
+                let executable = memory::executable(found, living, &mut registry)?;
+                let answers = tasks::ask(process, found, living)?;
+                let (heap, batch) = answers.heap;
+                let layout = layout::answer(heap, &batch, &found.stat, living.auxiliary.clone(), executable);
+                Life::Alive(Box::new(Alive {
+                    stopped_by: process.stopped_by,
+                    threads: answers.threads,
+                    memory: Memory { layout, mappings, lock_future: 0 },
+                    file_table: open.table_of.get(&found.pid).copied().unwrap_or_default(),
+                    filesystem: filesystems.index(found, living),
+                    dispositions: answers.dispositions,
+                    pending: process.shared_pending.clone(),
+                    timers: answers.timers,
+                    limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
+                    attributes: answers.attributes,
+                }))
+            }
+        };
+        processes.push(Process { family: family(found, &members), name: ByteBuf::from(found.stat.comm.clone()), life });
+    }
+    let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
+    let open_files =
+        open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
+    let bytes = store_pages(&mut processes, facts, sink, progress)?;
+    let [monotonic, boottime, realtime] = clocks::now();
+    let group = Group {
+        processes,
+        file_tables: open.tables,
+        filesystems: filesystems.records,
+        open_files,
+        mapped_files: mapped.records,
+        contents: contents.records,
+        clocks: Clocks { monotonic, boottime, realtime },
+        terminal: None,
+    };
+    Ok(Recorded { group, bytes })
+}
+
+fn family(found: &ProcessFacts, members: &[Pid]) -> Family {
+    Family {
+        pid: found.pid,
+        parent: Some(found.stat.ppid).filter(|parent| members.contains(parent)),
+        process_group: found.stat.pgrp,
+        session: found.stat.session,
+        exit_signal: found.stat.exit_signal,
+    }
+}
+
+/// Places in the filesystem, each once where tasks share it (CLONE_FS).
+#[derive(Default)]
+struct Filesystems {
+    records: Vec<Filesystem>,
+    known: Vec<Pid>,
+}
+
+impl Filesystems {
+    fn index(&mut self, process: &ProcessFacts, living: &LivingFacts) -> usize {
+        use crate::kernel::kcmp::{Shared, tasks};
+        let same = |other: &Pid| {
+            tasks(other.leader(), process.pid.leader(), Shared::Filesystem) == Ok(std::cmp::Ordering::Equal)
+        };
+        if let Some(known) = self.known.iter().position(same) {
+            return known;
+        }
+        self.known.push(process.pid);
+        self.records.push(Filesystem {
+            working_directory: ByteBuf::from(living.working_directory.clone()),
+            root: ByteBuf::from(living.root.clone()),
+            umask: process.status.umask.unwrap_or(0o022),
+        });
+        self.records.len() - 1
+    }
+}
+
+fn store_pages(
+    processes: &mut [Process],
+    facts: &[ProcessFacts],
+    sink: &PageSink,
+    progress: &dyn Progress,
+) -> Result<u64, Problem> {
+    let by_pid: HashMap<Pid, usize> = processes.iter().enumerate().map(|(index, process)| (process.pid(), index)).collect();
+    let space = |index: usize| {
+        Some(Space {
+            pid: processes[index].pid(),
+            mappings: &processes[index].alive()?.memory.mappings,
+            found: &facts[index].living.as_ref()?.mappings,
+        })
+    };
+    let mut own = OwnPages::default();
+    for index in 0..processes.len() {
+        let parent = processes[index].family.parent.and_then(|parent| by_pid.get(&parent)).and_then(|parent| space(*parent));
+        if let Some(space) = space(index) {
+            own.add(index, space, parent)?;
+        }
+    }
+    let bytes = own.pieces.iter().map(|piece| piece.pages * PAGE as u64).sum();
+    let names: Vec<_> = processes.iter().map(Process::shown).collect();
+    progress.begins(Phase::Writing, bytes);
+    let stored = pages::store(own.pieces, &names, sink, progress)?;
+    for (piece, runs) in stored {
+        let Life::Alive(alive) = &mut processes[piece.process].life else { continue };
+        let mapping = &mut alive.memory.mappings[piece.mapping];
+        let mut page = (piece.start - mapping.start) / PAGE as u64;
+        for (count, first) in runs {
+            let source = first.map_or(Source::Zero, Source::Stored);
+            push(&mut mapping.pages, Run { page, count, source });
+            page += count;
+        }
+    }
+    for ((process, mapping), runs) in own.inherited {
+        let Life::Alive(alive) = &mut processes[process].life else { continue };
+        let pages = &mut alive.memory.mappings[mapping].pages;
+        pages.extend(runs);
+        pages.sort_by_key(|run| run.page);
+    }
+    Ok(bytes)
+}
+
+/// Adds a run, to the last one where they follow each other in both places.
+fn push(runs: &mut Vec<Run>, run: Run) {
+    if let Some(last) = runs.last_mut()
+        && last.page + last.count == run.page
+    {
+        let follows = match (last.source, run.source) {
+            (Source::Zero, Source::Zero) => true,
+            (Source::Stored(first), Source::Stored(next)) => first.0 + last.count == next.0,
+            _ => false,
+        };
+        if follows {
+            last.count += run.count;
+            return;
+        }
+    }
+    runs.push(run);
+}

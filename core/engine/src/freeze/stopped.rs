@@ -1,0 +1,240 @@
+//! A group that stands still: every thread seized and stopped. Dropped, it runs on as if nothing had happened.
+
+use std::collections::HashSet;
+
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Tid};
+use serde_bytes::ByteBuf;
+
+use crate::kernel::ptrace::{self, Event};
+use crate::kernel::{Errno, pidfd};
+use crate::model::RemotePtr;
+use crate::proc::stat::{self, State};
+use crate::proc::{self, ProcError};
+use crate::puppet::{Puppet, Stage};
+use crate::resource::task::signals;
+
+/// A group that stands still.
+#[derive(Debug, Default)]
+pub struct Stopped {
+    /// Its processes, zombies too.
+    pub processes: Vec<StoppedProcess>,
+    seized: HashSet<Tid>,
+}
+
+/// A process all of whose threads are stopped.
+#[derive(Debug)]
+pub struct StoppedProcess {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its threads, the leader first where it has not exited. None: a zombie.
+    pub puppets: Vec<Puppet>,
+    /// What waits for each thread, in the same order.
+    pub pending: Vec<Vec<ByteBuf>>,
+    /// What waits for the process.
+    pub shared_pending: Vec<ByteBuf>,
+    /// The signal that had stopped it before us.
+    pub stopped_by: Option<i32>,
+    /// The engine's pages in it, and a `syscall` instruction to remove them with.
+    pub stage: Option<(Stage, RemotePtr)>,
+}
+
+/// A name for messages, whatever has become of the process.
+fn shown(pid: Pid) -> ProcessName {
+    let comm = proc::parsed(pid, "stat", stat::parse).map_or_else(|_| "?".into(), |stat| stat.comm);
+    ProcessName { pid, comm: String::from_utf8_lossy(&comm).into_owned() }
+}
+
+impl Stopped {
+    /// Stops all that `members` names, again and again, until no new process or thread shows: whoever was running
+    /// meanwhile may have made more.
+    pub fn stop(members: &dyn Fn() -> Result<Vec<Pid>, Problem>) -> Result<Self, Problem> {
+        let mut stopped = Self::default();
+        loop {
+            let pids = members()?;
+            let mut fresh = Vec::new();
+            for pid in &pids {
+                if !stopped.processes.iter().any(|process| process.pid == *pid) {
+                    stopped.processes.push(StoppedProcess::new(*pid));
+                }
+                fresh.extend(stopped.seize(*pid)?);
+            }
+            if fresh.is_empty() {
+                stopped.processes.retain(|process| pids.contains(&process.pid));
+                stopped.processes.sort_by_key(|process| pids.iter().position(|pid| *pid == process.pid));
+                return stopped.look();
+            }
+            for (pid, tid) in fresh {
+                stopped.wait(pid, tid)?;
+            }
+        }
+    }
+
+    /// Seizes and interrupts the threads of a process that are not seized yet.
+    fn seize(&mut self, pid: Pid) -> Result<Vec<(Pid, Tid)>, Problem> {
+        let threads = match proc::list_threads(pid) {
+            Ok(threads) => threads,
+            Err(ProcError::Gone) => return Ok(Vec::new()),
+            Err(error) => return Err(Problem::blocks(ProblemKind::Process, error.to_string()).of(&shown(pid))),
+        };
+        let mut fresh = Vec::new();
+        for tid in threads {
+            if self.seized.contains(&tid) {
+                continue;
+            }
+            match ptrace::seize(tid, false) {
+                Ok(()) => {}
+                Err(Errno::ESRCH) => continue,
+                Err(_) if is_dead(pid, tid) => continue,
+                Err(errno) => return Err(refused(pid, errno)),
+            }
+            self.seized.insert(tid);
+            if ptrace::interrupt(tid).is_ok() {
+                fresh.push((pid, tid));
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn wait(&mut self, pid: Pid, tid: Tid) -> Result<(), Problem> {
+        let failed = |errno: Errno| {
+            Problem::blocks(ProblemKind::Thread, format!("thread {tid} cannot be stopped: {}", errno.desc())).of(&shown(pid))
+        };
+        let Some(process) = self.processes.iter_mut().find(|process| process.pid == pid) else { return Ok(()) };
+        loop {
+            match ptrace::wait(tid) {
+                // It ended before it could stop.
+                Ok(Event::Ended(_)) | Err(Errno::ECHILD | Errno::ESRCH) => {
+                    self.seized.remove(&tid);
+                    return Ok(());
+                }
+                Ok(Event::Interrupted) => break,
+                Ok(Event::GroupStop(signal)) => {
+                    process.stopped_by = Some(signal);
+                    break;
+                }
+                // It was about to take a signal: let it, it stops right after.
+                Ok(Event::Signal(signal)) => ptrace::resume(tid, signal).map_err(failed)?,
+                Ok(Event::Syscall | Event::Other(_)) => ptrace::resume(tid, 0).map_err(failed)?,
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        let pending = signals::pending(tid, false).map_err(failed)?;
+        process.shared_pending = signals::pending(tid, true).map_err(failed)?;
+        let waiting = signals::set_of(&pending) | signals::set_of(&process.shared_pending);
+        match Puppet::new(pid, tid, waiting) {
+            Ok(puppet) => {
+                let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };
+                process.puppets.insert(place, puppet);
+                process.pending.insert(place, pending);
+                Ok(())
+            }
+            Err(Errno::ENOEXEC) => {
+                let what = "it is a 32-bit program, and those cannot be frozen yet";
+                Err(Problem::blocks(ProblemKind::Processor, what).of(&shown(pid)).way_out("Pause it instead"))
+            }
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// Reads again what waits for each process: signals may have come between the stop of its first thread and its last.
+    fn look(mut self) -> Result<Self, Problem> {
+        for process in &mut self.processes {
+            let Some(first) = process.puppets.first() else { continue };
+            process.shared_pending = signals::pending(first.tid, true).map_err(|errno| {
+                Problem::blocks(ProblemKind::Signal, format!("its waiting signals cannot be read: {}", errno.desc()))
+                    .of(&shown(process.pid))
+            })?;
+        }
+        Ok(self)
+    }
+
+    /// Ends every process, and waits until they are gone or only their own parents hold them. The image is sealed.
+    pub fn end(mut self) {
+        let processes = std::mem::take(&mut self.processes);
+        let handles: Vec<_> = processes.iter().map(|process| (process, pidfd::open(process.pid))).collect();
+        for (process, handle) in &handles {
+            let sent = handle.as_ref().map(|handle| {
+                use std::os::fd::AsFd;
+                pidfd::send_signal(handle.as_fd(), libc::SIGKILL)
+            });
+            if !matches!(sent, Ok(Ok(()))) {
+                tracing::warn!(pid = process.pid.0, "could not be ended");
+            }
+        }
+        for process in &processes {
+            // Leaders last: a leader is told of only after all its other threads.
+            for puppet in process.puppets.iter().rev() {
+                while let Ok(event) = ptrace::wait(puppet.tid) {
+                    if matches!(event, Event::Ended(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl StoppedProcess {
+    fn new(pid: Pid) -> Self {
+        Self {
+            pid,
+            puppets: Vec::new(),
+            pending: Vec::new(),
+            shared_pending: Vec::new(),
+            stopped_by: None,
+            stage: None,
+        }
+    }
+
+    /// Its name, for a person.
+    pub fn shown(&self) -> ProcessName {
+        shown(self.pid)
+    }
+
+    /// Lets it run on as it was.
+    fn release(&mut self) {
+        if let (Some((stage, instruction)), Some(first)) = (self.stage.take(), self.puppets.first_mut())
+            && let Err(error) = stage.remove(first, instruction)
+        {
+            tracing::warn!(pid = self.pid.0, %error, "the engine's pages stay in the process");
+        }
+        for puppet in &mut self.puppets {
+            if let Err(error) = puppet.leave() {
+                tracing::warn!(tid = puppet.tid.0, %error, "a thread was not left as it was found");
+            }
+        }
+        for puppet in &self.puppets {
+            let _ = ptrace::detach(puppet.tid, 0);
+            for signal in &puppet.stop_signals {
+                let signal = nix::sys::signal::Signal::try_from(*signal).ok();
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid.0), signal);
+            }
+        }
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            process.release();
+        }
+    }
+}
+
+fn is_dead(pid: Pid, tid: Tid) -> bool {
+    match proc::parsed_thread(pid, tid, "stat", stat::parse) {
+        Ok(found) => matches!(found.state, State::Zombie | State::Dead),
+        Err(_) => true,
+    }
+}
+
+fn refused(pid: Pid, errno: Errno) -> Problem {
+    let process = shown(pid);
+    let tracer = proc::parsed(pid, "status", proc::status::parse).ok().and_then(|status| status.tracer);
+    if let Some(tracer) = tracer.filter(|tracer| tracer.0 != 0) {
+        let problem = Problem::blocks(ProblemKind::Tracer, format!("pid {tracer} traces it already"));
+        return problem.of(&process).way_out("Let the debugger go first");
+    }
+    let problem = Problem::blocks(ProblemKind::Privilege, format!("it cannot be stopped: {}", errno.desc()));
+    problem.of(&process).way_out("Run Dormouse as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE")
+}

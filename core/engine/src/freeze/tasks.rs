@@ -1,0 +1,132 @@
+//! What each process and thread says of itself, asked in as few stops as can be.
+
+use dormouse_wire::{Problem, ProblemKind, ProcessName, Tid};
+
+use super::stopped::StoppedProcess;
+use crate::kernel::Errno;
+use crate::model::RemotePtr;
+use crate::proc::maps::MappingName;
+use crate::puppet::stage::{Stage, find_instruction};
+use crate::puppet::{Batch, Call, PuppetError, run_together};
+use crate::resource::group::Thread;
+use crate::resource::memory::layout;
+use crate::resource::task::attributes::{self, ProcessAttributes};
+use crate::resource::task::signals::Disposition;
+use crate::resource::task::timers::Timers;
+use crate::resource::task::{credentials, futexes, registers, scheduling, signals, timers};
+use crate::survey::collect::{LivingFacts, ProcessFacts, ThreadFacts};
+
+/// What the tasks of a process have said.
+#[derive(Debug)]
+pub struct Answers {
+    /// Each thread.
+    pub threads: Vec<Thread>,
+    /// Dispositions of signals.
+    pub dispositions: Vec<Disposition>,
+    /// Timers.
+    pub timers: Timers,
+    /// Small things.
+    pub attributes: ProcessAttributes,
+    /// The end of the heap was asked by this call of `batch`.
+    pub heap: (Call, Batch),
+}
+
+struct AskedThread {
+    credentials: credentials::Asked,
+    signals: signals::AskedThread,
+    futexes: futexes::Asked,
+    attributes: attributes::AskedThread,
+}
+
+/// Asks all tasks of a process.
+pub fn ask(process: &mut StoppedProcess, facts: &ProcessFacts, living: &LivingFacts) -> Result<Answers, Problem> {
+    let puppet = |error: PuppetError| Problem::blocks(ProblemKind::Process, error.to_string()).of(&facts.shown);
+    prepare(process, living).map_err(puppet)?.ok_or_else(|| {
+        let what = "no place was found in its memory from which it can make system calls";
+        Problem::blocks(ProblemKind::Memory, what).of(&facts.shown)
+    })?;
+    let Some((stage, _)) = process.stage else { return Err(gone(&facts.shown)) };
+    let (mut batches, mut asked) = (Vec::new(), Vec::new());
+    for _ in &process.puppets {
+        let mut batch = Batch::new();
+        asked.push(AskedThread {
+            credentials: credentials::ask(&mut batch),
+            signals: signals::ask_thread(&mut batch),
+            futexes: futexes::ask(&mut batch),
+            attributes: attributes::ask_thread(&mut batch),
+        });
+        batches.push(batch);
+    }
+    let Some(first) = batches.first_mut() else { return Err(gone(&facts.shown)) };
+    let dispositions = signals::ask_dispositions(first);
+    let asked_timers = timers::ask(&living.timers, first);
+    let asked_process = attributes::ask_process(first);
+    let heap = layout::ask(first);
+    run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
+
+    let kernel = |errno: Errno| {
+        Problem::blocks(ProblemKind::Kernel, format!("it did not tell all about itself: {}", errno.desc())).of(&facts.shown)
+    };
+    let mut threads = Vec::new();
+    for (index, asked) in asked.iter().enumerate() {
+        let found = living.threads.iter().find(|thread| thread.tid == process.puppets[index].tid);
+        let found = found.ok_or_else(|| gone(&facts.shown))?;
+        threads.push(thread(process, index, asked, &batches[index], found).map_err(kernel)?);
+    }
+    let first = batches.swap_remove(0);
+    Ok(Answers {
+        threads,
+        dispositions: signals::answer_dispositions(&dispositions, &first).map_err(kernel)?,
+        timers: timers::answer(&asked_timers, &living.timers, &first).map_err(kernel)?,
+        attributes: attributes::answer_process(
+            &asked_process,
+            &first,
+            living.oom_score_adjustment,
+            living.coredump_filter,
+        )
+        .map_err(kernel)?,
+        heap: (heap, first),
+    })
+}
+
+fn gone(process: &ProcessName) -> Problem {
+    Problem::blocks(ProblemKind::Process, "it changed while it was stopped").of(process).way_out("Try again")
+}
+
+/// Puts the engine's pages into a process.
+fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<()>, PuppetError> {
+    let threads = process.puppets.len();
+    let Some(first) = process.puppets.first_mut() else { return Ok(None) };
+    // The vdso has a `syscall` in every version; a program without one has some in its own code.
+    let mut places: Vec<_> = living.mappings.iter().filter(|found| found.execute && found.read).collect();
+    places.sort_by_key(|found| found.name != MappingName::Vdso);
+    let instruction =
+        places.iter().find_map(|found| find_instruction(first, RemotePtr(found.start), RemotePtr(found.end)));
+    let Some(instruction) = instruction else { return Ok(None) };
+    let stage = Stage::build(first, instruction, None, threads)?;
+    process.stage = Some((stage, instruction));
+    Ok(Some(()))
+}
+
+fn thread(
+    process: &StoppedProcess,
+    index: usize,
+    asked: &AskedThread,
+    batch: &Batch,
+    found: &ThreadFacts,
+) -> Result<Thread, Errno> {
+    let puppet = &process.puppets[index];
+    let tid: Tid = puppet.tid;
+    let name = attributes::name_of(process.pid, tid).map_err(|_| Errno::EIO)?;
+    Ok(Thread {
+        tid,
+        exited: None,
+        registers: registers::capture(tid, &puppet.registers)?,
+        signals: signals::answer_thread(&asked.signals, batch, puppet.mask, process.pending[index].clone())?,
+        credentials: credentials::answer(&asked.credentials, batch, &found.status)?,
+        scheduling: scheduling::capture(tid)?,
+        futexes: futexes::answer(&asked.futexes, batch, tid)?,
+        attributes: attributes::answer_thread(&asked.attributes, batch, &name)?,
+        interrupted: None,
+    })
+}

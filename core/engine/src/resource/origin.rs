@@ -1,0 +1,24 @@
+//! Where an image comes from: what a person is told, and what a thaw elsewhere compares.
+
+use serde::{Deserialize, Serialize};
+
+/// The section `Origin`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// When it was made: seconds since 1970.
+    pub created: u64,
+    /// The kernel's release, uname(2).
+    pub kernel: String,
+    /// The kind of machine, such as `x86_64`.
+    pub machine: String,
+    /// The name of the host.
+    pub host: String,
+    /// The version of Dormouse.
+    pub version: String,
+    /// The command line of the first process.
+    pub command: Vec<String>,
+    /// Size of a page in bytes.
+    pub page_size: u32,
+    /// What the processor could do, by the names of /proc/cpuinfo.
+    pub processor_features: Vec<String>,
+}

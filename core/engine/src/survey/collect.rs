@@ -1,0 +1,105 @@
+//! What /proc tells of a process.
+
+use dormouse_wire::{Pid, ProcessName, Tid};
+
+use crate::proc::limits::Limits;
+use crate::proc::maps::{DetailedMapping, parse_smaps};
+use crate::proc::stat::{Stat, State};
+use crate::proc::status::Status;
+use crate::proc::timers::PosixTimer;
+use crate::proc::{self, ProcError, limits, numbers, stat, status, timers};
+
+/// What /proc tells of a process.
+#[derive(Debug)]
+pub struct ProcessFacts {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its name, for a person.
+    pub shown: ProcessName,
+    /// proc_pid_stat(5).
+    pub stat: Stat,
+    /// proc_pid_status(5).
+    pub status: Status,
+    /// What only a living process has.
+    pub living: Option<LivingFacts>,
+}
+
+/// What /proc tells of a living process.
+#[derive(Debug)]
+pub struct LivingFacts {
+    /// Its threads, the leader first.
+    pub threads: Vec<ThreadFacts>,
+    /// proc_pid_smaps(5).
+    pub mappings: Vec<DetailedMapping>,
+    /// proc_pid_limits(5).
+    pub limits: Limits,
+    /// proc_pid_timers(5).
+    pub timers: Vec<PosixTimer>,
+    /// proc_pid_auxv(5), as it is.
+    pub auxiliary: Vec<u8>,
+    /// Where /proc/PID/exe leads.
+    pub executable: Vec<u8>,
+    /// Where /proc/PID/cwd leads.
+    pub working_directory: Vec<u8>,
+    /// Where /proc/PID/root leads.
+    pub root: Vec<u8>,
+    /// Its namespaces: name and inode.
+    pub namespaces: Vec<(&'static str, u64)>,
+    /// proc_pid_oom_score_adj(5).
+    pub oom_score_adjustment: i32,
+    /// core(5).
+    pub coredump_filter: u32,
+}
+
+/// What /proc tells of a thread.
+#[derive(Debug)]
+pub struct ThreadFacts {
+    /// Its id.
+    pub tid: Tid,
+    /// Its own proc_pid_status(5).
+    pub status: Status,
+    /// For a leader that has exited while other threads live.
+    pub exited: Option<i32>,
+}
+
+/// The namespaces a process is in, namespaces(7), but for that of time: a thaw makes one itself.
+pub const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
+
+/// Reads all about one process. A process that ends meanwhile is [`ProcError::Gone`].
+pub fn process(pid: Pid) -> Result<ProcessFacts, ProcError> {
+    let stat = proc::parsed(pid, "stat", stat::parse)?;
+    let status = proc::parsed(pid, "status", status::parse)?;
+    let shown = ProcessName { pid, comm: String::from_utf8_lossy(&stat.comm).into_owned() };
+    let dead = matches!(stat.state, State::Zombie | State::Dead) && stat.threads <= 1;
+    let living = if dead { None } else { Some(living(pid, &stat)?) };
+    Ok(ProcessFacts { pid, shown, stat, status, living })
+}
+
+fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
+    let mut threads = Vec::new();
+    for tid in proc::list_threads(pid)? {
+        let exited = (tid.0 == pid.0 && leader.state == State::Zombie).then_some(leader.exit_code);
+        threads.push(ThreadFacts { tid, status: proc::parsed_thread(pid, tid, "status", status::parse)?, exited });
+    }
+    threads.sort_by_key(|thread| (thread.tid.0 != pid.0, thread.tid));
+    // A leader that has exited shows nothing of its process any more; another thread does.
+    let speaker = threads.iter().find(|thread| thread.exited.is_none()).map_or(pid.leader(), |thread| thread.tid);
+    let mut namespaces = Vec::new();
+    for name in NAMESPACES {
+        let link = proc::link_thread(pid, speaker, &format!("ns/{name}"))?;
+        namespaces.push((name, proc::ns::parse(&link).map_or(0, |link| link.inode)));
+    }
+    Ok(LivingFacts {
+        mappings: proc::parsed_thread(pid, speaker, "smaps", parse_smaps)?,
+        limits: proc::parsed_thread(pid, speaker, "limits", limits::parse)?,
+        timers: proc::parsed(pid, "timers", timers::parse)?,
+        auxiliary: proc::read_thread(pid, speaker, "auxv")?,
+        executable: proc::link_thread(pid, speaker, "exe")?,
+        working_directory: proc::link_thread(pid, speaker, "cwd")?,
+        root: proc::link_thread(pid, speaker, "root")?,
+        namespaces,
+        oom_score_adjustment: proc::parsed_thread(pid, speaker, "oom_score_adj", numbers::oom_score_adj)?,
+        coredump_filter: proc::parsed(pid, "coredump_filter", numbers::coredump_filter)?.unwrap_or(0),
+        threads,
+    })
+}

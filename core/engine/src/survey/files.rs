@@ -1,0 +1,139 @@
+//! Which descriptors of a group stand for the same open file description: those that kcmp(2) calls equal.
+
+use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
+
+use super::collect::ProcessFacts;
+use crate::kernel::{Errno, files, kcmp, pidfd};
+use crate::proc::{self, fdinfo};
+use crate::resource::fd::{Entry, FileFacts, FileId, FileTable, FilesFacts};
+use crate::resource::named_file::Owner;
+
+/// The open files of a group.
+#[derive(Debug, Default)]
+pub struct OpenFiles {
+    /// The files.
+    pub facts: FilesFacts,
+    /// The tables of descriptors.
+    pub tables: Vec<FileTable>,
+    /// Which table a process has.
+    pub table_of: HashMap<Pid, usize>,
+}
+
+/// What must be equal for two descriptors to be worth a kcmp: device, inode, flags, position.
+type Likeness = (u64, u64, u32, i64);
+
+/// Collects the open files of the processes.
+pub fn collect(processes: &[ProcessFacts]) -> Result<OpenFiles, Vec<Problem>> {
+    let mut found = Collector::default();
+    found.open.facts.members = processes.iter().map(|process| process.pid).collect();
+    for process in processes {
+        found.process(process);
+    }
+    if found.problems.is_empty() { Ok(found.open) } else { Err(found.problems) }
+}
+
+#[derive(Default)]
+struct Collector {
+    open: OpenFiles,
+    alike: HashMap<Likeness, Vec<FileId>>,
+    /// A thread of each table's first process, to compare with.
+    tables: Vec<(Tid, usize)>,
+    problems: Vec<Problem>,
+}
+
+impl Collector {
+    fn process(&mut self, process: &ProcessFacts) {
+        let Some(living) = &process.living else { return };
+        let speaker = living.threads.iter().find(|thread| thread.exited.is_none()).map_or(process.pid.leader(), |t| t.tid);
+        let numbers = match proc::list_thread_fds(process.pid, speaker) {
+            Ok(numbers) => numbers,
+            Err(error) => return self.problems.push(Problem::blocks(ProblemKind::Process, error.to_string()).of(&process.shown)),
+        };
+        let shared = self.tables.iter().position(|(other, count)| {
+            *count == numbers.len() && kcmp::tasks(*other, speaker, kcmp::Shared::Files) == Ok(Ordering::Equal)
+        });
+        if let Some(shared) = shared {
+            self.open.table_of.insert(process.pid, shared);
+            return;
+        }
+        self.tables.push((speaker, numbers.len()));
+        self.open.table_of.insert(process.pid, self.open.tables.len());
+        let mut table = FileTable::default();
+        match pidfd::open(process.pid) {
+            Ok(handle) => {
+                for number in numbers {
+                    match self.descriptor(process, speaker, handle.as_fd(), number) {
+                        Ok(entry) => table.entries.push(entry),
+                        Err(problem) => self.problems.push(problem),
+                    }
+                }
+            }
+            Err(errno) => self.problems.push(
+                Problem::blocks(ProblemKind::Process, format!("it cannot be opened: {}", errno.desc())).of(&process.shown),
+            ),
+        }
+        self.open.tables.push(table);
+    }
+
+    fn descriptor(
+        &mut self,
+        process: &ProcessFacts,
+        speaker: Tid,
+        handle: std::os::fd::BorrowedFd<'_>,
+        number: FdNumber,
+    ) -> Result<Entry, Problem> {
+        let unreadable = |what: &dyn std::fmt::Display| {
+            let problem = Problem::blocks(ProblemKind::File, format!("it cannot be looked at: {what}"));
+            problem.of(&process.shown).at(format!("descriptor {number}"))
+        };
+        let kernel = |errno: Errno| unreadable(&errno.desc());
+        let file = File::from(pidfd::get_fd(handle, number).map_err(kernel)?);
+        let info = proc::parsed_thread(process.pid, speaker, &format!("fdinfo/{number}"), fdinfo::parse);
+        let info = info.map_err(|error| unreadable(&error))?;
+        let stat = files::stat(&file).map_err(kernel)?;
+        let close_on_exec = info.flags as i32 & libc::O_CLOEXEC != 0;
+        let flags = info.flags & !(libc::O_CLOEXEC as u32);
+        let likeness = (stat.st_dev, stat.st_ino, flags, info.position);
+        for known in self.alike.get(&likeness).into_iter().flatten() {
+            let facts = &mut self.open.facts.files[known.0];
+            let (holder, held) = facts.holders[0];
+            let same = kcmp::files((Tid(holder.0), held), (speaker, number));
+            if same.or_else(|_| kcmp::files((holder.leader(), held), (speaker, number))).map_err(kernel)? == Ordering::Equal {
+                facts.holders.push((process.pid, number));
+                let file = facts.id;
+                self.open.facts.by_descriptor.insert((process.pid, number), file);
+                return Ok(Entry { number, file, close_on_exec });
+            }
+        }
+        let id = FileId(self.open.facts.files.len());
+        let link = proc::link_thread(process.pid, speaker, &format!("fd/{number}")).map_err(|error| unreadable(&error))?;
+        self.open.facts.files.push(FileFacts {
+            id,
+            file,
+            holders: vec![(process.pid, number)],
+            process: process.shown.clone(),
+            link,
+            stat,
+            info,
+            owner: owner(process),
+            terminal: process.stat.terminal(),
+        });
+        self.open.facts.by_descriptor.insert((process.pid, number), id);
+        self.alike.entry(likeness).or_default().push(id);
+        Ok(Entry { number, file: id, close_on_exec })
+    }
+}
+
+/// With whose rights a process opens files.
+pub fn owner(process: &ProcessFacts) -> Owner {
+    Owner {
+        user: process.status.uid.filesystem,
+        group: process.status.gid.filesystem,
+        groups: process.status.groups.clone(),
+    }
+}

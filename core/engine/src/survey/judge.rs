@@ -1,0 +1,108 @@
+//! What stands in the way of a freeze, and what would be lost: every reason, not only the first.
+
+use std::cmp::Ordering;
+
+use dormouse_wire::{Pid, Problem, ProblemKind};
+
+use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
+use super::files::OpenFiles;
+use crate::kernel::kcmp;
+use crate::proc;
+use crate::resource::fd::kind_of;
+use crate::resource::memory::mapping;
+
+/// All reasons.
+pub fn judge(processes: &[ProcessFacts], files: &OpenFiles) -> Vec<Problem> {
+    let own = own_namespaces();
+    let mut problems = Vec::new();
+    for process in processes {
+        problems.extend(status(process));
+        if let Some(living) = &process.living {
+            problems.extend(namespaces(process, living, &own));
+            problems.extend(places(process, living));
+            problems.extend(living.mappings.iter().flat_map(|found| mapping::judge(found, &process.shown)));
+        }
+    }
+    problems.extend(shared_between_processes(processes));
+    for facts in &files.facts.files {
+        problems.extend(kind_of(facts).judge(facts, &files.facts));
+    }
+    problems
+}
+
+fn status(process: &ProcessFacts) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |kind, what: &str, way_out: &str| {
+        problems.push(Problem::blocks(kind, what).of(&process.shown).way_out(way_out));
+    };
+    if process.status.kernel_thread == Some(true) || process.pid == Pid(1) {
+        refuse(ProblemKind::Process, "it belongs to the system itself", "Choose another process");
+    }
+    if process.pid.0 as u32 == std::process::id() {
+        refuse(ProblemKind::Selection, "Dormouse cannot freeze itself", "Choose another process");
+    }
+    let threads = process.living.iter().flat_map(|living| &living.threads);
+    let statuses = || threads.clone().map(|thread| &thread.status).chain([&process.status]);
+    if statuses().any(|status| status.seccomp.unwrap_or(0) != 0) {
+        refuse(ProblemKind::Confinement, "it is confined by seccomp, which cannot be given back yet", "Pause the group instead");
+    }
+    if statuses().any(|status| status.thread_features.iter().flatten().any(|feature| feature == "shstk")) {
+        refuse(ProblemKind::Processor, "it uses a shadow stack, which cannot be given back yet", "Pause the group instead");
+    }
+    let own_tracer = std::process::id() as i32;
+    let tracer = process.status.tracer.filter(|tracer| tracer.0 != 0 && tracer.0 != own_tracer);
+    if let Some(tracer) = tracer {
+        let what = format!("pid {tracer} traces it");
+        refuse(ProblemKind::Tracer, &what, "Let the debugger go first");
+    }
+    problems
+}
+
+fn own_namespaces() -> Vec<(&'static str, u64)> {
+    let own = Pid(std::process::id() as i32);
+    let inode = |name| proc::ns::read(own, name).map_or(0, |link| link.inode);
+    NAMESPACES.into_iter().map(|name| (name, inode(name))).collect()
+}
+
+fn namespaces(process: &ProcessFacts, living: &LivingFacts, own: &[(&str, u64)]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for ((name, theirs), (_, ours)) in living.namespaces.iter().zip(own) {
+        if theirs != ours {
+            let what = format!("it is in a namespace of its own ({name}), which cannot be given back yet");
+            problems.push(Problem::blocks(ProblemKind::Namespace, what).of(&process.shown).way_out("Pause the group instead"));
+        }
+    }
+    problems
+}
+
+fn places(process: &ProcessFacts, living: &LivingFacts) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (what, place) in [("working directory", &living.working_directory), ("root directory", &living.root)] {
+        if proc::strip_deleted(place).1 {
+            let problem = Problem::blocks(ProblemKind::File, format!("its {what} has been removed"));
+            let shown = String::from_utf8_lossy(place).escape_debug().to_string();
+            problems.push(problem.of(&process.shown).at(shown).way_out("Let the program change to another directory"));
+        }
+    }
+    problems
+}
+
+/// Address spaces and handlers that several processes share, as between vfork(2) and execve(2).
+fn shared_between_processes(processes: &[ProcessFacts]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, process) in processes.iter().enumerate() {
+        let Some(parent) = processes[..index].iter().find(|other| other.pid == process.stat.ppid) else { continue };
+        if process.living.is_none() || parent.living.is_none() {
+            continue;
+        }
+        for (what, name) in
+            [(kcmp::Shared::Memory, "its memory"), (kcmp::Shared::SignalHandlers, "its table of signal handlers")]
+        {
+            if kcmp::tasks(process.pid.leader(), parent.pid.leader(), what) == Ok(Ordering::Equal) {
+                let what = format!("it shares {name} with {}, as between vfork and exec", parent.shown);
+                problems.push(Problem::blocks(ProblemKind::Process, what).of(&process.shown).way_out("Try again in a moment"));
+            }
+        }
+    }
+    problems
+}

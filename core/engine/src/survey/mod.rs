@@ -1,0 +1,6 @@
+//! What is there, without stopping or touching anything: [`collect`] reads what /proc tells of each process, [`files`]
+//! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze.
+
+pub mod collect;
+pub mod files;
+pub mod judge;

@@ -1,0 +1,131 @@
+//! What remains to be given to each process, in the order in which the kernel takes it: names and files, signals and
+//! timers, limits, credentials last.
+
+use std::collections::HashSet;
+
+use dormouse_wire::{Problem, ProblemKind};
+
+use super::objects::Objects;
+use super::tree::{Built, Tree, failed};
+use crate::arguments;
+use crate::puppet::{Batch, run_together};
+use crate::resource::fd::{FileTable, Finish, kind_named};
+use crate::resource::group::{Alive, Group};
+use crate::resource::memory::layout;
+use crate::resource::task::credentials::{self, Privileges};
+use crate::resource::task::{attributes, futexes, limits, scheduling, signals, timers};
+
+/// Finishes every process; answers what could not be given back and can be done without.
+pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<Problem>, Problem> {
+    let own = Privileges::own();
+    let restore_ids = crate::kernel::features::timer_ids();
+    let (mut tables, mut filesystems) = (HashSet::new(), HashSet::new());
+    let mut losses = Vec::new();
+    for (process, built) in group.processes.iter().zip(&mut tree.built) {
+        let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
+        let mut batch = Batch::new();
+        if let Some(executable) = objects.of_executable(alive.memory.layout.executable) {
+            layout::restore(&alive.memory.layout, executable, &mut batch);
+        }
+        if filesystems.insert(alive.filesystem) {
+            place(&group.filesystems[alive.filesystem], &mut batch);
+        }
+        if tables.insert(alive.file_table) {
+            files(&group.file_tables[alive.file_table], objects, &mut batch)?;
+            let table = &group.file_tables[alive.file_table];
+            for entry in &table.entries {
+                let file = &group.open_files[entry.file.0];
+                let mut finish = Finish { pid: process.pid(), number: entry.number, table, batch: &mut batch };
+                kind_named(file)?.finish(file, &mut finish)?;
+            }
+        }
+        for mapping in &alive.memory.mappings {
+            if !mapping.is_of_the_kernel() {
+                mapping.finish(&mut batch);
+            }
+        }
+        built.run(&mut batch)?;
+        signals_and_timers(built, alive, restore_ids)?;
+        threads(built, alive, own)?;
+        for (name, error) in attributes::write_process(&alive.attributes, process.pid()) {
+            let what = format!("/proc/{}/{name} cannot be written: {error}", process.pid());
+            losses.push(Problem::loses(ProblemKind::Process, what, format!("its {name}")).of(&process.shown()));
+        }
+    }
+    Ok(losses)
+}
+
+/// Working directory, then root: the path of either is told from the system's root.
+fn place(record: &crate::resource::task::filesystem::Filesystem, batch: &mut Batch) {
+    let directory = batch.text(&record.working_directory);
+    batch.must(
+        format!("change to its working directory {}", String::from_utf8_lossy(&record.working_directory).escape_debug()),
+        libc::SYS_chdir,
+        arguments![directory],
+    );
+    if record.root.as_slice() != b"/" {
+        let root = batch.text(&record.root);
+        batch.must("change its root directory", libc::SYS_chroot, arguments![root]);
+    }
+    batch.must("set its umask", libc::SYS_umask, arguments![record.umask]);
+}
+
+/// Descriptors under their own numbers, and no others.
+fn files(table: &FileTable, objects: &Objects, batch: &mut Batch) -> Result<(), Problem> {
+    let mut next = 0;
+    for entry in &table.entries {
+        let source = objects
+            .open_file(entry.file)
+            .ok_or_else(|| Problem::blocks(ProblemKind::Image, "a descriptor stands for a file that was not made"))?;
+        let flags = if entry.close_on_exec { libc::O_CLOEXEC } else { 0 };
+        batch.must(
+            format!("put descriptor {} in its place", entry.number),
+            libc::SYS_dup3,
+            arguments![std::os::fd::AsRawFd::as_raw_fd(source), entry.number.0, flags],
+        );
+        if entry.number.0 > next {
+            close(batch, next, entry.number.0 - 1);
+        }
+        next = entry.number.0 + 1;
+    }
+    close(batch, next, i32::MAX);
+    Ok(())
+}
+
+fn close(batch: &mut Batch, first: i32, last: i32) {
+    batch.must("close the engine's descriptors", libc::SYS_close_range, arguments![first, last, 0]);
+}
+
+fn signals_and_timers(built: &mut Built, alive: &Alive, restore_ids: bool) -> Result<(), Problem> {
+    let mut batch = Batch::new();
+    // The ends of the zombies, which the group has seen already.
+    signals::forget(libc::SIGCHLD, &mut batch);
+    signals::restore_dispositions(&alive.dispositions, &mut batch);
+    timers::create(&alive.timers, restore_ids, &mut batch);
+    attributes::restore_process(&alive.attributes, &mut batch);
+    let pid = built.shown.pid.0;
+    signals::restore_pending(&alive.pending, pid, None, &mut batch);
+    timers::arm(&alive.timers, &mut batch);
+    limits::restore(&alive.limits, &mut batch);
+    built.run(&mut batch)
+}
+
+/// What each thread has for itself, in all threads at the same time.
+fn threads(built: &mut Built, alive: &Alive, own: Privileges) -> Result<(), Problem> {
+    let mut batches = Vec::with_capacity(alive.threads.len());
+    for thread in &alive.threads {
+        let mut batch = Batch::new();
+        signals::restore_stack(&thread.signals, &mut batch);
+        signals::restore_pending(&thread.signals.pending, built.shown.pid.0, Some(thread.tid.0), &mut batch);
+        attributes::restore_thread(&thread.attributes, &mut batch);
+        scheduling::restore(&thread.scheduling, &mut batch);
+        futexes::restore(&thread.futexes, &mut batch);
+        credentials::restore(&thread.credentials, own, &mut batch);
+        attributes::restore_death_signal(&thread.attributes, &mut batch);
+        batches.push(batch);
+    }
+    run_together(&mut built.puppets, &built.stage, &mut batches).map_err(|error| failed(&error, &built.shown))?;
+    let mut last = Batch::new();
+    attributes::restore_process_last(&alive.attributes, &mut last);
+    built.run(&mut last)
+}

@@ -1,0 +1,73 @@
+//! Thaw: verify, preflight, open the files, build the tree with its memory, give the rest back, let go.
+//!
+//! Whatever fails, every half-built process is gone ([`Tree`](tree::Tree) when dropped; the kernel ends them when the
+//! engine is killed), and the image stays.
+
+mod blueprint;
+mod fill;
+mod finish;
+mod objects;
+mod release;
+mod relations;
+mod space;
+mod tree;
+mod zombies;
+
+use std::path::Path;
+
+use dormouse_wire::{Phase, Problem, ProblemKind, Progress, Severity, Thawed};
+
+use crate::image::{Reader, SectionKind};
+use crate::resource::group::{Group, Process};
+use crate::{ThawError, ThawOptions};
+
+impl From<Problem> for ThawError {
+    fn from(problem: Problem) -> Self {
+        if problem.kind == ProblemKind::Cancelled { Self::Cancelled } else { Self::Failed(Box::new(problem)) }
+    }
+}
+
+/// Brings a group back from a file.
+///
+/// The work is done in a thread of its own: it takes on other identities and a namespace for clocks, which must not
+/// stay with the caller.
+pub fn thaw(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Result<Thawed, ThawError> {
+    std::thread::scope(|scope| {
+        scope.spawn(|| bring_back(image, options, progress)).join().unwrap_or_else(|_| {
+            Err(Problem::blocks(ProblemKind::Process, "the engine failed while it built the group").into())
+        })
+    })
+}
+
+fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Result<Thawed, ThawError> {
+    crate::kernel::limits::raise_open_files();
+    progress.begins(Phase::Checking, 0);
+    let reader = Reader::open(image).map_err(|error| error.problem())?;
+    let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
+    let problems = blueprint::preflight(&group, &reader);
+    if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
+        return Err(ThawError::Refused(problems));
+    }
+
+    progress.begins(Phase::Building, 0);
+    let objects = objects::Objects::make(&group, &reader, options)?;
+    let mut tree = tree::Tree::build(&group, &objects, &reader, progress)?;
+    relations::restore(&mut tree, &group)?;
+    zombies::restore(&mut tree, &group)?;
+    let mut losses = problems;
+    losses.extend(finish::finish(&mut tree, &group, &objects)?);
+    objects.seal(&group)?;
+    cancelled(progress)?;
+    release::release(tree, &group)?;
+    Ok(Thawed {
+        image: image.to_owned(),
+        processes: group.processes.iter().map(Process::shown).collect(),
+        roots: group.processes.iter().filter(|process| process.family.parent.is_none()).map(Process::pid).collect(),
+        foreground: None,
+        losses,
+    })
+}
+
+fn cancelled(progress: &dyn Progress) -> Result<(), ThawError> {
+    if progress.cancelled() { Err(ThawError::Cancelled) } else { Ok(()) }
+}

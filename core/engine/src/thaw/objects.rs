@@ -1,0 +1,143 @@
+//! The files of a group, made by the engine before any process: the first process inherits them all, its children from
+//! it, each under a number above every number the group uses itself.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use dormouse_wire::{Problem, ProblemKind};
+
+use crate::ThawOptions;
+use crate::image::{PageBuffer, Reader};
+use crate::kernel::files;
+use crate::kernel::identity::{Acting, Identity};
+use crate::resource::fd::{FileId, Restore, kind_named};
+use crate::resource::group::Group;
+use crate::resource::memory::layout::Executable;
+use crate::resource::memory::mapping::Backing;
+use crate::resource::named_file::{NamedFile, shown};
+
+/// The files.
+#[derive(Debug)]
+pub struct Objects {
+    /// The lowest number of them.
+    pub base: i32,
+    /// Open file descriptions.
+    open: BTreeMap<FileId, OwnedFd>,
+    /// Mapped files with a name.
+    mapped: Vec<OwnedFd>,
+    /// Files without one.
+    contents: Vec<File>,
+}
+
+impl Objects {
+    /// Makes all of them.
+    pub fn make(group: &Group, reader: &Reader, options: &ThawOptions) -> Result<Self, Problem> {
+        let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
+        let base = highest.unwrap_or(0).max(100) + 1;
+        let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new() };
+        for file in &group.mapped_files {
+            let opened = open_mapped(file)?;
+            objects.mapped.push(objects.raise(&opened)?);
+        }
+        let mut buffer = PageBuffer::new();
+        for content in &group.contents {
+            let file = content.restore(reader, &mut buffer)?;
+            objects.contents.push(objects.raise(&file)?.into());
+        }
+        objects.open_all(group, reader, &mut buffer, options)?;
+        Ok(objects)
+    }
+
+    /// Files that others need come first: a file is made when all it needs is there.
+    fn open_all(
+        &mut self,
+        group: &Group,
+        reader: &Reader,
+        buffer: &mut PageBuffer,
+        options: &ThawOptions,
+    ) -> Result<(), Problem> {
+        let mut waiting: Vec<FileId> = (0..group.open_files.len()).map(FileId).collect();
+        while !waiting.is_empty() {
+            let mut later = Vec::new();
+            let before = waiting.len();
+            for id in waiting {
+                if self.open.contains_key(&id) {
+                    continue;
+                }
+                let file = &group.open_files[id.0];
+                let kind = kind_named(file)?;
+                if kind.needs(file)?.iter().any(|needed| !self.open.contains_key(needed)) {
+                    later.push(id);
+                    continue;
+                }
+                let mut restore = Restore {
+                    open_files: &group.open_files,
+                    made: &mut self.open,
+                    contents: &self.contents,
+                    reader,
+                    buffer,
+                    terminal: options.terminal.as_deref(),
+                };
+                let made = kind.restore(id, file, &mut restore)?;
+                let raised = self.raise(&made)?;
+                self.open.insert(id, raised);
+            }
+            // Kinds may have made others along with their own, under low numbers.
+            if later.len() == before {
+                return Err(Problem::blocks(ProblemKind::Image, "files of the image wait for each other in a circle"));
+            }
+            waiting = later;
+        }
+        let low: Vec<FileId> =
+            self.open.iter().filter(|(_, file)| file.as_raw_fd() < self.base).map(|(id, _)| *id).collect();
+        for id in low {
+            let raised = self.raise(&self.open[&id])?;
+            self.open.insert(id, raised);
+        }
+        Ok(())
+    }
+
+    fn raise(&self, file: &impl std::os::fd::AsFd) -> Result<OwnedFd, Problem> {
+        files::duplicate_above(file, self.base).map_err(|errno| {
+            let what = format!("the group needs more open files than Dormouse may have: {}", errno.desc());
+            Problem::blocks(ProblemKind::Limit, what).way_out("Raise the limit on open files (ulimit -n)")
+        })
+    }
+
+    /// The number under which every process being built has an open file.
+    pub fn open_file(&self, id: FileId) -> Option<&OwnedFd> {
+        self.open.get(&id)
+    }
+
+    /// The number under which every process being built has what a mapping shows.
+    pub fn of_mapping(&self, backing: Backing) -> Option<i32> {
+        match backing {
+            Backing::File(file) => self.mapped.get(file).map(AsRawFd::as_raw_fd),
+            Backing::Content(content) => self.contents.get(content).map(AsRawFd::as_raw_fd),
+            _ => None,
+        }
+    }
+
+    /// The number under which every process being built has an executable.
+    pub fn of_executable(&self, executable: Executable) -> Option<i32> {
+        match executable {
+            Executable::Named(file) => self.of_mapping(Backing::File(file)),
+            Executable::Content(content) => self.of_mapping(Backing::Content(content)),
+        }
+    }
+
+    /// Seals what was sealed, once the last mapping of it has been made.
+    pub fn seal(&self, group: &Group) -> Result<(), Problem> {
+        group.contents.iter().zip(&self.contents).try_for_each(|(content, file)| content.seal(file))
+    }
+}
+
+fn open_mapped(file: &NamedFile) -> Result<OwnedFd, Problem> {
+    let problem = |errno: nix::errno::Errno| {
+        let what = format!("a mapped file cannot be opened as its owner: {}", errno.desc());
+        Problem::blocks(ProblemKind::File, what).at(shown(&file.path()))
+    };
+    let _acting = Acting::begin(&Identity::from(&file.owner)).map_err(problem)?;
+    files::open(&file.path(), if file.writable { libc::O_RDWR } else { libc::O_RDONLY }).map_err(problem)
+}

@@ -1,0 +1,45 @@
+//! The last step: the engine's pages go, every thread gets its registers, all are let go together.
+
+use dormouse_wire::{Problem, ProblemKind};
+
+use super::tree::{Tree, failed};
+use crate::kernel::{Errno, ptrace};
+use crate::resource::group::Group;
+use crate::resource::task::registers;
+
+/// Lets the group run.
+pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
+    for (process, built) in group.processes.iter().zip(&mut tree.built) {
+        let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
+        let shown = built.shown.clone();
+        let Some(leader) = built.puppets.first_mut() else { continue };
+        built.stage.remove(leader, built.instruction).map_err(|error| failed(&error, &shown))?;
+        for (thread, puppet) in alive.threads.iter().zip(&built.puppets) {
+            let problem = |errno: Errno| {
+                let what = format!("the registers of thread {} cannot be set: {}", thread.tid, errno.desc());
+                Problem::blocks(ProblemKind::Processor, what).of(&shown)
+            };
+            registers::restore(&thread.registers, puppet.tid).map_err(problem)?;
+            ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(problem)?;
+        }
+    }
+    // From here on the group lives, whatever becomes of the engine.
+    let puppets = || tree.built.iter().flatten().flat_map(|built| &built.puppets);
+    for puppet in puppets() {
+        if let Err(error) = ptrace::end_with_us(puppet.tid, false) {
+            tracing::warn!(tid = puppet.tid.0, %error, "a thread ended before it was let go");
+        }
+    }
+    for (process, built) in group.processes.iter().zip(&tree.built) {
+        let (Some(alive), Some(built)) = (process.alive(), built) else { continue };
+        if alive.stopped_by.is_some() {
+            let stop = nix::sys::signal::Signal::SIGSTOP;
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid().0), stop);
+        }
+        for puppet in &built.puppets {
+            let _ = ptrace::detach(puppet.tid, 0);
+        }
+    }
+    tree.let_go();
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! The address space of a process being built: empty but for the engine's pages, or what its parent left it; then the
+//! mappings of its record.
+
+use dormouse_wire::{Pid, Problem, ProblemKind};
+
+use super::objects::Objects;
+use super::tree::{Built, failed};
+use crate::arguments;
+use crate::kernel::ptrace;
+use crate::model::RemotePtr;
+use crate::proc::maps::{MappingName, parse_maps};
+use crate::proc;
+use crate::puppet::stage::{Stage, find_instruction};
+use crate::puppet::Batch;
+use crate::resource::group::{Alive, Group};
+use crate::resource::memory::inherit::{Range, inherited, without};
+use crate::resource::memory::mapping::{Mapping, PAGE, Source};
+use crate::resource::task::futexes;
+
+/// Where the engine's pages are, in every process of the group, and room to put the vdso aside.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The engine's pages.
+    pub stage: RemotePtr,
+    /// For how many threads they have desks.
+    pub threads: usize,
+    /// Room for the vdso and its data.
+    pub parking: RemotePtr,
+}
+
+const PARKING: u64 = 1 << 20;
+
+impl Place {
+    /// Finds addresses that neither the engine nor any process of the group uses.
+    pub fn find(group: &Group) -> Result<Self, Problem> {
+        const LOWEST: u64 = 1 << 32;
+        const HIGHEST: u64 = 0x7000_0000_0000;
+        const ALIGNMENT: u64 = 2 << 20;
+        let threads = group.processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).max();
+        let threads = threads.unwrap_or(1).max(1);
+        let length = Stage::length(threads) + PARKING;
+        let mut used: Vec<Range> = own_mappings()?;
+        used.extend(group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| {
+            alive.memory.mappings.iter().map(|mapping| Range { start: mapping.start, end: mapping.end })
+        }));
+        used.sort_by_key(|range| range.start);
+        let mut at = LOWEST;
+        for range in used {
+            // A stack that grows down wants room below it.
+            if range.start >= at + length + ALIGNMENT {
+                break;
+            }
+            at = at.max(range.end.next_multiple_of(ALIGNMENT));
+        }
+        if at + length > HIGHEST {
+            return Err(Problem::blocks(ProblemKind::Memory, "no addresses are free in all processes of the group"));
+        }
+        Ok(Self { stage: RemotePtr(at), threads, parking: RemotePtr(at + Stage::length(threads)) })
+    }
+}
+
+fn mappings_of(pid: Pid) -> Result<Vec<proc::maps::Mapping>, Problem> {
+    proc::parsed(pid, "maps", parse_maps).map_err(|error| Problem::blocks(ProblemKind::Memory, error.to_string()))
+}
+
+fn own_mappings() -> Result<Vec<Range>, Problem> {
+    let own = mappings_of(Pid(std::process::id() as i32))?;
+    Ok(own.iter().map(|mapping| Range { start: mapping.start, end: mapping.end }).collect())
+}
+
+/// Empties the address space of a process that was copied from the engine.
+pub fn strip(built: &mut Built, place: Place) -> Result<(), Problem> {
+    let shown = built.shown.clone();
+    let Some(leader) = built.puppets.first_mut() else { return Ok(()) };
+    let mappings = mappings_of(leader.pid)?;
+    let kernels = |name: &MappingName| matches!(name, MappingName::Vdso | MappingName::Vvar | MappingName::VvarVclock);
+    let vdso = mappings.iter().find(|mapping| mapping.name == MappingName::Vdso);
+    let instruction = vdso.and_then(|vdso| find_instruction(leader, RemotePtr(vdso.start), RemotePtr(vdso.end)));
+    let instruction = instruction.ok_or_else(|| {
+        let what = "this kernel gives processes no vdso, and Dormouse cannot build any without it";
+        Problem::blocks(ProblemKind::Kernel, what).way_out("Boot without vdso=0")
+    })?;
+    let stage = Stage::build(leader, instruction, Some(place.stage), place.threads).map_err(|error| failed(&error, &shown))?;
+    let area = ptrace::restartable_sequences(leader.tid).map_err(|errno| {
+        let what = format!("its restartable sequences cannot be read (Linux 5.13 or later is wanted): {}", errno.desc());
+        Problem::blocks(ProblemKind::Kernel, what).of(&shown)
+    })?;
+    built.stage = stage;
+    built.instruction = instruction;
+    built.kernel = mappings
+        .iter()
+        .filter(|mapping| kernels(&mapping.name))
+        .map(|mapping| Range { start: mapping.start, end: mapping.end })
+        .collect();
+    let mut batch = Batch::new();
+    futexes::unregister(area, &mut batch);
+    let gone = mappings.iter().filter(|mapping| mapping.name != MappingName::Vsyscall && !kernels(&mapping.name));
+    for mapping in gone {
+        unmap(&mut batch, Range { start: mapping.start, end: mapping.end });
+    }
+    built.run(&mut batch)
+}
+
+fn unmap(batch: &mut Batch, range: Range) {
+    batch.must("unmap memory", libc::SYS_munmap, arguments![range.start, range.end - range.start]);
+}
+
+/// Makes the mappings of a process; `parent`: whose memory it was born with.
+pub fn build(
+    built: &mut Built,
+    alive: &Alive,
+    parent: Option<&Alive>,
+    objects: &Objects,
+    place: Place,
+) -> Result<(), Problem> {
+    let mut batch = Batch::new();
+    let inheritance = parent.map(|parent| parent.memory.mappings.as_slice()).unwrap_or_default();
+    let kept: Vec<Vec<Range>> = alive.memory.mappings.iter().map(|mapping| kept(mapping, inheritance)).collect();
+    let all_kept: Vec<Range> = kept.iter().flatten().copied().collect();
+    let kernel: Vec<&Mapping> = alive.memory.mappings.iter().filter(|mapping| mapping.is_of_the_kernel()).collect();
+    let moves = moves(built, &kernel)?;
+    if moves {
+        park(built, place, &mut batch);
+    }
+    for mapping in inheritance.iter().filter(|mapping| !mapping.is_of_the_kernel()) {
+        for range in without(Range { start: mapping.start, end: mapping.end }, &all_kept) {
+            unmap(&mut batch, range);
+        }
+    }
+    if moves {
+        unpark(built, place, &kernel, &mut batch);
+    }
+    for (mapping, kept) in alive.memory.mappings.iter().zip(&kept).filter(|(mapping, _)| !mapping.is_of_the_kernel()) {
+        let file = objects.of_mapping(mapping.backing);
+        for range in without(Range { start: mapping.start, end: mapping.end }, kept) {
+            mapping.map(range.start, range.end, file, &mut batch);
+        }
+        drop_pages(mapping, kept, inheritance, &mut batch);
+        prepare(mapping, kept, &mut batch);
+    }
+    built.run(&mut batch)
+}
+
+/// What of a mapping its parent has left.
+fn kept(mapping: &Mapping, parent: &[Mapping]) -> Vec<Range> {
+    if mapping.is_of_the_kernel() { Vec::new() } else { inherited(mapping, parent) }
+}
+
+/// Pages that the parent had when it made the child, and the child does not have: they read as zeros, or as the file.
+fn drop_pages(mapping: &Mapping, kept: &[Range], parent: &[Mapping], batch: &mut Batch) {
+    if mapping.is_shared() {
+        return;
+    }
+    let address = |mapping: &Mapping, page: u64| mapping.start + page * PAGE;
+    let inherited: Vec<Range> = mapping
+        .pages
+        .iter()
+        .filter(|run| run.source == Source::Inherited)
+        .map(|run| Range { start: address(mapping, run.page), end: address(mapping, run.page + run.count) })
+        .collect();
+    for range in kept {
+        for above in parent.iter().filter(|above| above.start < range.end && above.end > range.start) {
+            for run in &above.pages {
+                let start = address(above, run.page).max(range.start);
+                let end = address(above, run.page + run.count).min(range.end);
+                if start >= end {
+                    continue;
+                }
+                for gone in without(Range { start, end }, &inherited) {
+                    let length = gone.end - gone.start;
+                    batch.must("drop pages of the parent", libc::SYS_madvise, arguments![gone.start, length, libc::MADV_DONTNEED]);
+                }
+            }
+        }
+    }
+}
+
+/// Makes what was kept writable where it must be filled, and asks for huge pages early: filling is what makes them.
+fn prepare(mapping: &Mapping, kept: &[Range], batch: &mut Batch) {
+    use crate::proc::maps::VmFlags;
+    for range in kept {
+        let length = range.end - range.start;
+        let protection = mapping.first_protection();
+        batch.must("prepare a mapping", libc::SYS_mprotect, arguments![range.start, length, protection]);
+    }
+    if mapping.flags.contains(VmFlags::HUGE_PAGE) {
+        batch.must(
+            "ask for huge pages",
+            libc::SYS_madvise,
+            arguments![mapping.start, mapping.length(), libc::MADV_HUGEPAGE],
+        );
+    }
+}
+
+/// Whether the kernel's own mappings are not where the record has them.
+fn moves(built: &Built, wanted: &[&Mapping]) -> Result<bool, Problem> {
+    let sizes = |ranges: &mut dyn Iterator<Item = (u64, u64)>| ranges.map(|(start, end)| end - start).collect::<Vec<_>>();
+    let here = sizes(&mut built.kernel.iter().map(|range| (range.start, range.end)));
+    let there = sizes(&mut wanted.iter().map(|mapping| (mapping.start, mapping.end)));
+    if !there.is_empty() && here != there {
+        let what = "the vdso of this kernel has another layout than the one it was frozen under";
+        return Err(Problem::blocks(ProblemKind::Kernel, what).of(&built.shown));
+    }
+    Ok(built.kernel.iter().zip(wanted).any(|(range, mapping)| range.start != mapping.start))
+}
+
+fn mremap(batch: &mut Batch, from: Range, to: u64) {
+    let length = from.end - from.start;
+    batch.must(
+        "move the vdso",
+        libc::SYS_mremap,
+        arguments![from.start, length, length, libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED, to],
+    );
+}
+
+fn park(built: &Built, place: Place, batch: &mut Batch) {
+    let mut at = place.parking.0;
+    for range in &built.kernel {
+        mremap(batch, *range, at);
+        at += range.end - range.start;
+    }
+}
+
+fn unpark(built: &mut Built, place: Place, wanted: &[&Mapping], batch: &mut Batch) {
+    let mut at = place.parking.0;
+    let mut instruction = built.instruction;
+    for (range, mapping) in built.kernel.iter_mut().zip(wanted) {
+        let parked = Range { start: at, end: at + (range.end - range.start) };
+        mremap(batch, parked, mapping.start);
+        if (range.start..range.end).contains(&built.instruction.0) {
+            instruction = RemotePtr(mapping.start + (built.instruction.0 - range.start));
+        }
+        *range = Range { start: mapping.start, end: mapping.end };
+        at = parked.end;
+    }
+    built.instruction = instruction;
+}
+

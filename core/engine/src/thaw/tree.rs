@@ -1,0 +1,285 @@
+//! The processes, built one after the other: each by its parent, with its pid, once its parent has its memory, so that
+//! pages that were shared between them are shared again.
+
+use std::collections::HashMap;
+
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
+
+use super::objects::Objects;
+use super::space;
+use crate::arguments;
+use crate::image::Reader;
+use crate::kernel::clone::{CloneArguments, sleeping_child};
+use crate::kernel::ptrace::{self, Event};
+use crate::kernel::{Errno, pidfd};
+use crate::model::RemotePtr;
+use crate::puppet::{Batch, Puppet, PuppetError, Stage};
+use crate::resource::group::{Group, Process};
+
+/// The processes being built. Dropped, they are gone.
+#[derive(Debug)]
+pub struct Tree {
+    /// By the index of their record; none yet: not built.
+    pub built: Vec<Option<Built>>,
+    /// The engine's pages, at the same place in all of them.
+    pub place: space::Place,
+    released: bool,
+}
+
+/// A process being built.
+#[derive(Debug)]
+pub struct Built {
+    /// Its name, for a person.
+    pub shown: ProcessName,
+    /// Its threads, the leader first.
+    pub puppets: Vec<Puppet>,
+    /// The engine's pages in it.
+    pub stage: Stage,
+    /// A `syscall` instruction of its own, in its vdso.
+    pub instruction: RemotePtr,
+    /// Where the kernel's own mappings are.
+    pub kernel: Vec<crate::resource::memory::inherit::Range>,
+}
+
+impl Built {
+    /// Runs a batch in the leader.
+    pub fn run(&mut self, batch: &mut Batch) -> Result<(), Problem> {
+        let desk = self.stage.desk(0);
+        let Some(leader) = self.puppets.first_mut() else { return Ok(()) };
+        leader.run(&desk, batch).map_err(|error| failed(&error, &self.shown))
+    }
+}
+
+/// A failure inside a process being built.
+pub fn failed(error: &PuppetError, process: &ProcessName) -> Problem {
+    let kind = match error {
+        PuppetError::Call(call) if call.errno == Errno::ENOMEM || call.errno == Errno::ENOSPC => ProblemKind::Space,
+        PuppetError::Call(call) if call.errno == Errno::EPERM => ProblemKind::Privilege,
+        _ => ProblemKind::Process,
+    };
+    Problem::blocks(kind, error.to_string()).of(process)
+}
+
+/// What building needs to know.
+struct Builder<'a> {
+    group: &'a Group,
+    objects: &'a Objects,
+    reader: &'a Reader,
+    progress: &'a dyn Progress,
+    fill: super::fill::Fill,
+    /// Indices of the children of each process, in the order of the records.
+    children: HashMap<Pid, Vec<usize>>,
+}
+
+impl Tree {
+    /// Builds all processes with their memory and sessions, and their threads.
+    pub fn build(group: &Group, objects: &Objects, reader: &Reader, progress: &dyn Progress) -> Result<Self, Problem> {
+        let place = space::Place::find(group)?;
+        let mut children: HashMap<Pid, Vec<usize>> = HashMap::new();
+        let mut roots = Vec::new();
+        for (index, process) in group.processes.iter().enumerate() {
+            match process.family.parent {
+                Some(parent) => children.entry(parent).or_default().push(index),
+                None => roots.push(index),
+            }
+        }
+        let mut tree = Self { built: group.processes.iter().map(|_| None).collect(), place, released: false };
+        let fill = super::fill::Fill::new();
+        let mut builder = Builder { group, objects, reader, progress, fill, children };
+        progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
+        for root in roots {
+            tree.root(&mut builder, root)?;
+        }
+        for index in 0..group.processes.len() {
+            tree.threads(group, index)?;
+        }
+        Ok(tree)
+    }
+
+    fn root(&mut self, builder: &mut Builder<'_>, index: usize) -> Result<(), Problem> {
+        let process = &builder.group.processes[index];
+        let pid = sleeping_child(process.pid(), process.family.exit_signal)
+            .map_err(|errno| not_born(errno, process))?;
+        self.adopt(pid, process, index)?;
+        let Some(built) = self.built[index].as_mut() else { return Ok(()) };
+        space::strip(built, self.place)?;
+        self.grow(builder, index, None)
+    }
+
+    /// Takes hold of the engine's own child.
+    fn adopt(&mut self, pid: Pid, process: &Process, index: usize) -> Result<(), Problem> {
+        let shown = process.shown();
+        let problem = |errno: Errno| {
+            end(pid);
+            Problem::blocks(ProblemKind::Process, format!("it cannot be traced: {}", errno.desc())).of(&shown)
+        };
+        ptrace::seize(pid.leader(), true).map_err(problem)?;
+        ptrace::interrupt(pid.leader()).map_err(problem)?;
+        let puppet = stopped(pid).map_err(problem)?;
+        self.built[index] = Some(Built {
+            shown: shown.clone(),
+            puppets: vec![puppet],
+            stage: Stage::at(self.place.stage, self.place.threads),
+            instruction: RemotePtr::NULL,
+            kernel: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Gives a process its memory, then makes its children: those of another session first, for a child is born into
+    /// its parent's.
+    fn grow(&mut self, builder: &mut Builder<'_>, index: usize, parent: Option<usize>) -> Result<(), Problem> {
+        let group = builder.group;
+        let process = &group.processes[index];
+        if builder.progress.cancelled() {
+            return Err(Problem::blocks(ProblemKind::Cancelled, "the thaw was cancelled"));
+        }
+        if let (Some(built), Some(alive)) = (self.built[index].as_mut(), process.alive()) {
+            let from = parent.and_then(|parent| group.processes[parent].alive());
+            space::build(built, alive, from, builder.objects, self.place)?;
+            builder.fill.pages(process, alive, builder.reader, builder.progress)?;
+        }
+        let children = builder.children.get(&process.pid()).cloned().unwrap_or_default();
+        let leads = process.family.session == process.pid();
+        let (inside, before): (Vec<usize>, Vec<usize>) =
+            children.into_iter().partition(|child| !leads || group.processes[*child].family.session == process.pid());
+        for child in before {
+            self.child(builder, index, child)?;
+        }
+        if leads && let Some(built) = self.built[index].as_mut() {
+            let mut batch = Batch::new();
+            batch.must("begin a session", libc::SYS_setsid, arguments![]);
+            built.run(&mut batch)?;
+        }
+        for child in inside {
+            self.child(builder, index, child)?;
+        }
+        Ok(())
+    }
+
+    fn child(&mut self, builder: &mut Builder<'_>, parent: usize, child: usize) -> Result<(), Problem> {
+        let process = &builder.group.processes[child];
+        let Some(above) = self.built[parent].as_mut() else { return Ok(()) };
+        let mut batch = Batch::new();
+        clone(&mut batch, process.pid().0, 0, process.family.exit_signal);
+        above.run(&mut batch).map_err(|problem| problem.of(&process.shown()))?;
+        let (stage, instruction, kernel) = (above.stage, above.instruction, above.kernel.clone());
+        let puppet = stopped(process.pid()).map_err(|errno| not_born(errno, process))?;
+        self.built[child] = Some(Built { shown: process.shown(), puppets: vec![puppet], stage, instruction, kernel });
+        self.grow(builder, child, Some(parent))
+    }
+
+    /// Makes the threads of a process.
+    fn threads(&mut self, group: &Group, index: usize) -> Result<(), Problem> {
+        const FLAGS: i32 = libc::CLONE_VM
+            | libc::CLONE_FS
+            | libc::CLONE_FILES
+            | libc::CLONE_SIGHAND
+            | libc::CLONE_THREAD
+            | libc::CLONE_SYSVSEM;
+        let (Some(alive), Some(built)) = (group.processes[index].alive(), self.built[index].as_mut()) else {
+            return Ok(());
+        };
+        let pid = group.processes[index].pid();
+        let mut batch = Batch::new();
+        for thread in alive.threads.iter().skip(1) {
+            clone(&mut batch, thread.tid.0, FLAGS as u64, 0);
+        }
+        built.run(&mut batch)?;
+        for thread in alive.threads.iter().skip(1) {
+            let failed = |errno: Errno| {
+                Problem::blocks(ProblemKind::Thread, format!("thread {} cannot be made: {}", thread.tid, errno.desc()))
+                    .of(&group.processes[index].shown())
+            };
+            wait_born(thread.tid).map_err(failed)?;
+            built.puppets.push(Puppet::new(pid, thread.tid, 0).map_err(failed)?);
+        }
+        Ok(())
+    }
+
+    /// The processes are complete and no longer ours to end.
+    pub fn let_go(mut self) {
+        self.released = true;
+    }
+}
+
+/// Lets a process make a child, or a thread, with this id; whoever is born is traced by the engine too and stands still.
+fn clone(batch: &mut Batch, id: i32, flags: u64, exit_signal: i32) {
+    let wanted = batch.bytes(&id.to_ne_bytes());
+    let arguments = CloneArguments {
+        flags: flags | libc::CLONE_PTRACE as u64,
+        exit_signal: exit_signal as u64,
+        set_tid_size: 1,
+        ..CloneArguments::default()
+    };
+    const SET_TID: usize = 64;
+    let bytes = batch.bytes(&arguments.to_bytes());
+    batch.point(bytes, SET_TID, wanted);
+    batch.must(
+        format!("make the process or thread {id}"),
+        libc::SYS_clone3,
+        arguments![bytes, size_of::<CloneArguments>()],
+    );
+}
+
+fn wait_born(tid: dormouse_wire::Tid) -> Result<(), Errno> {
+    loop {
+        match ptrace::wait(tid)? {
+            Event::Interrupted => return Ok(()),
+            Event::Ended(_) => return Err(Errno::ESRCH),
+            Event::Signal(_) | Event::GroupStop(_) | Event::Syscall | Event::Other(_) => ptrace::resume(tid, 0)?,
+        }
+    }
+}
+
+fn stopped(pid: Pid) -> Result<Puppet, Errno> {
+    wait_born(pid.leader())?;
+    Puppet::new(pid, pid.leader(), 0)
+}
+
+fn not_born(errno: Errno, process: &Process) -> Problem {
+    let (kind, way_out) = match errno {
+        Errno::EEXIST => (ProblemKind::PidTaken, "Wait until whoever has its pid has ended"),
+        Errno::EPERM => (ProblemKind::Privilege, "Run Dormouse as root, or with CAP_CHECKPOINT_RESTORE"),
+        Errno::EINVAL => (ProblemKind::PidTaken, "Raise /proc/sys/kernel/pid_max: its pid is higher than that"),
+        _ => (ProblemKind::Process, "Try again"),
+    };
+    let problem = Problem::blocks(kind, format!("it cannot be made with its own pid: {}", errno.desc()));
+    problem.of(&process.shown()).way_out(way_out)
+}
+
+fn end(pid: Pid) {
+    use std::os::fd::AsFd;
+    if let Ok(handle) = pidfd::open(pid) {
+        let _ = pidfd::send_signal(handle.as_fd(), libc::SIGKILL);
+    }
+    while let Ok(event) = ptrace::wait(pid.leader()) {
+        if matches!(event, Event::Ended(_)) {
+            break;
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if self.released {
+            return;
+        }
+        // Children before their parents, so that every one is gone from its parent's list and from ours.
+        for built in self.built.iter().rev().flatten() {
+            let Some(leader) = built.puppets.first() else { continue };
+            let threads: Vec<_> = built.puppets.iter().skip(1).map(|puppet| puppet.tid).collect();
+            use std::os::fd::AsFd;
+            if let Ok(handle) = pidfd::open(leader.pid) {
+                let _ = pidfd::send_signal(handle.as_fd(), libc::SIGKILL);
+            }
+            for tid in threads.into_iter().chain([leader.tid]) {
+                while let Ok(event) = ptrace::wait(tid) {
+                    if matches!(event, Event::Ended(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
