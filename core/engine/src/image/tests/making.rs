@@ -195,6 +195,42 @@ fn a_check_can_be_cancelled() {
     assert_eq!(answer.expect_err("it was cancelled").problem().kind, ProblemKind::Cancelled);
 }
 
+/// The lines that hexdump(1) with `-C` shows of some bytes; equal ones are left out.
+fn hexdump(bytes: &[u8]) -> String {
+    let mut dump = String::new();
+    let mut last: Option<&[u8]> = None;
+    for (number, line) in bytes.chunks(16).enumerate() {
+        if last == Some(line) {
+            if !dump.ends_with("*\n") {
+                dump.push_str("*\n");
+            }
+            continue;
+        }
+        let half = |range: std::ops::Range<usize>| {
+            let bytes: Vec<_> =
+                line.iter().skip(range.start).take(range.len()).map(|byte| format!("{byte:02x}")).collect();
+            bytes.join(" ")
+        };
+        let shown: String =
+            line.iter().map(|&byte| if (0x20..0x7f).contains(&byte) { char::from(byte) } else { '.' }).collect();
+        let line_of_dump = format!("{:08x}  {:23}  {:23}  |{shown}|\n", number * 16, half(0..8), half(8..16));
+        dump.push_str(&line_of_dump);
+        last = Some(line);
+    }
+    format!("{dump}{:08x}\n", bytes.len())
+}
+
+#[test]
+fn the_image_in_format_md_is_what_is_written() {
+    let (_folder, path) = place();
+    let mut writer = Writer::create(&path).expect("an image begins");
+    put(&writer, &[0x5a; PAGE]).expect("pages are taken");
+    writer.section(SectionKind::Group, &vec!["one", "two"]).expect("a section is taken");
+    writer.seal().expect("it is sealed");
+    let dump = hexdump(&fs::read(&path).expect("it can be read"));
+    assert!(include_str!("../../../../FORMAT.md").contains(&dump), "core/FORMAT.md should show\n{dump}");
+}
+
 /// Pages of a kind: noise, text, or noise that begins like text.
 fn chunk() -> impl Strategy<Value = Vec<u8>> {
     (1..=CHUNK_PAGES, 0..3, any::<u64>()).prop_map(|(pages, kind, seed)| {
