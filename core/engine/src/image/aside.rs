@@ -42,6 +42,13 @@ pub(super) struct Aside {
 impl Aside {
     /// Makes the file, in the folder of the image. Nothing may have the image's name yet.
     pub fn create(path: &Path) -> Result<Self, ImageError> {
+        Self::create_by(path, unnamed)
+    }
+
+    fn create_by(
+        path: &Path,
+        unnamed: impl FnOnce(&OwnedFd) -> Option<Result<File, Errno>>,
+    ) -> Result<Self, ImageError> {
         let name = path.file_name().ok_or_else(|| ImageError::NoName { path: path.to_owned() })?.to_owned();
         let folder_path = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -233,4 +240,48 @@ fn set_direct(file: &File, on: bool) -> bool {
         })
         .and_then(|flags| fcntl(file, FcntlArg::F_SETFL(flags)))
         .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{Aside, ImageError};
+
+    #[test]
+    fn a_hidden_file_becomes_the_image_or_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x".repeat(250));
+        let names = || fs::read_dir(folder.path()).expect("it can be listed").count();
+
+        let aside = Aside::create_by(&path, |_| None).expect("a hidden file");
+        let hidden = fs::read_dir(folder.path()).expect("a listing").next().expect("a file").expect("an entry");
+        assert!(hidden.file_name().to_string_lossy().starts_with(".xxx"), "{hidden:?}");
+        assert_eq!(hidden.metadata().expect("it is there").permissions().mode() & 0o7777, 0o600);
+        drop(aside);
+        assert_eq!(names(), 0);
+
+        let aside = Aside::create_by(&path, |_| None).expect("a hidden file");
+        aside.write_all_at(b"whole", 0).expect("it can be written");
+        aside.sync(5).expect("it can be synced");
+        aside.publish().expect("it gets its name");
+        assert_eq!((names(), fs::read(&path).expect("it can be read").as_slice()), (1, b"whole".as_slice()));
+    }
+
+    #[test]
+    fn no_file_is_ever_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("image");
+        for unnamed in [true, false] {
+            let aside = if unnamed { Aside::create(&path) } else { Aside::create_by(&path, |_| None) };
+            let aside = aside.expect("a file aside");
+            fs::write(&path, "somebody's").expect("it can be written");
+            assert!(matches!(aside.publish(), Err(ImageError::Exists { .. })));
+            assert!(matches!(Aside::create(&path), Err(ImageError::Exists { .. })));
+            assert_eq!(fs::read(&path).expect("it is there"), b"somebody's");
+            assert_eq!(fs::read_dir(folder.path()).expect("it can be listed").count(), 1);
+            fs::remove_file(&path).expect("it can go");
+        }
+    }
 }

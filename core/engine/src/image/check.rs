@@ -147,19 +147,18 @@ fn chunk_index(source: &Source, footer: &Footer, hasher: &mut Xxh3) -> Result<Ve
     if end == footer.chunks_end { Ok(chunks) } else { Err(damaged(chunks.len(), "it is missing")) }
 }
 
-/// Refuses what this build does not understand and must.
+/// Refuses what this build must understand and does not; an unknown section that is optional is skipped.
 fn understood(source: &Source, entry: &SectionEntry) -> Result<(), ImageError> {
-    let what = if entry.least_reader > READER {
-        format!("{} wants reader {}, this is {READER}", name(entry), entry.least_reader)
-    } else if entry.required && SectionKind::from_number(entry.number).is_none() {
+    let known = SectionKind::from_number(entry.number).is_some();
+    let what = if !known && !entry.required {
+        return Ok(());
+    } else if entry.least_reader > READER {
+        format!("{} wants reader {}, this is reader {READER}", name(entry), entry.least_reader)
+    } else if !known {
         format!("{} must be understood, and is unknown here", name(entry))
     } else {
         return Ok(());
     };
-    // An optional section that only a newer reader understands is skipped, unless this one would take it for its own.
-    if !entry.required && SectionKind::from_number(entry.number).is_none() {
-        return Ok(());
-    }
     Err(ImageError::TooNew { path: source.path.clone(), what })
 }
 

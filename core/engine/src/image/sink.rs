@@ -30,7 +30,7 @@ struct State {
     chunks: Vec<ChunkEntry>,
     /// Where the next chunk goes.
     end: u64,
-    /// Up to where room has been allocated.
+    /// Up to where room has been allocated, from the start of the file: the header, written last, needs its page.
     allocated: u64,
     /// Whether the filesystem can allocate ahead.
     ahead: bool,
@@ -39,7 +39,7 @@ struct State {
 impl PageSink {
     pub(super) fn new(aside: Aside) -> Self {
         let end = HEADER_LENGTH as u64;
-        let state = Mutex::new(State { chunks: Vec::new(), end, allocated: end, ahead: true });
+        let state = Mutex::new(State { chunks: Vec::new(), end, allocated: 0, ahead: true });
         Self { aside, state, failed: AtomicBool::new(false) }
     }
 
