@@ -1,0 +1,199 @@
+//! A buffer of pages, and how a chunk is compressed and hashed.
+
+use std::fmt;
+
+use xxhash_rust::xxh3::xxh3_128;
+use zstd::bulk::{Compressor, Decompressor};
+
+use super::header::{ChunkEntry, Encoding};
+use super::{CHUNK_BYTES, CHUNK_PAGES, PAGE};
+
+/// The level of zstd: the fastest of the ordinary ones, since a group stands still while it is written.
+const LEVEL: i32 = 1;
+/// A chunk is looked at through so many pieces, spread over all of it, before it is compressed.
+const SAMPLE_PIECES: usize = 16;
+/// The length of a piece in bytes.
+const SAMPLE_PIECE: usize = 1024;
+/// Chunks of so many pages and less are compressed without looking first.
+const SMALL_PAGES: usize = 8;
+
+/// A buffer whose first byte lies at a multiple of [`PAGE`], as O_DIRECT wants it, open(2).
+struct Aligned {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Aligned {
+    fn new() -> Self {
+        let bytes = vec![0; CHUNK_BYTES + PAGE - 1];
+        let start = bytes.as_ptr().addr().wrapping_neg() % PAGE;
+        Self { bytes, start }
+    }
+
+    fn get(&self) -> &[u8] {
+        self.bytes.get(self.start..self.start + CHUNK_BYTES).unwrap_or_default()
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        self.bytes.get_mut(self.start..self.start + CHUNK_BYTES).unwrap_or_default()
+    }
+}
+
+/// Room for one chunk of pages, aligned for O_DIRECT, and what is needed to compress it. Each thread owns one.
+pub struct PageBuffer {
+    data: Aligned,
+    scratch: Aligned,
+    pages: usize,
+    compressor: Option<Compressor<'static>>,
+    decompressor: Option<Decompressor<'static>>,
+}
+
+impl fmt::Debug for PageBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PageBuffer").field("pages", &self.pages).finish_non_exhaustive()
+    }
+}
+
+impl Default for PageBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A chunk as it goes into the file.
+pub(super) struct Encoded<'a> {
+    /// Whole pages, at an aligned address.
+    pub bytes: &'a [u8],
+    /// How many of them mean something.
+    pub stored: usize,
+    /// How many pages of memory they hold.
+    pub pages: usize,
+    pub encoding: Encoding,
+    pub hash: u128,
+}
+
+impl PageBuffer {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self { data: Aligned::new(), scratch: Aligned::new(), pages: 0, compressor: None, decompressor: None }
+    }
+
+    /// All of the room: [`CHUNK_BYTES`], to be filled from the front. What was in it is still there.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.data.get_mut()
+    }
+
+    /// Says how many pages have been filled. More than [`CHUNK_PAGES`] are refused when the buffer is put.
+    pub fn set_len(&mut self, pages: usize) {
+        self.pages = pages;
+    }
+
+    /// How many pages have been filled.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The filled pages.
+    pub fn data(&self) -> &[u8] {
+        self.data.get().get(..self.pages.saturating_mul(PAGE)).unwrap_or_default()
+    }
+
+    /// The filled pages as they go into the file, or `None` where there are none or too many.
+    pub(super) fn encode(&mut self) -> Option<Encoded<'_>> {
+        let pages = self.pages;
+        if pages == 0 || pages > CHUNK_PAGES {
+            return None;
+        }
+        let (encoding, stored) = match self.compress() {
+            Some(stored) => (Encoding::Zstd, stored),
+            None => (Encoding::Raw, pages * PAGE),
+        };
+        let bytes = match encoding {
+            Encoding::Zstd => self.scratch.get().get(..stored.next_multiple_of(PAGE))?,
+            Encoding::Raw => self.data(),
+        };
+        Some(Encoded { bytes, stored, pages, encoding, hash: xxh3_128(bytes) })
+    }
+
+    /// Compresses the filled pages into the scratch room, with zeros up to the next page, and says how long they became;
+    /// `None` where that does not pay. Compression only saves room: when it fails, the pages are stored as they are.
+    fn compress(&mut self) -> Option<usize> {
+        if self.compressor.is_none() {
+            self.compressor = Compressor::new(LEVEL).ok();
+        }
+        let compressor = self.compressor.as_mut()?;
+        let data = self.data.get().get(..self.pages * PAGE)?;
+        let scratch = self.scratch.get_mut();
+        if self.pages > SMALL_PAGES && !shrinks(compressor, data, scratch) {
+            return None;
+        }
+        // At least one page in sixteen must be saved, and one at all.
+        let limit = (data.len() - data.len().div_ceil(16)) / PAGE * PAGE;
+        let room = scratch.get_mut(..limit)?;
+        let stored = compressor.compress_to_buffer(data, room).ok()?;
+        room.get_mut(stored..stored.next_multiple_of(PAGE))?.fill(0);
+        (stored > 0).then_some(stored)
+    }
+
+    /// Room for a chunk that is stored raw or compressed: where its bytes in the file are to be read to.
+    pub(super) fn incoming(&mut self, entry: &ChunkEntry) -> &mut [u8] {
+        self.pages = 0;
+        let room = match entry.encoding {
+            Encoding::Raw => self.data.get_mut(),
+            Encoding::Zstd => self.scratch.get_mut(),
+        };
+        room.get_mut(..entry.space()).unwrap_or_default()
+    }
+
+    /// Checks the bytes that came into [`Self::incoming`] and unpacks them; then [`Self::data`] holds the pages.
+    pub(super) fn decode(&mut self, entry: &ChunkEntry) -> Result<&[u8], &'static str> {
+        const SIZE: &str = "a chunk has a size that this format does not allow";
+        let from = match entry.encoding {
+            Encoding::Raw => self.data.get(),
+            Encoding::Zstd => self.scratch.get(),
+        };
+        let bytes = from.get(..entry.space()).ok_or(SIZE)?;
+        if xxh3_128(bytes).to_le_bytes() != entry.hash {
+            return Err("its bytes have changed");
+        }
+        if entry.encoding == Encoding::Zstd {
+            self.decompress(entry)?;
+        }
+        self.pages = usize::from(entry.pages);
+        Ok(self.data())
+    }
+
+    fn decompress(&mut self, entry: &ChunkEntry) -> Result<(), &'static str> {
+        const SIZE: &str = "a chunk has a size that this format does not allow";
+        let (frame, padding) = (self.scratch.get().get(..entry.space()))
+            .and_then(|bytes| bytes.split_at_checked(entry.stored as usize))
+            .ok_or(SIZE)?;
+        if padding.iter().any(|&byte| byte != 0) {
+            return Err("the bytes behind it are not zero");
+        }
+        if self.decompressor.is_none() {
+            self.decompressor = Some(Decompressor::new().map_err(|_| "zstd has no memory to unpack it")?);
+        }
+        let decompressor = self.decompressor.as_mut().ok_or("zstd has no memory to unpack it")?;
+        let room = self.data.get_mut().get_mut(..entry.bytes()).ok_or(SIZE)?;
+        match decompressor.decompress_to_buffer(frame, room) {
+            Ok(length) if length == entry.bytes() => Ok(()),
+            Ok(_) => Err("it holds fewer pages than the index says"),
+            Err(_) => Err("it cannot be unpacked to the pages that the index says"),
+        }
+    }
+}
+
+/// Whether a sample of the data becomes smaller than nine tenths. Uses the scratch room.
+fn shrinks(compressor: &mut Compressor<'static>, data: &[u8], scratch: &mut [u8]) -> bool {
+    const SAMPLE: usize = SAMPLE_PIECES * SAMPLE_PIECE;
+    let Some((sample, rest)) = scratch.split_at_mut_checked(SAMPLE) else { return false };
+    let stride = data.len() / SAMPLE_PIECES;
+    for (piece, from) in sample.chunks_exact_mut(SAMPLE_PIECE).zip(data.chunks_exact(stride.max(SAMPLE_PIECE))) {
+        if let Some(from) = from.get(..SAMPLE_PIECE) {
+            piece.copy_from_slice(from);
+        }
+    }
+    let Some(room) = rest.get_mut(..SAMPLE / 10 * 9) else { return false };
+    compressor.compress_to_buffer(sample, room).is_ok()
+}
