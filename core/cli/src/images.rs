@@ -32,7 +32,7 @@ struct Row {
     frozen: Option<String>,
     size: ByteSize,
     /// Why it cannot be looked into, if it cannot.
-    problem: Option<Box<Problem>>,
+    problem: Option<Problem>,
     #[serde(skip)]
     date: Option<SystemTime>,
 }
@@ -48,9 +48,10 @@ pub fn run(arguments: Arguments) -> Outcome {
     } else {
         output::print(&table(&rows).lines(output::width()))?;
         let problems: Vec<Problem> =
-            rows.iter().filter_map(|row| Some(row.problem.as_deref()?.clone().at(shown(&row.path)))).collect();
+            rows.iter().filter_map(|row| Some(row.problem.as_ref()?.clone().at(shown(&row.path)))).collect();
         if !problems.is_empty() {
-            let sentence = format!("{} cannot be thawed.", output::count(problems.len(), "image", "images"));
+            let sentence =
+                format!("{} cannot be thawed.", output::count(problems.len(), "image of these", "images of these"));
             output::failure(&Failure::new(sentence).because(problems));
         }
     }
@@ -61,7 +62,7 @@ fn row(path: PathBuf) -> Result<Row, Failure> {
     let metadata = fs::metadata(&path)
         .map_err(|error| Failure::system(format_args!("The image {} cannot be read", path.display()), &error))?;
     let date = metadata.modified().ok();
-    let problem = Image::open(&path).err();
+    let problem = Image::open(&path).err().map(|error| error.problem());
     Ok(Row { path, frozen: date.map(when::rfc3339), size: ByteSize(metadata.len()), problem, date })
 }
 

@@ -1,13 +1,14 @@
 //! `dormouse inspect`: what is in an image, without thawing it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use dormouse_wire::ByteSize;
 use serde::Serialize;
 
-use crate::exit::{Failure, Outcome};
-use crate::look::Image;
-use crate::output;
+use crate::exit::Outcome;
+use crate::look::{self, Frame, Image};
+use crate::output::{self, Table};
 
 /// Shows what is in an image.
 #[derive(Debug, clap::Args)]
@@ -30,8 +31,9 @@ pub struct Arguments {
 /// What `--json` says.
 #[derive(Debug, Serialize)]
 struct Contents<'a> {
-    path: &'a PathBuf,
-    size: dormouse_wire::ByteSize,
+    path: &'a Path,
+    #[serde(flatten)]
+    frame: Frame,
 }
 
 /// Runs the subcommand.
@@ -43,12 +45,76 @@ pub fn run(arguments: Arguments) -> Outcome {
 }
 
 fn inspect(arguments: &Arguments) -> Outcome {
-    let image = Image::open(&arguments.image)
-        .map_err(|problem| Failure::new("The image cannot be looked into.").because(vec![*problem]))?;
+    let path = &arguments.image;
+    let image = Image::open(path).map_err(|error| look::failure("The image cannot be looked into.", &error))?;
+    let contents = Contents { path, frame: image.frame() };
     if arguments.json {
-        output::json(&Contents { path: &arguments.image, size: image.size() })?;
+        output::json(&contents)?;
     } else {
-        output::print(&format!("Image  {}\nSize   {}\n", arguments.image.display(), image.size()))?;
+        output::print(&text(&contents, output::width()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn text(contents: &Contents<'_>, width: usize) -> String {
+    let frame = &contents.frame;
+    let mut sections = Table::new(&["SECTION", "CODE", "VERSION", "REQUIRED", "SIZE"], &[2, 4]);
+    for section in &frame.sections {
+        sections.row([
+            section.name.clone().unwrap_or_else(|| "unknown here".to_owned()),
+            section.code.clone(),
+            section.version.to_string(),
+            if section.required { "yes" } else { "no" }.to_owned(),
+            ByteSize(section.length).to_string(),
+        ]);
+    }
+    format!(
+        "Image   {}\nSize    {}\nMemory  {}, stored in {}\n\n{}",
+        output::printable(&contents.path.display().to_string()),
+        frame.size,
+        frame.memory,
+        frame.stored,
+        sections.lines(width)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use dormouse_engine::image::SectionInfo;
+    use dormouse_wire::ByteSize;
+
+    use super::{Contents, text};
+    use crate::look::Frame;
+
+    #[test]
+    fn the_frame_is_shown_as_a_table() {
+        let section = SectionInfo {
+            code: "GRUP".to_owned(),
+            name: Some("group".to_owned()),
+            version: 1,
+            least_reader: 1,
+            required: true,
+            length: 900,
+            hash: String::new(),
+        };
+        let unknown = SectionInfo { code: "LACE".to_owned(), name: None, required: false, ..section.clone() };
+        let frame = Frame {
+            size: ByteSize(12_345),
+            memory: ByteSize(40_960),
+            stored: ByteSize(8192),
+            sections: vec![section, unknown],
+        };
+        assert_eq!(
+            text(&Contents { path: Path::new("/x/sh.dormouse"), frame }, 80),
+            "Image   /x/sh.dormouse\n\
+             Size    12.3 kB\n\
+             Memory  41.0 kB, stored in 8.2 kB\n\
+             \n\
+             SECTION       CODE  VERSION  REQUIRED       SIZE\n\
+             group         GRUP        1  yes       900 bytes\n\
+             unknown here  LACE        1  no        900 bytes\n"
+        );
+    }
 }

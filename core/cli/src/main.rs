@@ -32,7 +32,7 @@ use exit::Outcome;
 
 /// Puts running programs to sleep in a file and wakes them later.
 #[derive(Debug, Parser)]
-#[command(name = "dormouse", version, about, max_term_width = 100, after_long_help = AFTER_HELP)]
+#[command(name = "dormouse", version, max_term_width = 100, after_long_help = AFTER_HELP)]
 #[command(arg_required_else_help = true)]
 struct Dormouse {
     #[command(subcommand)]

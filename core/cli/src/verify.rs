@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::exit::{Failure, Outcome};
-use crate::look::Image;
+use crate::exit::Outcome;
+use crate::look::{self, Image};
 use crate::output;
 use crate::progress::Bar;
 
@@ -23,10 +23,10 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> Outcome {
     let size = {
         let bar = Bar::new()?;
-        let failed = |problem: Box<_>| Failure::new("The image is not whole.").because(vec![*problem]);
+        let failed = |error| look::failure("The image cannot be verified.", &error);
         let image = Image::open(&arguments.image).map_err(failed)?;
         image.verify(&bar).map_err(failed)?;
-        image.size()
+        image.frame().size
     };
     output::say(&format!("Every byte of {} is as it was written ({size}).", arguments.image.display()));
     Ok(ExitCode::SUCCESS)
