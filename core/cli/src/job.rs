@@ -3,6 +3,9 @@
 //! The signals that matter are blocked and taken one by one, sigwait(3): SIGCHLD says that the job has changed,
 //! SIGCONT that the person's shell has continued us (`fg` or `bg`), and what should end us goes on to the job.
 
+use std::thread;
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::termios::Termios;
@@ -14,6 +17,9 @@ use crate::terminal::Terminal;
 
 /// The signals that are taken one by one. SIGTTOU is blocked so that we may give and take a terminal we do not have.
 const TAKEN: [Signal; 5] = [Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+
+/// Between a stop and the next.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// Gives the terminal to the process group, continues it, and stays until the job has ended. Answers its status.
 ///
@@ -96,6 +102,9 @@ impl Seat<'_> {
             let _ = killpg(getpgrp(), Signal::SIGTSTP);
             if self.terminal.is_ours() {
                 self.hand_over();
+            } else {
+                // A job that nobody stops and that has no terminal could stop at once again, and again.
+                thread::sleep(BREATH);
             }
         }
         self.carry_on();
