@@ -1,2 +1,120 @@
-//! The command `dormouse`.
-fn main() {}
+//! The command `dormouse`: puts running programs to sleep in a file and wakes them later.
+//!
+//! Every subcommand is one file with its arguments, its help and what it does. They share what a person reads
+//! ([`output`]), how the command ends ([`exit`]), Ctrl-C ([`interrupt`]), the bar ([`progress`]), the folder of
+//! images ([`store`]) and the way to look into one ([`look`]).
+
+mod completions;
+mod demo;
+mod exit;
+mod freeze;
+mod images;
+mod inspect;
+mod interrupt;
+mod job;
+mod look;
+mod man;
+mod output;
+mod progress;
+mod store;
+mod terminal;
+mod thaw;
+mod verify;
+mod when;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use exit::Outcome;
+
+/// Puts running programs to sleep in a file and wakes them later.
+#[derive(Debug, Parser)]
+#[command(name = "dormouse", version, max_term_width = 100, after_long_help = AFTER_HELP)]
+#[command(arg_required_else_help = true)]
+struct Dormouse {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0  It has been done.
+  1  It has failed; standard error says why, and what can be done.
+  2  The command line was wrong.
+  `thaw` ends with the status of a job that it has brought to the foreground.
+
+Environment:
+  XDG_DATA_HOME  Images lie in its folder `dormouse`; ~/.local/share where it is not set. \
+Those of root lie in /var/lib/dormouse.
+  DORMOUSE_LOG   What to log to standard error: off, error, warn, info, debug or trace, or a filter such as \
+dormouse_engine=debug.
+
+Freezing and thawing take the capabilities CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE: run them as root. \
+An image holds all memory of its processes, passwords and keys among it: keep it secret.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Freeze(freeze::Arguments),
+    Thaw(thaw::Arguments),
+    Images(images::Arguments),
+    Inspect(inspect::Arguments),
+    Verify(verify::Arguments),
+    Demo(demo::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}
+
+impl Command {
+    fn run(self) -> Outcome {
+        match self {
+            Self::Freeze(arguments) => freeze::run(arguments),
+            Self::Thaw(arguments) => thaw::run(arguments),
+            Self::Images(arguments) => images::run(arguments),
+            Self::Inspect(arguments) => inspect::run(arguments),
+            Self::Verify(arguments) => verify::run(arguments),
+            Self::Demo(arguments) => demo::run(arguments),
+            Self::Completions(arguments) => completions::run(arguments),
+            Self::Man(arguments) => man::run(arguments),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let dormouse = Dormouse::parse();
+    log_to_standard_error();
+    match dormouse.command.run() {
+        Ok(code) => code,
+        Err(failure) => {
+            output::failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log_to_standard_error() {
+    let filter = EnvFilter::try_from_env("DORMOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Dormouse;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Dormouse::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_status_2() {
+        for arguments in [&["dormouse", "freeze"][..], &["dormouse", "freeze", "0"], &["dormouse", "hibernate"]] {
+            let error = Dormouse::try_parse_from(arguments).expect_err("wrong usage is refused");
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+# Dormouse: `make run` shows what it does, `make test` proves it. See README.md.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+# What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
+BUILD_PACKAGES := build-essential
+TEST_PACKAGES := $(BUILD_PACKAGES) bash default-jdk-headless golang-go less nodejs perl python3 sqlite3 tmux vim
+ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
+
+CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
+# Freezing takes privileges: the build runs as you are, and what needs root goes through sudo.
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
+# Tests are run as root by cargo itself, with the environment that cargo makes for them.
+RUNNER := $(if $(ROOT),$(ROOT) -E env PATH='$(PATH)')
+TEST_TARGET = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+HAS_NEXTEST = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+# With nextest or without; $(1) are more options for cargo, such as features.
+run_tests = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CARGO) $(if $(HAS_NEXTEST),nextest run,test) \
+	--workspace --lib --bins --tests --no-fail-fast $(1)
+
+BINARY := target/release/dormouse
+SOURCES := $(shell find core -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+bindir = $(DESTDIR)$(PREFIX)/bin
+mandir = $(DESTDIR)$(PREFIX)/share/man/man1
+bashdir = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+
+# Installs those of the packages in $(1) that are missing, and says which. Quick and quiet when all are there.
+define packages
+	@command -v dpkg-query >/dev/null || { \
+		echo "This is not Debian; please see to it that you have what these packages hold: $(1)"; exit 0; }; \
+	missing=; \
+	for package in $(1); do \
+		test "$$(dpkg-query -W -f '$${db:Status-Status}' $$package 2>/dev/null)" = installed \
+			|| missing="$$missing $$package"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	echo "Installing from Debian:$$missing"; \
+	case "$$missing" in *kexec-tools*) \
+		echo 'kexec-tools kexec-tools/load_kexec boolean false' | $(ROOT) debconf-set-selections;; \
+	esac; \
+	$(ROOT) apt-get -qq update && \
+	$(ROOT) env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends \
+		$$missing >/dev/null
+endef
+
+.PHONY: help run test test-all rust install uninstall clean
+
+help:
+	@echo 'make run        build it and see a real pipeline frozen and thawed'
+	@echo 'make test       run the tests'
+	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines'
+	@echo 'make install    install the command, its man pages and completions into PREFIX ($(PREFIX))'
+	@echo 'make uninstall  remove them'
+	@echo 'make clean      remove what was built'
+
+run: rust
+	$(call packages,$(BUILD_PACKAGES))
+	@$(CARGO) build --release --package dormouse-cli
+	@$(ROOT) $(BINARY) demo
+
+# The programs that the tests start are built before them.
+test: rust
+	$(call packages,$(TEST_PACKAGES))
+	@$(CARGO) build --workspace --bins
+	@$(call run_tests)
+
+test-all: rust
+	$(call packages,$(ALL_PACKAGES))
+	@$(CARGO) build --workspace --bins
+	@$(call run_tests,--features dormouse-tests/kernels)
+
+rust:
+	@$(CARGO) --version >/dev/null 2>&1 || { \
+		echo 'Rust is missing. Get it from https://rustup.rs as the user you are now, and run make again.'; exit 1; }
+
+$(BINARY): $(SOURCES)
+	$(CARGO) build --release --package dormouse-cli
+	@touch $@
+
+# After `make run` this builds nothing, so that `sudo make install` needs no Rust of root.
+install: $(BINARY)
+	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir)
+	install -m 755 $(BINARY) $(bindir)/dormouse
+	$(BINARY) man $(mandir)
+	chmod 644 $(mandir)/dormouse.1 $(mandir)/dormouse-*.1
+	$(BINARY) completions bash > $(bashdir)/dormouse
+	$(BINARY) completions zsh > $(zshdir)/_dormouse
+	$(BINARY) completions fish > $(fishdir)/dormouse.fish
+	chmod 644 $(bashdir)/dormouse $(zshdir)/_dormouse $(fishdir)/dormouse.fish
+
+uninstall:
+	rm -f $(bindir)/dormouse $(mandir)/dormouse.1 $(mandir)/dormouse-*.1
+	rm -f $(bashdir)/dormouse $(zshdir)/_dormouse $(fishdir)/dormouse.fish
+
+clean:
+	$(CARGO) clean

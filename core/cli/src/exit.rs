@@ -1,0 +1,113 @@
+//! How the command ends: 0, 1 for a failure, 2 for wrong usage (clap sees to that), or the status of a job.
+
+use std::io;
+use std::process::ExitCode;
+
+use dormouse_engine::{FreezeError, ThawError};
+use dormouse_wire::{Problem, Severity};
+use nix::errno::Errno;
+
+/// What every subcommand answers.
+pub type Outcome = Result<ExitCode, Failure>;
+
+/// Why the command ends with 1, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What has not happened: a whole sentence.
+    pub sentence: String,
+    /// Every reason there is.
+    pub problems: Vec<Problem>,
+    /// What the person may do next: a whole sentence.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure that one sentence explains.
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), problems: Vec::new(), hint: None }
+    }
+
+    /// A failure of the system: `what` says what was tried, as in `The folder /x cannot be made`.
+    pub fn system(what: impl std::fmt::Display, error: &io::Error) -> Self {
+        // Without "(os error 13)": a person has no use for the number.
+        let why =
+            error.raw_os_error().map_or_else(|| error.to_string(), |code| Errno::from_raw(code).desc().to_owned());
+        Self::new(format!("{what}: {why}."))
+    }
+
+    /// The reasons.
+    #[must_use]
+    pub fn because(mut self, problems: Vec<Problem>) -> Self {
+        self.problems = problems;
+        self
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<FreezeError> for Failure {
+    fn from(error: FreezeError) -> Self {
+        match error {
+            FreezeError::Refused(problems) if only_losses(&problems) => {
+                Self::new("The group has not been frozen, because something would be lost; it runs on.")
+                    .because(problems)
+                    .hint("To freeze it all the same, say --accept-losses.")
+            }
+            FreezeError::Refused(problems) => Self::new("The group cannot be frozen; it runs on.").because(problems),
+            FreezeError::Failed(problem) => {
+                Self::new("The freeze has failed; the group runs on.").because(vec![*problem])
+            }
+            FreezeError::Cancelled => {
+                Self::new("The freeze has been undone; the group runs on, and there is no image.")
+            }
+        }
+    }
+}
+
+impl From<ThawError> for Failure {
+    fn from(error: ThawError) -> Self {
+        match error {
+            ThawError::Refused(problems) => {
+                Self::new("The image cannot be thawed here; it is unchanged.").because(problems)
+            }
+            ThawError::Failed(problem) => {
+                Self::new("The thaw has failed; the image is unchanged.").because(vec![*problem])
+            }
+            ThawError::Cancelled => {
+                Self::new("The thaw has been undone; no process of it is left, and the image is unchanged.")
+            }
+        }
+    }
+}
+
+fn only_losses(problems: &[Problem]) -> bool {
+    !problems.is_empty() && problems.iter().all(|problem| problem.severity == Severity::Loses)
+}
+
+#[cfg(test)]
+mod tests {
+    use dormouse_engine::FreezeError;
+    use dormouse_wire::{Problem, ProblemKind};
+
+    use super::Failure;
+
+    #[test]
+    fn the_flag_for_losses_is_named_only_where_it_helps() {
+        let loss = Problem::loses(ProblemKind::Socket, "it leads to another machine", "the connection");
+        let block = Problem::blocks(ProblemKind::Device, "it is a graphics card");
+        let lossy = Failure::from(FreezeError::Refused(vec![loss.clone()]));
+        assert!(lossy.hint.is_some_and(|hint| hint.contains("--accept-losses")));
+        assert_eq!(Failure::from(FreezeError::Refused(vec![block, loss])).hint, None);
+    }
+
+    #[test]
+    fn a_system_error_is_told_without_its_number() {
+        let failure = Failure::system("The folder /x cannot be made", &std::io::Error::from_raw_os_error(13));
+        assert_eq!(failure.sentence, "The folder /x cannot be made: Permission denied.");
+    }
+}

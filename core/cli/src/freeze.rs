@@ -1,0 +1,126 @@
+//! `dormouse freeze`: a running group goes into one file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use dormouse_engine::{FreezeOptions, Selection};
+use dormouse_wire::{Frozen, Pid};
+
+use crate::exit::{Failure, Outcome};
+use crate::progress::Bar;
+use crate::{output, store, when};
+
+/// Puts a running process and what belongs to it to sleep in a file.
+#[derive(Debug, clap::Args)]
+#[command(long_about = ABOUT, after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The process to freeze, by its pid; its descendants come along.
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: i32,
+
+    /// The image file to make. It must not exist.
+    ///
+    /// Without this, the image is named after the process, its pid and the time (in UTC), and lies in
+    /// ~/.local/share/dormouse, or for root in /var/lib/dormouse.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Freeze only the process and its descendants, even where something that cannot be cut leads out of them.
+    #[arg(long)]
+    tree_only: bool,
+
+    /// Go on when something would be lost. What was lost is listed.
+    #[arg(long)]
+    accept_losses: bool,
+
+    /// Write what was done, or why it was not, to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+const ABOUT: &str = "\
+Puts a running process and what belongs to it to sleep in a file.
+
+The process is frozen with its descendants and with every process that cannot be cut from them because they share a \
+pipe, a socket pair or memory. Their memory, open files, timers and all the rest go into one file, the image. When \
+every byte of it is on the disk, the processes are ended.
+
+If anything stands in the way, all reasons are listed and nothing is changed. Ctrl-C undoes a freeze that is under \
+way; the processes then run on.";
+
+const EXAMPLES: &str = "\
+Examples:
+  dormouse freeze 4211
+      Freeze process 4211 into the folder of images.
+  dormouse freeze 4211 --output build.dormouse
+      Freeze it into this file.";
+
+/// Runs the subcommand.
+pub fn run(arguments: Arguments) -> Outcome {
+    let frozen = match freeze(&arguments) {
+        Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
+        frozen => frozen?,
+    };
+    if arguments.json {
+        output::json(&frozen)?;
+    } else {
+        output::say(&summary(&frozen));
+    }
+    output::losses(&frozen.losses);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
+    let pid = Pid(arguments.pid);
+    let image = match &arguments.output {
+        Some(file) => file.clone(),
+        None => store::new_image(pid)?,
+    };
+    let selection = Selection { pid, tree_only: arguments.tree_only };
+    let options = FreezeOptions { image, leave_running: false, accept_losses: arguments.accept_losses };
+    let bar = Bar::new()?;
+    dormouse_engine::freeze(&selection, &options, &bar).map_err(Failure::from)
+}
+
+fn summary(frozen: &Frozen) -> String {
+    let first = frozen.processes.first().map_or_else(String::new, |first| format!(", {first} first"));
+    format!(
+        "{}{first}, with {} and {} of memory, {} in {} ({}). The group stood still for {}. \
+         To wake it: dormouse thaw {}",
+        output::count(frozen.processes.len(), "process", "processes"),
+        output::count(frozen.threads, "thread", "threads"),
+        frozen.memory,
+        if frozen.processes.len() == 1 { "sleeps" } else { "sleep" },
+        frozen.image.display(),
+        frozen.size,
+        when::lasted(frozen.stopped_for),
+        frozen.image.display(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dormouse_wire::{ByteSize, Frozen, Pid, ProcessName};
+
+    use super::summary;
+
+    #[test]
+    fn a_freeze_is_summed_up_in_a_few_sentences() {
+        let frozen = Frozen {
+            image: "/x/sh.dormouse".into(),
+            processes: vec![ProcessName { pid: Pid(42), comm: "sh".to_owned() }],
+            threads: 3,
+            memory: ByteSize(2_000_000),
+            size: ByteSize(300_000),
+            stopped_for: Duration::from_millis(12),
+            losses: Vec::new(),
+        };
+        assert_eq!(
+            summary(&frozen),
+            "1 process, sh (pid 42) first, with 3 threads and 2.0 MB of memory, sleeps in /x/sh.dormouse (300.0 kB). \
+             The group stood still for 12 ms. To wake it: dormouse thaw /x/sh.dormouse"
+        );
+    }
+}

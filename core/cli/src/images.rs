@@ -1,0 +1,80 @@
+//! `dormouse images`: what sleeps in the folder of images.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use dormouse_wire::{ByteSize, Problem};
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome};
+use crate::look::Image;
+use crate::output::Table;
+use crate::{output, store, when};
+
+/// Lists the images in your folder of images.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+The folder is ~/.local/share/dormouse, or $XDG_DATA_HOME/dormouse where that is set, and /var/lib/dormouse for root. \
+Times are in UTC. To see what is in one image, use `dormouse inspect`.")]
+pub struct Arguments {
+    /// Write the list to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// An image as the list shows it.
+#[derive(Debug, Serialize)]
+struct Row {
+    path: PathBuf,
+    /// RFC 3339.
+    frozen: Option<String>,
+    size: ByteSize,
+    /// Why it cannot be looked into, if it cannot.
+    problem: Option<Problem>,
+    #[serde(skip)]
+    date: Option<SystemTime>,
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: Arguments) -> Outcome {
+    let folder = store::folder()?;
+    let rows = store::images(&folder)?.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
+    if arguments.json {
+        output::json(&rows)?;
+    } else if rows.is_empty() {
+        output::say(&format!("There are no images in {}", folder.display()));
+    } else {
+        output::print(&table(&rows).lines(output::width()))?;
+        let problems: Vec<Problem> =
+            rows.iter().filter_map(|row| Some(row.problem.as_ref()?.clone().at(shown(&row.path)))).collect();
+        if !problems.is_empty() {
+            let sentence =
+                format!("{} cannot be thawed.", output::count(problems.len(), "image of these", "images of these"));
+            output::failure(&Failure::new(sentence).because(problems));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(path: PathBuf) -> Result<Row, Failure> {
+    let metadata = fs::metadata(&path)
+        .map_err(|error| Failure::system(format_args!("The image {} cannot be read", path.display()), &error))?;
+    let date = metadata.modified().ok();
+    let problem = Image::open(&path).err().map(|error| error.problem());
+    Ok(Row { path, frozen: date.map(when::rfc3339), size: ByteSize(metadata.len()), problem, date })
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&["IMAGE", "FROZEN", "SIZE"], &[2]);
+    for row in rows {
+        let date = row.date.map_or_else(|| "-".to_owned(), when::date);
+        table.row([shown(&row.path), date, row.size.to_string()]);
+    }
+    table
+}
+
+fn shown(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,58 @@
+//! Looking into an image without thawing it: the one place where the command meets the engine's reader.
+
+use std::path::Path;
+
+use dormouse_engine::image::{ImageError, PAGE, Reader, SectionInfo};
+use dormouse_wire::{ByteSize, Progress};
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+/// An image whose frame is whole.
+#[derive(Debug)]
+pub struct Image {
+    reader: Reader,
+}
+
+/// What the frame of an image says: the part that is read without knowing what the sections mean.
+#[derive(Debug, Serialize)]
+pub struct Frame {
+    /// The length of the file.
+    pub size: ByteSize,
+    /// How much memory is in it; pages that hold only zeros are not.
+    pub memory: ByteSize,
+    /// How many bytes of the file that memory takes.
+    pub stored: ByteSize,
+    /// The sections of metadata.
+    pub sections: Vec<SectionInfo>,
+}
+
+impl Image {
+    /// Opens an image and checks all of it but the page data.
+    pub fn open(path: &Path) -> Result<Self, ImageError> {
+        Ok(Self { reader: Reader::open(path)? })
+    }
+
+    /// What its frame says.
+    pub fn frame(&self) -> Frame {
+        Frame {
+            size: self.reader.size(),
+            memory: ByteSize(self.reader.pages().saturating_mul(PAGE as u64)),
+            stored: self.reader.stored(),
+            sections: self.reader.sections(),
+        }
+    }
+
+    /// Checks every byte.
+    pub fn verify(&self, progress: &dyn Progress) -> Result<(), ImageError> {
+        self.reader.verify(progress)
+    }
+}
+
+/// Why an image could not be looked into. `sentence` says what that comes to, unless the person has cancelled.
+pub fn failure(sentence: &str, error: &ImageError) -> Failure {
+    match error {
+        ImageError::Cancelled { .. } => Failure::new("It has been cancelled; the image is unchanged."),
+        _ => Failure::new(sentence).because(vec![error.problem()]),
+    }
+}

@@ -1,0 +1,93 @@
+//! `dormouse thaw`: a group comes back from its file, and a job takes the terminal again.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use dormouse_engine::ThawOptions;
+use dormouse_wire::Thawed;
+use nix::unistd::Pid;
+
+use crate::exit::{Failure, Outcome};
+use crate::progress::Bar;
+use crate::terminal::Terminal;
+use crate::{job, output};
+
+/// Wakes what sleeps in a file: it runs on where it stopped.
+#[derive(Debug, clap::Args)]
+#[command(long_about = ABOUT, after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// The image file.
+    #[arg(value_name = "FILE")]
+    image: PathBuf,
+
+    /// Do not give the terminal to a job that had it, and do not wait for the job.
+    #[arg(short, long)]
+    background: bool,
+
+    /// Write what was done, or why it was not, to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+const ABOUT: &str = "\
+Wakes what sleeps in a file: it runs on where it stopped, with the same pids.
+
+The image is checked first, and everything that stands in the way is listed before any process exists. Ctrl-C undoes \
+a thaw that is under way. The image stays where it is; remove it when you do not need it any more. Thaw it again only \
+if you are sure that the files it uses have not gone on without it.
+
+A job that was in the foreground of a terminal, such as an editor, comes back on the terminal of this command, in the \
+foreground: Ctrl-Z stops it as usual, `fg` continues it, and this command ends when it ends, with its status.";
+
+const EXAMPLES: &str = "\
+Examples:
+  dormouse thaw build.dormouse
+      Wake what sleeps in this file.
+  dormouse thaw --background build.dormouse
+      Wake it and return at once, even if it is a job of the terminal.
+
+Exit status:
+  0 when the group runs, 1 when it could not be thawed. After a job in the foreground: the status of the job, or 128 \
+plus the number of the signal that ended it.";
+
+/// Runs the subcommand.
+pub fn run(arguments: Arguments) -> Outcome {
+    // Before the thaw: the job's own settings of the terminal come back with it.
+    let terminal = Terminal::of_standard_input();
+    let thawed = match thaw(&arguments, terminal.as_ref()) {
+        Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
+        thawed => thawed?,
+    };
+    if arguments.json {
+        output::json(&thawed)?;
+    }
+    output::losses(&thawed.losses);
+    match (thawed.foreground, terminal) {
+        (Some(group), Some(terminal)) if !arguments.background => {
+            let roots: Vec<Pid> = thawed.roots.iter().map(|root| Pid::from_raw(root.0)).collect();
+            job::attend(&terminal, Pid::from_raw(group.0), &roots).map(ExitCode::from)
+        }
+        _ => {
+            if !arguments.json {
+                output::say(&summary(&thawed));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn thaw(arguments: &Arguments, terminal: Option<&Terminal>) -> Result<Thawed, Failure> {
+    let options = ThawOptions { terminal: terminal.map(|terminal| terminal.path().to_owned()) };
+    let bar = Bar::new()?;
+    dormouse_engine::thaw(&arguments.image, &options, &bar).map_err(Failure::from)
+}
+
+fn summary(thawed: &Thawed) -> String {
+    let first = thawed.processes.first().map_or_else(String::new, |first| format!(", {first} first"));
+    let verb = if thawed.processes.len() == 1 { "runs" } else { "run" };
+    format!(
+        "{}{first}, {verb} again. The image is still there: {}",
+        output::count(thawed.processes.len(), "process", "processes"),
+        thawed.image.display()
+    )
+}
