@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use crate::process::{Stat, numbers_in};
+use crate::process::{Stat, live_thread, numbers_in};
 
 /// The environment variable that marks every process of a started program; its value is the program's folder.
 pub const MARK: &str = "DORMOUSE_TEST_FOLDER";
@@ -13,11 +13,7 @@ pub fn members(root: i32, folder: &str) -> BTreeSet<i32> {
     let mark = format!("{MARK}={folder}");
     let parents: BTreeMap<i32, i32> =
         numbers_in("/proc").into_iter().filter_map(|pid| Some((pid, Stat::of(pid)?.ppid()))).collect();
-    let marked = |pid: &i32| {
-        *pid == root
-            || fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|one| one == mark.as_bytes()))
-    };
+    let marked = |pid: &i32| *pid == root || is_marked(*pid, &mark);
     let mut members: BTreeSet<i32> = parents.keys().copied().filter(marked).collect();
     loop {
         let before = members.len();
@@ -45,7 +41,7 @@ pub fn end(root: i32, folder: &str, known: &BTreeSet<i32>) {
     for _ in 0..500 {
         let mut pids = members(root, folder);
         pids.extend(known.iter().filter(|pid| Stat::of(**pid).is_some_and(|stat| stat.ppid() == own)));
-        if Stat::of(root).is_none_or(|stat| stat.ppid() != own) && !marked_alive(root, folder) {
+        if Stat::of(root).is_none_or(|stat| stat.ppid() != own) && !is_marked(root, &format!("{MARK}={folder}")) {
             pids.remove(&root);
         }
         if pids.is_empty() {
@@ -60,8 +56,8 @@ pub fn end(root: i32, folder: &str, known: &BTreeSet<i32>) {
     }
 }
 
-fn marked_alive(pid: i32, folder: &str) -> bool {
-    let mark = format!("{MARK}={folder}");
-    fs::read(format!("/proc/{pid}/environ"))
+/// Whether a process carries the mark. A leader that has ended has no environment; its other threads still do.
+fn is_marked(pid: i32, mark: &str) -> bool {
+    fs::read(format!("/proc/{}/environ", live_thread(pid).unwrap_or(pid)))
         .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|one| one == mark.as_bytes()))
 }

@@ -38,10 +38,23 @@ impl Stat {
         self.field(3).chars().next().unwrap_or('?')
     }
 
+    /// Whether it is a zombie: dead, and not only a leader that has ended while other threads go on.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state(), 'Z' | 'X') && self.field(20).parse().is_ok_and(|threads: u32| threads <= 1)
+    }
+
     /// The parent.
     pub fn ppid(&self) -> i32 {
         self.field(4).parse().unwrap_or(0)
     }
+}
+
+/// A thread of the process that has not ended; the leader's when it is one of them.
+pub fn live_thread(pid: i32) -> Option<i32> {
+    let ended = |tid: &i32| {
+        Stat::read(&format!("/proc/{pid}/task/{tid}/stat")).is_none_or(|stat| matches!(stat.state(), 'Z' | 'X'))
+    };
+    numbers_in(&format!("/proc/{pid}/task")).into_iter().find(|tid| !ended(tid))
 }
 
 /// The lines of a `status` file as pairs.

@@ -105,7 +105,7 @@ impl Specimen {
             if ready.exists() {
                 return Some(Ok(()));
             }
-            let dead = Stat::of(self.pid).is_none_or(|stat| stat.state() == 'Z');
+            let dead = Stat::of(self.pid).is_none_or(|stat| stat.is_dead());
             (dead && !ready.exists() && !result.exists())
                 .then(|| Err(Answer::Wrong("it ended without a word".to_owned())))
         });
@@ -179,7 +179,7 @@ impl Specimen {
         }
         let answer = until(PATIENCE, || {
             let answer = self.answer();
-            let dead = answer.is_none() && Stat::of(self.pid).is_none_or(|stat| stat.state() == 'Z');
+            let dead = answer.is_none() && Stat::of(self.pid).is_none_or(|stat| stat.is_dead());
             answer.or_else(|| dead.then(|| self.answer().unwrap_or_else(|| self.silent_end())))
         });
         let answer = answer.unwrap_or_else(|| Answer::Wrong(format!("it gave no result within {PATIENCE:?}")));

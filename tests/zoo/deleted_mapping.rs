@@ -7,7 +7,7 @@ use crate::memory::{Mapping, PAGE, READ_WRITE};
 use crate::stage::{Held, Stage};
 
 pub fn hold(stage: &mut Stage) -> Held {
-    let mut map = |name: &str, fill: u8, kind: i32| -> Result<Mapping, crate::stage::Trouble> {
+    let map = |name: &str, fill: u8, kind: i32| -> Result<Mapping, crate::stage::Trouble> {
         let path = stage.path(name);
         fs::write(&path, vec![fill; 4 * PAGE])?;
         let file = OpenOptions::new().read(true).write(true).open(&path)?;

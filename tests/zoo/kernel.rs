@@ -102,12 +102,6 @@ pub fn tid() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// Whether this process has the privileges of root.
-pub fn is_root() -> bool {
-    // SAFETY: takes nothing.
-    unsafe { libc::geteuid() == 0 }
-}
-
 /// A line of `/proc/self/status`, or of a thread's.
 pub fn status(path: &str, name: &str) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();

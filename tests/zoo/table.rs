@@ -55,6 +55,26 @@ macro_rules! zoo {
             umask: both;
             working_directory: both;
             changed_root: root;
+            dispositions: both;
+            interval_timers: both;
+            alarm: both;
+            posix_timers: both;
+            robust_list: both;
+            clear_child_tid: both;
+            joined_thread: both;
+            exited_leader: both;
+            thread_credentials: root;
+            registers: both;
+            rseq: both .may_lack();
+            polls: both;
+            selects: both;
+            epoll_waits: both;
+            futex_waits: both;
+            blocked_reads: both;
+            child_waits: both;
+            signal_waits: both;
+            stopped: both .stopped();
+            wait_for_stopped: both;
         }
     };
 }

@@ -8,12 +8,12 @@ use crate::process::numbers_in;
 
 /// Surveys the descriptors of the collector's process.
 pub(super) fn collect(collector: &mut Collector) {
-    let pid = collector.pid;
-    for fd in numbers_in(&format!("/proc/{pid}/fd")) {
-        let target = processes::link(&format!("/proc/{pid}/fd/{fd}"));
+    let live = collector.live;
+    for fd in numbers_in(&format!("/proc/{live}/fd")) {
+        let target = processes::link(&format!("/proc/{live}/fd/{fd}"));
         let target = collector.numbers.target(&target);
         collector.add(format!("fd/{fd}/target"), target);
-        let text = fs::read(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+        let text = fs::read(format!("/proc/{live}/fdinfo/{fd}")).unwrap_or_default();
         collect_info(collector, fd, &String::from_utf8_lossy(&text));
     }
 }

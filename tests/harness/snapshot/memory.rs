@@ -45,7 +45,7 @@ impl Mapping {
 
 /// Surveys the mappings of the collector's process.
 pub(super) fn collect(collector: &mut Collector) {
-    let Ok(text) = fs::read(format!("/proc/{}/smaps", collector.pid)) else {
+    let Ok(text) = fs::read(format!("/proc/{}/smaps", collector.live)) else {
         return collector.add("mappings", "(not readable)");
     };
     for mapping in merged(&String::from_utf8_lossy(&text)) {

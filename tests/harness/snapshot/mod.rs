@@ -53,6 +53,8 @@ struct Collector {
     facts: BTreeMap<(i32, String), Fact>,
     numbers: Numbers,
     pid: i32,
+    /// A thread of it that has not ended, through which its memory and descriptors can be seen.
+    live: i32,
 }
 
 impl Collector {
@@ -68,7 +70,7 @@ impl Collector {
 impl Snapshot {
     /// Surveys these processes. They must hold still: one that goes away meanwhile is an error.
     pub fn take(members: &BTreeSet<i32>) -> Result<Self, String> {
-        let mut collector = Collector { facts: BTreeMap::new(), numbers: Numbers::default(), pid: 0 };
+        let mut collector = Collector { facts: BTreeMap::new(), numbers: Numbers::default(), pid: 0, live: 0 };
         for pid in members {
             collector.pid = *pid;
             processes::collect(&mut collector, members)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::{Collector, descriptors, escaped, memory, threads};
-use crate::process::{Stat, numbers_in, status};
+use crate::process::{Stat, live_thread, numbers_in, status};
 
 /// Lines of `status` that are of the moment, or that another fact tells better.
 const OF_THE_MOMENT: [&str; 21] = [
@@ -100,11 +100,12 @@ pub(super) fn collect(collector: &mut Collector, members: &BTreeSet<i32>) -> Res
     for tid in tids {
         threads::collect(collector, tid);
     }
-    if stat.state() == 'Z' && stat.field(20) == "1" {
+    let Some(live) = live_thread(pid) else {
         return Ok(());
-    }
+    };
+    collector.live = live;
     for name in LINKS {
-        collector.add(name, link(&format!("/proc/{pid}/{name}")));
+        collector.add(name, link(&format!("/proc/{live}/{name}")));
     }
     for name in FILES {
         collect_file(collector, name);
@@ -116,7 +117,7 @@ pub(super) fn collect(collector: &mut Collector, members: &BTreeSet<i32>) -> Res
 
 /// Long files of lines become one fact a line, so that a difference reads well.
 fn collect_file(collector: &mut Collector, name: &str) {
-    let Ok(bytes) = fs::read(format!("/proc/{}/{name}", collector.pid)) else {
+    let Ok(bytes) = fs::read(format!("/proc/{}/{name}", collector.live)) else {
         return collector.add(name, "(not readable)");
     };
     if name == "limits" {
