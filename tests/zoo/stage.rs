@@ -141,14 +141,20 @@ impl Stage {
     pub fn child(&mut self, part: impl FnOnce(&mut Stage) -> Held) -> Result<Child, Trouble> {
         let pid = kernel::fork()?;
         if pid == 0 {
-            self.suffix = format!(".{}", std::process::id());
-            self.wrong = Wrong::default();
-            let held = part(self);
-            let _ = fs::write(self.path(&format!("part{}", self.suffix)), self.answer(held));
-            kernel::exit(0);
+            let told = self.child_part(part);
+            kernel::exit(i32::from(told.is_err()));
         }
         self.wait_for_part(pid)?;
         Ok(Child { pid })
+    }
+
+    /// What a child does that was just made: plays its part, and tells what it found wrong.
+    pub fn child_part(&mut self, part: impl FnOnce(&mut Stage) -> Held) -> std::io::Result<()> {
+        self.suffix = format!(".{}", std::process::id());
+        self.wrong = Wrong::default();
+        let held = part(self);
+        let answer = self.answer(held);
+        fs::write(self.path(&format!("part{}", self.suffix)), answer)
     }
 
     /// Waits until the child that was made by hand has said `ready`.

@@ -75,6 +75,21 @@ macro_rules! zoo {
             signal_waits: both;
             stopped: both .stopped();
             wait_for_stopped: both;
+            directory: both;
+            path_only: both;
+            unlinked: both;
+            linked_names: both;
+            fifo: both;
+            pipe_packets: both;
+            devices: both;
+            shared_descriptions: both;
+            shared_tables: both;
+            close_on_exec: both;
+            signal_io: both;
+            locks: both;
+            timerfd: both.allow(&["fd/*/ticks"]);
+            signalfd: both;
+            epoll: both;
         }
     };
 }
