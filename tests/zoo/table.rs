@@ -90,6 +90,13 @@ macro_rules! zoo {
             timerfd: both.allow(&["fd/*/ticks"]);
             signalfd: both;
             epoll: both;
+            epoll_closed: both;
+            unix_pairs: both;
+            unix_connected: both;
+            unix_options: both;
+            passed_descriptors: both;
+            terminal: both;
+            terminal_session: both;
         }
     };
 }
