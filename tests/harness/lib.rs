@@ -1,1 +1,28 @@
-//! Shared setup of the tests.
+//! Shared setup of the tests: what every test that freezes and thaws something needs, and nothing about one kind.
+//!
+//! - [`Program`] is one line of the zoo's table: a name, and what the harness must know about it;
+//! - [`scenario`] is the story of a test: [`held`](scenario::held) proves the program itself without the engine,
+//!   [`frozen`](scenario::frozen) sends it through a freeze and a thaw, [`refused`](scenario::refused) proves that
+//!   what cannot be frozen goes on unharmed;
+//! - [`Specimen`] is a started program with its folder; whatever it started is ended when it is dropped;
+//! - [`group`] finds the processes that belong to it;
+//! - [`Snapshot`] is a survey of the group made from `/proc` alone, and the comparison of two of them. It shares no
+//!   code with the engine, so that one cannot hide what the other misses;
+//! - [`command`] runs the real `dormouse`.
+//!
+//! A test process becomes a child subreaper, so that orphans come to it and are reaped at once. Everything here
+//! panics with a sentence when something does not hold: it runs in tests only.
+#![allow(clippy::panic, clippy::missing_panics_doc)]
+
+pub mod command;
+pub mod group;
+pub mod process;
+pub mod program;
+pub mod scenario;
+pub mod snapshot;
+pub mod specimen;
+pub mod wait;
+
+pub use program::{Program, User};
+pub use snapshot::Snapshot;
+pub use specimen::Specimen;

@@ -1,0 +1,72 @@
+//! One line of the zoo's table.
+
+use std::fmt;
+
+/// Who runs a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// uid 0 with all the capabilities that the tests have.
+    Root,
+    /// uid and gid 1000, no supplementary groups, no capabilities.
+    Ordinary,
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Ordinary => "an ordinary user",
+        })
+    }
+}
+
+/// A program of the zoo and what the harness must know about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name in the zoo, and the name of its file.
+    pub name: &'static str,
+    /// Differences between the surveys before and after that are right: patterns over the facts' names, where `*`
+    /// stands for anything. See [`crate::snapshot`].
+    pub allowed: &'static [&'static str],
+    /// Whether a machine may be unable to hold this kind; it is then reported as such, and never as a success.
+    pub may_lack: bool,
+    /// Whether the processes stand still by SIGSTOP, and the harness must let them go on.
+    pub stopped: bool,
+    /// Arguments for `dormouse freeze`, such as `--accept-losses`.
+    pub freeze_arguments: &'static [&'static str],
+}
+
+impl Program {
+    /// A program without anything special about it.
+    pub const fn named(name: &'static str) -> Self {
+        Self { name, allowed: &[], may_lack: false, stopped: false, freeze_arguments: &[] }
+    }
+
+    /// Allows these differences.
+    #[must_use]
+    pub const fn allow(mut self, allowed: &'static [&'static str]) -> Self {
+        self.allowed = allowed;
+        self
+    }
+
+    /// The processor or the kernel may lack what the program holds.
+    #[must_use]
+    pub const fn may_lack(mut self) -> Self {
+        self.may_lack = true;
+        self
+    }
+
+    /// The processes are stopped by SIGSTOP when they are frozen, and must be stopped when they are thawed.
+    #[must_use]
+    pub const fn stopped(mut self) -> Self {
+        self.stopped = true;
+        self
+    }
+
+    /// Gives `dormouse freeze` more arguments.
+    #[must_use]
+    pub const fn freeze_with(mut self, arguments: &'static [&'static str]) -> Self {
+        self.freeze_arguments = arguments;
+        self
+    }
+}

@@ -1,0 +1,49 @@
+//! Numbers that only this boot knows, replaced by their order of appearance.
+
+use std::collections::BTreeMap;
+
+/// Gives each number that it is shown a small one of its own, the same for the same number.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    seen: BTreeMap<(&'static str, String), usize>,
+    next: BTreeMap<&'static str, usize>,
+}
+
+impl Numbers {
+    /// The canonical form of `number` among those of its `space`.
+    pub(super) fn of(&mut self, space: &'static str, number: &str) -> String {
+        let next = self.next.entry(space).or_default();
+        let canonical = *self.seen.entry((space, number.to_owned())).or_insert_with(|| {
+            *next += 1;
+            *next
+        });
+        format!("#{canonical}")
+    }
+
+    /// `pipe:[123]` and `socket:[123]` with the number replaced; other targets as they are.
+    pub(super) fn target(&mut self, target: &str) -> String {
+        for space in ["pipe", "socket"] {
+            let number = target
+                .strip_prefix(space)
+                .and_then(|rest| rest.strip_prefix(":["))
+                .and_then(|rest| rest.strip_suffix(']'));
+            if let Some(number) = number {
+                // Inode numbers of pipes and sockets are those of the `ino:` lines too.
+                return format!("{space}:{}", self.of("inode", number));
+            }
+        }
+        target.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Numbers;
+
+    #[test]
+    fn equal_numbers_stay_equal() {
+        let mut numbers = Numbers::default();
+        let targets = ["pipe:[77]", "socket:[5]", "pipe:[77]", "/a"].map(|target| numbers.target(target));
+        assert_eq!(targets, ["pipe:#1", "socket:#2", "pipe:#1", "/a"]);
+    }
+}

@@ -1,0 +1,146 @@
+//! The zoo: programs that hold one kind of thing each, and know whether they still have it. `zoo NAME FOLDER` runs one.
+//!
+//! A program is a module with a function `hold`; to add one, write its file, its `mod` line here and its line in
+//! `table.rs`. What a program says in its folder is told in [`stage`].
+#![allow(clippy::panic, clippy::unnecessary_wraps)]
+
+#[macro_use]
+mod table;
+
+mod descriptors;
+mod interrupted;
+mod kernel;
+mod memory;
+mod signals;
+mod sockets;
+mod stage;
+mod workers;
+
+mod advice;
+mod affinity;
+mod alarm;
+mod anonymous;
+mod blocked_reads;
+mod capabilities;
+mod changed_root;
+mod child_waits;
+mod clear_child_tid;
+mod close_on_exec;
+mod copy_on_write;
+mod coredump_filter;
+mod credentials;
+mod deleted_mapping;
+mod deny_write_execute;
+mod devices;
+mod directory;
+mod dispositions;
+mod dumpable;
+mod epoll;
+mod epoll_closed;
+mod epoll_waits;
+mod eventfd;
+mod exited_leader;
+mod fifo;
+mod futex_waits;
+mod growing_stack;
+mod guards;
+mod heap;
+mod huge_pages;
+mod interval_timers;
+mod io_priority;
+mod joined_thread;
+mod limits;
+mod linked_names;
+mod locked;
+mod locked_future;
+mod locks;
+mod mapping_names;
+mod memfd;
+mod names;
+mod nice;
+mod no_new_privileges;
+mod out_of_memory_score;
+mod parent_death;
+mod passed_descriptors;
+mod path_only;
+mod pending_signals;
+mod personality;
+mod pipe;
+mod pipe_packets;
+mod polls;
+mod posix_timers;
+mod private_file;
+mod protection_keys;
+mod protections;
+mod registers;
+mod regular_file;
+mod reservation;
+mod robust_list;
+mod rseq;
+mod scheduling;
+mod scheduling_real_time;
+mod securebits;
+mod selects;
+mod sessions;
+mod shared_anonymous;
+mod shared_descriptions;
+mod shared_file;
+mod shared_tables;
+mod signal_io;
+mod signal_waits;
+mod signalfd;
+mod sleeps;
+mod stopped;
+mod subreaper;
+mod terminal;
+mod terminal_session;
+mod thread_credentials;
+mod threads;
+mod timer_slack;
+mod timerfd;
+mod umask;
+mod unix_connected;
+mod unix_options;
+mod unix_pairs;
+mod unlinked;
+mod vdso;
+mod wait_for_stopped;
+mod working_directory;
+mod zombies;
+
+use std::path::Path;
+
+use stage::{Held, Stage};
+
+type Program = fn(&mut Stage) -> Held;
+
+macro_rules! find {
+    ($($name:ident: $users:ident $(.$option:ident($($value:expr),*))*;)*) => {
+        fn find(name: &str) -> Option<Program> {
+            match name {
+                $(stringify!($name) => Some($name::hold),)*
+                _ => None,
+            }
+        }
+    };
+}
+zoo!(find);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, name, folder] = arguments.as_slice() else {
+        eprintln!("usage: zoo NAME FOLDER");
+        std::process::exit(2);
+    };
+    let Some(program) = find(name) else {
+        eprintln!("there is no program {name} in the zoo");
+        std::process::exit(2);
+    };
+    match Stage::new(Path::new(folder)) {
+        Ok(mut stage) => {
+            let held = program(&mut stage);
+            stage.finish(held);
+        }
+        Err(trouble) => eprintln!("{folder}: {trouble:?}"),
+    }
+}
