@@ -1,7 +1,5 @@
 //! The bar on a terminal, and Ctrl-C, as the engine asks for them.
 
-use std::time::Duration;
-
 use dormouse_wire::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -39,7 +37,6 @@ impl Progress for Bar {
             self.style(MOVING);
             self.bar.set_length(bytes);
             self.bar.set_position(0);
-            self.bar.enable_steady_tick(Duration::from_millis(100));
         } else {
             self.style(BRIEF);
         }
