@@ -65,6 +65,13 @@ impl Specimen {
             .env(MARK, &folder)
             .env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null()).stdout(stream(&folder, "out")).stderr(stream(&folder, "err"));
+        if user == User::Ordinary {
+            // The thaw opens them with the program's own rights.
+            for name in ["out", "err"] {
+                let owned = chown(folder.join(name), Some(ORDINARY), Some(ORDINARY));
+                owned.unwrap_or_else(|error| panic!("chown: {error}"));
+            }
+        }
         // SAFETY: between fork and exec it makes a few system calls and touches no memory but its stack.
         unsafe { command.pre_exec(move || enter(user)) };
         let child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", program.name));

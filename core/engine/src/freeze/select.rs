@@ -31,5 +31,11 @@ pub fn members(selection: &Selection) -> Result<Vec<Pid>, Problem> {
             }
         }
     }
+    let own = Pid(std::process::id() as i32);
+    if members.contains(&own) {
+        let problem = Problem::blocks(ProblemKind::Selection, "Dormouse itself runs in this group");
+        let problem = problem.at(format!("pid {}", selection.pid));
+        return Err(problem.way_out("Run Dormouse from another session, or choose a process below the one it was started from"));
+    }
     Ok(members)
 }

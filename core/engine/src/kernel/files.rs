@@ -3,14 +3,18 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat2};
 
 use super::{Answer, Errno, checked};
 
-/// Opens a file that exists, with O_CLOEXEC and never as our controlling terminal.
+/// Opens a file that exists, with O_CLOEXEC and never as our controlling terminal. openat2(2): the flags of the
+/// description are the given ones, where open(2) would add O_LARGEFILE.
 pub fn open(path: &Path, flags: i32) -> Answer<OwnedFd> {
-    nix::fcntl::open(path, OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())
+    let mut flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC;
+    if !flags.contains(OFlag::O_PATH) {
+        flags |= OFlag::O_NOCTTY;
+    }
+    openat2(AT_FDCWD, path, OpenHow::new().flags(flags))
 }
 
 /// Sets the position, lseek(2).

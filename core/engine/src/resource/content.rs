@@ -246,6 +246,5 @@ pub fn seals(file: &impl AsFd) -> u32 {
 /// The same file opened anew: another open file description, with these flags.
 pub fn reopen(file: &impl AsFd, flags: i32) -> std::io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    let flags = nix::fcntl::OFlag::from_bits_retain(flags) | nix::fcntl::OFlag::O_CLOEXEC;
-    Ok(nix::fcntl::open(path.as_str(), flags, nix::sys::stat::Mode::empty())?)
+    Ok(crate::kernel::files::open(Path::new(&path), flags)?)
 }
