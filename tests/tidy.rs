@@ -109,7 +109,7 @@ fn long_functions(source: &Source) -> Vec<String> {
         }
         let indent = &line[..line.len() - line.trim_start().len()];
         let is_end = |line: &&str| line.strip_prefix(indent).is_some_and(|rest| rest.starts_with('}'));
-        let length = lines[start..].iter().position(|line| is_end(line)).map_or(0, |end| end + 1);
+        let length = lines[start..].iter().position(is_end).map_or(0, |end| end + 1);
         let reason = lines[start.saturating_sub(6)..start].iter().any(|line| line.contains(LONG));
         if length > MOST_LINES_OF_A_FUNCTION && !reason {
             found.push(format!("{}:{}: {length} lines", source.name(), start + 1));

@@ -67,6 +67,8 @@ impl Specimen {
         command.stdin(Stdio::null()).stdout(stream(&folder, "out")).stderr(stream(&folder, "err"));
         // SAFETY: between fork and exec it makes a few system calls and touches no memory but its stack.
         unsafe { command.pre_exec(move || enter(user)) };
+        // It is waited for by its pid: after a thaw there is no handle for it, and it is the same child all the same.
+        #[allow(clippy::zombie_processes)]
         let child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", program.name));
         let pid = child.id() as i32;
         Self { program: *program, pid, base, known: BTreeSet::from([pid]) }

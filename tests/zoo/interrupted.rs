@@ -87,6 +87,8 @@ pub fn course(
         call.still_waits(stage);
     }
     finish()?;
-    calls.into_iter().for_each(|call| call.judge(stage));
+    for call in calls {
+        call.judge(stage);
+    }
     Ok(())
 }

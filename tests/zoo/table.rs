@@ -101,6 +101,9 @@ macro_rules! zoo {
             huge_table_pages: both.refused("hugetlb").may_lack();
             secret_memory: both.refused("secret").may_lack();
             fault_handler: both.refused("userfaultfd").may_lack();
+            forest: both;
+            deleted_directory: both.refused("deleted");
+            tile_registers: both.may_lack();
         }
     };
 }

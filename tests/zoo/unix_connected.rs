@@ -57,7 +57,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         wrong.gives("the client's pid", asked.map(|_| peer[0]), child.pid as u32);
     })?;
     server.write_all(b"from the server")?;
-    stage.join(&child);
+    stage.join(child);
     let mut all = Vec::new();
     server.read_to_end(&mut all)?;
     stage.wrong.equal("all from the client", all.as_slice(), b"from the client".as_slice());

@@ -92,13 +92,13 @@ impl Snapshot {
             match (self.facts.get(key), after.facts.get(key)) {
                 (Some(one), Some(two)) if same(one, two, elapsed) => {}
                 (Some(one), Some(two)) => {
-                    differences.push(format!("pid {pid}: {name}\n    before: {one}\n    after:  {two}"))
+                    differences.push(format!("pid {pid}: {name}\n    before: {one}\n    after:  {two}"));
                 }
                 (Some(one), None) => {
-                    differences.push(format!("pid {pid}: {name}\n    before: {one}\n    after:  (gone)"))
+                    differences.push(format!("pid {pid}: {name}\n    before: {one}\n    after:  (gone)"));
                 }
                 (None, Some(two)) => {
-                    differences.push(format!("pid {pid}: {name}\n    before: (not there)\n    after:  {two}"))
+                    differences.push(format!("pid {pid}: {name}\n    before: (not there)\n    after:  {two}"));
                 }
                 (None, None) => {}
             }
