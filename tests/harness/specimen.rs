@@ -262,6 +262,9 @@ fn enter(user: User) -> io::Result<()> {
     let done = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     // SAFETY: takes nothing.
     done(unsafe { libc::setsid() })?;
+    // What the runner of the tests left open belongs to nobody in the group.
+    // SAFETY: marks descriptors to be closed at exec; takes numbers only.
+    done(unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) })?;
     if user == User::Ordinary {
         // SAFETY: an empty list is given, and numbers.
         done(unsafe { libc::setgroups(0, std::ptr::null()) })?;
