@@ -32,6 +32,8 @@ pub struct Program {
     pub may_lack: bool,
     /// Whether the processes stand still by SIGSTOP, and the harness must let them go on.
     pub stopped: bool,
+    /// A word that the refusal must say, where the engine is to refuse this kind.
+    pub refused: Option<&'static str>,
     /// Arguments for `dormouse freeze`, such as `--accept-losses`.
     pub freeze_arguments: &'static [&'static str],
 }
@@ -39,7 +41,7 @@ pub struct Program {
 impl Program {
     /// A program without anything special about it.
     pub const fn named(name: &'static str) -> Self {
-        Self { name, allowed: &[], may_lack: false, stopped: false, freeze_arguments: &[] }
+        Self { name, allowed: &[], may_lack: false, stopped: false, refused: None, freeze_arguments: &[] }
     }
 
     /// Allows these differences.
@@ -60,6 +62,13 @@ impl Program {
     #[must_use]
     pub const fn stopped(mut self) -> Self {
         self.stopped = true;
+        self
+    }
+
+    /// The engine refuses this kind, and its refusal says this word.
+    #[must_use]
+    pub const fn refused(mut self, word: &'static str) -> Self {
+        self.refused = Some(word);
         self
     }
 

@@ -31,7 +31,12 @@ pub fn held(places: Places, program: &Program, user: User) {
 
 /// Through a freeze and a thaw: every process is gone in between, comes back with its pid, nothing differs that is
 /// not allowed to, and the program finds all well.
+///
+/// A program whose kind is to be refused goes through [`refused`] instead.
 pub fn frozen(places: Places, program: &Program, user: User) {
+    if let Some(word) = program.refused {
+        return refused(places, program, user, word);
+    }
     let Some(mut specimen) = started(places, program, user) else { return };
     let group = specimen.members();
     let before = specimen.survey();

@@ -74,6 +74,8 @@ impl Specimen {
         }
         // SAFETY: between fork and exec it makes a few system calls and touches no memory but its stack.
         unsafe { command.pre_exec(move || enter(user)) };
+        // It is waited for by its pid: after a thaw there is no handle for it, and it is the same child all the same.
+        #[allow(clippy::zombie_processes)]
         let child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", program.name));
         let pid = child.id() as i32;
         Self { program: *program, pid, base, known: BTreeSet::from([pid]) }
@@ -267,6 +269,9 @@ fn enter(user: User) -> io::Result<()> {
     let done = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     // SAFETY: takes nothing.
     done(unsafe { libc::setsid() })?;
+    // What the runner of the tests left open belongs to nobody in the group.
+    // SAFETY: marks descriptors to be closed at exec; takes numbers only.
+    done(unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) })?;
     if user == User::Ordinary {
         // SAFETY: an empty list is given, and numbers.
         done(unsafe { libc::setgroups(0, std::ptr::null()) })?;

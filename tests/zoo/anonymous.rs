@@ -11,7 +11,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         sparse.part(page, 1).fill(page as u64);
     }
     let zeros = Mapping::anonymous(16)?;
-    zeros.write(0, &[0; 16 * PAGE]);
+    zeros.write(0, &vec![0; 16 * PAGE]);
     stage.keeps(|wrong| {
         wrong.equal("first wrong page of the written ones", written.first_wrong_page(11), None);
         let right = |page: &usize| match page % 97 {

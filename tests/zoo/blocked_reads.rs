@@ -17,7 +17,7 @@ fn read(number: i64, fd: i32) -> Result<i64, String> {
 pub fn hold(stage: &mut Stage) -> Held {
     let (reader, mut writer) = pipe()?;
     let (mut drain, full) = pipe()?;
-    (&full).write_all(&[0; 65_536])?;
+    (&full).write_all(&vec![0; 65_536])?;
     let path = stage.path("socket");
     let listener = UnixListener::bind(&path)?;
     let (one, mut other) = UnixStream::pair()?;
@@ -43,6 +43,6 @@ pub fn hold(stage: &mut Stage) -> Held {
         UnixStream::connect(&path)?;
         other.write_all(b"123")?;
         holder.unlock()?;
-        Ok(drain.read_exact(&mut [0; 65_536])?)
+        Ok(drain.read_exact(&mut vec![0; 65_536])?)
     })
 }

@@ -26,7 +26,9 @@ pub fn hold(stage: &mut Stage) -> Held {
     }
     // The children end at `go` as well, so the calls may end before this process has seen it.
     stage.ready_and_wait()?;
-    calls.into_iter().for_each(|call| call.judge(stage));
+    for call in calls {
+        call.judge(stage);
+    }
     stage.hear(one);
     stage.hear(two);
     Ok(())

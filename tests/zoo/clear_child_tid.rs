@@ -18,7 +18,7 @@ pub fn hold(stage: &mut Stage) -> Held {
     })?;
     stage.ready_and_wait()?;
     // A process alone with its memory does not clear the word; this one shares it, but not as a thread does.
-    stage.join(&child);
+    stage.join(child);
     let before = word.load(Ordering::SeqCst);
     stage.wrong.equal("the word after a process that shares no address space ended", before, 77);
     Ok(())

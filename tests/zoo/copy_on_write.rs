@@ -41,6 +41,6 @@ pub fn hold(stage: &mut Stage) -> Held {
     stage.wrong.equal("the parent's pages", memory.first_wrong_page(1), None);
     memory.part(PAGES - 1, 1).fill(3);
     std::fs::write(stage.path("parent looked"), "")?;
-    stage.join(&child);
+    stage.join(child);
     Ok(())
 }

@@ -9,6 +9,6 @@ pub fn hold(stage: &mut Stage) -> Held {
         stage.keeps(|wrong| wrong.gives("the child's dumpable", prctl(libc::PR_GET_DUMPABLE, &[]), 0))
     })?;
     stage.keeps(|wrong| wrong.gives("dumpable", prctl(libc::PR_GET_DUMPABLE, &[]), 1))?;
-    stage.join(&child);
+    stage.join(child);
     Ok(())
 }

@@ -20,6 +20,6 @@ pub fn hold(stage: &mut Stage) -> Held {
         wrong.equal("content", mapping.first_wrong_page(1), None);
         wrong.gives("PR_GET_THP_DISABLE", prctl(libc::PR_GET_THP_DISABLE, &[0, 0, 0, 0]), 0);
     })?;
-    stage.join(&child);
+    stage.join(child);
     Ok(())
 }

@@ -28,6 +28,6 @@ pub fn hold(stage: &mut Stage) -> Held {
         }
         Err(error) => wrong.say(error.to_string()),
     })?;
-    stage.join(&child);
+    stage.join(child);
     Ok(())
 }

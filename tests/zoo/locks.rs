@@ -52,7 +52,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         })
     })?;
     stage.ready_and_wait()?;
-    stage.join(&child);
+    stage.join(child);
     whole.unlock()?;
     stage.wrong.holds("flock is given back", others[2].try_lock().is_ok());
     lock(&ofd, libc::F_OFD_SETLK, range(libc::F_UNLCK as i16, 0, 0))?;

@@ -27,7 +27,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         Ok(())
     })?;
     stage.ready_and_wait()?;
-    stage.join(&middle);
+    stage.join(middle);
     let inner: i32 = std::fs::read_to_string(stage.path("inner pid"))?.parse()?;
     stage.wrong.gives("how the orphan ends", kernel::wait_for(inner), Ended::Signal(libc::SIGUSR1));
     Ok(())

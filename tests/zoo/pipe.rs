@@ -43,6 +43,6 @@ pub fn hold(stage: &mut Stage) -> Held {
     text.clear();
     from_child.read_to_end(&mut text)?;
     stage.wrong.equal("what the child writes", text.as_slice(), b"from the child".as_slice());
-    stage.join(&child);
+    stage.join(child);
     Ok(())
 }

@@ -29,9 +29,8 @@ fn agrees() -> bool {
 
 /// Goes to each processor in turn: an area that is no longer kept would keep an old number.
 fn follows(processors: u64) -> bool {
-    let all = (0..64).filter(|number| processors & 1 << number != 0);
-    let well = all.map(|number| call(libc::SYS_sched_setaffinity, &[0, 8, at(&(1_u64 << number))]).is_ok() && agrees());
-    let well = well.fold(true, |all, one| all && one);
+    let mut all = (0..64).filter(|number| processors & 1 << number != 0);
+    let well = all.all(|number| call(libc::SYS_sched_setaffinity, &[0, 8, at(&(1_u64 << number))]).is_ok() && agrees());
     well && call(libc::SYS_sched_setaffinity, &[0, 8, at(&processors)]).is_ok()
 }
 

@@ -11,7 +11,7 @@ fn select(number: i64, fd: i32, limit: Option<[i64; 2]>) -> Result<i64, String> 
     let mut set = [0_u64; 16];
     set[fd as usize / 64] |= 1 << (fd % 64);
     let mut limit = limit;
-    let time = limit.as_mut().map_or(0, |time| into(time));
+    let time = limit.as_mut().map_or(0, into);
     let mask = [at(&0_u64), 8];
     let last = if number == libc::SYS_pselect6 { at(&mask) } else { 0 };
     call(number, &[fd as usize + 1, into(&mut set), 0, 0, time, last]).map_err(|error| error.to_string())

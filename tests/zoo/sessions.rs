@@ -46,11 +46,11 @@ pub fn hold(stage: &mut Stage) -> Held {
             stage.keeps(move |wrong| wrong.equal("a group in the child's session", ids(), (session, pid)))
         })?;
         stage.keeps(|wrong| wrong.equal("the child's session", ids(), (session, session)))?;
-        stage.join(&member);
+        stage.join(member);
         Ok(())
     })?;
     stage.keeps(|wrong| wrong.equal("the first session", ids(), own))?;
-    stage.join(&child);
-    stage.join(&crate::stage::Child { pid: orphan });
+    stage.join(child);
+    stage.join(crate::stage::Child { pid: orphan });
     Ok(())
 }

@@ -19,7 +19,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         wrong.equal("sharing", shared.letters(), "rw-s".to_owned());
     })?;
     shared.write(0, &[42]);
-    stage.join(&child);
+    stage.join(child);
     stage.wrong.equal("the child's word comes to the parent", shared.bytes()[1], 43);
     Ok(())
 }

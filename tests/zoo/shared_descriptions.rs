@@ -41,7 +41,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         0,
     );
     fs::write(stage.path("parent has moved"), "")?;
-    stage.join(&child);
+    stage.join(child);
     stage.wrong.gives("the child has moved the position", position(&file), 7);
     Ok(())
 }

@@ -48,7 +48,7 @@ pub fn hold(stage: &mut Stage) -> Held {
     std::env::set_current_dir(stage.path("there"))?;
     let file = File::create(stage.path("opened later"))?;
     for pid in [with_directories, with_descriptors] {
-        stage.join(&crate::stage::Child { pid });
+        stage.join(crate::stage::Child { pid });
     }
     stage.wrong.holds("the file is open", file.as_raw_fd() > 2);
     Ok(())

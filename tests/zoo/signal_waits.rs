@@ -45,7 +45,7 @@ pub fn hold(stage: &mut Stage) -> Held {
             block(bit(handled_one)).map_err(|error| error.to_string())?;
             SUSPENDED.store(tid(), Ordering::SeqCst);
             let before = crate::signals::blocked().map_err(|error| error.to_string())?;
-            let result = handled(call(libc::SYS_rt_sigsuspend, &[at(&bit(never)), 8]))?;
+            let result = handled(call(libc::SYS_rt_sigsuspend, &[at(&(bit(never) | bit(coming))), 8]))?;
             let after = crate::signals::blocked().map_err(|error| error.to_string())?;
             if before == after { Ok(result) } else { Err(format!("mask {before:x} became {after:x}")) }
         })?,

@@ -116,7 +116,7 @@ impl Stage {
         let begin = Instant::now();
         while !self.may_go() {
             kernel::nap(Duration::from_millis(20));
-            if begin.elapsed() > Duration::from_secs(600) || !self.folder.exists() {
+            if begin.elapsed() > Duration::from_mins(10) || !self.folder.exists() {
                 return Err(Trouble::Failed("nobody says go".to_owned()));
             }
         }
@@ -173,7 +173,7 @@ impl Stage {
     }
 
     /// Waits for the child's end and takes over what it found wrong.
-    pub fn join(&mut self, child: &Child) {
+    pub fn join(&mut self, child: Child) {
         let pid = child.pid;
         match kernel::wait_for(pid) {
             Ok(kernel::Ended::Code(0)) => {}

@@ -97,6 +97,13 @@ macro_rules! zoo {
             passed_descriptors: both;
             terminal: both;
             terminal_session: both;
+            io_uring: both.refused("io_uring").may_lack();
+            huge_table_pages: both.refused("hugetlb").may_lack();
+            secret_memory: both.refused("secret").may_lack();
+            fault_handler: both.refused("userfaultfd").may_lack();
+            forest: both;
+            deleted_directory: both.refused("deleted");
+            tile_registers: both.may_lack();
         }
     };
 }

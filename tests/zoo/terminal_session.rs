@@ -39,12 +39,14 @@ pub fn hold(stage: &mut Stage) -> Held {
         call(libc::SYS_ioctl, &[slave.as_raw_fd() as usize, libc::TIOCSCTTY as usize, 0])?;
         let job = stage.child(job)?;
         call(libc::SYS_ioctl, &[slave.as_raw_fd() as usize, libc::TIOCSPGRP as usize, at(&job.pid)])?;
+        let tty = std::fs::File::open("/dev/tty")?;
         stage.keeps(|wrong| {
             wrong.equal("the terminal's session", session(&slave), own);
             wrong.equal("the foreground", foreground(&slave), job.pid);
-            wrong.holds("/dev/tty is this terminal", std::fs::File::open("/dev/tty").is_ok());
+            let through = OwnedFd::from(tty.try_clone().unwrap_or_else(|error| panic!("{error}")));
+            wrong.equal("/dev/tty is this terminal", session(&through), own);
         })?;
-        stage.join(&job);
+        stage.join(job);
         Ok(())
     })?;
     drop(slave);
@@ -52,6 +54,6 @@ pub fn hold(stage: &mut Stage) -> Held {
     // The leader has looked when its job waits for ^C; the keys can be pressed at any time.
     write(&master, b"\x03")?;
     stage.wrong.gives("^C is shown", read(&master, 2), b"^C".to_vec());
-    stage.join(&leader);
+    stage.join(leader);
     Ok(())
 }

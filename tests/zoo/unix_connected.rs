@@ -8,6 +8,23 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use crate::sockets::{get, receive};
 use crate::stage::{Held, Stage};
 
+/// The process that connects: it has sent before the freeze, and hears and sends after it.
+fn client(stage: &mut Stage) -> Held {
+    let mut client = UnixStream::connect(stage.path("stream"))?;
+    client.write_all(b"from the client")?;
+    let sender = UnixDatagram::unbound()?;
+    sender.connect(stage.path("datagrams"))?;
+    sender.send(b"a datagram")?;
+    stage.ready_and_wait()?;
+    let mut answer = [0; 15];
+    client.read_exact(&mut answer)?;
+    stage.wrong.equal("the server's answer", &answer, b"from the server");
+    let peer = client.peer_addr()?;
+    stage.wrong.equal("the peer's name", peer.as_pathname().map(std::path::Path::to_owned), Some(stage.path("stream")));
+    sender.send(b"another")?;
+    Ok(())
+}
+
 pub fn hold(stage: &mut Stage) -> Held {
     let path = stage.path("stream");
     let listener = UnixListener::bind(&path)?;
@@ -15,25 +32,7 @@ pub fn hold(stage: &mut Stage) -> Held {
     let address = SocketAddr::from_abstract_name(abstract_name.as_bytes())?;
     let other_listener = UnixListener::bind_addr(&address)?;
     let datagrams = UnixDatagram::bind(stage.path("datagrams"))?;
-    let child = stage.child(|stage| {
-        let mut client = UnixStream::connect(stage.path("stream"))?;
-        client.write_all(b"from the client")?;
-        let sender = UnixDatagram::unbound()?;
-        sender.connect(stage.path("datagrams"))?;
-        sender.send(b"a datagram")?;
-        stage.ready_and_wait()?;
-        let mut answer = [0; 15];
-        client.read_exact(&mut answer)?;
-        stage.wrong.equal("the server's answer", &answer, b"from the server");
-        let peer = client.peer_addr()?;
-        stage.wrong.equal(
-            "the peer's name",
-            peer.as_pathname().map(std::path::Path::to_owned),
-            Some(stage.path("stream")),
-        );
-        sender.send(b"another")?;
-        Ok(())
-    })?;
+    let child = stage.child(client)?;
     let (mut server, _) = listener.accept()?;
     stage.keeps(|wrong| {
         wrong.gives("a look at the queue", receive(&server, libc::MSG_PEEK), b"from the client".to_vec());
@@ -58,7 +57,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         wrong.gives("the client's pid", asked.map(|_| peer[0]), child.pid as u32);
     })?;
     server.write_all(b"from the server")?;
-    stage.join(&child);
+    stage.join(child);
     let mut all = Vec::new();
     server.read_to_end(&mut all)?;
     stage.wrong.equal("all from the client", all.as_slice(), b"from the client".as_slice());

@@ -17,6 +17,6 @@ pub fn hold(stage: &mut Stage) -> Held {
     stage.keeps(|wrong| wrong.gives("the directory", env::current_dir(), own.clone()))?;
     fs::write("relative", "")?;
     stage.wrong.holds("a relative path leads there", own.join("relative").exists());
-    stage.join(&child);
+    stage.join(child);
     Ok(())
 }

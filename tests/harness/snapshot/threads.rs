@@ -60,7 +60,8 @@ fn affinity(tid: i32) -> String {
     if size < 0 {
         return io::Error::last_os_error().to_string();
     }
-    mask.iter().rev().skip_while(|word| **word == 0).map(|word| format!("{word:016x}")).collect()
+    let words: Vec<u64> = mask.iter().rev().copied().skip_while(|word| *word == 0).collect();
+    format!("{words:x?}")
 }
 
 /// Policy and parameters as sched_getattr(2) tells them: what `stat` leaves out is the runtime and SCHED_FLAG_*.
