@@ -83,3 +83,8 @@ pub fn duplicate_above(file: &impl AsFd, least: i32) -> Answer<OwnedFd> {
 pub fn stat(file: &impl AsFd) -> Answer<libc::stat> {
     nix::sys::stat::fstat(file)
 }
+
+/// Sets the flags that can change after open(2), F_SETFL.
+pub fn set_status_flags(file: &impl AsFd, flags: i32) -> Answer<()> {
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_SETFL(OFlag::from_bits_retain(flags))).map(drop)
+}

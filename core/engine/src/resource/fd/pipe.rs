@@ -28,6 +28,8 @@ struct Body {
     content: Vec<ByteBuf>,
     /// O_DIRECT at some writing end: packets keep their borders, and this flag makes them.
     packets: bool,
+    /// The end that pipe(2) has made along with this one, if it is still open.
+    other: Option<FileId>,
 }
 
 impl FileKind for Pipe {
@@ -62,7 +64,7 @@ impl FileKind for Pipe {
             Problem::blocks(ProblemKind::Pipe, format!("a pipe cannot be made again: {error}"))
         };
         let flags = file.flags & (libc::O_ACCMODE | super::STATUS_FLAGS);
-        // Every end is opened through /proc/self/fd: several descriptions can stand for the same end.
+        // Several descriptions can stand for the same end: the others were opened through /proc/self/fd, and are again.
         let Some(body) = &record.body else {
             let first = restore.made.get(&record.pipe).ok_or_else(|| failed(&"its first end is missing"))?;
             return files::open(own_path(first).as_ref(), flags).map_err(|error| failed(&error));
@@ -80,8 +82,25 @@ impl FileKind for Pipe {
                 return Err(failed(&"it takes less than it held"));
             }
         }
-        files::open(own_path(&reading).as_ref(), flags).map_err(|error| failed(&error))
+        let reads = flags & libc::O_ACCMODE == libc::O_RDONLY;
+        let (this, other) = if reads { (reading, writing) } else { (writing, reading) };
+        if let Some(id) = body.other {
+            let file = restore.open_files.get(id.0).ok_or_else(|| failed(&"its other end is missing"))?;
+            files::set_status_flags(&other, file.flags & super::STATUS_FLAGS).map_err(|error| failed(&error))?;
+            restore.made.insert(id, other.try_clone().map_err(|error| failed(&error))?);
+        }
+        if was_opened(file.flags) {
+            return files::open(own_path(&this).as_ref(), flags).map_err(|error| failed(&error));
+        }
+        files::set_status_flags(&this, flags & super::STATUS_FLAGS).map_err(|error| failed(&error))?;
+        Ok(this)
     }
+}
+
+/// Whether open(2) has made a description, through /proc: it adds O_LARGEFILE, pipe(2) does not.
+fn was_opened(flags: i32) -> bool {
+    const O_LARGEFILE: i32 = 0o100_000;
+    flags & O_LARGEFILE != 0
 }
 
 /// Looks into a pipe without taking anything out of it, tee(2).
@@ -119,6 +138,10 @@ fn body(facts: &FileFacts, files: &FilesFacts) -> Result<Body, Problem> {
             left -= read.min(left);
         }
     }
-    Ok(Body { size: size as u32, content, packets })
+    let other = files
+        .of_inode(&facts.stat)
+        .find(|end| end.access() != facts.access() && !was_opened(end.info.flags as i32))
+        .map(|end| end.id);
+    Ok(Body { size: size as u32, content, packets, other })
 }
 
