@@ -10,6 +10,7 @@ mod record;
 mod select;
 mod stopped;
 mod tasks;
+mod waiting;
 
 use std::time::Instant;
 

@@ -43,7 +43,8 @@ pub fn record(
     let mut filesystems = Filesystems::default();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let mut processes = Vec::with_capacity(facts.len());
-    for (process, found) in stopped.processes.iter_mut().zip(facts) {
+    let (running, waits) = stopped.parts();
+    for (process, found) in running.iter_mut().zip(facts) {
         let life = match &found.living {
             None => Life::Zombie(found.stat.exit_code),
             Some(living) => {
@@ -51,7 +52,7 @@ pub fn record(
                     Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
                 let mappings = memory::mappings(found, living, &mut registry)?;
                 let executable = memory::executable(found, living, &mut registry)?;
-                let answers = tasks::ask(process, found, living)?;
+                let answers = tasks::ask(process, found, living, waits)?;
                 let (heap, batch) = answers.heap;
                 let layout = layout::answer(heap, &batch, &found.stat, living.auxiliary.clone(), executable);
                 Life::Alive(Box::new(Alive {

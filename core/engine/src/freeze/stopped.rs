@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Tid};
 use serde_bytes::ByteBuf;
 
+use super::waiting::Waits;
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Errno, pidfd};
 use crate::model::RemotePtr;
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 use crate::puppet::{Puppet, Stage};
-use crate::resource::task::signals;
+use crate::resource::task::{interrupted, signals};
 
 /// A group that stands still.
 #[derive(Debug, Default)]
@@ -19,6 +20,7 @@ pub struct Stopped {
     /// Its processes, zombies too.
     pub processes: Vec<StoppedProcess>,
     seized: HashSet<Tid>,
+    waits: Waits,
 }
 
 /// A process all of whose threads are stopped.
@@ -81,6 +83,7 @@ impl Stopped {
             if self.seized.contains(&tid) {
                 continue;
             }
+            self.waits.look(pid, tid);
             match ptrace::seize(tid, false) {
                 Ok(()) => {}
                 Err(Errno::ESRCH) => continue,
@@ -122,7 +125,11 @@ impl Stopped {
         process.shared_pending = signals::pending(tid, true).map_err(failed)?;
         let waiting = signals::set_of(&pending) | signals::set_of(&process.shared_pending);
         match Puppet::new(pid, tid, waiting) {
-            Ok(puppet) => {
+            Ok(mut puppet) => {
+                // Whoever is about to take a signal was interrupted by that, and not by us.
+                if waiting & !puppet.mask == 0 {
+                    interrupted::step_back(pid, &mut puppet.registers, self.waits.waited(tid));
+                }
                 let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };
                 process.puppets.insert(place, puppet);
                 process.pending.insert(place, pending);
@@ -171,6 +178,13 @@ impl Stopped {
                 }
             }
         }
+    }
+}
+
+impl Stopped {
+    /// The processes, and since when their threads wait.
+    pub fn parts(&mut self) -> (&mut [StoppedProcess], &mut Waits) {
+        (&mut self.processes, &mut self.waits)
     }
 }
 

@@ -3,6 +3,7 @@
 use dormouse_wire::{Problem, ProblemKind, ProcessName, Tid};
 
 use super::stopped::StoppedProcess;
+use super::waiting::Waits;
 use crate::kernel::Errno;
 use crate::model::RemotePtr;
 use crate::proc::maps::MappingName;
@@ -13,7 +14,7 @@ use crate::resource::memory::layout;
 use crate::resource::task::attributes::{self, ProcessAttributes};
 use crate::resource::task::signals::Disposition;
 use crate::resource::task::timers::Timers;
-use crate::resource::task::{credentials, futexes, registers, scheduling, signals, timers};
+use crate::resource::task::{credentials, futexes, interrupted, registers, scheduling, signals, timers};
 use crate::survey::collect::{LivingFacts, ProcessFacts, ThreadFacts};
 
 /// What the tasks of a process have said.
@@ -39,7 +40,12 @@ struct AskedThread {
 }
 
 /// Asks all tasks of a process.
-pub fn ask(process: &mut StoppedProcess, facts: &ProcessFacts, living: &LivingFacts) -> Result<Answers, Problem> {
+pub fn ask(
+    process: &mut StoppedProcess,
+    facts: &ProcessFacts,
+    living: &LivingFacts,
+    waits: &mut Waits,
+) -> Result<Answers, Problem> {
     let puppet = |error: PuppetError| Problem::blocks(ProblemKind::Process, error.to_string()).of(&facts.shown);
     prepare(process, living).map_err(puppet)?.ok_or_else(|| {
         let what = "no place was found in its memory from which it can make system calls";
@@ -71,7 +77,7 @@ pub fn ask(process: &mut StoppedProcess, facts: &ProcessFacts, living: &LivingFa
     for (index, asked) in asked.iter().enumerate() {
         let found = living.threads.iter().find(|thread| thread.tid == process.puppets[index].tid);
         let found = found.ok_or_else(|| gone(&facts.shown))?;
-        threads.push(thread(process, index, asked, &batches[index], found).map_err(kernel)?);
+        threads.push(thread(process, index, asked, &batches[index], found, waits).map_err(kernel)?);
     }
     let first = batches.swap_remove(0);
     Ok(Answers {
@@ -114,19 +120,22 @@ fn thread(
     asked: &AskedThread,
     batch: &Batch,
     found: &ThreadFacts,
+    waits: &mut Waits,
 ) -> Result<Thread, Errno> {
     let puppet = &process.puppets[index];
     let tid: Tid = puppet.tid;
     let name = attributes::name_of(process.pid, tid).map_err(|_| Errno::EIO)?;
+    let mut general = puppet.registers;
+    let interrupted = interrupted::record(process.pid, &mut general, waits.waited(tid));
     Ok(Thread {
         tid,
         exited: None,
-        registers: registers::capture(tid, &puppet.registers)?,
+        registers: registers::capture(tid, &general)?,
         signals: signals::answer_thread(&asked.signals, batch, puppet.mask, process.pending[index].clone())?,
         credentials: credentials::answer(&asked.credentials, batch, &found.status)?,
         scheduling: scheduling::capture(tid)?,
         futexes: futexes::answer(&asked.futexes, batch, tid)?,
         attributes: attributes::answer_thread(&asked.attributes, batch, &name)?,
-        interrupted: None,
+        interrupted,
     })
 }

@@ -81,3 +81,26 @@ pub fn io_priority(thread: Tid) -> Answer<u32> {
     // SAFETY: ioprio_get takes integers only.
     checked(unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, thread.0) }).map(|value| value as u32)
 }
+
+/// The calling thread runs on one processor only, until this is dropped.
+#[derive(Debug)]
+pub struct Pinned(nix::sched::CpuSet);
+
+impl Pinned {
+    /// Moves the calling thread.
+    pub fn to(processor: usize) -> Answer<Self> {
+        let own = nix::unistd::Pid::from_raw(0);
+        let before = nix::sched::sched_getaffinity(own)?;
+        let mut only = nix::sched::CpuSet::new();
+        only.set(processor)?;
+        nix::sched::sched_setaffinity(own, &only)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // It was so before; it can be so again.
+        let _ = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &self.0);
+    }
+}

@@ -7,7 +7,6 @@
 #[path = "x86_64.rs"]
 pub mod arch;
 pub mod batch;
-pub mod interrupted;
 pub mod stage;
 pub mod thread;
 

@@ -164,20 +164,8 @@ impl Puppet {
         self.enter()?;
         let registers = arch::enter_call(&self.registers, instruction, number, arguments);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        for _ in ["entry", "exit"] {
-            loop {
-                ptrace::resume_to_syscall(self.tid).map_err(kernel("let the thread run"))?;
-                match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
-                    Event::Syscall => break,
-                    Event::Ended(_) => return Err(PuppetError::Ended),
-                    Event::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGTRAP)) => {
-                        return Err(PuppetError::Fault(signal));
-                    }
-                    Event::Signal(signal) if signal != self.marker => self.stop_signals.push(signal),
-                    _ => {}
-                }
-            }
-        }
+        self.to_border_of_call()?;
+        self.to_border_of_call()?;
         let result = arch::call_result(&ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?);
         if (-4095..0).contains(&result) {
             let failed = FailedCall { purpose: "make a call in the process".into(), errno: Errno::from_raw(-result as i32) };
@@ -314,5 +302,51 @@ impl Puppet {
         let registers = arch::enter_call(&self.registers, instruction, number, arguments);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
         ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))
+    }
+
+    /// Runs to the next entry to or exit from a system call.
+    fn to_border_of_call(&mut self) -> Result<(), PuppetError> {
+        loop {
+            ptrace::resume_to_syscall(self.tid).map_err(kernel("let the thread run"))?;
+            match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
+                Event::Syscall => return Ok(()),
+                Event::Ended(_) => return Err(PuppetError::Ended),
+                Event::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGTRAP)) => {
+                    return Err(PuppetError::Fault(signal));
+                }
+                Event::Signal(signal) if signal != self.marker => self.stop_signals.push(signal),
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes one system call that is interrupted as soon as it waits, so that the kernel keeps what is left of it; answers
+    /// the kernel's inner value, -ERESTART_RESTARTBLOCK where it waits, or what the call has answered at once. `data` is
+    /// written to its place before.
+    pub fn interrupted_call(
+        &mut self,
+        instruction: RemotePtr,
+        (number, arguments): (i64, [u64; 6]),
+        (place, data): (RemotePtr, &[u8]),
+    ) -> Result<i64, PuppetError> {
+        self.enter()?;
+        memory::write(self.pid, place, data).map_err(kernel("write the engine's pages in the process"))?;
+        let registers = arch::enter_call(&self.registers, instruction, number, arguments);
+        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
+        self.to_border_of_call()?;
+        // It stands before the call: the interrupt is there already when it begins to wait.
+        ptrace::interrupt(self.tid).map_err(kernel("interrupt the thread"))?;
+        ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))?;
+        loop {
+            match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
+                Event::Interrupted | Event::GroupStop(_) => break,
+                Event::Ended(_) => return Err(PuppetError::Ended),
+                Event::Signal(signal) if signal != self.marker => self.stop_signals.push(signal),
+                _ => {}
+            }
+            ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))?;
+        }
+        let registers = ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?;
+        Ok(arch::call_result(&registers))
     }
 }

@@ -5,21 +5,37 @@ use dormouse_wire::{Problem, ProblemKind};
 use super::tree::{Tree, failed};
 use crate::kernel::{Errno, ptrace};
 use crate::resource::group::Group;
-use crate::resource::task::registers;
+use crate::puppet::arch;
+use crate::resource::task::{interrupted, registers};
 
 /// Lets the group run.
 pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         let shown = built.shown.clone();
+        let mut general: Vec<_> = alive.threads.iter().map(|thread| thread.registers.general).collect();
+        for (index, thread) in alive.threads.iter().enumerate() {
+            if let Some(call) = thread.interrupted {
+                let (desk, instruction) = (built.stage.desk(index), built.instruction);
+                let arguments = interrupted::again(call, &thread.registers.general, desk.frame);
+                let answer = built.puppets[index]
+                    .interrupted_call(instruction, (call.number, arguments), (desk.frame, &interrupted::rest_bytes(call)))
+                    .map_err(|error| failed(&error, &shown))?;
+                if answer != arch::restart::RESTART_RESTARTBLOCK {
+                    // What it waited for is there already.
+                    general[index].rax = answer as u64;
+                    general[index].orig_rax = u64::MAX;
+                }
+            }
+        }
         let Some(leader) = built.puppets.first_mut() else { continue };
         built.stage.remove(leader, built.instruction).map_err(|error| failed(&error, &shown))?;
-        for (thread, puppet) in alive.threads.iter().zip(&built.puppets) {
+        for ((thread, puppet), general) in alive.threads.iter().zip(&built.puppets).zip(&general) {
             let problem = |errno: Errno| {
                 let what = format!("the registers of thread {} cannot be set: {}", thread.tid, errno.desc());
                 Problem::blocks(ProblemKind::Processor, what).of(&shown)
             };
-            registers::restore(&thread.registers, puppet.tid).map_err(problem)?;
+            registers::restore(&thread.registers, general, puppet.tid).map_err(problem)?;
             ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(problem)?;
         }
     }

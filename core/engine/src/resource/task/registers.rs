@@ -29,10 +29,10 @@ pub fn capture(thread: Tid, general: &GeneralRegisters) -> Answer<Registers> {
     Ok(Registers { general: *general, extended, extended_length })
 }
 
-/// Sets both.
-pub fn restore(record: &Registers, thread: Tid) -> Answer<()> {
+/// Sets both; `general` are those of the record, as the thaw has made them fit.
+pub fn restore(record: &Registers, general: &GeneralRegisters, thread: Tid) -> Answer<()> {
     let mut extended = record.extended.clone();
     extended.resize(record.extended_length.min(1 << 20), 0);
     ptrace::set_extended_registers(thread, &extended)?;
-    ptrace::set_general_registers(thread, &record.general)
+    ptrace::set_general_registers(thread, general)
 }

@@ -1,1 +1,0 @@
-//! System calls that the stop has interrupted.
