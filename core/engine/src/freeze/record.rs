@@ -11,6 +11,7 @@ use super::stopped::Stopped;
 use super::tasks;
 use crate::image::{PAGE, PageBuffer, PageSink};
 use crate::kernel::clocks;
+use crate::proc::stat::{self, Stat};
 use crate::resource::fd::{self, Capture, Contents};
 use crate::resource::group::{Alive, Clocks, Group, Life, Process};
 use crate::resource::memory::mapping::{Run, Source};
@@ -42,6 +43,7 @@ pub fn record(
     let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
     let mut filesystems = Filesystems::default();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
+    let mut outsiders = Outsiders::default();
     let mut processes = Vec::with_capacity(facts.len());
     let (running, waits) = stopped.parts();
     for (process, found) in running.iter_mut().zip(facts) {
@@ -58,7 +60,7 @@ pub fn record(
                 Life::Alive(Box::new(Alive {
                     stopped_by: process.stopped_by,
                     threads: answers.threads,
-                    memory: Memory { layout, mappings, lock_future: 0 },
+                    memory: Memory { layout, mappings, lock_future: answers.lock_future },
                     file_table: open.table_of.get(&found.pid).copied().unwrap_or_default(),
                     filesystem: filesystems.index(found, living),
                     dispositions: answers.dispositions,
@@ -69,7 +71,7 @@ pub fn record(
                 }))
             }
         };
-        processes.push(Process { family: family(found, &members), name: ByteBuf::from(found.stat.comm.clone()), life });
+        processes.push(Process { family: family(found, &members, &mut outsiders), name: ByteBuf::from(found.stat.comm.clone()), life });
     }
     let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
     let open_files =
@@ -89,13 +91,31 @@ pub fn record(
     Ok(Recorded { group, bytes })
 }
 
-fn family(found: &ProcessFacts, members: &[Pid]) -> Family {
+fn family(found: &ProcessFacts, members: &[Pid], outside: &mut Outsiders) -> Family {
+    let led = |leader: Pid| members.contains(&leader);
     Family {
+        session_outside: !led(found.stat.session) && outside.any(|stat| stat.session == found.stat.session, members),
+        process_group_outside: !led(found.stat.pgrp) && outside.any(|stat| stat.pgrp == found.stat.pgrp, members),
         pid: found.pid,
         parent: Some(found.stat.ppid).filter(|parent| members.contains(parent)),
         process_group: found.stat.pgrp,
         session: found.stat.session,
         exit_signal: found.stat.exit_signal,
+    }
+}
+
+/// The processes outside the group, read when they are first asked for: most groups lead their own sessions.
+#[derive(Default)]
+struct Outsiders(Option<Vec<Stat>>);
+
+impl Outsiders {
+    fn any(&mut self, which: impl Fn(&Stat) -> bool, members: &[Pid]) -> bool {
+        let all = self.0.get_or_insert_with(|| {
+            let pids = crate::proc::list_pids().unwrap_or_default();
+            // Whoever ends meanwhile is in no session any more.
+            pids.into_iter().filter_map(|pid| crate::proc::parsed(pid, "stat", stat::parse).ok()).collect()
+        });
+        all.iter().any(|stat| !members.contains(&Pid(stat.pid.0)) && which(stat))
     }
 }
 

@@ -6,12 +6,16 @@ use super::stopped::StoppedProcess;
 use super::waiting::Waits;
 use crate::kernel::Errno;
 use crate::model::RemotePtr;
-use crate::proc::maps::MappingName;
+use crate::proc::maps::{MappingName, VmFlags};
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, PuppetError, run_together};
 use crate::resource::group::Thread;
 use crate::resource::memory::layout;
-use crate::resource::task::attributes::{self, ProcessAttributes};
+use serde_bytes::ByteBuf;
+
+use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes};
+use crate::resource::task::futexes::Futexes;
+use crate::resource::task::signals::ThreadSignals;
 use crate::resource::task::signals::Disposition;
 use crate::resource::task::timers::Timers;
 use crate::resource::task::{credentials, futexes, interrupted, registers, scheduling, signals, timers};
@@ -30,6 +34,8 @@ pub struct Answers {
     pub attributes: ProcessAttributes,
     /// The end of the heap was asked by this call of `batch`.
     pub heap: (Call, Batch),
+    /// MCL_FUTURE and MCL_ONFAULT.
+    pub lock_future: u32,
 }
 
 struct AskedThread {
@@ -79,6 +85,10 @@ pub fn ask(
         let found = found.ok_or_else(|| gone(&facts.shown))?;
         threads.push(thread(process, index, asked, &batches[index], found, waits).map_err(kernel)?);
     }
+    if let Some(leader) = living.threads.iter().find(|thread| thread.exited.is_some()) {
+        let others = threads.first().cloned().ok_or_else(|| gone(&facts.shown))?;
+        threads.insert(0, exited_leader(leader, facts, others));
+    }
     let first = batches.swap_remove(0);
     Ok(Answers {
         threads,
@@ -92,11 +102,45 @@ pub fn ask(
         )
         .map_err(kernel)?,
         heap: (heap, first),
+        lock_future: lock_future(process, facts),
     })
 }
 
 fn gone(process: &ProcessName) -> Problem {
     Problem::blocks(ProblemKind::Process, "it changed while it was stopped").of(process).way_out("Try again")
+}
+
+/// A leader that has exited while other threads live has nothing any more but its id, its name and its exit code; for
+/// as long as the thaw needs it, it is like the others.
+fn exited_leader(found: &ThreadFacts, facts: &ProcessFacts, others: Thread) -> Thread {
+    Thread {
+        tid: found.tid,
+        exited: found.exited,
+        signals: ThreadSignals { mask: others.signals.mask, alternate_stack: (0, SS_DISABLE, 0), pending: Vec::new() },
+        futexes: Futexes::default(),
+        attributes: ThreadAttributes { name: ByteBuf::from(facts.stat.comm.clone()), ..others.attributes },
+        interrupted: None,
+        ..others
+    }
+}
+
+const SS_DISABLE: u32 = 2;
+
+/// What mlockall(2) has said of mappings to come: it is said of the engine's own pages too.
+fn lock_future(process: &StoppedProcess, found: &ProcessFacts) -> u32 {
+    const MCL_FUTURE: u32 = 2;
+    const MCL_ONFAULT: u32 = 4;
+    let locked = |status: &crate::proc::status::Status| status.memory.as_ref().map_or(0, |memory| memory.locked);
+    let Ok(now) = crate::proc::parsed(process.pid, "status", crate::proc::status::parse) else { return 0 };
+    if locked(&now) <= locked(&found.status) {
+        return 0;
+    }
+    let Some((stage, _)) = process.stage else { return MCL_FUTURE };
+    let mappings = crate::proc::parsed(process.pid, "smaps", crate::proc::maps::parse_smaps).unwrap_or_default();
+    let on_fault = mappings
+        .iter()
+        .any(|mapping| mapping.start == stage.base().0 && mapping.flags.contains(VmFlags::LOCK_ON_FAULT));
+    MCL_FUTURE | if on_fault { MCL_ONFAULT } else { 0 }
 }
 
 /// Puts the engine's pages into a process.

@@ -14,6 +14,14 @@ pub fn open(pid: Pid) -> Answer<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// A handle on one thread, PIDFD_THREAD. Linux 6.9.
+pub fn open_thread(thread: dormouse_wire::Tid) -> Answer<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, thread.0, libc::O_EXCL) })?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else has its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// A duplicate of another process's descriptor: the same open file description. Linux 5.6; wants ptrace access.
 pub fn get_fd(process: BorrowedFd<'_>, number: FdNumber) -> Answer<OwnedFd> {
     // SAFETY: pidfd_getfd takes three integers and touches no memory of ours.

@@ -229,7 +229,7 @@ pub fn stop_signal(thread: Tid) -> Answer<[u8; SIGINFO]> {
 }
 
 /// A restartable sequences area as rseq(2) registered it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartableSequences {
     /// Where `struct rseq` lies; 0: none is registered.
     pub address: u64,

@@ -64,7 +64,9 @@ impl Collector {
         self.tables.push((speaker, numbers.len()));
         self.open.table_of.insert(process.pid, self.open.tables.len());
         let mut table = FileTable::default();
-        match pidfd::open(process.pid) {
+        let handle =
+            if speaker == process.pid.leader() { pidfd::open(process.pid) } else { pidfd::open_thread(speaker) };
+        match handle {
             Ok(handle) => {
                 for number in numbers {
                     match self.descriptor(process, speaker, handle.as_fd(), number) {

@@ -21,12 +21,10 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
     let restore_ids = crate::kernel::features::timer_ids();
     let (mut tables, mut filesystems) = (HashSet::new(), HashSet::new());
     let mut losses = Vec::new();
+    layouts(tree, group, objects)?;
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         let mut batch = Batch::new();
-        if let Some(executable) = objects.of_executable(alive.memory.layout.executable) {
-            layout::restore(&alive.memory.layout, executable, &mut batch);
-        }
         if filesystems.insert(alive.filesystem) {
             place(&group.filesystems[alive.filesystem], &mut batch);
         }
@@ -44,6 +42,9 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
                 mapping.finish(&mut batch);
             }
         }
+        if alive.memory.lock_future != 0 {
+            batch.must("lock memory to come", libc::SYS_mlockall, arguments![alive.memory.lock_future]);
+        }
         built.run(&mut batch)?;
         signals_and_timers(built, alive, restore_ids)?;
         threads(built, alive, own)?;
@@ -53,6 +54,20 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
         }
     }
     Ok(losses)
+}
+
+/// The layout of every process, as long as all still have the executables open: the first one of several with one table
+/// closes them for all.
+fn layouts(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<(), Problem> {
+    for (process, built) in group.processes.iter().zip(&mut tree.built) {
+        let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
+        if let Some(executable) = objects.of_executable(alive.memory.layout.executable) {
+            let mut batch = Batch::new();
+            layout::restore(&alive.memory.layout, executable, &mut batch);
+            built.run(&mut batch)?;
+        }
+    }
+    Ok(())
 }
 
 /// Working directory, then root: the path of either is told from the system's root.
@@ -105,7 +120,9 @@ fn signals_and_timers(built: &mut Built, alive: &Alive, restore_ids: bool) -> Re
     attributes::restore_process(&alive.attributes, &mut batch);
     let pid = built.shown.pid.0;
     signals::restore_pending(&alive.pending, pid, None, &mut batch);
-    timers::arm(&alive.timers, &mut batch);
+    let waiting = alive.pending.iter().chain(alive.threads.iter().flat_map(|thread| &thread.signals.pending));
+    let fired: Vec<i32> = waiting.filter_map(|info| signals::timer_of(info)).collect();
+    timers::arm(&alive.timers, &fired, &mut batch);
     limits::restore(&alive.limits, &mut batch);
     built.run(&mut batch)
 }

@@ -9,7 +9,9 @@ mod finish;
 mod objects;
 mod release;
 mod relations;
+mod sharing;
 mod space;
+mod standins;
 mod tree;
 mod zombies;
 

@@ -30,7 +30,16 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
         }
         let Some(leader) = built.puppets.first_mut() else { continue };
         built.stage.remove(leader, built.instruction).map_err(|error| failed(&error, &shown))?;
-        for ((thread, puppet), general) in alive.threads.iter().zip(&built.puppets).zip(&general) {
+        for ((thread, puppet), general) in alive.threads.iter().zip(&mut built.puppets).zip(&general) {
+            if let Some(code) = thread.exited {
+                // It must not end the others when we do, nor be let go: there is nothing left of it.
+                let _ = ptrace::end_with_us(puppet.tid, false);
+                let code = (code as u32 >> 8 & 0xff) as u64;
+                puppet
+                    .leave_by_call(built.instruction, libc::SYS_exit, [code, 0, 0, 0, 0, 0])
+                    .map_err(|error| failed(&error, &shown))?;
+                continue;
+            }
             let problem = |errno: Errno| {
                 let what = format!("the registers of thread {} cannot be set: {}", thread.tid, errno.desc());
                 Problem::blocks(ProblemKind::Processor, what).of(&shown)

@@ -14,7 +14,9 @@ use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Errno, pidfd};
 use crate::model::RemotePtr;
 use crate::puppet::{Batch, Puppet, PuppetError, Stage};
-use crate::resource::group::{Group, Process};
+use super::sharing::Sharing;
+use super::standins::{self, StandIn};
+use crate::resource::group::Group;
 
 /// The processes being built. Dropped, they are gone.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct Tree {
     pub built: Vec<Option<Built>>,
     /// The engine's pages, at the same place in all of them.
     pub place: space::Place,
+    /// Stand-ins for dead leaders, until all members are in their sessions and process groups.
+    pub stand_ins: Vec<StandIn>,
     released: bool,
 }
 
@@ -42,6 +46,20 @@ pub struct Built {
 }
 
 impl Built {
+    /// Lets it make a child with this pid.
+    pub(super) fn make_child(&mut self, pid: Pid, flags: u64, exit_signal: i32, shown: &ProcessName) -> Result<Self, Problem> {
+        let mut batch = Batch::new();
+        clone(&mut batch, pid.0, flags, exit_signal);
+        self.run(&mut batch).map_err(|problem| problem.of(shown))?;
+        Ok(Self {
+            shown: shown.clone(),
+            puppets: vec![stopped(pid).map_err(|errno| not_born(errno, shown))?],
+            stage: self.stage,
+            instruction: self.instruction,
+            kernel: self.kernel.clone(),
+        })
+    }
+
     /// Runs a batch in the leader.
     pub fn run(&mut self, batch: &mut Batch) -> Result<(), Problem> {
         let desk = self.stage.desk(0);
@@ -69,6 +87,14 @@ struct Builder<'a> {
     fill: super::fill::Fill,
     /// Indices of the children of each process, in the order of the records.
     children: HashMap<Pid, Vec<usize>>,
+    sharing: Sharing,
+}
+
+/// Who makes a child.
+#[derive(Clone, Copy, Debug)]
+enum Above {
+    Process(usize),
+    StandIn(usize),
 }
 
 impl Tree {
@@ -83,13 +109,15 @@ impl Tree {
                 None => roots.push(index),
             }
         }
-        let mut tree = Self { built: group.processes.iter().map(|_| None).collect(), place, released: false };
+        let mut tree = Self { built: group.processes.iter().map(|_| None).collect(), place, stand_ins: Vec::new(), released: false };
         let fill = super::fill::Fill::new();
-        let mut builder = Builder { group, objects, reader, progress, fill, children };
+        let sharing = Sharing::of(group)?;
+        let mut builder = Builder { group, objects, reader, progress, fill, children, sharing };
         progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
         for root in roots {
             tree.root(&mut builder, root)?;
         }
+        tree.unshare(&builder.sharing)?;
         for index in 0..group.processes.len() {
             tree.threads(group, index)?;
         }
@@ -98,32 +126,58 @@ impl Tree {
 
     fn root(&mut self, builder: &mut Builder<'_>, index: usize) -> Result<(), Problem> {
         let process = &builder.group.processes[index];
-        let pid = sleeping_child(process.pid(), process.family.exit_signal)
-            .map_err(|errno| not_born(errno, process))?;
-        self.adopt(pid, process, index)?;
-        let Some(built) = self.built[index].as_mut() else { return Ok(()) };
-        space::strip(built, self.place)?;
+        if let Some(leader) = standins::dead_leader(builder.group, process) {
+            let above = self.stand_in(builder, leader, None)?;
+            return self.child(builder, Above::StandIn(above), index);
+        }
+        self.built[index] = Some(self.first(process.pid(), process.family.exit_signal, &process.shown())?);
         self.grow(builder, index, None)
     }
 
+    /// A child of the engine itself, emptied.
+    fn first(&self, pid: Pid, exit_signal: i32, shown: &ProcessName) -> Result<Built, Problem> {
+        let born = sleeping_child(pid, exit_signal).map_err(|errno| not_born(errno, shown))?;
+        let mut built = self.adopt(born, shown)?;
+        space::strip(&mut built, self.place)?;
+        Ok(built)
+    }
+
+    /// A stand-in for a session leader that is dead: it makes the session, and its members are born in it.
+    fn stand_in(&mut self, builder: &Builder<'_>, leader: Pid, parent: Option<usize>) -> Result<usize, Problem> {
+        if let Some(known) = self.stand_ins.iter().position(|stand_in| stand_in.built.shown.pid == leader) {
+            return Ok(known);
+        }
+        let shown = standins::shown(leader);
+        let mut built = match parent {
+            None => self.first(leader, 0, &shown)?,
+            Some(parent) => {
+                let Some(above) = self.built[parent].as_mut() else { return Err(standins::lost(&shown)) };
+                above.make_child(leader, 0, 0, &shown)?
+            }
+        };
+        let mut batch = Batch::new();
+        batch.must("begin a session", libc::SYS_setsid, arguments![]);
+        built.run(&mut batch)?;
+        let _ = builder;
+        self.stand_ins.push(StandIn { built, parent });
+        Ok(self.stand_ins.len() - 1)
+    }
+
     /// Takes hold of the engine's own child.
-    fn adopt(&mut self, pid: Pid, process: &Process, index: usize) -> Result<(), Problem> {
-        let shown = process.shown();
+    fn adopt(&self, pid: Pid, shown: &ProcessName) -> Result<Built, Problem> {
         let problem = |errno: Errno| {
             end(pid);
-            Problem::blocks(ProblemKind::Process, format!("it cannot be traced: {}", errno.desc())).of(&shown)
+            Problem::blocks(ProblemKind::Process, format!("it cannot be traced: {}", errno.desc())).of(shown)
         };
         ptrace::seize(pid.leader(), true).map_err(problem)?;
         ptrace::interrupt(pid.leader()).map_err(problem)?;
-        let puppet = stopped(pid).map_err(problem)?;
-        self.built[index] = Some(Built {
+        Ok(Built {
             shown: shown.clone(),
-            puppets: vec![puppet],
+            puppets: vec![stopped(pid).map_err(problem)?],
             stage: Stage::at(self.place.stage, self.place.threads),
             instruction: RemotePtr::NULL,
             kernel: Vec::new(),
-        });
-        Ok(())
+        })
     }
 
     /// Gives a process its memory, then makes its children: those of another session first, for a child is born into
@@ -144,7 +198,7 @@ impl Tree {
         let (inside, before): (Vec<usize>, Vec<usize>) =
             children.into_iter().partition(|child| !leads || group.processes[*child].family.session == process.pid());
         for child in before {
-            self.child(builder, index, child)?;
+            self.child_of(builder, index, child)?;
         }
         if leads && let Some(built) = self.built[index].as_mut() {
             let mut batch = Batch::new();
@@ -152,21 +206,42 @@ impl Tree {
             built.run(&mut batch)?;
         }
         for child in inside {
-            self.child(builder, index, child)?;
+            self.child_of(builder, index, child)?;
         }
         Ok(())
     }
 
-    fn child(&mut self, builder: &mut Builder<'_>, parent: usize, child: usize) -> Result<(), Problem> {
+    fn child_of(&mut self, builder: &mut Builder<'_>, parent: usize, child: usize) -> Result<(), Problem> {
+        match standins::dead_leader(builder.group, &builder.group.processes[child]) {
+            Some(leader) if !standins::is_inside(builder.group, parent, leader) => {
+                let above = self.stand_in(builder, leader, Some(parent))?;
+                self.child(builder, Above::StandIn(above), child)
+            }
+            _ => self.child(builder, Above::Process(parent), child),
+        }
+    }
+
+    fn child(&mut self, builder: &mut Builder<'_>, above: Above, child: usize) -> Result<(), Problem> {
         let process = &builder.group.processes[child];
-        let Some(above) = self.built[parent].as_mut() else { return Ok(()) };
-        let mut batch = Batch::new();
-        clone(&mut batch, process.pid().0, 0, process.family.exit_signal);
-        above.run(&mut batch).map_err(|problem| problem.of(&process.shown()))?;
-        let (stage, instruction, kernel) = (above.stage, above.instruction, above.kernel.clone());
-        let puppet = stopped(process.pid()).map_err(|errno| not_born(errno, process))?;
-        self.built[child] = Some(Built { shown: process.shown(), puppets: vec![puppet], stage, instruction, kernel });
-        self.grow(builder, child, Some(parent))
+        let (made_by, parent, flags) = match above {
+            Above::Process(parent) => (self.built[parent].as_mut(), Some(parent), builder.sharing.flags(child)),
+            Above::StandIn(stand_in) => (Some(&mut self.stand_ins[stand_in].built), None, 0),
+        };
+        let Some(made_by) = made_by else { return Ok(()) };
+        let built = made_by.make_child(process.pid(), flags, process.family.exit_signal, &process.shown())?;
+        self.built[child] = Some(built);
+        self.grow(builder, child, parent)
+    }
+
+    /// Parts from their parents those that were born sharing with them only on behalf of others.
+    fn unshare(&mut self, sharing: &Sharing) -> Result<(), Problem> {
+        for (index, built) in self.built.iter_mut().enumerate() {
+            let (Some(built), flags @ 1..) = (built, sharing.to_unshare(index)) else { continue };
+            let mut batch = Batch::new();
+            batch.must("part from what others share", libc::SYS_unshare, arguments![flags]);
+            built.run(&mut batch)?;
+        }
+        Ok(())
     }
 
     /// Makes the threads of a process.
@@ -237,7 +312,7 @@ fn stopped(pid: Pid) -> Result<Puppet, Errno> {
     Puppet::new(pid, pid.leader(), 0)
 }
 
-fn not_born(errno: Errno, process: &Process) -> Problem {
+fn not_born(errno: Errno, process: &ProcessName) -> Problem {
     let (kind, way_out) = match errno {
         Errno::EEXIST => (ProblemKind::PidTaken, "Wait until whoever has its pid has ended"),
         Errno::EPERM => (ProblemKind::Privilege, "Run Dormouse as root, or with CAP_CHECKPOINT_RESTORE"),
@@ -245,7 +320,7 @@ fn not_born(errno: Errno, process: &Process) -> Problem {
         _ => (ProblemKind::Process, "Try again"),
     };
     let problem = Problem::blocks(kind, format!("it cannot be made with its own pid: {}", errno.desc()));
-    problem.of(&process.shown()).way_out(way_out)
+    problem.of(process).way_out(way_out)
 }
 
 fn end(pid: Pid) {
@@ -266,7 +341,8 @@ impl Drop for Tree {
             return;
         }
         // Children before their parents, so that every one is gone from its parent's list and from ours.
-        for built in self.built.iter().rev().flatten() {
+        let stand_ins = self.stand_ins.iter().map(|stand_in| &stand_in.built);
+        for built in self.built.iter().rev().flatten().chain(stand_ins) {
             let Some(leader) = built.puppets.first() else { continue };
             let threads: Vec<_> = built.puppets.iter().skip(1).map(|puppet| puppet.tid).collect();
             use std::os::fd::AsFd;

@@ -96,7 +96,7 @@ impl Mapping {
 
     /// The protection while it is filled.
     pub fn first_protection(&self) -> i32 {
-        if self.is_shared() || self.pages.is_empty() || !self.fill_writable() {
+        if self.is_shared() || !self.fill_writable() {
             return self.protection;
         }
         // Not executable meanwhile: some security modules forbid both at once.
@@ -210,6 +210,9 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
     }
     match &found.name {
         MappingName::Other(_) => refuse("mappings of this sort cannot be frozen"),
+        MappingName::File(path) if path.starts_with(b"/secretmem") => {
+            refuse("secret memory (memfd_secret) cannot be read, not even by root")
+        }
         MappingName::File(path) if path.starts_with(b"/SYSV") => refuse("System V shared memory cannot be frozen"),
         MappingName::File(path) if path.starts_with(b"/memfd:") || path.starts_with(b"/") => Vec::new(),
         MappingName::File(_) => refuse("mappings of this sort cannot be frozen"),

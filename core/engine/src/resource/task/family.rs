@@ -14,6 +14,10 @@ pub struct Family {
     pub process_group: Pid,
     /// The session.
     pub session: Pid,
+    /// The session has members outside the group: at the thaw it is that of the caller.
+    pub session_outside: bool,
+    /// The process group has members outside the group: at the thaw it is that of the caller.
+    pub process_group_outside: bool,
     /// The signal its parent gets at its end; mostly SIGCHLD.
     pub exit_signal: i32,
 }

@@ -10,7 +10,7 @@ use crate::kernel::Answer;
 use crate::puppet::{Batch, Call, Slot};
 
 /// A thread's registrations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Futexes {
     /// Head of the robust list; 0: none.
     pub robust_list: u64,

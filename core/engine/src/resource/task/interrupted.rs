@@ -145,20 +145,27 @@ pub fn record(pid: Pid, registers: &mut GeneralRegisters, waited: u64) -> Option
         return None;
     }
     let how = kept(number)?;
+    let step_back = |registers: &mut GeneralRegisters| {
+        registers.rax = number as u64;
+        registers.orig_rax = u64::MAX;
+        registers.rip -= arch::SYSCALL_INSTRUCTION.len() as u64;
+    };
     let rest_written = match number {
         // The kernel has told what is left, where it was asked to.
         libc::SYS_nanosleep => timespec(pid, registers.rsi),
         libc::SYS_clock_nanosleep => timespec(pid, registers.r10),
         libc::SYS_futex if registers.rsi & 0x7f != FUTEX_WAIT => {
-            registers.rax = number as u64;
-            registers.orig_rax = u64::MAX;
-            registers.rip -= arch::SYSCALL_INSTRUCTION.len() as u64;
+            step_back(registers);
             return None;
         }
         _ => None,
     };
-    let rest = rest_written.or_else(|| Some(timeout(pid, how, registers)?.saturating_sub(waited)))?;
-    Some(InterruptedCall { number, rest })
+    let rest = rest_written.or_else(|| Some(timeout(pid, how, registers)?.saturating_sub(waited)));
+    if rest.is_none() {
+        // It waits for ever.
+        step_back(registers);
+    }
+    Some(InterruptedCall { number, rest: rest? })
 }
 
 const FUTEX_WAIT: u64 = 0;

@@ -109,6 +109,13 @@ pub fn set_of(pending: &[ByteBuf]) -> u64 {
     pending.iter().filter_map(|info| signal_of(info)).fold(0, |set, signal| set | 1 << (signal - 1))
 }
 
+/// The POSIX timer whose expiry a waiting signal tells of: si_code SI_TIMER, and si_timerid.
+pub fn timer_of(info: &[u8]) -> Option<i32> {
+    const SI_TIMER: i32 = -2;
+    let number = |at: usize| Some(i32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
+    if number(8)? == SI_TIMER { number(16) } else { None }
+}
+
 /// The number of the signal a `siginfo_t` is about.
 fn signal_of(info: &[u8]) -> Option<i32> {
     let number = i32::from_ne_bytes(info.get(..4)?.try_into().ok()?);
@@ -128,11 +135,11 @@ pub fn restore_stack(record: &ThreadSignals, batch: &mut Batch) {
     batch.must("set the alternate signal stack", libc::SYS_sigaltstack, arguments![stack, 0]);
 }
 
-/// Queues the signals again, in their order. Run by the thread itself: only to itself may a thread send what looks as if
+/// Queues the signals again, in their order, but for those of timers, which fire anew. Run by the thread itself: only to itself may a thread send what looks as if
 /// the kernel had sent it, rt_sigqueueinfo(2).
 pub fn restore_pending(record: &[ByteBuf], process: i32, thread: Option<i32>, batch: &mut Batch) {
     for info in record {
-        let Some(signal) = signal_of(info) else { continue };
+        let Some(signal) = signal_of(info).filter(|_| timer_of(info).is_none()) else { continue };
         let bytes = batch.bytes(info);
         match thread {
             Some(thread) => batch.must(

@@ -138,10 +138,20 @@ fn event_bytes(timer: &Posix) -> Vec<u8> {
 }
 
 /// Starts all of them.
-pub fn arm(record: &Timers, batch: &mut Batch) {
+///
+/// `fired`: ids of timers whose signal waited at the freeze. They fire at once, so that the kernel makes that signal
+/// itself and goes on counting overruns, timer_getoverrun(2).
+pub fn arm(record: &Timers, fired: &[i32], batch: &mut Batch) {
     let bytes = |times: &[u64; 4]| times.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>();
-    for timer in record.posix.iter().filter(|timer| timer.times != [0; 4]) {
-        let times = batch.bytes(&bytes(&timer.times));
+    for timer in &record.posix {
+        let mut times = timer.times;
+        if fired.contains(&timer.id) {
+            [times[2], times[3]] = [0, 1];
+        }
+        if times == [0; 4] {
+            continue;
+        }
+        let times = batch.bytes(&bytes(&times));
         batch.must("start a POSIX timer", libc::SYS_timer_settime, arguments![timer.id, 0, times, 0]);
     }
     for (which, interval) in record.intervals.iter().enumerate().filter(|(_, interval)| **interval != [0; 4]) {
