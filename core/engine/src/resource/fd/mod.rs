@@ -7,6 +7,8 @@ mod content;
 pub use content::origin_of;
 mod device;
 mod eventfd;
+mod fifo;
+mod named;
 mod outside;
 pub use outside::Holder;
 mod pipe;
@@ -368,6 +370,7 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &regular::Regular,
     &device::Device,
     &pipe::Pipe,
+    &fifo::Fifo,
     &eventfd::Eventfd,
     &timerfd::Timerfd,
     &signalfd::Signalfd,
@@ -406,8 +409,10 @@ fn notify_of(facts: &FileFacts) -> Result<Option<Notify>, Problem> {
 }
 
 /// Flags that open(2) takes and that stay with the description.
-pub const STATUS_FLAGS: i32 =
-    libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+pub const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+
+/// What open(2) adds on 64 bits, and pipe(2) does not; the C library hides its value there.
+pub const O_LARGEFILE: i32 = if cfg!(target_arch = "aarch64") { 0o400_000 } else { 0o100_000 };
 
 /// The files of a table that stands in a process: what the bytes of a path are, for a person.
 pub fn shown_bytes(bytes: &[u8]) -> String {
