@@ -79,6 +79,42 @@ pub fn duplicate_above(file: &impl AsFd, least: i32) -> Answer<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Status flags that fcntl(2) can change, F_SETFL; O_ASYNC is set apart.
+pub fn set_status(file: &impl AsFd, flags: i32) -> Answer<()> {
+    const CAN_CHANGE: i32 = libc::O_APPEND | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+    // SAFETY: F_SETFL takes an integer.
+    checked(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETFL, flags & CAN_CHANGE) }.into()).map(drop)
+}
+
+/// Device and inode number of what a path leads to, as far as they are known without asking a file server, statx(2).
+pub fn identity(path: &Path) -> Answer<(u64, u64)> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path ends with a zero, and statx writes one structure, which we hold.
+    checked(unsafe {
+        libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, libc::STATX_INO, found.as_mut_ptr())
+    }
+    .into())?;
+    // SAFETY: all zeros are a valid structure, and the kernel has filled it in.
+    let found = unsafe { found.assume_init() };
+    Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+}
+
+/// Whether the acting identity may open a path with these rights (R_OK, W_OK), faccessat2(2) with AT_EACCESS. Linux 5.8.
+pub fn may_access(path: &Path, rights: i32) -> Answer<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the path ends with a zero and lives through the call.
+    checked(unsafe { libc::syscall(libc::SYS_faccessat2, libc::AT_FDCWD, path.as_ptr(), rights, libc::AT_EACCESS) })
+        .map(drop)
+}
+
+/// The kind of filesystem that a file lies in: `*_MAGIC` of statfs(2).
+pub fn filesystem(file: &impl AsFd) -> Answer<i64> {
+    Ok(nix::sys::statfs::fstatfs(file)?.filesystem_type().0 as i64)
+}
+
 /// fstat(2).
 pub fn stat(file: &impl AsFd) -> Answer<libc::stat> {
     nix::sys::stat::fstat(file)

@@ -60,6 +60,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     losses.extend(finish::finish(&mut tree, &group, &objects)?);
     objects.seal(&group)?;
     cancelled(progress)?;
+    objects.start(&group)?;
     release::release(tree, &group)?;
     Ok(Thawed {
         image: image.to_owned(),

@@ -127,6 +127,14 @@ impl Objects {
         }
     }
 
+    /// Starts what has been standing still: the last thing before the group runs.
+    pub fn start(&self, group: &Group) -> Result<(), Problem> {
+        self.open.iter().try_for_each(|(id, made)| {
+            let file = &group.open_files[id.0];
+            kind_named(file)?.start(file, made)
+        })
+    }
+
     /// Seals what was sealed, once the last mapping of it has been made.
     pub fn seal(&self, group: &Group) -> Result<(), Problem> {
         group.contents.iter().zip(&self.contents).try_for_each(|(content, file)| content.seal(file))

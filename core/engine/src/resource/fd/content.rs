@@ -37,7 +37,7 @@ impl FileKind for ContentFile {
     }
 
     fn claims(&self, facts: &FileFacts) -> bool {
-        facts.file_type() == libc::S_IFREG && proc::strip_deleted(&facts.link).1
+        facts.file_type() == libc::S_IFREG && facts.is_removed()
     }
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<usize, Problem> {

@@ -6,8 +6,15 @@
 mod content;
 pub use content::origin_of;
 mod device;
+mod eventfd;
+mod fifo;
+mod named;
+mod outside;
+pub use outside::Holder;
 mod pipe;
 mod regular;
+mod signalfd;
+mod timerfd;
 mod unknown;
 
 use std::collections::{BTreeMap, HashMap};
@@ -135,6 +142,8 @@ pub struct FilesFacts {
     pub by_descriptor: HashMap<(Pid, FdNumber), FileId>,
     /// The pids that belong to the group.
     pub members: Vec<Pid>,
+    /// Who else holds what the group has open; looked up when it is first asked for.
+    outside: std::cell::OnceCell<outside::Outside>,
 }
 
 impl FilesFacts {
@@ -142,6 +151,25 @@ impl FilesFacts {
     pub fn of_inode(&self, stat: &libc::stat) -> impl Iterator<Item = &FileFacts> {
         let wanted = (stat.st_dev, stat.st_ino);
         self.files.iter().filter(move |file| (file.stat.st_dev, file.stat.st_ino) == wanted)
+    }
+
+    /// Processes outside the group that have this inode open: the other end of a pipe, another opening of a file.
+    pub fn held_outside(&self, stat: &libc::stat) -> &[Holder] {
+        self.outside.get_or_init(|| outside::Outside::scan(self)).holders(stat)
+    }
+
+    /// A process outside the group that holds the very same open file description.
+    pub fn shared_outside(&self, facts: &FileFacts) -> Option<&Holder> {
+        self.held_outside(&facts.stat).iter().find(|holder| holder.shares(facts))
+    }
+
+    /// The problem of a file whose open file description a process outside the group holds too, if one does.
+    pub fn refuse_shared(&self, facts: &FileFacts, kind: ProblemKind) -> Vec<Problem> {
+        let problem = |holder: &Holder| {
+            let what = format!("{} holds it too and is not part of the group", holder.process);
+            facts.problem(kind, what).way_out("Freeze them together, or let that process close it")
+        };
+        self.shared_outside(facts).map(problem).into_iter().collect()
     }
 }
 
@@ -257,6 +285,11 @@ pub trait FileKind: Sync {
 
     /// What remains to be done from inside the first process that holds it.
     fn finish(&self, _record: &Self::Record, _finish: &mut Finish<'_>) {}
+
+    /// What begins to run when the group does, such as a timer: done by the engine when all else is in place.
+    fn start(&self, _record: &Self::Record, _file: &OpenFile, _made: &OwnedFd) -> Result<(), Problem> {
+        Ok(())
+    }
 }
 
 /// A kind with its type erased.
@@ -277,6 +310,8 @@ pub trait AnyFileKind: Sync {
     fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem>;
     /// See [`FileKind::finish`].
     fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem>;
+    /// See [`FileKind::start`].
+    fn start(&self, file: &OpenFile, made: &OwnedFd) -> Result<(), Problem>;
 }
 
 fn typed<T: DeserializeOwned>(file: &OpenFile) -> Result<T, Problem> {
@@ -323,10 +358,24 @@ impl<K: FileKind> AnyFileKind for K {
         FileKind::finish(self, &typed(file)?, finish);
         Ok(())
     }
+
+    fn start(&self, file: &OpenFile, made: &OwnedFd) -> Result<(), Problem> {
+        FileKind::start(self, &typed(file)?, file, made)
+    }
 }
 
 /// Every kind, in the order in which they are asked.
-pub const KINDS: &[&dyn AnyFileKind] = &[&content::ContentFile, &regular::Regular, &device::Device, &pipe::Pipe, &unknown::Unknown];
+pub const KINDS: &[&dyn AnyFileKind] = &[
+    &content::ContentFile,
+    &regular::Regular,
+    &device::Device,
+    &pipe::Pipe,
+    &fifo::Fifo,
+    &eventfd::Eventfd,
+    &timerfd::Timerfd,
+    &signalfd::Signalfd,
+    &unknown::Unknown,
+];
 
 /// The kind of a file that the survey has found.
 pub fn kind_of(facts: &FileFacts) -> &'static dyn AnyFileKind {
@@ -360,8 +409,10 @@ fn notify_of(facts: &FileFacts) -> Result<Option<Notify>, Problem> {
 }
 
 /// Flags that open(2) takes and that stay with the description.
-pub const STATUS_FLAGS: i32 =
-    libc::O_APPEND | libc::O_ASYNC | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+pub const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_DIRECT | libc::O_NOATIME | libc::O_NONBLOCK;
+
+/// What open(2) adds on 64 bits, and pipe(2) does not; the C library hides its value there.
+pub const O_LARGEFILE: i32 = if cfg!(target_arch = "aarch64") { 0o400_000 } else { 0o100_000 };
 
 /// The files of a table that stands in a process: what the bytes of a path are, for a person.
 pub fn shown_bytes(bytes: &[u8]) -> String {

@@ -1,12 +1,13 @@
-//! Pipes, pipe(7): both ends, what is in them, their size, packet mode.
+//! Pipes, pipe(7): both ends, what is in them, their size, packet mode. FIFOs share [`Body`].
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, own_path};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, O_LARGEFILE, OpenFile, Restore, own_path};
 use crate::kernel::files;
 
 /// The kind.
@@ -22,14 +23,19 @@ pub struct Record {
     body: Option<Body>,
 }
 
+/// What a pipe is between its ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Body {
+pub struct Body {
+    /// How much it takes, F_SETPIPE_SZ.
     size: u32,
+    /// What is in it.
     content: Vec<ByteBuf>,
     /// O_DIRECT at some writing end: packets keep their borders, and this flag makes them.
     packets: bool,
-    /// The end that pipe(2) has made along with this one, if it is still open.
-    other: Option<FileId>,
+    /// Its permissions: it can be opened again below /proc.
+    mode: u32,
+    /// User and group it belongs to.
+    owner: (u32, u32),
 }
 
 impl FileKind for Pipe {
@@ -43,10 +49,14 @@ impl FileKind for Pipe {
         facts.file_type() == libc::S_IFIFO && facts.link.starts_with(b"pipe:[")
     }
 
+    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+        judge(facts, files)
+    }
+
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
-        let first = capture.files.of_inode(&facts.stat).map(|file| file.id).min().unwrap_or(facts.id);
-        let body = if first == facts.id { Some(body(facts, capture.files)?) } else { None };
-        Ok(Record { pipe: first, body })
+        let pipe = first(facts, capture.files);
+        let body = if pipe == facts.id { Some(Body::capture(facts, capture.files)?) } else { None };
+        Ok(Record { pipe, body })
     }
 
     fn needs(&self, record: &Record) -> Vec<FileId> {
@@ -56,92 +66,167 @@ impl FileKind for Pipe {
     fn restore(
         &self,
         record: &Record,
-        _id: FileId,
+        id: FileId,
         file: &OpenFile,
         restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        let failed = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::Pipe, format!("a pipe cannot be made again: {error}"))
-        };
-        let flags = file.flags & (libc::O_ACCMODE | super::STATUS_FLAGS);
-        // Several descriptions can stand for the same end: the others were opened through /proc/self/fd, and are again.
+        // Ends beyond the two that pipe(2) gives are opened through /proc/self/fd, as the program must have done.
         let Some(body) = &record.body else {
             let first = restore.made.get(&record.pipe).ok_or_else(|| failed(&"its first end is missing"))?;
-            return files::open(own_path(first).as_ref(), flags).map_err(|error| failed(&error));
+            return another_end(first, file.flags);
         };
-        let (reading, writing) = nix::unistd::pipe2(if body.packets {
-            nix::fcntl::OFlag::O_DIRECT | nix::fcntl::OFlag::O_NONBLOCK
-        } else {
-            nix::fcntl::OFlag::O_NONBLOCK
-        })
-        .map_err(|error| failed(&error))?;
-        nix::fcntl::fcntl(&writing, nix::fcntl::FcntlArg::F_SETPIPE_SZ(body.size as i32)).map_err(|error| failed(&error))?;
-        for part in &body.content {
-            let written = nix::unistd::write(&writing, part).map_err(|error| failed(&error))?;
+        let (reading, writing) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).map_err(|error| failed(&error))?;
+        body.own(&reading)?;
+        body.fill(&writing)?;
+        let mut ends = [(libc::O_RDONLY, Some(reading)), (libc::O_WRONLY, Some(writing))];
+        let (mut own, mut sibling) = (None, None);
+        let others = restore.open_files.iter().enumerate().map(|(other, file)| (FileId(other), file));
+        for (other, file) in others.filter(|(other, file)| *other == id || is_end_of(file, id)) {
+            let end = ends.iter_mut().find(|(access, _)| *access == file.flags & libc::O_ACCMODE);
+            let Some(end) = end.filter(|_| file.flags & O_LARGEFILE == 0).and_then(|(_, end)| end.take()) else { continue };
+            files::set_status(&end, file.flags).map_err(|error| failed(&error))?;
+            if other == id {
+                own = Some(end);
+            } else {
+                restore.made.insert(other, end);
+                sibling = Some(other);
+            }
+        }
+        if let Some(own) = own {
+            return Ok(own);
+        }
+        let left = ends.iter().find_map(|(_, end)| end.as_ref());
+        let any = left.or_else(|| restore.made.get(&sibling?)).ok_or_else(|| failed(&"it has no end"))?;
+        another_end(any, file.flags)
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Problem {
+    Problem::blocks(ProblemKind::Pipe, format!("a pipe cannot be made again: {error}"))
+}
+
+/// Whether a file of the image is an end of this pipe.
+fn is_end_of(file: &OpenFile, pipe: FileId) -> bool {
+    file.kind == FileKind::name(&Pipe) && super::typed::<Record>(file).is_ok_and(|record| record.pipe == pipe)
+}
+
+/// Opens an end once more.
+fn another_end(end: &OwnedFd, flags: i32) -> Result<OwnedFd, Problem> {
+    // A pipe takes O_DIRECT from fcntl(2) only.
+    let opened = files::open(own_path(end).as_ref(), flags & libc::O_ACCMODE | libc::O_NONBLOCK);
+    let opened = opened.map_err(|error| failed(&error))?;
+    files::set_status(&opened, flags).map_err(|error| failed(&error))?;
+    Ok(opened)
+}
+
+/// The open file that stands for a pipe or FIFO: the first one of the same inode.
+pub fn first(facts: &FileFacts, files: &FilesFacts) -> FileId {
+    files.of_inode(&facts.stat).map(|file| file.id).min().unwrap_or(facts.id)
+}
+
+/// A pipe or FIFO that somebody outside the group has open is refused, once.
+pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    if first(facts, files) != facts.id {
+        return Vec::new();
+    }
+    let mut others: Vec<_> = files.held_outside(&facts.stat).iter().map(|holder| &holder.process).collect();
+    others.dedup();
+    let problem = |process: &&dormouse_wire::ProcessName| {
+        let what = format!("{process} has an end of it too and is not part of the group");
+        facts.problem(ProblemKind::Pipe, what).way_out("Freeze them together, or redirect it to a file")
+    };
+    others.iter().map(problem).collect()
+}
+
+impl Body {
+    /// Looks into a pipe without taking anything out of it, tee(2).
+    pub fn capture(facts: &FileFacts, files: &FilesFacts) -> Result<Self, Problem> {
+        let failed = |error: &dyn std::fmt::Display| {
+            facts.problem(ProblemKind::Pipe, format!("what is in the pipe cannot be read: {error}"))
+        };
+        let size = fcntl(&facts.file, FcntlArg::F_GETPIPE_SZ).map_err(|error| failed(&error))?;
+        let packets = files
+            .of_inode(&facts.stat)
+            .any(|end| end.access() != libc::O_RDONLY && end.info.flags as i32 & libc::O_DIRECT != 0);
+        let source = files::open(own_path(&facts.file).as_ref(), libc::O_RDONLY | libc::O_NONBLOCK)
+            .map_err(|error| failed(&error))?;
+        let mut body = Self {
+            size: size as u32,
+            content: Vec::new(),
+            packets,
+            mode: facts.stat.st_mode & 0o7777,
+            owner: (facts.stat.st_uid, facts.stat.st_gid),
+        };
+        let waiting = files::bytes_waiting(&source).map_err(|error| failed(&error))?;
+        if waiting > size as usize {
+            return Err(failed(&"it holds more than its size, which only splice(2) can bring about"));
+        }
+        if waiting > 0 {
+            body.copy(&source, waiting).map_err(|error| failed(&error))?;
+        }
+        Ok(body)
+    }
+
+    fn copy(&mut self, source: &OwnedFd, waiting: usize) -> std::io::Result<()> {
+        let flags = if self.packets { OFlag::O_DIRECT } else { OFlag::empty() };
+        let (copy, into) = nix::unistd::pipe2(flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)?;
+        fcntl(&into, FcntlArg::F_SETPIPE_SZ(self.size as i32))?;
+        tee(source, &into, waiting, SpliceFFlags::SPLICE_F_NONBLOCK)?;
+        drop(into);
+        let mut buffer = vec![0; self.size as usize];
+        let mut left = waiting;
+        while left > 0 {
+            let read = nix::unistd::read(&copy, &mut buffer)?;
+            if read == 0 {
+                return Err(std::io::Error::other("it could not be copied whole"));
+            }
+            self.content.push(ByteBuf::from(&buffer[..read]));
+            left -= read.min(left);
+        }
+        Ok(())
+    }
+
+    /// Gives a pipe, by any end of it, to whom it belonged.
+    pub fn own(&self, end: &impl AsFd) -> Result<(), Problem> {
+        let mode = nix::sys::stat::Mode::from_bits_truncate(self.mode);
+        nix::unistd::fchown(end, Some(self.owner.0.into()), Some(self.owner.1.into()))
+            .and_then(|()| nix::sys::stat::fchmod(end, mode))
+            .map_err(|error| failed(&error))
+    }
+
+    /// Gives a pipe its size and content, by an end that can be written to and does not block.
+    pub fn fill(&self, writing: &impl AsFd) -> Result<(), Problem> {
+        fcntl(writing, FcntlArg::F_SETPIPE_SZ(self.size as i32)).map_err(|error| failed(&error))?;
+        let packets = if self.packets { libc::O_DIRECT } else { 0 };
+        files::set_status(writing, libc::O_NONBLOCK | packets).map_err(|error| failed(&error))?;
+        for part in &self.content {
+            let written = nix::unistd::write(writing, part).map_err(|error| failed(&error))?;
             if written != part.len() {
                 return Err(failed(&"it takes less than it held"));
             }
         }
-        let reads = flags & libc::O_ACCMODE == libc::O_RDONLY;
-        let (this, other) = if reads { (reading, writing) } else { (writing, reading) };
-        if let Some(id) = body.other {
-            let file = restore.open_files.get(id.0).ok_or_else(|| failed(&"its other end is missing"))?;
-            files::set_status_flags(&other, file.flags & super::STATUS_FLAGS).map_err(|error| failed(&error))?;
-            restore.made.insert(id, other.try_clone().map_err(|error| failed(&error))?);
-        }
-        if was_opened(file.flags) {
-            return files::open(own_path(&this).as_ref(), flags).map_err(|error| failed(&error));
-        }
-        files::set_status_flags(&this, flags & super::STATUS_FLAGS).map_err(|error| failed(&error))?;
-        Ok(this)
+        Ok(())
     }
 }
 
-/// Whether open(2) has made a description, through /proc: it adds O_LARGEFILE, pipe(2) does not.
-fn was_opened(flags: i32) -> bool {
-    const O_LARGEFILE: i32 = 0o100_000;
-    flags & O_LARGEFILE != 0
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Looks into a pipe without taking anything out of it, tee(2).
-fn body(facts: &FileFacts, files: &FilesFacts) -> Result<Body, Problem> {
-    let failed = |error: &dyn std::fmt::Display| {
-        facts.problem(ProblemKind::Pipe, format!("what is in the pipe cannot be read: {error}"))
-    };
-    let size = nix::fcntl::fcntl(&facts.file, nix::fcntl::FcntlArg::F_GETPIPE_SZ).map_err(|error| failed(&error))?;
-    let packets = files
-        .of_inode(&facts.stat)
-        .any(|end| end.access() != libc::O_RDONLY && end.info.flags as i32 & libc::O_DIRECT != 0);
-    let source = files::open(own_path(&facts.file).as_ref(), libc::O_RDONLY | libc::O_NONBLOCK)
-        .map_err(|error| failed(&error))?;
-    let waiting = files::bytes_waiting(&source).map_err(|error| failed(&error))?;
-    let mut content = Vec::new();
-    if waiting > 0 {
-        let (copy, into) = nix::unistd::pipe2(if packets {
-            nix::fcntl::OFlag::O_DIRECT | nix::fcntl::OFlag::O_NONBLOCK
-        } else {
-            nix::fcntl::OFlag::O_NONBLOCK
-        })
-        .map_err(|error| failed(&error))?;
-        nix::fcntl::fcntl(&into, nix::fcntl::FcntlArg::F_SETPIPE_SZ(size)).map_err(|error| failed(&error))?;
-        nix::fcntl::tee(&source, &into, waiting, nix::fcntl::SpliceFFlags::SPLICE_F_NONBLOCK)
-            .map_err(|error| failed(&error))?;
-        drop(into);
-        let mut buffer = vec![0; size as usize];
-        let mut left = waiting;
-        while left > 0 {
-            let read = nix::unistd::read(&copy, &mut buffer).map_err(|error| failed(&error))?;
-            if read == 0 {
-                return Err(failed(&"it could not be copied whole"));
-            }
-            content.push(ByteBuf::from(&buffer[..read]));
-            left -= read.min(left);
+    #[test]
+    fn a_body_is_filled_and_copied_packet_by_packet() -> Result<(), Box<dyn std::error::Error>> {
+        for packets in [false, true] {
+            let content = if packets { vec![&b"one"[..], b"two"] } else { vec![&b"onetwo"[..]] };
+            let content = content.into_iter().map(ByteBuf::from).collect();
+            let body = Body { size: 8192, content, packets, mode: 0o600, owner: (0, 0) };
+            let (reading, writing) = nix::unistd::pipe2(OFlag::O_NONBLOCK)?;
+            body.fill(&writing)?;
+            let mut copy = Body { content: Vec::new(), ..body.clone() };
+            copy.copy(&reading, files::bytes_waiting(&reading)?)?;
+            assert_eq!(copy, body);
+            assert_eq!(files::bytes_waiting(&reading)?, 6);
+            assert_eq!(fcntl(&reading, FcntlArg::F_GETPIPE_SZ)?, 8192);
         }
+        Ok(())
     }
-    let other = files
-        .of_inode(&facts.stat)
-        .find(|end| end.access() != facts.access() && !was_opened(end.info.flags as i32))
-        .map(|end| end.id);
-    Ok(Body { size: size as u32, content, packets, other })
 }
-

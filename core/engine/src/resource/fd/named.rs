@@ -1,0 +1,60 @@
+//! Whether the name that the kernel tells of an open file leads to it, proc_pid_fd(5): a name may have been removed,
+//! another file may have been mounted over it, and its owner may not be allowed to open it any more.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use dormouse_wire::{Problem, ProblemKind};
+
+use super::FileFacts;
+use crate::kernel::files;
+use crate::kernel::identity::{Acting, Identity};
+use crate::proc;
+
+impl FileFacts {
+    /// Whether its name was removed. A file may be called `x (deleted)` by its owner: then its name leads to it.
+    pub fn is_removed(&self) -> bool {
+        proc::strip_deleted(&self.link).1 && !self.is_at(Path::new(OsStr::from_bytes(&self.link)))
+    }
+
+    /// Whether this path leads to it.
+    pub fn is_at(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let found = path.symlink_metadata();
+        found.is_ok_and(|found| (found.dev(), found.ino()) == (self.stat.st_dev, self.stat.st_ino))
+    }
+}
+
+/// What stands in the way of opening a file again by its name.
+pub fn judge(facts: &FileFacts) -> Vec<Problem> {
+    if facts.is_removed() {
+        return Vec::new();
+    }
+    let path = Path::new(OsStr::from_bytes(&facts.link));
+    if !facts.is_at(path) {
+        let what = match path.symlink_metadata() {
+            Ok(_) => "another file hides it: something was mounted over it, or it was opened in another place",
+            Err(_) => "its name does not lead to it: what it lies on was unmounted, or it was opened in another place",
+        };
+        return vec![facts.problem(ProblemKind::File, what).way_out("Close it in the program, or unmount what hides it")];
+    }
+    if facts.info.flags as i32 & libc::O_PATH != 0 {
+        return Vec::new();
+    }
+    may_open(facts, path).err().into_iter().collect()
+}
+
+/// A program may have opened a file before it gave up the rights to: it could not be opened again.
+fn may_open(facts: &FileFacts, path: &Path) -> Result<(), Problem> {
+    let rights = match facts.access() {
+        libc::O_RDONLY => libc::R_OK,
+        libc::O_WRONLY => libc::W_OK,
+        _ => libc::R_OK | libc::W_OK,
+    };
+    let acting = Acting::begin(&Identity::from(&facts.owner));
+    acting.and_then(|_acting| files::may_access(path, rights)).map_err(|errno| {
+        let what = format!("user {} may not open it again: {}", facts.owner.user, errno.desc());
+        facts.problem(ProblemKind::File, what).way_out("Give the user the right to open it, or close it in the program")
+    })
+}
