@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
 use serde_bytes::ByteBuf;
 
 use super::pages::Piece;
@@ -77,7 +77,7 @@ pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Reg
     let owner = crate::survey::files::owner(process);
     let mut records = Vec::with_capacity(living.mappings.len());
     for found in living.mappings.iter().filter(|found| found.name != MappingName::Vsyscall) {
-        let backing = backing(process, found, &owner, registry).map_err(|problem| problem.of(&process.shown))?;
+        let backing = backing(living.speaker, found, &owner, registry).map_err(|problem| problem.of(&process.shown))?;
         let name = match &found.name {
             MappingName::AnonymousName(name) | MappingName::AnonymousShared(name) => Some(ByteBuf::from(name.clone())),
             _ => None,
@@ -99,12 +99,12 @@ pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Reg
 }
 
 fn backing(
-    process: &ProcessFacts,
+    speaker: Tid,
     found: &DetailedMapping,
     owner: &Owner,
     registry: &mut Registry<'_>,
 ) -> Result<Backing, Problem> {
-    let through = format!("/proc/{}/map_files/{:x}-{:x}", process.pid, found.start, found.end);
+    let through = format!("/proc/{speaker}/map_files/{:x}-{:x}", found.start, found.end);
     let path = match &found.name {
         MappingName::Vdso => return Ok(Backing::Vdso),
         MappingName::Vvar | MappingName::VvarVclock => return Ok(Backing::Vvar),
@@ -135,7 +135,7 @@ fn backing(
 /// The file a process runs.
 pub fn executable(process: &ProcessFacts, living: &LivingFacts, registry: &mut Registry<'_>) -> Result<Executable, Problem> {
     let owner = crate::survey::files::owner(process);
-    let through = format!("/proc/{}/exe", process.pid);
+    let through = format!("/proc/{}/exe", living.speaker);
     let (path, deleted) = proc::strip_deleted(&living.executable);
     if deleted {
         let origin = |file: &File| {
@@ -160,7 +160,7 @@ pub struct OwnPages {
 /// A process whose pages are looked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Space<'a> {
-    /// Its pid.
+    /// A thread of it that has not exited, as the number of a process.
     pub pid: Pid,
     /// Its mappings.
     pub mappings: &'a [Mapping],

@@ -17,7 +17,10 @@ use std::time::Instant;
 use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress, Severity};
 
 use crate::image::{SectionKind, Writer};
-use crate::survey::{collect, files, judge};
+use crate::survey::collect::ProcessFacts;
+use crate::survey::connect::Sharer;
+use crate::survey::files::OpenFiles;
+use crate::survey::{collect, connect, files, judge};
 use crate::{FreezeError, FreezeOptions, Selection};
 use stopped::Stopped;
 
@@ -32,26 +35,20 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     crate::kernel::limits::raise_open_files();
     progress.begins(Phase::Stopping, 0);
     let begin = Instant::now();
-    let mut stopped = Stopped::stop(&|| select::members(selection))?;
-
+    let mut survey = Survey::of(selection)?;
     progress.begins(Phase::Recording, 0);
-    let processes = stopped
-        .processes
-        .iter()
-        .map(|process| collect::process(process.pid).map_err(|error| unreadable(&error).of(&process.shown())))
-        .collect::<Result<Vec<_>, _>>()?;
-    let open = files::collect(&processes).map_err(FreezeError::Refused)?;
-    let problems = judge::judge(&processes, &open);
+    let problems = judge::judge(&survey.processes, &survey.open, &survey.sharers);
     let blocked = problems.iter().any(|problem| problem.severity == Severity::Blocks);
     if blocked || !problems.is_empty() && !options.accept_losses {
         return Err(FreezeError::Refused(problems));
     }
 
     let mut writer = Writer::create(&options.image).map_err(|error| error.problem())?;
-    let recorded = record::record(&mut stopped, &processes, open, writer.pages(), progress)?;
+    let Survey { stopped, processes, open, .. } = &mut survey;
+    let recorded = record::record(stopped, processes, open, writer.pages(), progress)?;
     let group = &recorded.group;
     writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Origin, &origin::here(&processes)).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Origin, &origin::here(processes)).map_err(|error| error.problem())?;
     writer.section(SectionKind::Losses, &problems).map_err(|error| error.problem())?;
     cancelled(progress)?;
 
@@ -60,7 +57,7 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     cancelled(progress)?;
     let sealed = synced.seal().map_err(|error| error.problem())?;
     if !options.leave_running {
-        stopped.end();
+        survey.stopped.end();
     }
     Ok(Frozen {
         image: sealed.path,
@@ -71,6 +68,37 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
         stopped_for: begin.elapsed(),
         losses: problems,
     })
+}
+
+/// A stopped group, and what can be seen of it.
+struct Survey {
+    stopped: Stopped,
+    processes: Vec<ProcessFacts>,
+    open: OpenFiles,
+    sharers: Vec<Sharer>,
+}
+
+impl Survey {
+    /// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.
+    fn of(selection: &Selection) -> Result<Self, FreezeError> {
+        let mut seeds = vec![selection.pid];
+        let mut stopped = Stopped::default();
+        loop {
+            stopped = stopped.stop(&|| select::members(&seeds))?;
+            let processes = stopped
+                .processes
+                .iter()
+                .map(|process| collect::process(process.pid).map_err(|error| unreadable(&error).of(&process.shown())))
+                .collect::<Result<Vec<_>, _>>()?;
+            let open = files::collect(&processes).map_err(FreezeError::Refused)?;
+            let sharers = connect::sharers(&processes);
+            let joined = if selection.tree_only { Vec::new() } else { connect::joined(&open, &sharers) };
+            if joined.is_empty() {
+                return Ok(Self { stopped, processes, open, sharers });
+            }
+            seeds.extend(joined);
+        }
+    }
 }
 
 fn unreadable(error: &crate::proc::ProcError) -> Problem {

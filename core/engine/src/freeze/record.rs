@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_wire::{Phase, Pid, Problem, Progress};
+use dormouse_wire::{Phase, Pid, Problem, ProcessName, Progress};
 use serde_bytes::ByteBuf;
 
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
@@ -35,7 +35,7 @@ pub struct Recorded {
 pub fn record(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],
-    open: OpenFiles,
+    open: &mut OpenFiles,
     sink: &PageSink,
     progress: &dyn Progress,
 ) -> Result<Recorded, Problem> {
@@ -80,7 +80,7 @@ pub fn record(
     let [monotonic, boottime, realtime] = clocks::now();
     let group = Group {
         processes,
-        file_tables: open.tables,
+        file_tables: std::mem::take(&mut open.tables),
         filesystems: filesystems.records,
         open_files,
         mapped_files: mapped.records,
@@ -154,7 +154,7 @@ fn store_pages(
     let by_pid: HashMap<Pid, usize> = processes.iter().enumerate().map(|(index, process)| (process.pid(), index)).collect();
     let space = |index: usize| {
         Some(Space {
-            pid: processes[index].pid(),
+            pid: Pid(facts[index].living.as_ref()?.speaker.0),
             mappings: &processes[index].alive()?.memory.mappings,
             found: &facts[index].living.as_ref()?.mappings,
         })
@@ -167,7 +167,9 @@ fn store_pages(
         }
     }
     let bytes = own.pieces.iter().map(|piece| piece.pages * PAGE as u64).sum();
-    let names: Vec<_> = processes.iter().map(Process::shown).collect();
+    // Memory is read through a thread that lives, whatever has become of the leader.
+    let speaker = |found: &ProcessFacts| found.living.as_ref().map_or(found.pid, |living| Pid(living.speaker.0));
+    let names: Vec<_> = facts.iter().map(|found| ProcessName { pid: speaker(found), ..found.shown.clone() }).collect();
     progress.begins(Phase::Writing, bytes);
     let stored = pages::store(own.pieces, &names, sink, progress)?;
     for (piece, runs) in stored {

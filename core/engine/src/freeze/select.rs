@@ -4,22 +4,40 @@ use std::collections::HashSet;
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
-use crate::Selection;
 use crate::proc::{self, ProcError, stat};
 
-/// The selected process and all its descendants, each after its parent.
-pub fn members(selection: &Selection) -> Result<Vec<Pid>, Problem> {
-    if let Err(error) = proc::parsed(selection.pid, "stat", stat::parse) {
+/// The processes of a selection and all their descendants, each after its parent. The first one is what was asked for.
+pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
+    let Some(selected) = seeds.first().copied() else { return Ok(Vec::new()) };
+    if let Err(error) = proc::parsed(selected, "stat", stat::parse) {
         let what = match error {
             ProcError::Gone => "there is no such process".to_owned(),
             other => other.to_string(),
         };
-        let problem = Problem::blocks(ProblemKind::Selection, what).at(format!("pid {}", selection.pid));
+        let problem = Problem::blocks(ProblemKind::Selection, what).at(format!("pid {selected}"));
         return Err(problem.way_out("Look for it with `ps -e`"));
     }
-    let mut members = vec![selection.pid];
-    let mut known: HashSet<Pid> = members.iter().copied().collect();
-    let mut next = 0;
+    let mut members = Vec::new();
+    let mut known = HashSet::new();
+    // A seed below another one comes with it, after its parent.
+    for seed in seeds {
+        descend(*seed, &mut members, &mut known);
+    }
+    let members = parents_first(members);
+    let own = Pid(std::process::id() as i32);
+    if members.contains(&own) {
+        let problem = Problem::blocks(ProblemKind::Selection, "Dormouse itself runs in this group");
+        let problem = problem.at(format!("pid {selected}"));
+        return Err(problem.way_out("Run Dormouse from another session, or choose a process below the one it was started from"));
+    }
+    Ok(members)
+}
+
+fn descend(seed: Pid, members: &mut Vec<Pid>, known: &mut HashSet<Pid>) {
+    let mut next = members.len();
+    if known.insert(seed) {
+        members.push(seed);
+    }
     while let Some(pid) = members.get(next).copied() {
         next += 1;
         // Whoever ends meanwhile has no children any more.
@@ -31,11 +49,23 @@ pub fn members(selection: &Selection) -> Result<Vec<Pid>, Problem> {
             }
         }
     }
-    let own = Pid(std::process::id() as i32);
-    if members.contains(&own) {
-        let problem = Problem::blocks(ProblemKind::Selection, "Dormouse itself runs in this group");
-        let problem = problem.at(format!("pid {}", selection.pid));
-        return Err(problem.way_out("Run Dormouse from another session, or choose a process below the one it was started from"));
+}
+
+/// A later seed can be above an earlier one: then the earlier comes after it.
+fn parents_first(members: Vec<Pid>) -> Vec<Pid> {
+    let parent = |pid: &Pid| proc::parsed(*pid, "stat", stat::parse).map(|stat| stat.ppid).ok();
+    let mut waiting: Vec<(Pid, Option<Pid>)> = members.iter().map(|pid| (*pid, parent(pid))).collect();
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let still: HashSet<Pid> = waiting.iter().map(|(pid, _)| *pid).collect();
+        let (ready, later): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|(_, parent)| parent.is_none_or(|parent| !still.contains(&parent)));
+        if ready.is_empty() {
+            ordered.extend(later.into_iter().map(|(pid, _)| pid));
+            return ordered;
+        }
+        ordered.extend(ready.into_iter().map(|(pid, _)| pid));
+        waiting = later;
     }
-    Ok(members)
+    ordered
 }

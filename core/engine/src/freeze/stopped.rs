@@ -49,8 +49,8 @@ fn shown(pid: Pid) -> ProcessName {
 impl Stopped {
     /// Stops all that `members` names, again and again, until no new process or thread shows: whoever was running
     /// meanwhile may have made more.
-    pub fn stop(members: &dyn Fn() -> Result<Vec<Pid>, Problem>) -> Result<Self, Problem> {
-        let mut stopped = Self::default();
+    pub fn stop(self, members: &dyn Fn() -> Result<Vec<Pid>, Problem>) -> Result<Self, Problem> {
+        let mut stopped = self;
         loop {
             let pids = members()?;
             let mut fresh = Vec::new();
@@ -128,7 +128,7 @@ impl Stopped {
             Ok(mut puppet) => {
                 // Whoever is about to take a signal was interrupted by that, and not by us.
                 if waiting & !puppet.mask == 0 {
-                    interrupted::step_back(pid, &mut puppet.registers, self.waits.waited(tid));
+                    interrupted::step_back(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
                 }
                 let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };
                 process.puppets.insert(place, puppet);

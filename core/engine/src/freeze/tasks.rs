@@ -1,6 +1,6 @@
 //! What each process and thread says of itself, asked in as few stops as can be.
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName, Tid};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Tid};
 
 use super::stopped::StoppedProcess;
 use super::waiting::Waits;
@@ -170,7 +170,7 @@ fn thread(
     let tid: Tid = puppet.tid;
     let name = attributes::name_of(process.pid, tid).map_err(|_| Errno::EIO)?;
     let mut general = puppet.registers;
-    let interrupted = interrupted::record(process.pid, &mut general, waits.waited(tid));
+    let interrupted = interrupted::record(Pid(tid.0), &mut general, waits.waited(tid));
     Ok(Thread {
         tid,
         exited: None,

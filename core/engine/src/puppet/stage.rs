@@ -115,7 +115,7 @@ pub fn find_instruction(puppet: &Puppet, start: RemotePtr, end: RemotePtr) -> Op
     let mut from = start;
     while from < end {
         let length = usize::try_from(end - from).unwrap_or(AT_ONCE).min(AT_ONCE);
-        memory::read(puppet.pid, from, &mut buffer[..length]).ok()?;
+        memory::read(dormouse_wire::Pid(puppet.tid.0), from, &mut buffer[..length]).ok()?;
         let wanted = arch::SYSCALL_INSTRUCTION;
         if let Some(at) = buffer[..length].windows(wanted.len()).position(|window| window == wanted) {
             return Some(from + at as u64);

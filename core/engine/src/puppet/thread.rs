@@ -74,6 +74,11 @@ impl Puppet {
         Ok(Self { pid, tid, registers, mask, marker, entered: false, stop_signals: Vec::new() })
     }
 
+    /// The process as its memory is reached: by this thread, for the leader may have exited.
+    fn space(&self) -> Pid {
+        Pid(self.tid.0)
+    }
+
     /// Blocks all signals but the marker, for as long as the engine works in the thread.
     fn enter(&mut self) -> Result<(), PuppetError> {
         if !self.entered {
@@ -112,7 +117,7 @@ impl Puppet {
         self.enter()?;
         let mut bytes = arch::return_frame(self.pid.0, self.tid.0, self.marker, self.mask, &self.registers);
         bytes.extend(round.encode(batch, desk));
-        memory::write(self.pid, desk.frame, &bytes).map_err(kernel("write the engine's pages in the process"))?;
+        memory::write(self.space(), desk.frame, &bytes).map_err(kernel("write the engine's pages in the process"))?;
         let records = desk.records();
         let end = records + (round.count() * RECORD) as u64;
         let registers = arch::enter_stage(&self.registers, desk.code, records, end, desk.frame);
@@ -124,7 +129,7 @@ impl Puppet {
     pub fn finish(&mut self, desk: &Desk, batch: &mut Batch, round: &Round) -> Result<(), PuppetError> {
         self.wait_for_marker()?;
         let mut bytes = vec![0; round.bytes()];
-        memory::read(self.pid, desk.records(), &mut bytes).map_err(kernel("read the engine's pages in the process"))?;
+        memory::read(self.space(), desk.records(), &mut bytes).map_err(kernel("read the engine's pages in the process"))?;
         round.decode(batch, &bytes);
         match batch.failed() {
             Some(failed) => Err(PuppetError::Call(failed)),
@@ -330,7 +335,7 @@ impl Puppet {
         (place, data): (RemotePtr, &[u8]),
     ) -> Result<i64, PuppetError> {
         self.enter()?;
-        memory::write(self.pid, place, data).map_err(kernel("write the engine's pages in the process"))?;
+        memory::write(self.space(), place, data).map_err(kernel("write the engine's pages in the process"))?;
         let registers = arch::enter_call(&self.registers, instruction, number, arguments);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
         self.to_border_of_call()?;

@@ -29,6 +29,8 @@ pub struct ProcessFacts {
 pub struct LivingFacts {
     /// Its threads, the leader first.
     pub threads: Vec<ThreadFacts>,
+    /// A thread that has not exited: through it the process's memory and files can be looked at.
+    pub speaker: Tid,
     /// proc_pid_smaps(5).
     pub mappings: Vec<DetailedMapping>,
     /// proc_pid_limits(5).
@@ -101,5 +103,6 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         oom_score_adjustment: proc::parsed_thread(pid, speaker, "oom_score_adj", numbers::oom_score_adj)?,
         coredump_filter: proc::parsed(pid, "coredump_filter", numbers::coredump_filter)?.unwrap_or(0),
         threads,
+        speaker,
     })
 }

@@ -49,7 +49,7 @@ struct Collector {
 impl Collector {
     fn process(&mut self, process: &ProcessFacts) {
         let Some(living) = &process.living else { return };
-        let speaker = living.threads.iter().find(|thread| thread.exited.is_none()).map_or(process.pid.leader(), |t| t.tid);
+        let speaker = living.speaker;
         let numbers = match proc::list_thread_fds(process.pid, speaker) {
             Ok(numbers) => numbers,
             Err(error) => return self.problems.push(Problem::blocks(ProblemKind::Process, error.to_string()).of(&process.shown)),

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
+use super::connect::{self, Sharer};
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::files::OpenFiles;
 use crate::kernel::kcmp;
@@ -12,7 +13,7 @@ use crate::resource::fd::kind_of;
 use crate::resource::memory::mapping;
 
 /// All reasons.
-pub fn judge(processes: &[ProcessFacts], files: &OpenFiles) -> Vec<Problem> {
+pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) -> Vec<Problem> {
     let own = own_namespaces();
     let mut problems = Vec::new();
     for process in processes {
@@ -23,6 +24,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles) -> Vec<Problem> {
             problems.extend(living.mappings.iter().flat_map(|found| mapping::judge(found, &process.shown)));
         }
     }
+    problems.extend(connect::judge(sharers));
     problems.extend(shared_between_processes(processes));
     for facts in &files.facts.files {
         problems.extend(kind_of(facts).judge(facts, &files.facts));

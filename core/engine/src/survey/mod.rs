@@ -2,5 +2,6 @@
 //! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze.
 
 pub mod collect;
+pub mod connect;
 pub mod files;
 pub mod judge;

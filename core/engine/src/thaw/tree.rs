@@ -225,7 +225,10 @@ impl Tree {
         let process = &builder.group.processes[child];
         let (made_by, parent, flags) = match above {
             Above::Process(parent) => (self.built[parent].as_mut(), Some(parent), builder.sharing.flags(child)),
-            Above::StandIn(stand_in) => (Some(&mut self.stand_ins[stand_in].built), None, 0),
+            Above::StandIn(stand_in) => {
+                let above = &mut self.stand_ins[stand_in];
+                (Some(&mut above.built), above.parent, 0)
+            }
         };
         let Some(made_by) = made_by else { return Ok(()) };
         let built = made_by.make_child(process.pid(), flags, process.family.exit_signal, &process.shown())?;

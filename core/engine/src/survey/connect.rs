@@ -1,0 +1,94 @@
+//! What cannot be cut: processes outside the group that hold the other end of its pipes, or map its shared memory.
+
+use std::collections::{HashMap, HashSet};
+
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+
+use super::collect::ProcessFacts;
+use super::files::OpenFiles;
+use crate::proc::maps::{Mapping, MappingName, VmFlags, parse_maps};
+use crate::proc::{self, stat};
+
+/// A process outside the group that maps shared memory of the group.
+#[derive(Clone, Debug)]
+pub struct Sharer {
+    /// The process outside.
+    pub outside: ProcessName,
+    /// The process of the group.
+    pub inside: ProcessName,
+    /// What is shared, for a person.
+    pub shown: String,
+}
+
+/// Everybody outside who maps memory that is the group's own: shared, and without a name to find it by.
+pub fn sharers(processes: &[ProcessFacts]) -> Vec<Sharer> {
+    let mut shared: HashMap<((u32, u32), u64), (&ProcessName, String)> = HashMap::new();
+    for process in processes {
+        for found in process.living.iter().flat_map(|living| &living.mappings) {
+            if found.flags.contains(VmFlags::MAY_SHARE) && is_nameless(&found.mapping) {
+                let shown = crate::resource::memory::mapping::shown_name(&found.name);
+                shared.insert((found.device, found.inode), (&process.shown, shown));
+            }
+        }
+    }
+    if shared.is_empty() {
+        return Vec::new();
+    }
+    let members: HashSet<Pid> = processes.iter().map(|process| process.pid).collect();
+    let own = Pid(std::process::id() as i32);
+    let mut sharers = Vec::new();
+    for pid in proc::list_pids().unwrap_or_default() {
+        if pid == own || members.contains(&pid) {
+            continue;
+        }
+        // Whoever ends meanwhile, or may not be looked at, shares nothing with us that we could give back.
+        let mappings = proc::parsed(pid, "maps", parse_maps).unwrap_or_default();
+        let hit = mappings.iter().find_map(|mapping| shared.get(&(mapping.device, mapping.inode)));
+        if let Some((inside, shown)) = hit {
+            let comm = proc::parsed(pid, "stat", stat::parse).map(|stat| stat.comm).unwrap_or_default();
+            let outside = ProcessName { pid, comm: String::from_utf8_lossy(&comm).into_owned() };
+            sharers.push(Sharer { outside, inside: (*inside).clone(), shown: shown.clone() });
+        }
+    }
+    sharers
+}
+
+fn is_nameless(mapping: &Mapping) -> bool {
+    match &mapping.name {
+        MappingName::File(path) => proc::strip_deleted(path).1,
+        MappingName::AnonymousShared(_) => true,
+        _ => false,
+    }
+}
+
+/// The processes that belong to the group because they cannot be cut from it.
+pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
+    let own = ancestors(Pid(std::process::id() as i32));
+    let pipes = open.facts.files.iter().filter(|file| file.link.starts_with(b"pipe:["));
+    let ends = pipes.flat_map(|pipe| open.facts.held_outside(&pipe.stat)).map(|holder| holder.process.pid);
+    let mut joined: Vec<Pid> = ends.chain(sharers.iter().map(|sharer| sharer.outside.pid)).collect();
+    joined.sort();
+    joined.dedup();
+    // Neither the system itself nor whoever runs this command is put to sleep for a pipe.
+    joined.retain(|pid| pid.0 != 1 && !own.contains(pid));
+    joined
+}
+
+/// A process and all above it.
+fn ancestors(pid: Pid) -> Vec<Pid> {
+    let parent = |pid: &Pid| {
+        let stat = proc::parsed(*pid, "stat", stat::parse).ok()?;
+        Some(stat.ppid).filter(|parent| parent.0 > 0)
+    };
+    std::iter::successors(Some(pid), parent).collect()
+}
+
+/// Shared memory that somebody outside has too cannot be given back.
+pub fn judge(sharers: &[Sharer]) -> Vec<Problem> {
+    let problem = |sharer: &Sharer| {
+        let what = format!("{} has this memory too and is not part of the group", sharer.outside);
+        let problem = Problem::blocks(ProblemKind::Memory, what).of(&sharer.inside);
+        problem.at(format!("shared memory {}", sharer.shown)).way_out("Freeze them together, or pause the group instead")
+    };
+    sharers.iter().map(problem).collect()
+}
