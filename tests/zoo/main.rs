@@ -94,6 +94,7 @@ mod shared_file;
 mod shared_tables;
 mod signal_io;
 mod signal_waits;
+mod signal_owner;
 mod signalfd;
 mod sleeps;
 mod stopped;

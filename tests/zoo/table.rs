@@ -86,6 +86,7 @@ macro_rules! zoo {
             shared_tables: both;
             close_on_exec: both;
             signal_io: both;
+            signal_owner: both;
             locks: both;
             timerfd: both.allow(&["fd/*/ticks"]);
             signalfd: both;

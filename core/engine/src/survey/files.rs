@@ -10,6 +10,7 @@ use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
 use super::collect::ProcessFacts;
 use crate::kernel::{Errno, files, kcmp, pidfd};
 use crate::proc::{self, fdinfo};
+use crate::resource::fd::locks::SeenLock;
 use crate::resource::fd::{Entry, FileFacts, FileId, FileTable, FilesFacts};
 use crate::resource::named_file::Owner;
 
@@ -107,6 +108,7 @@ impl Collector {
             let same = kcmp::files((Tid(holder.0), held), (speaker, number));
             if same.or_else(|_| kcmp::files((holder.leader(), held), (speaker, number))).map_err(kernel)? == Ordering::Equal {
                 facts.holders.push((process.pid, number));
+                facts.locks.extend(locks(process.pid, number, &info));
                 let file = facts.id;
                 self.open.facts.by_descriptor.insert((process.pid, number), file);
                 return Ok(Entry { number, file, close_on_exec });
@@ -121,6 +123,7 @@ impl Collector {
             process: process.shown.clone(),
             link,
             stat,
+            locks: locks(process.pid, number, &info).collect(),
             info,
             owner: owner(process),
             terminal: process.stat.terminal(),
@@ -129,6 +132,11 @@ impl Collector {
         self.alike.entry(likeness).or_default().push(id);
         Ok(Entry { number, file: id, close_on_exec })
     }
+}
+
+/// The locks that a descriptor shows.
+fn locks(pid: Pid, number: FdNumber, info: &fdinfo::FdInfo) -> impl Iterator<Item = SeenLock> {
+    info.locks().map(move |lock| SeenLock { pid, number, lock: lock.clone() })
 }
 
 /// With whose rights a process opens files.

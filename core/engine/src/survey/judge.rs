@@ -9,7 +9,7 @@ use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::files::OpenFiles;
 use crate::kernel::kcmp;
 use crate::proc;
-use crate::resource::fd::kind_of;
+use crate::resource::fd;
 use crate::resource::memory::mapping;
 
 /// All reasons.
@@ -27,7 +27,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
     problems.extend(connect::judge(sharers));
     problems.extend(shared_between_processes(processes));
     for facts in &files.facts.files {
-        problems.extend(kind_of(facts).judge(facts, &files.facts));
+        problems.extend(fd::judge(facts, &files.facts));
     }
     problems
 }

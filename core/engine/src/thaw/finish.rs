@@ -3,13 +3,13 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
 use crate::arguments;
 use crate::puppet::{Batch, run_together};
-use crate::resource::fd::{FileTable, Finish, kind_named};
+use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
 use crate::resource::group::{Alive, Group};
 use crate::resource::memory::layout;
 use crate::resource::task::credentials::{self, Privileges};
@@ -19,7 +19,7 @@ use crate::resource::task::{attributes, futexes, limits, scheduling, signals, ti
 pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<Problem>, Problem> {
     let own = Privileges::own();
     let restore_ids = crate::kernel::features::timer_ids();
-    let (mut tables, mut filesystems) = (HashSet::new(), HashSet::new());
+    let (mut tables, mut filesystems, mut told) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut losses = Vec::new();
     layouts(tree, group, objects)?;
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
@@ -28,14 +28,15 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
         if filesystems.insert(alive.filesystem) {
             place(&group.filesystems[alive.filesystem], &mut batch);
         }
-        if tables.insert(alive.file_table) {
-            files(&group.file_tables[alive.file_table], objects, &mut batch)?;
-            let table = &group.file_tables[alive.file_table];
-            for entry in &table.entries {
-                let file = &group.open_files[entry.file.0];
-                let mut finish = Finish { pid: process.pid(), number: entry.number, table, batch: &mut batch };
-                kind_named(file)?.finish(file, &mut finish)?;
-            }
+        let table = Some(&group.file_tables[alive.file_table]).filter(|_| tables.insert(alive.file_table));
+        if let Some(table) = table {
+            files(table, objects, &mut batch)?;
+            let pid = process.pid();
+            each(group, table, pid, &mut batch, |file, finish| kind_named(file)?.finish(file, finish))?;
+            each(group, table, pid, &mut batch, |file, finish| {
+                locks::restore(file, finish);
+                Ok(())
+            })?;
         }
         for mapping in &alive.memory.mappings {
             if !mapping.is_of_the_kernel() {
@@ -48,6 +49,15 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
         built.run(&mut batch)?;
         signals_and_timers(built, alive, restore_ids)?;
         threads(built, alive, own)?;
+        if let Some(table) = table {
+            let mut batch = Batch::new();
+            for entry in table.entries.iter().filter(|entry| told.insert(entry.file)) {
+                let file = &group.open_files[entry.file.0];
+                let mut finish = Finish { pid: process.pid(), number: entry.number, table, batch: &mut batch };
+                notify::restore(file, &mut finish);
+            }
+            built.run(&mut batch)?;
+        }
         for (name, error) in attributes::write_process(&alive.attributes, process.pid()) {
             let what = format!("/proc/{}/{name} cannot be written: {error}", process.pid());
             losses.push(Problem::loses(ProblemKind::Process, what, format!("its {name}")).of(&process.shown()));
@@ -68,6 +78,20 @@ fn layouts(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<(), Prob
         }
     }
     Ok(())
+}
+
+/// Does something about each descriptor of a table.
+fn each(
+    group: &Group,
+    table: &FileTable,
+    pid: Pid,
+    batch: &mut Batch,
+    work: impl Fn(&OpenFile, &mut Finish<'_>) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    table.entries.iter().try_for_each(|entry| {
+        let mut finish = Finish { pid, number: entry.number, table, batch };
+        work(&group.open_files[entry.file.0], &mut finish)
+    })
 }
 
 /// Working directory, then root: the path of either is told from the system's root.

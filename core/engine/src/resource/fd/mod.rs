@@ -8,7 +8,9 @@ pub use content::origin_of;
 mod device;
 mod eventfd;
 mod fifo;
+pub mod locks;
 mod named;
+pub mod notify;
 mod outside;
 pub use outside::Holder;
 mod pipe;
@@ -60,25 +62,17 @@ pub struct FileId(pub usize);
 pub struct OpenFile {
     /// The name of its kind.
     pub kind: String,
-    /// O_*: access mode and status flags.
+    /// O_*: access mode and status flags, but for O_ASYNC.
     pub flags: i32,
     /// Position in bytes.
     pub position: i64,
-    /// Who is told of I/O: F_SETOWN_EX type and id, F_SETSIG signal.
-    pub notify: Option<Notify>,
+    /// Who is told of I/O.
+    pub notify: Option<notify::Notify>,
+    /// Its locks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<locks::FileLock>,
     /// What its kind knows.
     pub record: ciborium::Value,
-}
-
-/// Whom a file tells of I/O, fcntl(2) F_SETOWN_EX and F_SETSIG.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notify {
-    /// F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP.
-    pub kind: i32,
-    /// The id.
-    pub id: i32,
-    /// The signal; 0: SIGIO.
-    pub signal: i32,
 }
 
 /// What the survey sees of an open file description.
@@ -98,6 +92,8 @@ pub struct FileFacts {
     pub stat: libc::stat,
     /// proc_pid_fdinfo(5).
     pub info: FdInfo,
+    /// The locks taken through it, as each of its holders shows them.
+    pub locks: Vec<locks::SeenLock>,
     /// With whose rights it is opened again.
     pub owner: Owner,
     /// The controlling terminal of its first holder: major and minor.
@@ -395,17 +391,20 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
     let kind = kind_of(facts);
     Ok(OpenFile {
         kind: kind.name().to_owned(),
-        flags: facts.info.flags as i32 & !libc::O_CLOEXEC,
+        flags: facts.info.flags as i32 & !(libc::O_CLOEXEC | libc::O_ASYNC),
         position: facts.info.position,
-        notify: notify_of(facts)?,
+        notify: notify::capture(facts, capture.files)?,
+        locks: locks::capture(facts),
         record: kind.capture(facts, capture)?,
     })
 }
 
-fn notify_of(facts: &FileFacts) -> Result<Option<Notify>, Problem> {
-    let found = crate::kernel::files::notify(&facts.file)
-        .map_err(|error| facts.problem(ProblemKind::File, format!("its owner for I/O cannot be read: {error}")))?;
-    Ok(found.map(|(kind, id, signal)| Notify { kind, id, signal }))
+/// What stands in the way of freezing a file, whatever its kind, and what would be lost.
+pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    let mut problems = kind_of(facts).judge(facts, files);
+    problems.extend(locks::judge(facts, files));
+    problems.extend(notify::judge(facts, files));
+    problems
 }
 
 /// Flags that open(2) takes and that stay with the description.
