@@ -1,5 +1,7 @@
 //! Files without a name, whose content is in the image: memfd_create(2) and files removed while open.
 
+// zoo: memfd
+
 use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind};

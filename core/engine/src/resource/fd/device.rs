@@ -1,5 +1,7 @@
 //! Devices that hold no state, null(4), random(4): opened again by name. `/dev/null zero full random urandom tty`.
 
+// zoo: devices
+
 use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind};

@@ -1,5 +1,7 @@
 //! Event counters, eventfd(2): the value and EFD_SEMAPHORE.
 
+// zoo: eventfd
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;

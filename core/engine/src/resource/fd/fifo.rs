@@ -1,5 +1,7 @@
 //! FIFOs, fifo(7): opened again by name, or made again where the name was removed; what is in them, as in a pipe.
 
+// zoo: fifo
+
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 

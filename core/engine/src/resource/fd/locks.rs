@@ -1,6 +1,8 @@
 //! Locks on files: flock(2) and open file description locks belong to the open file description, POSIX locks to the
 //! process, fcntl_locking(2). All are taken again inside the process that took them.
 
+// zoo: locks
+
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,8 @@
 //! Whether the name that the kernel tells of an open file leads to it, proc_pid_fd(5): a name may have been removed,
 //! another file may have been mounted over it, and its owner may not be allowed to open it any more.
 
+// zoo: no kind
+
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

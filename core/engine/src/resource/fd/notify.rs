@@ -3,6 +3,8 @@
 //! The kernel keeps the user of whoever names the receiver, and asks that user's rights before it sends the signal: so
 //! the first process that holds the file names it, when it has its own user again.
 
+// zoo: signal_io
+
 use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 

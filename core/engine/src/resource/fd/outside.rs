@@ -1,6 +1,8 @@
 //! Who else holds what the group has open: processes that are not part of it. A pipe or a socket whose other end one
 //! of them has cannot be given back, nor can an open file description that one of them shares.
 
+// zoo: no kind
+
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsRawFd;

@@ -1,5 +1,7 @@
 //! Pipes, pipe(7): both ends, what is in them, their size, packet mode. FIFOs share [`Body`].
 
+// zoo: pipe
+
 use std::os::fd::{AsFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind};
@@ -220,7 +222,7 @@ mod tests {
             let content = content.into_iter().map(ByteBuf::from).collect();
             let body = Body { size: 8192, content, packets, mode: 0o600, owner: (0, 0) };
             let (reading, writing) = nix::unistd::pipe2(OFlag::O_NONBLOCK)?;
-            body.fill(&writing)?;
+            body.fill(&writing).map_err(|problem| problem.to_string())?;
             let mut copy = Body { content: Vec::new(), ..body.clone() };
             copy.copy(&reading, files::bytes_waiting(&reading)?)?;
             assert_eq!(copy, body);

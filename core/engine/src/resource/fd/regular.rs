@@ -1,5 +1,7 @@
 //! Files and directories that have a name: opened again by it, with the rights of their owner, open(2).
 
+// zoo: regular_file
+
 use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind};

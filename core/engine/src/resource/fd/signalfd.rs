@@ -1,5 +1,7 @@
 //! Signals taken through a descriptor, signalfd(2): which ones. The signals themselves wait in their processes.
 
+// zoo: signalfd
+
 use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind};

@@ -1,5 +1,7 @@
 //! Timers read through a descriptor, timerfd_create(2): clock, what is left, interval, expiries nobody has read yet.
 
+// zoo: timerfd
+
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind};

@@ -1,5 +1,7 @@
 //! Whatever no other kind claims: it is refused by name, before anything is touched.
 
+// zoo: io_uring
+
 use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind};

@@ -1,6 +1,8 @@
 //! Which addresses a child can have from its parent as fork(2) leaves them: the same backing at the same address. Both
 //! the freeze (which pages need not be stored again) and the thaw (what need not be mapped again) ask this.
 
+// zoo: copy_on_write
+
 use super::mapping::{Backing, Mapping};
 use crate::proc::maps::VmFlags;
 

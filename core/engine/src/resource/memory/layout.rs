@@ -1,5 +1,7 @@
 //! Where the parts of a process are: PR_SET_MM_MAP, prctl(2); what ps(1) shows as its arguments lies there.
 
+// zoo: heap
+
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;

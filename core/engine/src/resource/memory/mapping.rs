@@ -1,5 +1,7 @@
 //! One mapping: what the survey sees of it, what the image says, how it is made again.
 
+// zoo: anonymous
+
 use dormouse_wire::{Problem, ProblemKind, ProcessName};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -1,5 +1,7 @@
 //! The small things prctl(2) and /proc know of a thread or a process.
 
+// zoo: dumpable
+
 use dormouse_wire::{Pid, Tid};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -2,6 +2,8 @@
 //!
 //! Given back last, for they take away what the engine needs to give back the rest.
 
+// zoo: credentials
+
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;

@@ -1,5 +1,7 @@
 //! A process among the others: parent, session, process group; credentials(7), setsid(2), setpgid(2).
 
+// zoo: sessions
+
 use dormouse_wire::Pid;
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,7 @@
 //! A process's view of the filesystem: working directory, root and umask; chdir(2), chroot(2), umask(2).
 
+// zoo: working_directory
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 

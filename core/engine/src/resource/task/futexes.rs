@@ -1,6 +1,8 @@
 //! What the kernel does for a thread when it ends or is preempted: the list of robust futexes, get_robust_list(2); the
 //! word it clears, set_tid_address(2); restartable sequences, rseq(2).
 
+// zoo: rseq
+
 use dormouse_wire::Tid;
 use serde::{Deserialize, Serialize};
 

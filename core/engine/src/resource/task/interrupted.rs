@@ -9,6 +9,8 @@
 //! - calls that a stop turns into EINTR, signal(7): epoll_wait(2), sigtimedwait(2), semtimedop(2) and others. The thread
 //!   steps back onto them, with what was left of their timeout.
 
+// zoo: sleeps
+
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::memory;

@@ -2,6 +2,8 @@
 //!
 //! Read from proc_pid_limits(5): prlimit(2) on another user's process wants CAP_SYS_RESOURCE.
 
+// zoo: limits
+
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;

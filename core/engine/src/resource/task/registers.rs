@@ -1,6 +1,8 @@
 //! The registers of a thread: general ones, and the extended state (x87, SSE, AVX, AMX, protection keys) in the
 //! processor's standard XSAVE format of whatever size.
 
+// zoo: registers
+
 use serde::{Deserialize, Serialize};
 
 use dormouse_wire::Tid;

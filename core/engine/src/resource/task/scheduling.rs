@@ -1,6 +1,8 @@
 //! How a thread is scheduled: policy and parameters, sched_setattr(2); affinity, sched_setaffinity(2); I/O priority,
 //! ioprio_set(2).
 
+// zoo: scheduling
+
 use dormouse_wire::Tid;
 use serde::{Deserialize, Serialize};
 

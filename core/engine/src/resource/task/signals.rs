@@ -1,6 +1,8 @@
 //! Signals: the dispositions of a process, sigaction(2); the mask, alternate stack and waiting signals of a thread,
 //! sigprocmask(2), sigaltstack(2), sigqueue(3).
 
+// zoo: pending_signals
+
 use dormouse_wire::Tid;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;

@@ -1,6 +1,8 @@
 //! Timers of a process: interval timers, setitimer(2), alarm(2) among them; POSIX timers, timer_create(2), with their
 //! ids. What is left of each is kept; it goes on from the thaw.
 
+// zoo: posix_timers
+
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;
