@@ -112,6 +112,8 @@ impl Specimen {
                 return Some(Err(self.answer().unwrap_or(Answer::Ok)));
             }
             if ready.exists() {
+                // The file that says so is closed a moment after it appears.
+                std::thread::sleep(std::time::Duration::from_millis(100));
                 return Some(Ok(()));
             }
             let dead = Stat::of(self.pid).is_none_or(|stat| stat.is_dead());
