@@ -21,7 +21,26 @@ run_tests = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CAR
 
 # Programs of the zoo that do not come back yet: their setting up is tested, their freeze and thaw is not. Each name here
 # is a piece of work; nothing else may be left out.
-GAPS := blocked_reads deleted_mapping epoll epoll_closed epoll_waits exited_leader forest linked_names locks passed_descriptors path_only signal_io signal_owner terminal terminal_session tile_registers unix_connected unix_options unix_pairs unlinked wait_for_stopped zombies
+GAPS := \
+	blocked_reads \
+	deleted_mapping \
+	epoll \
+	epoll_closed \
+	epoll_waits \
+	exited_leader \
+	forest \
+	linked_names \
+	passed_descriptors \
+	path_only \
+	signal_io \
+	terminal \
+	terminal_session \
+	unix_connected \
+	unix_options \
+	unix_pairs \
+	unlinked \
+	wait_for_stopped \
+	zombies
 skipped = $(foreach gap,$(GAPS),--skip $(gap)::frozen)
 
 BINARY := target/release/dormouse
