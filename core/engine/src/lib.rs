@@ -1,6 +1,41 @@
 //! The engine: a running group of processes goes into one file, and comes back from it.
 //!
-//! Four doors: [`freeze`], [`thaw`], [`image::reader`] to look into a file, and (with the survey) `check`.
+//! # The doors
+//!
+//! [`freeze()`] puts a [`Selection`] to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into the file between
+//! the two. The engine never prints, never asks, and knows no home directory: that is for its callers. What a person
+//! must know comes back as [`Problem`]s, all of them at once.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!  live group ── survey ──▶ facts ── judge ──▶ problems: refused, or announced as losses
+//!      │                      │
+//!   stopped ── freeze ──▶  record ── image ──▶ one sealed file
+//!                                                  │
+//!  running group ◀── thaw ── tree ◀── objects ◀── record, once the preflight has found nothing in the way
+//! ```
+//!
+//! 1. `freeze` stops every thread, again and again until no new one shows, and joins to the group whoever
+//!    cannot be cut from it. Begin reading at `freeze/mod.rs`: it tells the steps in their order.
+//! 2. [`survey`] looks: what each process holds (`collect`), which descriptors are one open file (`files`), who outside has a
+//!    part in it (`connect`), what stands in the way (`judge`). It changes nothing, and the group may run meanwhile.
+//! 3. [`resource`] is the heart: one file a kind of thing. Each has its record, and says how it is recognised, judged,
+//!    captured, checked before a thaw, and given back. [`resource::group::Group`] holds all records: it is what an image says.
+//! 4. [`image`] keeps records and pages in one file that is there whole or not at all.
+//! 5. `thaw` checks the record against this machine (`blueprint`), opens the files (`objects`), builds the processes
+//!    with their memory (`tree`, `space`, `fill`), gives back the rest (`finish`) and lets go (`release`).
+//!
+//! # The rooms below
+//!
+//! [`puppet`] runs system calls inside a stopped process, a batch at a time, and puts back every register and byte.
+//! [`mod@proc`] turns the text of /proc into values. [`kernel`] has the safe faces of system calls. [`model`] has the nouns.
+//! A module uses those below it and never one above: `tests/tidy.rs` holds that.
+//!
+//! # What is undone, and by whom
+//!
+//! A stopped group that is dropped runs on. An image that is dropped before its seal is no file. A half-built tree that is
+//! dropped is gone, and the kernel ends it when the engine is killed. So every `?` on the way is safe.
 
 mod freeze;
 pub mod image;
