@@ -113,7 +113,7 @@ impl Specimen {
             }
             if ready.exists() {
                 // The file that says so is closed a moment after it appears.
-                std::thread::sleep(std::time::Duration::from_millis(100));
+                std::thread::sleep(Duration::from_millis(100));
                 return Some(Ok(()));
             }
             let dead = Stat::of(self.pid).is_none_or(|stat| stat.is_dead());

@@ -160,8 +160,8 @@ fn store_pages(
         })
     };
     let mut own = OwnPages::default();
-    for index in 0..processes.len() {
-        let parent = processes[index].family.parent.and_then(|parent| by_pid.get(&parent)).and_then(|parent| space(*parent));
+    for (index, process) in processes.iter().enumerate() {
+        let parent = process.family.parent.and_then(|parent| by_pid.get(&parent)).and_then(|parent| space(*parent));
         if let Some(space) = space(index) {
             own.add(index, space, parent)?;
         }

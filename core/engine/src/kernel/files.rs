@@ -22,7 +22,7 @@ pub fn set_position(file: &impl AsFd, position: i64) -> Answer<()> {
     nix::unistd::lseek64(file, position, nix::unistd::Whence::SeekSet).map(drop)
 }
 
-nix::ioctl_read_bad!(fionread, libc::FIONREAD, i32);
+nix::ioctl_read_bad!(/** FIONREAD, ioctl_tty(2). */ fionread, libc::FIONREAD, i32);
 
 /// How many bytes wait to be read, FIONREAD.
 pub fn bytes_waiting(file: &impl AsFd) -> Answer<usize> {

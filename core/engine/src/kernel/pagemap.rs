@@ -68,7 +68,7 @@ struct ScanArguments {
     return_mask: u64,
 }
 
-nix::ioctl_readwrite!(pagemap_scan, b'f', 16, ScanArguments);
+nix::ioctl_readwrite!(/** PAGEMAP_SCAN. */ pagemap_scan, b'f', 16, ScanArguments);
 
 impl PageMap {
     /// Opens the page map. Wants ptrace access.

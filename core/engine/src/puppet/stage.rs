@@ -121,7 +121,7 @@ pub fn find_instruction(puppet: &Puppet, start: RemotePtr, end: RemotePtr) -> Op
             return Some(from + at as u64);
         }
         // One byte again: the instruction may lie across the border.
-        from = from + (length as u64 - if length == AT_ONCE { 1 } else { 0 });
+        from = from + (length as u64 - u64::from(length == AT_ONCE));
     }
     None
 }

@@ -169,8 +169,8 @@ impl Puppet {
         self.enter()?;
         let registers = arch::enter_call(&self.registers, instruction, number, arguments);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        self.to_border_of_call()?;
-        self.to_border_of_call()?;
+        self.run_to_border_of_call()?;
+        self.run_to_border_of_call()?;
         let result = arch::call_result(&ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?);
         if (-4095..0).contains(&result) {
             let failed = FailedCall { purpose: "make a call in the process".into(), errno: Errno::from_raw(-result as i32) };
@@ -310,7 +310,7 @@ impl Puppet {
     }
 
     /// Runs to the next entry to or exit from a system call.
-    fn to_border_of_call(&mut self) -> Result<(), PuppetError> {
+    fn run_to_border_of_call(&mut self) -> Result<(), PuppetError> {
         loop {
             ptrace::resume_to_syscall(self.tid).map_err(kernel("let the thread run"))?;
             match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
@@ -338,7 +338,7 @@ impl Puppet {
         memory::write(self.space(), place, data).map_err(kernel("write the engine's pages in the process"))?;
         let registers = arch::enter_call(&self.registers, instruction, number, arguments);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        self.to_border_of_call()?;
+        self.run_to_border_of_call()?;
         // It stands before the call: the interrupt is there already when it begins to wait.
         ptrace::interrupt(self.tid).map_err(kernel("interrupt the thread"))?;
         ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))?;

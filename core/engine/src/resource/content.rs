@@ -187,26 +187,7 @@ impl Content {
                 Ok(memfd_create(name.as_c_str(), MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?.into())
             }
             Origin::SharedAnonymous => Ok(SharedMemory::file(self.size)?.into()),
-            Origin::Deleted { path, maker } => self.make_deleted(Path::new(std::ffi::OsStr::from_bytes(path)), maker),
-        }
-    }
-
-    /// Makes the file under its old name where that is free, so that /proc shows it by that name, and removes it again.
-    fn make_deleted(&self, path: &Path, maker: &Owner) -> std::io::Result<File> {
-        let _acting = Acting::begin(&Identity::from(maker))?;
-        let mut options = File::options();
-        options.read(true).write(true).create_new(true);
-        match options.open(path) {
-            Ok(file) => {
-                std::fs::remove_file(path)?;
-                Ok(file)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                use std::os::unix::fs::OpenOptionsExt;
-                let folder = path.parent().unwrap_or(Path::new("/"));
-                File::options().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(folder)
-            }
-            Err(error) => Err(error),
+            Origin::Deleted { path, maker } => make_deleted(Path::new(std::ffi::OsStr::from_bytes(path)), maker),
         }
     }
 
@@ -235,6 +216,25 @@ impl Content {
             Origin::SharedAnonymous => {}
         }
         Ok(())
+    }
+}
+
+/// Makes the file under its old name where that is free, so that /proc shows it by that name, and removes it again.
+fn make_deleted(path: &Path, maker: &Owner) -> std::io::Result<File> {
+    let _acting = Acting::begin(&Identity::from(maker))?;
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    match options.open(path) {
+        Ok(file) => {
+            std::fs::remove_file(path)?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            use std::os::unix::fs::OpenOptionsExt;
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            File::options().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(folder)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -20,9 +20,12 @@ pub struct Sharer {
     pub shown: String,
 }
 
+/// Device (major and minor) and inode number.
+type Inode = ((u32, u32), u64);
+
 /// Everybody outside who maps memory that is the group's own: shared, and without a name to find it by.
 pub fn sharers(processes: &[ProcessFacts]) -> Vec<Sharer> {
-    let mut shared: HashMap<((u32, u32), u64), (&ProcessName, String)> = HashMap::new();
+    let mut shared: HashMap<Inode, (&ProcessName, String)> = HashMap::new();
     for process in processes {
         for found in process.living.iter().flat_map(|living| &living.mappings) {
             if found.flags.contains(VmFlags::MAY_SHARE) && is_nameless(&found.mapping) {

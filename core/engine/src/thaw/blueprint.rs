@@ -112,7 +112,7 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
         Backing::Content(content) => content < group.contents.len(),
         _ => true,
     };
-    let range = mapping.start < mapping.end && mapping.end <= TOP && (mapping.start | mapping.end) % PAGE == 0;
+    let range = mapping.start < mapping.end && mapping.end <= TOP && (mapping.start | mapping.end).is_multiple_of(PAGE);
     let mut next = 0;
     backing
         && range
