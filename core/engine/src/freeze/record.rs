@@ -15,7 +15,7 @@ use crate::proc::stat::{self, Stat};
 use crate::resource::fd::{self, Capture, Contents};
 use crate::resource::group::{Alive, Clocks, Group, Life, Process};
 use crate::resource::memory::mapping::{Run, Source};
-use crate::resource::memory::{Memory, layout};
+use crate::resource::memory::{Memory, layout, protection_keys};
 use crate::resource::task::family::Family;
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::limits::Limits;
@@ -55,12 +55,13 @@ pub fn record(
                 let mappings = memory::mappings(found, living, &mut registry)?;
                 let executable = memory::executable(found, living, &mut registry)?;
                 let answers = tasks::ask(process, found, living, waits)?;
-                let (heap, batch) = answers.heap;
-                let layout = layout::answer(heap, &batch, &found.stat, living.auxiliary.clone(), executable);
+                let (asked, batch) = answers.memory;
+                let layout = layout::answer(asked.heap, &batch, &found.stat, living.auxiliary.clone(), executable);
+                let protection_keys = protection_keys::answer(&asked.keys, &batch, &mappings);
                 Life::Alive(Box::new(Alive {
                     stopped_by: process.stopped_by,
                     threads: answers.threads,
-                    memory: Memory { layout, mappings, lock_future: answers.lock_future },
+                    memory: Memory { layout, mappings, lock_future: answers.lock_future, protection_keys },
                     file_table: open.table_of.get(&found.pid).copied().unwrap_or_default(),
                     filesystem: filesystems.index(found, living),
                     dispositions: answers.dispositions,

@@ -10,7 +10,7 @@ use crate::proc::maps::{MappingName, VmFlags};
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, PuppetError, run_together};
 use crate::resource::group::Thread;
-use crate::resource::memory::layout;
+use crate::resource::memory::{layout, protection_keys};
 use serde_bytes::ByteBuf;
 
 use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes};
@@ -32,10 +32,19 @@ pub struct Answers {
     pub timers: Timers,
     /// Small things.
     pub attributes: ProcessAttributes,
-    /// The end of the heap was asked by this call of `batch`.
-    pub heap: (Call, Batch),
+    /// What its memory was asked, and the answers.
+    pub memory: (AskedMemory, Batch),
     /// MCL_FUTURE and MCL_ONFAULT.
     pub lock_future: u32,
+}
+
+/// What was asked of a process's memory.
+#[derive(Debug)]
+pub struct AskedMemory {
+    /// The end of the heap.
+    pub heap: Call,
+    /// The protection keys.
+    pub keys: protection_keys::Asked,
 }
 
 struct AskedThread {
@@ -73,7 +82,7 @@ pub fn ask(
     let dispositions = signals::ask_dispositions(first);
     let asked_timers = timers::ask(&living.timers, first);
     let asked_process = attributes::ask_process(first);
-    let heap = layout::ask(first);
+    let asked_memory = AskedMemory { heap: layout::ask(first), keys: protection_keys::ask(first) };
     run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
 
     let kernel = |errno: Errno| {
@@ -101,7 +110,7 @@ pub fn ask(
             living.coredump_filter,
         )
         .map_err(kernel)?,
-        heap: (heap, first),
+        memory: (asked_memory, first),
         lock_future: lock_future(process, facts),
     })
 }

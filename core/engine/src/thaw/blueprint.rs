@@ -11,6 +11,7 @@ use crate::resource::fd::kind_named;
 use crate::resource::group::{Alive, Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
+use crate::resource::memory::protection_keys;
 use crate::resource::task::credentials::Privileges;
 
 /// All problems.
@@ -116,6 +117,7 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
     let mut next = 0;
     backing
         && range
+        && mapping.protection_key <= protection_keys::LAST
         && mapping.pages.iter().all(|run| {
             let Some(end) = run.page.checked_add(run.count) else { return false };
             let ordered = run.page >= next && end <= mapping.length() / PAGE;

@@ -11,7 +11,7 @@ use crate::arguments;
 use crate::puppet::{Batch, run_together};
 use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
 use crate::resource::group::{Alive, Group};
-use crate::resource::memory::layout;
+use crate::resource::memory::{Memory, layout, protection_keys};
 use crate::resource::task::credentials::{self, Privileges};
 use crate::resource::task::{attributes, futexes, limits, scheduling, signals, timers};
 
@@ -38,14 +38,7 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
                 Ok(())
             })?;
         }
-        for mapping in &alive.memory.mappings {
-            if !mapping.is_of_the_kernel() {
-                mapping.finish(&mut batch);
-            }
-        }
-        if alive.memory.lock_future != 0 {
-            batch.must("lock memory to come", libc::SYS_mlockall, arguments![alive.memory.lock_future]);
-        }
+        memory(&alive.memory, &mut batch);
         built.run(&mut batch)?;
         signals_and_timers(built, alive, restore_ids)?;
         threads(built, alive, own)?;
@@ -64,6 +57,18 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
         }
     }
     Ok(losses)
+}
+
+/// What mappings get once they are filled and the children have been made.
+fn memory(record: &Memory, batch: &mut Batch) {
+    protection_keys::take(&record.protection_keys, &record.mappings, batch);
+    for mapping in record.mappings.iter().filter(|mapping| !mapping.is_of_the_kernel()) {
+        mapping.finish(&record.protection_keys, batch);
+    }
+    protection_keys::give_back(&record.protection_keys, &record.mappings, batch);
+    if record.lock_future != 0 {
+        batch.must("lock memory to come", libc::SYS_mlockall, arguments![record.lock_future]);
+    }
 }
 
 /// The layout of every process, as long as all still have the executables open: the first one of several with one table

@@ -10,6 +10,7 @@ use crate::arguments;
 use crate::image::PageNumber;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::puppet::Batch;
+use super::protection_keys::ProtectionKeys;
 
 /// A mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +100,8 @@ impl Mapping {
     /// The protection while it is filled.
     pub fn first_protection(&self) -> i32 {
         if self.is_shared() || !self.fill_writable() {
-            return self.protection;
+            // Memory that may only be executed takes a protection key of the kernel's, which has its time later.
+            return if self.protection == libc::PROT_EXEC { libc::PROT_READ | libc::PROT_EXEC } else { self.protection };
         }
         // Not executable meanwhile: some security modules forbid both at once.
         self.protection & !libc::PROT_EXEC | libc::PROT_READ | libc::PROT_WRITE
@@ -126,7 +128,7 @@ impl Mapping {
     }
 
     /// What is done to it once it is filled and the children have been made: names, advice, protection, locks.
-    pub fn finish(&self, batch: &mut Batch) {
+    pub fn finish(&self, keys: &ProtectionKeys, batch: &mut Batch) {
         let length = self.length();
         if let Some(name) = &self.name {
             const PR_SET_VMA: i32 = 0x5356_4d41;
@@ -142,15 +144,7 @@ impl Mapping {
                 batch.must("give advice on a mapping", libc::SYS_madvise, arguments![self.start, length, advice]);
             }
         }
-        if self.protection_key != 0 {
-            batch.must(
-                "set a protection key",
-                libc::SYS_pkey_mprotect,
-                arguments![self.start, length, self.protection, self.protection_key],
-            );
-        } else if self.first_protection() != self.protection {
-            batch.must("protect a mapping", libc::SYS_mprotect, arguments![self.start, length, self.protection]);
-        }
+        self.protect(keys, batch);
         if self.flags.contains(VmFlags::LOCKED) {
             const MLOCK_ONFAULT: i32 = 1;
             let how = if self.flags.contains(VmFlags::LOCK_ON_FAULT) { MLOCK_ONFAULT } else { 0 };
@@ -159,6 +153,21 @@ impl Mapping {
         if self.flags.contains(VmFlags::SEALED) {
             const MSEAL: i64 = 462;
             batch.must("seal a mapping", MSEAL, arguments![self.start, length, 0]);
+        }
+    }
+}
+
+impl Mapping {
+    /// Its final protection.
+    pub fn protect(&self, keys: &ProtectionKeys, batch: &mut Batch) {
+        if self.protection_key != 0 && !keys.are_the_kernels(self) {
+            batch.must(
+                "set a protection key",
+                libc::SYS_pkey_mprotect,
+                arguments![self.start, self.length(), self.protection, self.protection_key],
+            );
+        } else if self.first_protection() != self.protection {
+            batch.must("protect a mapping", libc::SYS_mprotect, arguments![self.start, self.length(), self.protection]);
         }
     }
 }

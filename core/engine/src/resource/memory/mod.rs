@@ -5,12 +5,14 @@
 pub mod inherit;
 pub mod layout;
 pub mod mapping;
+pub mod protection_keys;
 pub mod vdso;
 
 use serde::{Deserialize, Serialize};
 
 pub use layout::Layout;
 pub use mapping::{Backing, Mapping, Run, Source};
+pub use protection_keys::ProtectionKeys;
 
 /// The memory of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,4 +23,6 @@ pub struct Memory {
     pub mappings: Vec<Mapping>,
     /// What mlockall(2) said of mappings to come: MCL_FUTURE and MCL_ONFAULT, 0 for none.
     pub lock_future: u32,
+    /// Its protection keys.
+    pub protection_keys: ProtectionKeys,
 }
