@@ -36,12 +36,14 @@ pub struct Program {
     pub refused: Option<&'static str>,
     /// Arguments for `dormouse freeze`, such as `--accept-losses`.
     pub freeze_arguments: &'static [&'static str],
+    /// How many seconds it stays frozen.
+    pub sleep: u64,
 }
 
 impl Program {
     /// A program without anything special about it.
     pub const fn named(name: &'static str) -> Self {
-        Self { name, allowed: &[], may_lack: false, stopped: false, refused: None, freeze_arguments: &[] }
+        Self { name, allowed: &[], may_lack: false, stopped: false, refused: None, freeze_arguments: &[], sleep: 0 }
     }
 
     /// Allows these differences.
@@ -76,6 +78,13 @@ impl Program {
     #[must_use]
     pub const fn freeze_with(mut self, arguments: &'static [&'static str]) -> Self {
         self.freeze_arguments = arguments;
+        self
+    }
+
+    /// Stays frozen for so many seconds.
+    #[must_use]
+    pub const fn sleeps_for(mut self, seconds: u64) -> Self {
+        self.sleep = seconds;
         self
     }
 }

@@ -42,6 +42,7 @@ pub fn frozen(places: Places, program: &Program, user: User) {
     let before = specimen.survey();
     specimen.freeze().expect_success("freeze");
     specimen.assert_asleep(&group);
+    std::thread::sleep(std::time::Duration::from_secs(program.sleep));
     specimen.thaw().expect_success("thaw");
     specimen.assert_awake(&group);
     let after = specimen.survey();

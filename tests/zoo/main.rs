@@ -25,6 +25,7 @@ mod capabilities;
 mod changed_root;
 mod child_waits;
 mod clear_child_tid;
+mod clocks;
 mod close_on_exec;
 mod copy_on_write;
 mod coredump_filter;

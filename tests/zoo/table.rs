@@ -58,6 +58,7 @@ macro_rules! zoo {
             dispositions: both;
             interval_timers: both;
             alarm: both;
+            clocks: both.sleeps_for(2);
             posix_timers: both;
             robust_list: both;
             clear_child_tid: both;

@@ -10,10 +10,10 @@ use super::pages;
 use super::stopped::Stopped;
 use super::tasks;
 use crate::image::{PAGE, PageBuffer, PageSink};
-use crate::kernel::clocks;
 use crate::proc::stat::{self, Stat};
 use crate::resource::fd::{self, Capture, Contents};
-use crate::resource::group::{Alive, Clocks, Group, Life, Process};
+use crate::resource::clocks::Clocks;
+use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::mapping::{Run, Source};
 use crate::resource::memory::{Memory, layout, protection_keys};
 use crate::resource::task::family::Family;
@@ -78,7 +78,7 @@ pub fn record(
     let open_files =
         open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
     let bytes = store_pages(&mut processes, facts, sink, progress)?;
-    let [monotonic, boottime, realtime] = clocks::now();
+    let offsets = facts.iter().find_map(|found| found.living.as_ref()).map(|living| living.clock_offsets);
     let group = Group {
         processes,
         file_tables: std::mem::take(&mut open.tables),
@@ -86,7 +86,7 @@ pub fn record(
         open_files,
         mapped_files: mapped.records,
         contents: contents.records,
-        clocks: Clocks { monotonic, boottime, realtime },
+        clocks: Clocks::seen_with(offsets.unwrap_or_default()),
         terminal: None,
     };
     Ok(Recorded { group, bytes })

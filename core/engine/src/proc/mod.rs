@@ -31,6 +31,7 @@ pub mod stat;
 pub mod status;
 pub mod syscall;
 pub mod text;
+pub mod timens;
 pub mod timers;
 
 use std::fs;

@@ -4,6 +4,7 @@ use dormouse_wire::{Pid, ProcessName, Tid};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::clocks::Clocks;
 use super::content::Content;
 use super::fd::{FileTable, OpenFile};
 use super::memory::Memory;
@@ -35,21 +36,10 @@ pub struct Group {
     pub mapped_files: Vec<NamedFile>,
     /// Files without a name, whose content is in the image.
     pub contents: Vec<Content>,
-    /// The clocks at the freeze: CLOCK_MONOTONIC and CLOCK_BOOTTIME in nanoseconds, as the group saw them.
+    /// The clocks at the freeze.
     pub clocks: Clocks,
     /// The window size and settings of the terminal outside the group that its job was on.
     pub terminal: Option<OutsideTerminal>,
-}
-
-/// What the clocks that begin at boot showed, time_namespaces(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clocks {
-    /// CLOCK_MONOTONIC, nanoseconds.
-    pub monotonic: i64,
-    /// CLOCK_BOOTTIME, nanoseconds.
-    pub boottime: i64,
-    /// CLOCK_REALTIME, nanoseconds since 1970.
-    pub realtime: i64,
 }
 
 /// A terminal that was not part of the group.

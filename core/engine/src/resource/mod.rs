@@ -2,6 +2,7 @@
 //!
 //! [`group::Group`] is the whole record, the image's main section.
 
+pub mod clocks;
 pub mod content;
 pub mod fd;
 pub mod group;

@@ -6,6 +6,7 @@ use crate::proc::limits::Limits;
 use crate::proc::maps::{DetailedMapping, parse_smaps};
 use crate::proc::stat::{Stat, State};
 use crate::proc::status::Status;
+use crate::proc::timens::{self, ClockOffsets};
 use crate::proc::timers::PosixTimer;
 use crate::proc::{self, ProcError, limits, numbers, stat, status, timers};
 
@@ -47,6 +48,10 @@ pub struct LivingFacts {
     pub root: Vec<u8>,
     /// Its namespaces: name and inode.
     pub namespaces: Vec<(&'static str, u64)>,
+    /// How far its clocks are ahead, time_namespaces(7).
+    pub clock_offsets: ClockOffsets,
+    /// Its children would have other clocks than it has itself.
+    pub clocks_for_children: bool,
     /// proc_pid_oom_score_adj(5).
     pub oom_score_adjustment: i32,
     /// core(5).
@@ -91,6 +96,8 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         let link = proc::link_thread(pid, speaker, &format!("ns/{name}"))?;
         namespaces.push((name, proc::ns::parse(&link).map_or(0, |link| link.inode)));
     }
+    // A kernel without time namespaces has no such link.
+    let time_namespace = |name: &str| optional(proc::link_thread(pid, speaker, &format!("ns/{name}")));
     Ok(LivingFacts {
         mappings: proc::parsed_thread(pid, speaker, "smaps", parse_smaps)?,
         limits: proc::parsed_thread(pid, speaker, "limits", limits::parse)?,
@@ -100,9 +107,20 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         working_directory: proc::link_thread(pid, speaker, "cwd")?,
         root: proc::link_thread(pid, speaker, "root")?,
         namespaces,
+        // The file is there for processes; a thread is found as one by its own number.
+        clock_offsets: optional(proc::parsed(Pid(speaker.0), "timens_offsets", timens::parse))?.unwrap_or_default(),
+        clocks_for_children: time_namespace("time")? != time_namespace("time_for_children")?,
         oom_score_adjustment: proc::parsed_thread(pid, speaker, "oom_score_adj", numbers::oom_score_adj)?,
         coredump_filter: proc::parsed(pid, "coredump_filter", numbers::coredump_filter)?.unwrap_or(0),
         threads,
         speaker,
     })
+}
+
+/// A file that this kernel may not have.
+fn optional<T>(found: Result<T, ProcError>) -> Result<Option<T>, ProcError> {
+    match found {
+        Err(ProcError::Missing { .. }) => Ok(None),
+        found => found.map(Some),
+    }
 }

@@ -24,6 +24,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
             problems.extend(living.mappings.iter().flat_map(|found| mapping::judge(found, &process.shown)));
         }
     }
+    problems.extend(clocks(processes));
     problems.extend(connect::judge(sharers));
     problems.extend(shared_between_processes(processes));
     for facts in &files.facts.files {
@@ -72,6 +73,27 @@ fn namespaces(process: &ProcessFacts, living: &LivingFacts, own: &[(&str, u64)])
         if theirs != ours {
             let what = format!("it is in a namespace of its own ({name}), which cannot be given back yet");
             problems.push(Problem::blocks(ProblemKind::Namespace, what).of(&process.shown).way_out("Pause the group instead"));
+        }
+    }
+    problems
+}
+
+/// All come back with the clocks of the first one.
+fn clocks(processes: &[ProcessFacts]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let living = || processes.iter().filter_map(|process| Some((process, process.living.as_ref()?)));
+    let Some(first) = living().next().map(|(_, living)| living.clock_offsets) else { return problems };
+    for (process, found) in living() {
+        if found.clocks_for_children {
+            let what = "it has made a time namespace for its children, which cannot be given back yet";
+            let problem = Problem::blocks(ProblemKind::Namespace, what).of(&process.shown);
+            problems.push(problem.way_out("Pause the group instead"));
+        }
+        if found.clock_offsets != first {
+            let ahead = (first.monotonic.saturating_sub(found.clock_offsets.monotonic)) / 1_000_000_000;
+            let what = "it lives in another time namespace than the first process of the group";
+            let loss = format!("its own clocks: CLOCK_MONOTONIC jumps by {ahead} s");
+            problems.push(Problem::loses(ProblemKind::Namespace, what, loss).of(&process.shown));
         }
     }
     problems

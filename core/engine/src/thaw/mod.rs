@@ -53,10 +53,11 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
 
     progress.begins(Phase::Building, 0);
     let objects = objects::Objects::make(&group, &reader, options)?;
+    let mut losses = problems;
+    losses.extend(group.clocks.restore());
     let mut tree = tree::Tree::build(&group, &objects, &reader, progress)?;
     relations::restore(&mut tree, &group)?;
     zombies::restore(&mut tree, &group)?;
-    let mut losses = problems;
     losses.extend(finish::finish(&mut tree, &group, &objects)?);
     objects.seal(&group)?;
     cancelled(progress)?;
