@@ -48,7 +48,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         for index in 0..3 {
             match here[index].checked_sub(last[index]) {
                 Some(step) => largest[index] = largest[index].max(step),
-                None => stage.wrong.say(format!("clock {} went back by {:?}", clocks[index], last[index] - here[index])),
+                None => stage.wrong.say(format!("clock {} went back from {:?} to {:?}", clocks[index], last[index], here[index])),
             }
         }
         last = here;
