@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use dormouse_engine::kernel::files;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -18,9 +19,6 @@ use crate::output::Table;
 pub const SCRIPT: &str =
     "seq 1 1000000 | while read -r n; do echo \"number $n\"; sleep 0.2; done | cat -n > counted.log";
 
-/// The shell that becomes the leader of a session of its own. Files that the person's shell or make have left open are
-/// closed first: they lead out of the group.
-const WRAPPER: &str = "exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec setsid sh -c \"$1\"";
 
 /// A running pipeline, or a sleeping one. It is ended when this is dropped.
 #[derive(Debug)]
@@ -42,8 +40,12 @@ pub struct Process {
 impl Pipeline {
     /// Starts it in this folder.
     pub fn start(folder: &Path) -> Result<Self, Failure> {
-        let child = Command::new("sh")
-            .args(["-c", WRAPPER, "sh", SCRIPT])
+        // Files that the person's shell or make have left open lead out of the group.
+        files::keep_from_programs()
+            .map_err(|errno| Failure::system("The pipeline cannot be kept from open files", &errno.into()))?;
+        // A shell that leads a session of its own.
+        let child = Command::new("setsid")
+            .args(["sh", "-c", SCRIPT])
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
