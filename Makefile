@@ -24,9 +24,6 @@ run_tests = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CAR
 GAPS := \
 	blocked_reads \
 	deleted_mapping \
-	epoll \
-	epoll_closed \
-	epoll_waits \
 	exited_leader \
 	forest \
 	linked_names \

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use crate::kernel::{call, checked, into};
+use crate::kernel::{at, call, checked, into};
 
 /// fcntl(2) with a number.
 pub fn fcntl(fd: &impl AsRawFd, command: i32, argument: i32) -> io::Result<i32> {
@@ -43,4 +43,31 @@ pub fn would_wait<T>(result: &io::Result<T>) -> bool {
 /// The `fdinfo` of a descriptor.
 pub fn info(fd: &impl AsRawFd) -> String {
     std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap_or_default()
+}
+
+/// An epoll set.
+pub struct Watched(pub OwnedFd);
+
+impl Watched {
+    /// A set that watches nothing.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(owned(call(libc::SYS_epoll_create1, &[0])?)))
+    }
+
+    /// Watches a descriptor.
+    pub fn add(&self, fd: &impl AsRawFd, events: i32, data: u64) -> io::Result<()> {
+        let event = libc::epoll_event { events: events as u32, u64: data };
+        let fds = [self.0.as_raw_fd() as usize, libc::EPOLL_CTL_ADD as usize, fd.as_raw_fd() as usize];
+        call(libc::SYS_epoll_ctl, &[fds[0], fds[1], fds[2], at(&event)]).map(drop)
+    }
+
+    /// The data and the events that are ready now, sorted.
+    pub fn ready(&self) -> Vec<(u64, u32)> {
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 8];
+        let count = call(libc::SYS_epoll_wait, &[self.0.as_raw_fd() as usize, into(&mut events), 8, 0]).unwrap_or(0);
+        let mut found: Vec<(u64, u32)> =
+            events[..count as usize].iter().map(|event| (event.u64, event.events)).collect();
+        found.sort_unstable();
+        found
+    }
 }

@@ -39,6 +39,8 @@ mod dispositions;
 mod dumpable;
 mod epoll;
 mod epoll_closed;
+mod epoll_edges;
+mod epoll_family;
 mod epoll_waits;
 mod eventfd;
 mod exited_leader;

@@ -93,6 +93,8 @@ macro_rules! zoo {
             signalfd: both;
             epoll: both;
             epoll_closed: both;
+            epoll_edges: both;
+            epoll_family: both;
             unix_pairs: both;
             unix_connected: both;
             unix_options: both;

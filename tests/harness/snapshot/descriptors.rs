@@ -23,7 +23,10 @@ fn collect_info(collector: &mut Collector, fd: i32, text: &str) {
     let mut count = 0;
     let time = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).and_then(pair);
     let interval = time("it_interval:").unwrap_or_default();
-    for line in text.lines() {
+    // The kernel keeps watches in the order of its own addresses.
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_by_key(|line| if line.starts_with("tfd") { line.split(" pos:").next() } else { None });
+    for line in lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let (name, value) = (name.trim(), value.trim());
         let fact = format!("fd/{fd}/{name}");

@@ -66,6 +66,23 @@ pub fn epoll() -> Answer<OwnedFd> {
     owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }.into())
 }
 
+/// Lets a set watch a file for these events, under its number here, EPOLL_CTL_ADD.
+pub fn watch(epoll: &impl AsFd, file: &impl AsFd, events: u32) -> Answer<()> {
+    let mut event = libc::epoll_event { events, u64: 0 };
+    let (epoll, file) = (epoll.as_fd().as_raw_fd(), file.as_fd().as_raw_fd());
+    // SAFETY: epoll_ctl reads one structure, which we hold.
+    checked(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, file, &raw mut event) }.into()).map(drop)
+}
+
+/// Whether a set polls network devices busily: any setting of EPIOCGPARAMS, Linux 6.9.
+pub fn polls_busily(epoll: &impl AsFd) -> bool {
+    let request = nix::request_code_read!(0x8a, 0x02, size_of::<u64>());
+    let mut settings = 0_u64;
+    // SAFETY: the call writes a structure of eight bytes, which we hold.
+    let answer = checked(unsafe { libc::ioctl(epoll.as_fd().as_raw_fd(), request, &raw mut settings) }.into());
+    answer.is_ok() && settings != 0
+}
+
 /// Takes up to `most` events that are ready out of the set, and answers how many there were.
 pub fn take_events(epoll: &impl AsFd, most: usize) -> Answer<usize> {
     let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; most];

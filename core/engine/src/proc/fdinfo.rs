@@ -88,6 +88,14 @@ impl FdInfo {
         })
     }
 
+    /// What an epoll set watches, in the order of the kernel.
+    pub fn watched(&self) -> impl Iterator<Item = &EpollTarget> {
+        self.details.iter().filter_map(|detail| match detail {
+            FdDetail::EpollTarget(target) => Some(target),
+            _ => None,
+        })
+    }
+
     /// The value of a key that has no variant of its own, without the white space around it.
     pub fn other(&self, key: &str) -> Option<&[u8]> {
         self.details.iter().find_map(|detail| match detail {

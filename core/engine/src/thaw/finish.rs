@@ -7,6 +7,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
+use super::watches;
 use crate::arguments;
 use crate::puppet::{Batch, run_together};
 use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
@@ -22,6 +23,7 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
     let (mut tables, mut filesystems, mut told) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut losses = Vec::new();
     layouts(tree, group, objects)?;
+    watches::restore(tree, group, objects)?;
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         let mut batch = Batch::new();

@@ -13,6 +13,7 @@ mod sharing;
 mod space;
 mod standins;
 mod tree;
+mod watches;
 mod zombies;
 
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind};
 
@@ -11,7 +11,7 @@ use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
-use crate::resource::fd::{FileId, Restore, kind_named};
+use crate::resource::fd::{FileId, Restore, epoll, kind_named};
 use crate::resource::group::Group;
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
@@ -34,7 +34,7 @@ impl Objects {
     /// Makes all of them.
     pub fn make(group: &Group, reader: &Reader, options: &ThawOptions) -> Result<Self, Problem> {
         let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
-        let base = highest.unwrap_or(0).max(100) + 1;
+        let base = highest.max(epoll::highest(&group.open_files)).unwrap_or(0).max(100) + 1;
         let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new() };
         for file in &group.mapped_files {
             let opened = open_mapped(file)?;
@@ -98,7 +98,7 @@ impl Objects {
         Ok(())
     }
 
-    fn raise(&self, file: &impl std::os::fd::AsFd) -> Result<OwnedFd, Problem> {
+    fn raise(&self, file: &impl AsFd) -> Result<OwnedFd, Problem> {
         files::duplicate_above(file, self.base).map_err(|errno| {
             let what = format!("the group needs more open files than Dormouse may have: {}", errno.desc());
             Problem::blocks(ProblemKind::Limit, what).way_out("Raise the limit on open files (ulimit -n)")
@@ -129,10 +129,16 @@ impl Objects {
 
     /// Starts what has been standing still: the last thing before the group runs.
     pub fn start(&self, group: &Group) -> Result<(), Problem> {
-        self.open.iter().try_for_each(|(id, made)| {
-            let file = &group.open_files[id.0];
-            kind_named(file)?.start(file, made)
-        })
+        let start = |ready: bool| {
+            self.open.iter().try_for_each(|(id, made)| {
+                let file = &group.open_files[id.0];
+                let kind = kind_named(file)?;
+                if kind.starts_ready(file)? == ready { kind.start(file, made) } else { Ok(()) }
+            })
+        };
+        start(true)?;
+        epoll::settle(&group.open_files, &|id| self.open.get(&id).map(AsFd::as_fd))?;
+        start(false)
     }
 
     /// Seals what was sealed, once the last mapping of it has been made.

@@ -6,6 +6,7 @@
 mod content;
 pub use content::origin_of;
 mod device;
+pub mod epoll;
 mod eventfd;
 mod fifo;
 pub mod locks;
@@ -282,6 +283,11 @@ pub trait FileKind: Sync {
     /// What remains to be done from inside the first process that holds it.
     fn finish(&self, _record: &Self::Record, _finish: &mut Finish<'_>) {}
 
+    /// Whether it is started before sets settle what their programs have been told of: it is ready from the start on.
+    fn starts_ready(&self, _record: &Self::Record) -> bool {
+        false
+    }
+
     /// What begins to run when the group does, such as a timer: done by the engine when all else is in place.
     fn start(&self, _record: &Self::Record, _file: &OpenFile, _made: &OwnedFd) -> Result<(), Problem> {
         Ok(())
@@ -306,6 +312,8 @@ pub trait AnyFileKind: Sync {
     fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem>;
     /// See [`FileKind::finish`].
     fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem>;
+    /// See [`FileKind::starts_ready`].
+    fn starts_ready(&self, file: &OpenFile) -> Result<bool, Problem>;
     /// See [`FileKind::start`].
     fn start(&self, file: &OpenFile, made: &OwnedFd) -> Result<(), Problem>;
 }
@@ -355,6 +363,10 @@ impl<K: FileKind> AnyFileKind for K {
         Ok(())
     }
 
+    fn starts_ready(&self, file: &OpenFile) -> Result<bool, Problem> {
+        Ok(FileKind::starts_ready(self, &typed(file)?))
+    }
+
     fn start(&self, file: &OpenFile, made: &OwnedFd) -> Result<(), Problem> {
         FileKind::start(self, &typed(file)?, file, made)
     }
@@ -370,6 +382,7 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &eventfd::Eventfd,
     &timerfd::Timerfd,
     &signalfd::Signalfd,
+    &epoll::Epoll,
     &unknown::Unknown,
 ];
 

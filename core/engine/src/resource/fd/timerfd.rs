@@ -73,6 +73,10 @@ impl FileKind for Timerfd {
         make(record, file.flags).map_err(failed)
     }
 
+    fn starts_ready(&self, record: &Record) -> bool {
+        record.ticks > 0
+    }
+
     fn start(&self, record: &Record, _file: &OpenFile, made: &OwnedFd) -> Result<(), Problem> {
         start(record, made).map_err(failed)
     }
