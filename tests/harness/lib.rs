@@ -5,6 +5,7 @@
 //!   [`frozen`](scenario::frozen) sends it through a freeze and a thaw, [`refused`](scenario::refused) proves that
 //!   what cannot be frozen goes on unharmed;
 //! - [`Specimen`] is a started program with its folder; whatever it started is ended when it is dropped;
+//! - [`Job`] is a real program, with what `tests/programs/` asks of one: it naps, and must end well;
 //! - [`group`] finds the processes that belong to it;
 //! - [`Snapshot`] is a survey of the group made from `/proc` alone, and the comparison of two of them. It shares no
 //!   code with the engine, so that one cannot hide what the other misses;
@@ -16,6 +17,7 @@
 
 pub mod command;
 pub mod group;
+pub mod job;
 pub mod process;
 pub mod program;
 pub mod scenario;
@@ -23,6 +25,7 @@ pub mod snapshot;
 pub mod specimen;
 pub mod wait;
 
+pub use job::Job;
 pub use program::{Program, User};
 pub use snapshot::Snapshot;
 pub use specimen::Specimen;

@@ -47,30 +47,29 @@ pub struct Specimen {
 impl Specimen {
     /// Starts a program of the zoo in a session of its own, with `/dev/null` and two files as its stdio.
     pub fn start(zoo: &Path, program: &Program, user: User) -> Self {
+        Self::launch(program, user, |folder| {
+            let base = folder.parent().unwrap_or(folder);
+            let mut command = Command::new(reachable(zoo, user, base));
+            command.arg(program.name).arg(folder);
+            command
+        })
+    }
+
+    /// Starts any command in a session of its own, with `/dev/null` and two files as its stdio. `command` is told the
+    /// program's folder, and may put files there: they become the user's.
+    pub fn launch(program: &Program, user: User, command: impl FnOnce(&Path) -> Command) -> Self {
         become_subreaper();
         let base = tempfile::Builder::new().prefix("dormouse-").tempdir().unwrap_or_else(|error| panic!("{error}"));
         let folder = base.path().join("stage");
         let made =
             fs::create_dir(&folder).and_then(|()| fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)));
         made.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        if user == User::Ordinary {
-            chown(&folder, Some(ORDINARY), Some(ORDINARY)).unwrap_or_else(|error| panic!("chown: {error}"));
-        }
-        let mut command = Command::new(reachable(zoo, user, base.path()));
-        command
-            .arg(program.name)
-            .arg(&folder)
-            .current_dir(&folder)
-            .env_clear()
-            .env(MARK, &folder)
-            .env("PATH", "/usr/bin:/bin");
+        let mut command = command(&folder);
+        command.current_dir(&folder).env_clear().env(MARK, &folder).env("PATH", "/usr/bin:/bin").env("HOME", &folder);
         command.stdin(Stdio::null()).stdout(stream(&folder, "out")).stderr(stream(&folder, "err"));
         if user == User::Ordinary {
-            // The thaw opens them with the program's own rights.
-            for name in ["out", "err"] {
-                let owned = chown(folder.join(name), Some(ORDINARY), Some(ORDINARY));
-                owned.unwrap_or_else(|error| panic!("chown: {error}"));
-            }
+            // The thaw opens its files with the program's own rights.
+            hand_over(&folder).unwrap_or_else(|error| panic!("chown: {error}"));
         }
         // SAFETY: between fork and exec it makes a few system calls and touches no memory but its stack.
         unsafe { command.pre_exec(move || enter(user)) };
@@ -283,6 +282,18 @@ fn enter(user: User) -> io::Result<()> {
         done(unsafe { libc::setresuid(ORDINARY, ORDINARY, ORDINARY) })?;
     }
     Ok(())
+}
+
+/// Gives the ordinary user a folder and what is in it.
+fn hand_over(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)?.flatten() {
+        if entry.file_type()?.is_dir() {
+            hand_over(&entry.path())?;
+        } else {
+            chown(entry.path(), Some(ORDINARY), Some(ORDINARY))?;
+        }
+    }
+    chown(folder, Some(ORDINARY), Some(ORDINARY))
 }
 
 fn stream(folder: &Path, name: &str) -> Stdio {
