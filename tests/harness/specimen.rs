@@ -158,6 +158,14 @@ impl Specimen {
         assert_eq!(image.mode() & 0o7777, 0o600, "the image's mode is {:o}, and must be 600", image.mode() & 0o7777);
     }
 
+    /// Ends those of these processes that are still there.
+    pub fn end_processes(&mut self, group: &BTreeSet<i32>) {
+        for pid in group {
+            // SAFETY: sends a signal to a process that this test has started.
+            unsafe { libc::kill(*pid, libc::SIGKILL) };
+        }
+    }
+
     /// Runs `dormouse thaw` on the image.
     pub fn thaw(&mut self) -> Outcome {
         let image = self.image();

@@ -8,10 +8,9 @@ use serde_bytes::ByteBuf;
 use super::waiting::Waits;
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Errno, pidfd};
-use crate::model::RemotePtr;
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
-use crate::puppet::{Puppet, Stage};
+use crate::puppet::{Ground, Puppet, Stage};
 use crate::resource::task::{interrupted, signals};
 
 /// A group that stands still.
@@ -36,8 +35,8 @@ pub struct StoppedProcess {
     pub shared_pending: Vec<ByteBuf>,
     /// The signal that had stopped it before us.
     pub stopped_by: Option<i32>,
-    /// The engine's pages in it, and a `syscall` instruction to remove them with.
-    pub stage: Option<(Stage, RemotePtr)>,
+    /// The engine's pages in it, and from where they are removed.
+    pub stage: Option<(Stage, Ground)>,
 }
 
 /// A name for messages, whatever has become of the process.
@@ -130,6 +129,10 @@ impl Stopped {
                 if waiting & !puppet.mask == 0 {
                     interrupted::step_back(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
                 }
+                if let Some(call) = self.waits.call(tid) {
+                    interrupted::name(call, &mut puppet.registers);
+                }
+                puppet.settle().map_err(failed)?;
                 let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };
                 process.puppets.insert(place, puppet);
                 process.pending.insert(place, pending);
@@ -207,16 +210,21 @@ impl StoppedProcess {
 
     /// Lets it run on as it was.
     fn release(&mut self) {
-        if let (Some((stage, instruction)), Some(first)) = (self.stage.take(), self.puppets.first_mut())
-            && let Err(error) = stage.remove(first, instruction)
-        {
-            tracing::warn!(pid = self.pid.0, %error, "the engine's pages stay in the process");
+        let Some((first, others)) = self.puppets.split_first_mut() else { return };
+        // The others leave the engine's pages before these go: should the engine die in between, nobody misses them.
+        for puppet in others {
+            leave(puppet);
         }
-        for puppet in &mut self.puppets {
-            if let Err(error) = puppet.leave() {
-                tracing::warn!(tid = puppet.tid.0, %error, "a thread was not left as it was found");
+        if let Some((stage, ground)) = self.stage.take() {
+            if let Err(error) = stage.remove(first, ground) {
+                tracing::warn!(pid = self.pid.0, %error, "the engine's pages stay in the process");
+            }
+            leave(first);
+            if let Err(error) = ground.clear(first) {
+                tracing::warn!(pid = self.pid.0, %error, "the engine's foothold stays in the process");
             }
         }
+        leave(first);
         for puppet in &self.puppets {
             let _ = ptrace::detach(puppet.tid, 0);
             for signal in &puppet.stop_signals {
@@ -232,6 +240,12 @@ impl Drop for Stopped {
         for process in &mut self.processes {
             process.release();
         }
+    }
+}
+
+fn leave(puppet: &mut Puppet) {
+    if let Err(error) = puppet.leave() {
+        tracing::warn!(tid = puppet.tid.0, %error, "a thread was not left as it was found");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::kernel::Errno;
 use crate::model::RemotePtr;
 use crate::proc::maps::{MappingName, VmFlags};
 use crate::puppet::stage::{Stage, find_instruction};
-use crate::puppet::{Batch, Call, PuppetError, run_together};
+use crate::puppet::{Batch, Call, Foothold, Ground, PuppetError, run_together};
 use crate::resource::group::Thread;
 use crate::resource::memory::{layout, protection_keys};
 use serde_bytes::ByteBuf;
@@ -159,11 +159,15 @@ fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<
     // The vdso has a `syscall` in every version; a program without one has some in its own code.
     let mut places: Vec<_> = living.mappings.iter().filter(|found| found.execute && found.read).collect();
     places.sort_by_key(|found| found.name != MappingName::Vdso);
-    let instruction =
-        places.iter().find_map(|found| find_instruction(first, RemotePtr(found.start), RemotePtr(found.end)));
-    let Some(instruction) = instruction else { return Ok(None) };
-    let stage = Stage::build(first, instruction, None, threads)?;
-    process.stage = Some((stage, instruction));
+    let vdso = places.first().filter(|found| found.name == MappingName::Vdso);
+    let foothold = vdso.and_then(|found| Foothold::find(first, RemotePtr(found.start), RemotePtr(found.end)));
+    let instruction = || {
+        places.iter().find_map(|found| find_instruction(first, RemotePtr(found.start), RemotePtr(found.end)))
+    };
+    let ground = foothold.map(Ground::Foothold).or_else(|| instruction().map(Ground::Instruction));
+    let Some(ground) = ground else { return Ok(None) };
+    let stage = Stage::build(first, ground, None, threads)?;
+    process.stage = Some((stage, ground));
     Ok(Some(()))
 }
 

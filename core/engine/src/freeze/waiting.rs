@@ -12,13 +12,15 @@ use dormouse_wire::{Pid, Tid};
 use crate::kernel::{clocks, sched};
 use crate::proc::syscall::{self, InSyscall};
 use crate::proc::{self, stat};
-use crate::resource::task::interrupted::is_timed;
+use crate::resource::task::interrupted::{is_timed, resumed};
 
 /// A thread that waits.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
+    /// The call, where it is known.
+    call: Option<i64>,
     processor: i32,
-    began: u64,
+    began: Option<u64>,
 }
 
 /// Threads that wait, by id.
@@ -32,25 +34,37 @@ pub struct Waits {
 impl Waits {
     /// Looks at a thread that still runs.
     pub fn look(&mut self, pid: Pid, tid: Tid) {
-        let Ok(InSyscall::Inside { number, .. }) = proc::parsed_thread(pid, tid, "syscall", syscall::parse) else { return };
-        if !is_timed(number) {
+        let Ok(InSyscall::Inside { number, arguments, .. }) = proc::parsed_thread(pid, tid, "syscall", syscall::parse) else {
+            return;
+        };
+        let call = if number == libc::SYS_restart_syscall {
+            let place = proc::read_thread(pid, tid, "wchan").unwrap_or_default();
+            resumed(place.trim_ascii(), arguments[0])
+        } else {
+            Some(number)
+        };
+        if !call.is_none_or(is_timed) {
             return;
         }
         let began = proc::read_thread(pid, tid, "sched").ok().and_then(|text| proc::sched::exec_start(&text));
-        let found = proc::parsed_thread(pid, tid, "stat", stat::parse);
-        if let (Some(began), Ok(found)) = (began, found) {
-            self.threads.insert(tid, Waiting { processor: found.processor, began });
+        if let Ok(found) = proc::parsed_thread(pid, tid, "stat", stat::parse) {
+            self.threads.insert(tid, Waiting { call, processor: found.processor, began });
         }
+    }
+
+    /// The call that a thread was in before it was stopped: restart_syscall(2) hides it.
+    pub fn call(&self, tid: Tid) -> Option<i64> {
+        self.threads.get(&tid)?.call
     }
 
     /// For how many nanoseconds a thread has waited; 0: it has only just begun, or the kernel does not tell. Then its
     /// timeout begins anew: it ends later than it would have, and never too early.
     pub fn waited(&mut self, tid: Tid) -> u64 {
-        let Some(waiting) = self.threads.get(&tid).copied() else { return 0 };
+        let Some(waiting @ Waiting { began: Some(began), .. }) = self.threads.get(&tid).copied() else { return 0 };
         let offset = *self.offsets.entry(waiting.processor).or_insert_with(|| offset(waiting.processor));
         let Some(offset) = offset else { return 0 };
         let [now, ..] = clocks::now();
-        u64::try_from(now - (waiting.began as i64 + offset)).unwrap_or(0)
+        u64::try_from(now - (began as i64 + offset)).unwrap_or(0)
     }
 }
 

@@ -7,9 +7,11 @@
 #[path = "x86_64.rs"]
 pub mod arch;
 pub mod batch;
+pub mod foothold;
 pub mod stage;
 pub mod thread;
 
 pub use batch::{Argument, Batch, Call, FailedCall, Slot};
+pub use foothold::{Foothold, Ground};
 pub use stage::{Desk, Stage};
 pub use thread::{Puppet, PuppetError, run_together};

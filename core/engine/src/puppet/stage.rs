@@ -5,6 +5,7 @@ use crate::kernel::ptrace;
 use crate::model::RemotePtr;
 
 use super::arch::{self, FRAME};
+use super::foothold::Ground;
 use super::thread::{Puppet, PuppetError, kernel};
 
 const PAGE: u64 = 4096;
@@ -69,11 +70,10 @@ impl Stage {
         Desk { code: self.base, frame: self.base + PAGE + offset, size }
     }
 
-    /// Puts the pages into a process: wherever the kernel finds room, or at `place`. `instruction` is a `syscall` that
-    /// the process has.
+    /// Puts the pages into a process: wherever the kernel finds room, or at `place`.
     pub fn build(
         puppet: &mut Puppet,
-        instruction: RemotePtr,
+        ground: Ground,
         place: Option<RemotePtr>,
         threads: usize,
     ) -> Result<Self, PuppetError> {
@@ -83,7 +83,7 @@ impl Stage {
             | if place.is_some() { libc::MAP_FIXED_NOREPLACE } else { 0 };
         let map = |puppet: &mut Puppet, at: u64, length: u64, protection: i32, flags: i32| {
             let arguments = [at, length, protection as u64, flags as u64, u64::MAX, 0];
-            puppet.single_call(instruction, libc::SYS_mmap, arguments)
+            ground.call(puppet, libc::SYS_mmap, arguments)
         };
         let hint = place.map_or(0, |place| place.0);
         let base = map(puppet, hint, length, libc::PROT_READ | libc::PROT_WRITE, flags)?;
@@ -101,10 +101,10 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Takes the pages out again.
-    pub fn remove(self, puppet: &mut Puppet, instruction: RemotePtr) -> Result<(), PuppetError> {
+    /// Takes the pages out again. No thread may stand in them any more but this one.
+    pub fn remove(self, puppet: &mut Puppet, ground: Ground) -> Result<(), PuppetError> {
         let arguments = [self.base.0, Self::length(self.threads), 0, 0, 0, 0];
-        puppet.single_call(instruction, libc::SYS_munmap, arguments).map(drop)
+        ground.call(puppet, libc::SYS_munmap, arguments).map(drop)
     }
 }
 

@@ -79,13 +79,23 @@ impl Puppet {
         Pid(self.tid.0)
     }
 
-    /// Blocks all signals but the marker, for as long as the engine works in the thread.
+    /// Blocks all signals but the marker, for as long as the engine works in the thread. After its registers have been
+    /// set: from there on it finds its way back by itself, with its own mask, should the engine die.
     fn enter(&mut self) -> Result<(), PuppetError> {
         if !self.entered {
             ptrace::set_signal_mask(self.tid, !bit(self.marker)).map_err(kernel("block the thread's signals"))?;
             self.entered = true;
         }
         Ok(())
+    }
+
+    /// Gives the thread the registers that it is to run on with, where these are not the ones it was stopped with: an
+    /// interrupted call must be made again whatever becomes of the engine.
+    pub fn settle(&self) -> Answer<()> {
+        if ptrace::general_registers(self.tid)? == self.registers {
+            return Ok(());
+        }
+        ptrace::set_general_registers(self.tid, &self.registers)
     }
 
     /// Puts back mask and registers as they were found.
@@ -114,15 +124,20 @@ impl Puppet {
 
     /// Lets the thread begin; [`Puppet::finish`] waits for it. In between other threads can be started.
     pub fn start(&mut self, desk: &Desk, batch: &Batch, round: &Round) -> Result<(), PuppetError> {
-        self.enter()?;
-        let mut bytes = arch::return_frame(self.pid.0, self.tid.0, self.marker, self.mask, &self.registers);
+        let mut bytes = self.return_frame();
         bytes.extend(round.encode(batch, desk));
         memory::write(self.space(), desk.frame, &bytes).map_err(kernel("write the engine's pages in the process"))?;
         let records = desk.records();
         let end = records + (round.count() * RECORD) as u64;
         let registers = arch::enter_stage(&self.registers, desk.code, records, end, desk.frame);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
+        self.enter()?;
         ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))
+    }
+
+    /// What the thread goes back to by itself when the engine is gone.
+    pub(super) fn return_frame(&self) -> Vec<u8> {
+        arch::return_frame(self.pid.0, self.tid.0, self.marker, self.mask, &self.registers)
     }
 
     /// Waits for the end of the round and takes the answers.
@@ -166,9 +181,13 @@ impl Puppet {
     /// Makes one system call at a `syscall` instruction that the process has: for what a stage cannot do, which is to
     /// make itself and to vanish.
     pub fn single_call(&mut self, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> Result<u64, PuppetError> {
+        self.call_from(&arch::enter_call(&self.registers, instruction, number, arguments))
+    }
+
+    /// Makes the system call that these registers stand before.
+    pub(super) fn call_from(&mut self, registers: &GeneralRegisters) -> Result<u64, PuppetError> {
+        ptrace::set_general_registers(self.tid, registers).map_err(kernel("set the thread's registers"))?;
         self.enter()?;
-        let registers = arch::enter_call(&self.registers, instruction, number, arguments);
-        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
         self.run_to_border_of_call()?;
         self.run_to_border_of_call()?;
         let result = arch::call_result(&ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?);

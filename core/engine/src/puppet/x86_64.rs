@@ -34,8 +34,11 @@ pub mod record {
     pub const RESULT: usize = 64;
 }
 
-/// Size of the return frame in bytes.
+/// Room for the return frame in bytes.
 pub const FRAME: usize = 256;
+
+/// How many bytes of it are used: four numbers, the signal mask, twenty registers.
+pub const FRAME_USED: usize = 16 + 8 + 20 * 8;
 
 // The loop that walks a batch. r12: the first record, r13: the end of them, r15: the return frame.
 //
@@ -94,6 +97,8 @@ core::arch::global_asm!(
     "mov edx, [r15 + 8]",
     "syscall",
     // Nobody has taken over: rt_sigprocmask(SIG_SETMASK, &mask, NULL, 8), then all registers, then iretq.
+    ".globl dormouse_stage_back",
+    "dormouse_stage_back:",
     "mov eax, 14",
     "mov edi, 2",
     "lea rsi, [r15 + 16]",
@@ -123,6 +128,7 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     static dormouse_stage_begin: u8;
+    static dormouse_stage_back: u8;
     static dormouse_stage_end: u8;
 }
 
@@ -131,6 +137,17 @@ pub fn stage_code() -> &'static [u8] {
     let (begin, end) = (&raw const dormouse_stage_begin, &raw const dormouse_stage_end);
     // SAFETY: both labels bound one read-only section of this program, defined just above.
     unsafe { std::slice::from_raw_parts(begin, end as usize - begin as usize) }
+}
+
+/// The code of a foothold: one system call, then the way back of the loop.
+pub fn foothold_code() -> Vec<u8> {
+    let back = (&raw const dormouse_stage_back) as usize - (&raw const dormouse_stage_begin) as usize;
+    [SYSCALL_INSTRUCTION.as_slice(), stage_code().get(back..).unwrap_or_default()].concat()
+}
+
+/// Puts a thread before the system call of a foothold.
+pub fn enter_foothold(base: &GeneralRegisters, code: RemotePtr, frame: RemotePtr, call: (i64, [u64; 6])) -> GeneralRegisters {
+    GeneralRegisters { r15: frame.0, ..enter_call(base, code, call.0, call.1) }
 }
 
 /// What the thread goes back to when the tracer is gone: registers that make the kernel's restart of an interrupted

@@ -5,7 +5,7 @@ use dormouse_wire::{Problem, ProblemKind};
 use super::tree::{Tree, failed};
 use crate::kernel::{Errno, ptrace};
 use crate::resource::group::Group;
-use crate::puppet::arch;
+use crate::puppet::{Ground, arch};
 use crate::resource::task::{interrupted, registers};
 
 /// Lets the group run.
@@ -29,7 +29,7 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
             }
         }
         let Some(leader) = built.puppets.first_mut() else { continue };
-        built.stage.remove(leader, built.instruction).map_err(|error| failed(&error, &shown))?;
+        built.stage.remove(leader, Ground::Instruction(built.instruction)).map_err(|error| failed(&error, &shown))?;
         for ((thread, puppet), general) in alive.threads.iter().zip(&mut built.puppets).zip(&general) {
             if let Some(code) = thread.exited {
                 // It must not end the others when we do, nor be let go: there is nothing left of it.

@@ -11,7 +11,7 @@ use crate::model::RemotePtr;
 use crate::proc::maps::{MappingName, parse_maps};
 use crate::proc;
 use crate::puppet::stage::{Stage, find_instruction};
-use crate::puppet::Batch;
+use crate::puppet::{Batch, Ground};
 use crate::resource::group::{Alive, Group};
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::mapping::{Mapping, PAGE, Source};
@@ -80,7 +80,7 @@ pub fn strip(built: &mut Built, place: Place) -> Result<(), Problem> {
         let what = "this kernel gives processes no vdso, and Dormouse cannot build any without it";
         Problem::blocks(ProblemKind::Kernel, what).way_out("Boot without vdso=0")
     })?;
-    let stage = Stage::build(leader, instruction, Some(place.stage), place.threads).map_err(|error| failed(&error, &shown))?;
+    let stage = Stage::build(leader, Ground::Instruction(instruction), Some(place.stage), place.threads).map_err(|error| failed(&error, &shown))?;
     let area = ptrace::restartable_sequences(leader.tid).map_err(|errno| {
         let what = format!("its restartable sequences cannot be read (Linux 5.13 or later is wanted): {}", errno.desc());
         Problem::blocks(ProblemKind::Kernel, what).of(&shown)

@@ -72,6 +72,28 @@ fn kept(number: i64) -> Option<Timeout> {
     })
 }
 
+/// The call that a thread goes on with by restart_syscall(2), which tells only that it goes on with one: `place` is where
+/// in the kernel it waits (proc_pid_wchan(5)), `first` the call's first argument.
+pub fn resumed(place: &[u8], first: u64) -> Option<i64> {
+    let waits_in = |name: &[u8]| place.windows(name.len()).any(|part| part == name);
+    // A clock is a small number, or a negative one of 32 bits; no pointer is either.
+    let is_clock = first < 4096 || (0x8000_0000..=0xffff_ffff).contains(&first);
+    match place {
+        b"" | b"0" => None,
+        _ if waits_in(b"poll") => Some(libc::SYS_poll),
+        _ if waits_in(b"futex") => Some(libc::SYS_futex),
+        _ if is_clock => Some(libc::SYS_clock_nanosleep),
+        _ => Some(libc::SYS_nanosleep),
+    }
+}
+
+/// Names the call in the registers of a thread that was going on with it by restart_syscall(2).
+pub fn name(call: i64, registers: &mut GeneralRegisters) {
+    if registers.orig_rax == libc::SYS_restart_syscall as u64 {
+        registers.orig_rax = call as u64;
+    }
+}
+
 /// Whether a call may wait with a timeout that counts from its start, so that it matters since when it waits.
 pub fn is_timed(number: i64) -> bool {
     repeated(number).or_else(|| kept(number)).is_some_and(|timeout| timeout != Timeout::None)
@@ -188,4 +210,20 @@ pub fn again(call: InterruptedCall, registers: &GeneralRegisters, place: RemoteP
 /// What is left, as a `struct timespec`.
 pub fn rest_bytes(call: InterruptedCall) -> Vec<u8> {
     [call.rest / 1_000_000_000, call.rest % 1_000_000_000].map(u64::to_ne_bytes).concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resumed;
+
+    #[test]
+    fn a_call_that_goes_on_is_known_by_where_it_waits() {
+        let call = |place: &str, first| resumed(place.as_bytes(), first);
+        assert_eq!(call("poll_schedule_timeout.constprop.0", 0x7fe1_8833_8ec8), Some(libc::SYS_poll));
+        assert_eq!(call("futex_do_wait", 0x5582_f1aa_7048), Some(libc::SYS_futex));
+        assert_eq!(call("hrtimer_nanosleep", 1), Some(libc::SYS_clock_nanosleep));
+        assert_eq!(call("do_cpu_nanosleep", 0xffff_fffa), Some(libc::SYS_clock_nanosleep));
+        assert_eq!(call("do_syscall_64", 0x40_1000), Some(libc::SYS_nanosleep));
+        assert_eq!(call("0", 0), None);
+    }
 }
