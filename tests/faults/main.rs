@@ -4,6 +4,7 @@
 
 mod freeze_killed;
 mod killer;
+mod thaw_killed;
 
 const ZOO: &str = env!("CARGO_BIN_EXE_zoo");
 
