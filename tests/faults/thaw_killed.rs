@@ -13,8 +13,11 @@ use harness::{Program, Specimen, User, wait};
 use crate::killer::{self, End};
 use crate::{ZOO, step};
 
+/// The program whose processes stand still by SIGSTOP.
+const STOPPED: &str = "stopped";
+
 fn sweep(name: &'static str, user: User) {
-    let program = Program::named(name);
+    let program = if name == STOPPED { Program::named(name).stopped() } else { Program::named(name) };
     let mut next = 1;
     let mut calls = usize::MAX;
     while next <= calls {

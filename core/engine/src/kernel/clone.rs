@@ -67,20 +67,27 @@ pub fn sleeping_child(pid: Pid, exit_signal: i32) -> Answer<Pid> {
         set_tid_size: 1,
         ..CloneArguments::default()
     };
+    let own = std::process::id() as i32;
     // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
     let made = unsafe {
         libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>())
     };
     match made {
         -1 => Err(Errno::last()),
-        0 => sleep_until_traced(),
+        0 => sleep_until_traced(own),
         child => Ok(Pid(child as i32)),
     }
 }
 
-fn sleep_until_traced() -> ! {
+fn sleep_until_traced(parent: i32) -> ! {
     // SAFETY: prctl with integers only; an error cannot be told to anybody and is met by the parent's wait.
     unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    // SAFETY: getppid takes nothing.
+    if unsafe { libc::syscall(libc::SYS_getppid) } as i32 != parent {
+        // Its parent died before the kernel knew what to do then.
+        // SAFETY: takes a number, and does not return.
+        unsafe { libc::syscall(libc::SYS_exit_group, 0) };
+    }
     loop {
         // SAFETY: pause takes nothing.
         unsafe { libc::syscall(libc::SYS_pause) };

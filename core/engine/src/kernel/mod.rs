@@ -6,6 +6,7 @@ pub mod clocks;
 pub mod clone;
 pub mod features;
 pub mod files;
+pub mod guard;
 pub mod identity;
 pub mod kcmp;
 pub mod limits;

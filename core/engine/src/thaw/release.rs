@@ -3,7 +3,8 @@
 use dormouse_wire::{Problem, ProblemKind};
 
 use super::tree::{Tree, failed};
-use crate::kernel::{Errno, ptrace};
+use crate::kernel::guard::Guard;
+use crate::kernel::{Errno, pidfd, ptrace};
 use crate::resource::group::Group;
 use crate::puppet::{Ground, arch};
 use crate::resource::task::{interrupted, registers};
@@ -48,7 +49,7 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
             ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(problem)?;
         }
     }
-    // From here on the group lives, whatever becomes of the engine.
+    let mut guard = guard(&tree)?;
     let puppets = || tree.built.iter().flatten().flat_map(|built| &built.puppets);
     for puppet in puppets() {
         if let Err(error) = ptrace::end_with_us(puppet.tid, false) {
@@ -56,15 +57,26 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
         }
     }
     for (process, built) in group.processes.iter().zip(&tree.built) {
-        let (Some(alive), Some(built)) = (process.alive(), built) else { continue };
-        if alive.stopped_by.is_some() {
+        if built.is_some() && process.alive().is_some_and(|alive| alive.stopped_by.is_some()) {
             let stop = nix::sys::signal::Signal::SIGSTOP;
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(process.pid().0), stop);
         }
-        for puppet in &built.puppets {
-            let _ = ptrace::detach(puppet.tid, 0);
-        }
+    }
+    // From here on the group lives, whatever becomes of the engine.
+    guard.dismiss();
+    for puppet in puppets() {
+        let _ = ptrace::detach(puppet.tid, 0);
     }
     tree.let_go();
     Ok(())
+}
+
+/// Whoever ends all of the group should the engine die before it has let go of all.
+fn guard(tree: &Tree) -> Result<Guard, Problem> {
+    let failed = |errno: Errno| {
+        Problem::blocks(ProblemKind::Process, format!("nobody can guard the group while it is let go: {}", errno.desc()))
+    };
+    let leaders = tree.built.iter().flatten().map(|built| built.shown.pid);
+    let handles = leaders.map(pidfd::open).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    Guard::begin(&handles).map_err(failed)
 }
