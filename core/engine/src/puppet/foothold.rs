@@ -45,25 +45,26 @@ impl Foothold {
     /// Lets the thread make one system call.
     pub fn call(self, puppet: &mut Puppet, number: i64, arguments: [u64; 6]) -> Result<u64, PuppetError> {
         // The code last: it stands only where the frame does.
-        self.write(puppet, self.frame(), puppet.return_frame().get(..FRAME_USED).unwrap_or_default())?;
-        self.write(puppet, self.code, &arch::foothold_code())?;
+        write(puppet, self.frame(), puppet.return_frame().get(..FRAME_USED).unwrap_or_default())?;
+        write(puppet, self.code, &arch::foothold_code())?;
         puppet.call_from(&arch::enter_foothold(&puppet.registers, self.code, self.frame(), (number, arguments)))
     }
 
     /// Leaves the place as it was found. The thread must not stand in it any more.
     pub fn clear(self, puppet: &Puppet) -> Result<(), PuppetError> {
-        self.write(puppet, self.code, &[0; ROOM as usize])
+        write(puppet, self.code, &[0; ROOM as usize])
     }
+}
 
-    fn write(self, puppet: &Puppet, to: RemotePtr, bytes: &[u8]) -> Result<(), PuppetError> {
-        for (index, bytes) in bytes.chunks(WORD).enumerate() {
-            let mut word = [0; WORD];
-            word[..bytes.len()].copy_from_slice(bytes);
-            ptrace::poke(puppet.tid, to.0 + (index * WORD) as u64, u64::from_ne_bytes(word))
-                .map_err(kernel("write behind the vdso of the process"))?;
-        }
-        Ok(())
+/// Also where the process itself may not write.
+fn write(puppet: &Puppet, to: RemotePtr, bytes: &[u8]) -> Result<(), PuppetError> {
+    for (index, bytes) in bytes.chunks(WORD).enumerate() {
+        let mut word = [0; WORD];
+        word[..bytes.len()].copy_from_slice(bytes);
+        ptrace::poke(puppet.tid, to.0 + (index * WORD) as u64, u64::from_ne_bytes(word))
+            .map_err(kernel("write behind the vdso of the process"))?;
     }
+    Ok(())
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
