@@ -30,8 +30,6 @@ GAPS := \
 	passed_descriptors \
 	path_only \
 	signal_io \
-	terminal \
-	terminal_session \
 	unix_connected \
 	unix_options \
 	unix_pairs \

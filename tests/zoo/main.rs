@@ -103,6 +103,8 @@ mod sleeps;
 mod stopped;
 mod subreaper;
 mod terminal;
+mod terminal_ends;
+mod terminal_queues;
 mod terminal_session;
 mod thread_credentials;
 mod threads;

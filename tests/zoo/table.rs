@@ -101,6 +101,8 @@ macro_rules! zoo {
             passed_descriptors: both;
             terminal: both;
             terminal_session: both;
+            terminal_queues: both.freeze_with(&["--accept-losses"]);
+            terminal_ends: both;
             io_uring: both.refused("io_uring").may_lack();
             huge_table_pages: both.refused("hugetlb").may_lack();
             secret_memory: both.refused("secret").may_lack();

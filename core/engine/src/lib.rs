@@ -79,6 +79,8 @@ pub struct FreezeOptions {
 pub struct ThawOptions {
     /// The terminal that takes the place of one outside the group, such as `/dev/pts/3`.
     pub terminal: Option<PathBuf>,
+    /// Do not give that terminal to the job that had the other one.
+    pub background: bool,
 }
 
 /// Why a freeze did not happen. The group runs on, and there is no image.

@@ -10,6 +10,7 @@ mod record;
 mod select;
 mod stopped;
 mod tasks;
+mod terminal;
 mod waiting;
 
 use std::time::Instant;
@@ -57,6 +58,7 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     cancelled(progress)?;
     let sealed = synced.seal().map_err(|error| error.problem())?;
     if !options.leave_running {
+        group.terminal.iter().for_each(terminal::leave_usable);
         survey.stopped.end();
     }
     Ok(Frozen {

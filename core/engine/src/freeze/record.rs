@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
 use super::pages;
 use super::stopped::Stopped;
-use super::tasks;
+use super::{tasks, terminal};
 use crate::image::{PAGE, PageBuffer, PageSink};
 use crate::proc::stat::{self, Stat};
 use crate::resource::fd::{self, Capture, Contents};
@@ -43,7 +43,7 @@ pub fn record(
     let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
     let mut filesystems = Filesystems::default();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
-    let mut outsiders = Outsiders::default();
+    let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
     let mut processes = Vec::with_capacity(facts.len());
     let (running, waits) = stopped.parts();
     for (process, found) in running.iter_mut().zip(facts) {
@@ -77,6 +77,7 @@ pub fn record(
     let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
     let open_files =
         open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
+    let terminal = terminal::record(facts, open)?;
     let bytes = store_pages(&mut processes, facts, sink, progress)?;
     let offsets = facts.iter().find_map(|found| found.living.as_ref()).map(|living| living.clock_offsets);
     let group = Group {
@@ -87,7 +88,7 @@ pub fn record(
         mapped_files: mapped.records,
         contents: contents.records,
         clocks: Clocks::seen_with(offsets.unwrap_or_default()),
-        terminal: None,
+        terminal,
     };
     Ok(Recorded { group, bytes })
 }
@@ -95,7 +96,8 @@ pub fn record(
 fn family(found: &ProcessFacts, members: &[Pid], outside: &mut Outsiders) -> Family {
     let led = |leader: Pid| members.contains(&leader);
     Family {
-        session_outside: !led(found.stat.session) && outside.any(|stat| stat.session == found.stat.session, members),
+        session_outside: outside.moved.contains(&found.stat.session)
+            || !led(found.stat.session) && outside.any(|stat| stat.session == found.stat.session, members),
         process_group_outside: !led(found.stat.pgrp) && outside.any(|stat| stat.pgrp == found.stat.pgrp, members),
         pid: found.pid,
         parent: Some(found.stat.ppid).filter(|parent| members.contains(parent)),
@@ -106,12 +108,15 @@ fn family(found: &ProcessFacts, members: &[Pid], outside: &mut Outsiders) -> Fam
 }
 
 /// The processes outside the group, read when they are first asked for: most groups lead their own sessions.
-#[derive(Default)]
-struct Outsiders(Option<Vec<Stat>>);
+struct Outsiders {
+    /// Sessions that are the caller's after the thaw, because their terminal is.
+    moved: Vec<Pid>,
+    all: Option<Vec<Stat>>,
+}
 
 impl Outsiders {
     fn any(&mut self, which: impl Fn(&Stat) -> bool, members: &[Pid]) -> bool {
-        let all = self.0.get_or_insert_with(|| {
+        let all = self.all.get_or_insert_with(|| {
             let pids = crate::proc::list_pids().unwrap_or_default();
             // Whoever ends meanwhile is in no session any more.
             pids.into_iter().filter_map(|pid| crate::proc::parsed(pid, "stat", stat::parse).ok()).collect()

@@ -16,6 +16,7 @@ pub mod pidfd;
 pub mod processor;
 pub mod ptrace;
 pub mod sched;
+pub mod terminal;
 
 pub use nix::errno::Errno;
 

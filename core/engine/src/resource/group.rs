@@ -47,8 +47,10 @@ pub struct Group {
 pub struct OutsideTerminal {
     /// Its name then.
     pub name: ByteBuf,
-    /// `struct termios` of the kernel (TCGETS2).
+    /// `struct termios2` of the kernel (TCGETS2).
     pub settings: ByteBuf,
+    /// Rows, columns, width and height in pixels.
+    pub size: [u16; 4],
     /// The process group in its foreground, if it belongs to the group.
     pub foreground: Option<Pid>,
 }

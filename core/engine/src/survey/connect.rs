@@ -1,4 +1,5 @@
-//! What cannot be cut: processes outside the group that hold the other end of its pipes, or map its shared memory.
+//! What cannot be cut: processes outside the group that hold the other end of its pipes, are on its terminals, or map its
+//! shared memory.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,8 +7,10 @@ use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 
 use super::collect::ProcessFacts;
 use super::files::OpenFiles;
+use crate::kernel::terminal;
 use crate::proc::maps::{Mapping, MappingName, VmFlags, parse_maps};
 use crate::proc::{self, stat};
+use crate::resource::fd::pty;
 
 /// A process outside the group that maps shared memory of the group.
 #[derive(Clone, Debug)]
@@ -69,10 +72,14 @@ pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let own = ancestors(Pid(std::process::id() as i32));
     let pipes = open.facts.files.iter().filter(|file| file.link.starts_with(b"pipe:["));
     let ends = pipes.flat_map(|pipe| open.facts.held_outside(&pipe.stat)).map(|holder| holder.process.pid);
-    let mut joined: Vec<Pid> = ends.chain(sharers.iter().map(|sharer| sharer.outside.pid)).collect();
+    let masters = open.facts.files.iter().filter(|file| pty::is_master(file));
+    let numbers = masters.filter_map(|master| terminal::number(&master.file).ok());
+    let on_terminals = numbers.flat_map(|number| pty::users_outside(number, &open.facts)).map(|process| process.pid);
+    let sharers = sharers.iter().map(|sharer| sharer.outside.pid);
+    let mut joined: Vec<Pid> = ends.chain(sharers).chain(on_terminals).collect();
     joined.sort();
     joined.dedup();
-    // Neither the system itself nor whoever runs this command is put to sleep for a pipe.
+    // Neither the system itself nor whoever runs this command is put to sleep for a pipe or a terminal.
     joined.retain(|pid| pid.0 != 1 && !own.contains(pid));
     joined
 }

@@ -126,7 +126,6 @@ impl Collector {
             locks: locks(process.pid, number, &info).collect(),
             info,
             owner: owner(process),
-            terminal: process.stat.terminal(),
         });
         self.open.facts.by_descriptor.insert((process.pid, number), id);
         self.alike.entry(likeness).or_default().push(id);

@@ -7,6 +7,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 use super::connect::{self, Sharer};
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::files::OpenFiles;
+use super::terminals;
 use crate::kernel::kcmp;
 use crate::proc;
 use crate::resource::fd;
@@ -26,6 +27,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
     }
     problems.extend(clocks(processes));
     problems.extend(connect::judge(sharers));
+    problems.extend(terminals::judge(processes, files));
     problems.extend(shared_between_processes(processes));
     for facts in &files.facts.files {
         problems.extend(fd::judge(facts, &files.facts));

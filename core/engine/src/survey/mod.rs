@@ -5,3 +5,4 @@ pub mod collect;
 pub mod connect;
 pub mod files;
 pub mod judge;
+pub mod terminals;

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
+use crate::ThawOptions;
 use crate::image::Reader;
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Alive, Group, Process};
@@ -15,13 +16,14 @@ use crate::resource::memory::protection_keys;
 use crate::resource::task::credentials::Privileges;
 
 /// All problems.
-pub fn preflight(group: &Group, reader: &Reader) -> Vec<Problem> {
+pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut problems = consistent(group, reader);
     if !problems.is_empty() {
         return problems;
     }
     problems.extend(pids(group));
     problems.extend(privileges(group));
+    problems.extend(super::terminals::preflight(group, options));
     for (index, file) in group.mapped_files.iter().enumerate() {
         let problem = file.check(true);
         // A file that is mapped only to be run or read by itself is named once, however many processes map it.

@@ -12,6 +12,7 @@ mod relations;
 mod sharing;
 mod space;
 mod standins;
+mod terminals;
 mod tree;
 mod watches;
 mod zombies;
@@ -47,7 +48,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     progress.begins(Phase::Checking, 0);
     let reader = Reader::open(image).map_err(|error| error.problem())?;
     let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-    let problems = blueprint::preflight(&group, &reader);
+    let problems = blueprint::preflight(&group, &reader, options);
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
     }
@@ -58,17 +59,19 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     losses.extend(group.clocks.restore());
     let mut tree = tree::Tree::build(&group, &objects, &reader, progress)?;
     relations::restore(&mut tree, &group)?;
+    terminals::restore(&mut tree, &group, &objects)?;
     zombies::restore(&mut tree, &group)?;
     losses.extend(finish::finish(&mut tree, &group, &objects)?);
     objects.seal(&group)?;
     cancelled(progress)?;
     objects.start(&group)?;
+    let lent = terminals::lend(&group, options)?;
     release::release(tree, &group)?;
     Ok(Thawed {
         image: image.to_owned(),
         processes: group.processes.iter().map(Process::shown).collect(),
         roots: group.processes.iter().filter(|process| process.family.parent.is_none()).map(Process::pid).collect(),
-        foreground: None,
+        foreground: lent.map(terminals::Lent::keep),
         losses,
     })
 }

@@ -12,7 +12,7 @@ use crate::resource::group::{Group, Process};
 pub fn restore(tree: &mut Tree, group: &Group) -> Result<(), Problem> {
     for (index, process) in group.processes.iter().enumerate() {
         let family = &process.family;
-        if family.process_group == process.pid() && family.session != process.pid() {
+        if family.process_group == process.pid() && !family.leads_session() {
             join(tree, index, process)?;
         }
     }

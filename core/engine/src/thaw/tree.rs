@@ -194,7 +194,7 @@ impl Tree {
             builder.fill.pages(process, alive, builder.reader, builder.progress)?;
         }
         let children = builder.children.get(&process.pid()).cloned().unwrap_or_default();
-        let leads = process.family.session == process.pid();
+        let leads = process.family.leads_session();
         let (inside, before): (Vec<usize>, Vec<usize>) =
             children.into_iter().partition(|child| !leads || group.processes[*child].family.session == process.pid());
         for child in before {
@@ -203,6 +203,8 @@ impl Tree {
         if leads && let Some(built) = self.built[index].as_mut() {
             let mut batch = Batch::new();
             batch.must("begin a session", libc::SYS_setsid, arguments![]);
+            // Its children inherit it; nobody but the leader can take it.
+            super::terminals::take(group, builder.objects, process.pid(), &mut batch);
             built.run(&mut batch)?;
         }
         for child in inside {

@@ -15,8 +15,10 @@ pub mod notify;
 mod outside;
 pub use outside::Holder;
 mod pipe;
+pub mod pty;
 mod regular;
 mod signalfd;
+pub mod terminal;
 mod timerfd;
 mod unknown;
 
@@ -97,8 +99,6 @@ pub struct FileFacts {
     pub locks: Vec<locks::SeenLock>,
     /// With whose rights it is opened again.
     pub owner: Owner,
-    /// The controlling terminal of its first holder: major and minor.
-    pub terminal: Option<(u32, u32)>,
 }
 
 impl FileFacts {
@@ -152,7 +152,17 @@ impl FilesFacts {
 
     /// Processes outside the group that have this inode open: the other end of a pipe, another opening of a file.
     pub fn held_outside(&self, stat: &libc::stat) -> &[Holder] {
-        self.outside.get_or_init(|| outside::Outside::scan(self)).holders(stat)
+        self.held_outside_at((stat.st_dev, stat.st_ino))
+    }
+
+    /// The same by device and inode number.
+    pub fn held_outside_at(&self, place: (u64, u64)) -> &[Holder] {
+        self.outside.get_or_init(|| outside::Outside::scan(self)).holders(place)
+    }
+
+    /// Processes outside the group whose controlling terminal this is, where the group has its master.
+    pub fn on_terminal_outside(&self, device: (u32, u32)) -> &[ProcessName] {
+        self.outside.get_or_init(|| outside::Outside::scan(self)).on_terminal(device)
     }
 
     /// A process outside the group that holds the very same open file description.
@@ -383,6 +393,8 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &timerfd::Timerfd,
     &signalfd::Signalfd,
     &epoll::Epoll,
+    &pty::Master,
+    &terminal::Terminal,
     &unknown::Unknown,
 ];
 

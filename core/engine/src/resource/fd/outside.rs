@@ -9,8 +9,8 @@ use std::os::fd::AsRawFd;
 
 use dormouse_wire::{FdNumber, Pid, ProcessName, Tid};
 
-use super::{FileFacts, FilesFacts};
-use crate::kernel::{files, kcmp};
+use super::{FileFacts, FilesFacts, pty};
+use crate::kernel::{files, kcmp, terminal};
 use crate::proc;
 
 /// A descriptor of a process outside the group.
@@ -34,17 +34,26 @@ impl Holder {
 #[derive(Debug, Default)]
 pub struct Outside {
     holders: HashMap<(u64, u64), Vec<Holder>>,
+    /// Processes by their controlling terminal, where the group has the master of one.
+    on_terminals: HashMap<(u32, u32), Vec<ProcessName>>,
 }
 
 impl Outside {
     /// Looks through the descriptors of all other processes that may be looked at, proc_pid_fd(5).
     pub fn scan(files: &FilesFacts) -> Self {
-        let wanted: HashSet<(u64, u64)> = files.files.iter().map(|file| (file.stat.st_dev, file.stat.st_ino)).collect();
+        let mut wanted: HashSet<(u64, u64)> = files.files.iter().map(|file| (file.stat.st_dev, file.stat.st_ino)).collect();
+        // The slave of a master counts too, whether the group has it open or not.
+        let masters = files.files.iter().filter(|file| pty::is_master(file));
+        let numbers: Vec<u32> = masters.filter_map(|file| terminal::number(&file.file).ok()).collect();
+        wanted.extend(numbers.iter().filter_map(|number| files::identity(&pty::node(*number)).ok()));
         let own = Pid(std::process::id() as i32);
         let mut found = Self::default();
         for pid in proc::list_pids().unwrap_or_default() {
             if pid != own && !files.members.contains(&pid) {
                 found.process(pid, &wanted);
+                if !numbers.is_empty() {
+                    found.terminal(pid);
+                }
             }
         }
         found
@@ -60,9 +69,22 @@ impl Outside {
         }
     }
 
-    /// Who holds this inode.
-    pub fn holders(&self, stat: &libc::stat) -> &[Holder] {
-        self.holders.get(&(stat.st_dev, stat.st_ino)).map_or(&[], Vec::as_slice)
+    fn terminal(&mut self, pid: Pid) {
+        // Whoever ends meanwhile is on no terminal any more.
+        let Ok(stat) = proc::parsed(pid, "stat", proc::stat::parse) else { return };
+        if let Some(terminal) = stat.terminal() {
+            self.on_terminals.entry(terminal).or_default().push(named(pid));
+        }
+    }
+
+    /// Who holds this inode of this device.
+    pub fn holders(&self, place: (u64, u64)) -> &[Holder] {
+        self.holders.get(&place).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whose controlling terminal this is.
+    pub fn on_terminal(&self, device: (u32, u32)) -> &[ProcessName] {
+        self.on_terminals.get(&device).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -16,10 +16,17 @@ pub struct Family {
     pub process_group: Pid,
     /// The session.
     pub session: Pid,
-    /// The session has members outside the group: at the thaw it is that of the caller.
+    /// The session has members outside the group, or its terminal lies outside: at the thaw it is that of the caller.
     pub session_outside: bool,
     /// The process group has members outside the group: at the thaw it is that of the caller.
     pub process_group_outside: bool,
     /// The signal its parent gets at its end; mostly SIGCHLD.
     pub exit_signal: i32,
+}
+
+impl Family {
+    /// Whether the process leads a session of its own after the thaw.
+    pub fn leads_session(&self) -> bool {
+        self.session == self.pid && !self.session_outside
+    }
 }

@@ -1,0 +1,164 @@
+//! Openings of terminals: slaves of pairs in the group, such as /dev/pts/3, and /dev/tty; slaves whose master is gone;
+//! and the terminal outside the group that a job is on, which is another one after the thaw.
+
+// zoo: terminal_session
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use dormouse_wire::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, pty};
+use crate::kernel::{Errno, files, terminal};
+use crate::resource::named_file::Owner;
+
+/// The kind.
+#[derive(Debug)]
+pub struct Terminal;
+
+/// An opening.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// Of the slave of a pair in the group.
+    Slave {
+        /// The master.
+        master: FileId,
+        /// By the name /dev/tty.
+        controlling: bool,
+    },
+    /// Of the terminal outside the group.
+    Outside {
+        /// By the name /dev/tty.
+        controlling: bool,
+    },
+    /// Of a slave whose master is gone: nothing comes from it any more.
+    HungUp {
+        /// The N of the /dev/pts/N that it was.
+        number: u32,
+        /// Who opened it.
+        owner: Owner,
+    },
+}
+
+/// The device number of /dev/tty.
+const CONTROLLING: (u32, u32) = (5, 0);
+
+/// What an opening of a terminal leads to.
+enum Place<'a> {
+    Inside(&'a FileFacts),
+    Outside((u32, u32)),
+    HungUp,
+    Other,
+}
+
+fn number_of(facts: &FileFacts) -> (u32, u32) {
+    (libc::major(facts.stat.st_rdev), libc::minor(facts.stat.st_rdev))
+}
+
+fn place<'a>(facts: &FileFacts, files: &'a FilesFacts) -> Place<'a> {
+    match terminal::device(&facts.file) {
+        Ok(device @ (pty::SLAVES, _)) => pty::master_of(device, files).map_or(Place::Outside(device), Place::Inside),
+        Err(Errno::EIO) if number_of(facts).0 == pty::SLAVES => Place::HungUp,
+        _ => Place::Other,
+    }
+}
+
+/// The terminal outside the group that an open file leads to.
+pub fn outside(facts: &FileFacts, files: &FilesFacts) -> Option<(u32, u32)> {
+    let is_ours = facts.file_type() == libc::S_IFCHR && FileKind::claims(&Terminal, facts) && !pty::is_master(facts);
+    match place(facts, files) {
+        Place::Outside(device) if is_ours => Some(device),
+        _ => None,
+    }
+}
+
+/// Whether a file of an image is an opening of the terminal outside the group.
+pub fn is_outside(file: &OpenFile) -> bool {
+    file.kind == FileKind::name(&Terminal) && matches!(super::typed(file), Ok(Record::Outside { .. }))
+}
+
+impl FileKind for Terminal {
+    type Record = Record;
+
+    fn name(&self) -> &'static str {
+        "terminal"
+    }
+
+    fn claims(&self, facts: &FileFacts) -> bool {
+        let path_only = facts.info.flags as i32 & libc::O_PATH != 0;
+        let known = number_of(facts) == CONTROLLING || number_of(facts).0 == pty::SLAVES;
+        facts.file_type() == libc::S_IFCHR && !path_only && (known || terminal::settings(&facts.file).is_ok())
+    }
+
+    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+        match place(facts, files) {
+            Place::Inside(_) => files.refuse_shared(facts, ProblemKind::Terminal),
+            Place::Outside(_) | Place::HungUp => Vec::new(),
+            Place::Other => vec![facts.problem(ProblemKind::Terminal, other(facts)).way_out("Pause the group instead")],
+        }
+    }
+
+    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
+        let controlling = number_of(facts) == CONTROLLING;
+        match place(facts, capture.files) {
+            Place::Inside(master) => Ok(Record::Slave { master: master.id, controlling }),
+            Place::Outside(_) => Ok(Record::Outside { controlling }),
+            Place::HungUp => Ok(Record::HungUp { number: number_of(facts).1, owner: facts.owner.clone() }),
+            Place::Other => Err(facts.problem(ProblemKind::Terminal, other(facts))),
+        }
+    }
+
+    fn needs(&self, record: &Record) -> Vec<FileId> {
+        match record {
+            Record::Slave { master, .. } => vec![*master],
+            Record::Outside { .. } | Record::HungUp { .. } => Vec::new(),
+        }
+    }
+
+    fn restore(
+        &self,
+        record: &Record,
+        _id: FileId,
+        file: &OpenFile,
+        restore: &mut Restore<'_>,
+    ) -> Result<OwnedFd, Problem> {
+        let failed = |error: Errno| {
+            let what = format!("a terminal cannot be opened again: {}", error.desc());
+            Problem::blocks(ProblemKind::Terminal, what)
+        };
+        let flags = file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOFOLLOW);
+        match record {
+            Record::Slave { master, controlling } => {
+                let master = restore.made.get(master).ok_or(Errno::ENOENT).map_err(failed)?;
+                slave(master, *controlling, flags)
+            }
+            Record::HungUp { number, owner } => pty::hung_up(flags, *number, owner),
+            Record::Outside { controlling } => {
+                let path = restore.terminal.ok_or(Errno::ENOTTY).map_err(failed)?;
+                // Its rights are those of whoever thaws: it is handed on, as a shell hands its own to a job.
+                files::open(if *controlling { "/dev/tty".as_ref() } else { path }, flags)
+            }
+        }
+        .map_err(failed)
+    }
+}
+
+fn slave(master: &impl AsFd, controlling: bool, flags: i32) -> Result<OwnedFd, Errno> {
+    if !controlling {
+        return terminal::peer(master, flags);
+    }
+    let terminal = terminal::peer(master, libc::O_RDWR)?;
+    terminal::controlling(&terminal, flags)
+}
+
+/// A terminal that cannot be frozen, by its name.
+fn other(facts: &FileFacts) -> String {
+    let name = match number_of(facts) {
+        CONTROLLING => "an opening of a terminal that is gone",
+        (4, ..64) => "a virtual console",
+        (5, 1) => "the console of the system",
+        (4 | 204, _) => "a serial line",
+        _ => "a terminal that is no pseudo-terminal",
+    };
+    format!("{name} cannot be frozen")
+}
