@@ -23,17 +23,13 @@ run_tests = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CAR
 # is a piece of work; nothing else may be left out.
 GAPS := \
 	blocked_reads \
-	deleted_mapping \
 	exited_leader \
 	forest \
-	linked_names \
 	passed_descriptors \
-	path_only \
 	signal_io \
 	unix_connected \
 	unix_options \
 	unix_pairs \
-	unlinked \
 	wait_for_stopped \
 	zombies
 skipped = $(foreach gap,$(GAPS),--skip $(gap)::frozen)

@@ -26,7 +26,7 @@ macro_rules! zoo {
             advice: both;
             locked: both;
             locked_future: both;
-            deleted_mapping: both;
+            deleted_mapping: both.allow(&["mapping/*/file"]);
             copy_on_write: both;
             mapping_names: both .may_lack();
             protection_keys: both .may_lack();
@@ -80,6 +80,8 @@ macro_rules! zoo {
             path_only: both;
             unlinked: both;
             linked_names: both;
+            odd_names: both;
+            deleted_executable: both;
             fifo: both;
             pipe_packets: both;
             devices: both;

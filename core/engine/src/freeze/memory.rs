@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
 use serde_bytes::ByteBuf;
@@ -18,7 +19,7 @@ use crate::resource::fd::Contents;
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Run, Source};
-use crate::resource::named_file::{NamedFile, Owner};
+use crate::resource::named_file::{self, NamedFile, Owner};
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 
 /// Files that are mapped, each once.
@@ -48,15 +49,8 @@ impl Registry<'_> {
         if let Some(known) = self.mapped.known.get(&key) {
             return Ok(*known);
         }
-        let metadata = std::fs::metadata(through)?;
-        self.mapped.records.push(NamedFile {
-            path: ByteBuf::from(path),
-            mode: metadata.mode(),
-            size: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec() as u32),
-            writable,
-            owner: owner.clone(),
-        });
+        let place = files::open(Path::new(through), libc::O_PATH)?;
+        self.mapped.records.push(NamedFile::of(path, &files::stat(&place)?, writable, owner));
         self.mapped.known.insert(key, self.mapped.records.len() - 1);
         Ok(self.mapped.records.len() - 1)
     }
@@ -115,20 +109,39 @@ fn backing(
         _ => return Ok(Backing::Anonymous),
     };
     let (name, deleted) = proc::strip_deleted(path);
+    let shared = found.flags.contains(VmFlags::MAY_SHARE);
+    let writable = shared && found.flags.contains(VmFlags::MAY_WRITE);
+    if deleted && let Some(other) = other_name(name, &through)? {
+        return registry.named(&other, &through, writable, owner).map(Backing::File).map_err(|error| unseen(&other, &error));
+    }
     if deleted {
         let origin = |file: &File| {
             crate::resource::fd::origin_of(path, owner, content::seals(file)).unwrap_or(Origin::SharedAnonymous)
         };
         return registry.content(&through, origin).map(Backing::Content);
     }
-    let shared = found.flags.contains(VmFlags::MAY_SHARE);
-    let writable = shared && found.flags.contains(VmFlags::MAY_WRITE);
     // A name with a line feed is written in another way there; the link has it as it is.
     let link = std::fs::read_link(&through).ok();
-    let name = link.as_ref().map_or(name, |link| std::os::unix::ffi::OsStrExt::as_bytes(link.as_os_str()));
-    registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| {
-        let shown = String::from_utf8_lossy(name).escape_debug().to_string();
-        Problem::blocks(ProblemKind::File, format!("a mapped file cannot be looked at: {error}")).at(shown)
+    let name = link.as_ref().map_or(name, |link| OsStrExt::as_bytes(link.as_os_str()));
+    registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| unseen(name, &error))
+}
+
+fn unseen(name: &[u8], error: &dyn std::fmt::Display) -> Problem {
+    let shown = String::from_utf8_lossy(name).escape_debug().to_string();
+    Problem::blocks(ProblemKind::File, format!("a mapped file cannot be looked at: {error}")).at(shown)
+}
+
+/// The name that a mapped file still has when the one it was opened by was removed; it must not become two files.
+fn other_name(removed: &[u8], through: &str) -> Result<Option<Vec<u8>>, Problem> {
+    let place = files::open(Path::new(through), libc::O_PATH).map_err(|errno| unseen(removed, &errno.desc()))?;
+    let stat = files::stat(&place).map_err(|errno| unseen(removed, &errno.desc()))?;
+    if stat.st_nlink == 0 {
+        return Ok(None);
+    }
+    let found = named_file::other_name(Path::new(std::ffi::OsStr::from_bytes(removed)), &stat);
+    found.map(|path| Some(path.into_os_string().into_encoded_bytes())).ok_or_else(|| {
+        let problem = unseen(removed, &"its name was removed, and the other name that it has cannot be found");
+        problem.way_out("Link it to its folder again (ln)")
     })
 }
 
@@ -137,15 +150,19 @@ pub fn executable(process: &ProcessFacts, living: &LivingFacts, registry: &mut R
     let owner = crate::survey::files::owner(process);
     let through = format!("/proc/{}/exe", living.speaker);
     let (path, deleted) = proc::strip_deleted(&living.executable);
+    let unseen = |error: &dyn std::fmt::Display| {
+        Problem::blocks(ProblemKind::File, format!("its executable cannot be looked at: {error}")).of(&process.shown)
+    };
+    if deleted && let Some(other) = other_name(path, &through).map_err(|problem| problem.of(&process.shown))? {
+        return registry.named(&other, &through, false, &owner).map(Executable::Named).map_err(|error| unseen(&error));
+    }
     if deleted {
         let origin = |file: &File| {
             crate::resource::fd::origin_of(&living.executable, &owner, content::seals(file)).unwrap_or(Origin::SharedAnonymous)
         };
         return registry.content(&through, origin).map(Executable::Content).map_err(|problem| problem.of(&process.shown));
     }
-    registry.named(path, &through, false, &owner).map(Executable::Named).map_err(|error| {
-        Problem::blocks(ProblemKind::File, format!("its executable cannot be looked at: {error}")).of(&process.shown)
-    })
+    registry.named(path, &through, false, &owner).map(Executable::Named).map_err(|error| unseen(&error))
 }
 
 /// The page maps of the group, and what each process shares with its parent.

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use dormouse_wire::{Problem, ProblemKind};
@@ -151,11 +151,12 @@ impl Origin {
 
 impl Content {
     /// Makes the file again, with its content, opened for reading and writing.
-    pub fn restore(&self, reader: &Reader, buffer: &mut PageBuffer) -> Result<File, Problem> {
+    /// `nameless`: the flags of a description that has never had a name, O_TMPFILE, if one is to be had of it.
+    pub fn restore(&self, nameless: Option<i32>, reader: &Reader, buffer: &mut PageBuffer) -> Result<File, Problem> {
         let failed = |error: std::io::Error| {
             Problem::blocks(ProblemKind::DeletedFile, format!("it cannot be made again: {error}")).at(self.origin.shown())
         };
-        let file = self.make().map_err(failed)?;
+        let file = self.make(nameless).map_err(failed)?;
         if !matches!(self.origin, Origin::SharedAnonymous) {
             file.set_len(self.size).map_err(failed)?;
         }
@@ -179,16 +180,40 @@ impl Content {
         })
     }
 
-    fn make(&self) -> std::io::Result<File> {
+    fn make(&self, nameless: Option<i32>) -> std::io::Result<File> {
         match &self.origin {
-            Origin::Memfd { name, .. } => {
-                use nix::sys::memfd::{MFdFlags, memfd_create};
-                let name = std::ffi::CString::new(name.to_vec())?;
-                Ok(memfd_create(name.as_c_str(), MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?.into())
-            }
+            Origin::Memfd { name, seals } => self.make_memory(name, *seals),
             Origin::SharedAnonymous => Ok(SharedMemory::file(self.size)?.into()),
-            Origin::Deleted { path, maker } => make_deleted(Path::new(std::ffi::OsStr::from_bytes(path)), maker),
+            Origin::Deleted { path, maker } => {
+                let _acting = Acting::begin(&Identity::from(maker))?;
+                let path = Path::new(std::ffi::OsStr::from_bytes(path));
+                nameless.map_or_else(|| make_deleted(path), |flags| make_nameless(path, flags))
+            }
         }
+    }
+
+    /// A system may give memory files the right to be executed or not, if it is not told: MFD_EXEC, Linux 6.3.
+    fn make_memory(&self, name: &[u8], seals: u32) -> std::io::Result<File> {
+        use nix::sys::memfd::{MFdFlags, memfd_create};
+        const EXECUTABLE: MFdFlags = MFdFlags::from_bits_retain(0x10);
+        const SEALED_AGAINST: MFdFlags = MFdFlags::from_bits_retain(0x8);
+        const SEAL_EXECUTABLE: u32 = 0x20;
+        let name = std::ffi::CString::new(name)?;
+        let flags = MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC;
+        let never = seals & SEAL_EXECUTABLE != 0 && self.mode & 0o111 == 0;
+        match memfd_create(name.as_c_str(), flags | if never { SEALED_AGAINST } else { EXECUTABLE }) {
+            Err(nix::errno::Errno::EINVAL) => Ok(memfd_create(name.as_c_str(), flags)?.into()),
+            made => Ok(made?.into()),
+        }
+    }
+
+    /// What of it will be different here.
+    pub fn preflight(&self) -> Option<Problem> {
+        let Origin::Deleted { path, .. } = &self.origin else { return None };
+        let folder = Path::new(std::ffi::OsStr::from_bytes(path)).parent()?;
+        let what = "the folder it was removed from is gone: it is made again in another one";
+        let problem = Problem::loses(ProblemKind::DeletedFile, what, "where it lies: perhaps on another disk");
+        (!folder.is_dir()).then(|| problem.at(self.origin.shown()))
     }
 
     /// Seals a memory file: after the last mapping of it, for F_SEAL_FUTURE_WRITE forbids new ones only.
@@ -220,22 +245,28 @@ impl Content {
 }
 
 /// Makes the file under its old name where that is free, so that /proc shows it by that name, and removes it again.
-fn make_deleted(path: &Path, maker: &Owner) -> std::io::Result<File> {
-    let _acting = Acting::begin(&Identity::from(maker))?;
-    let mut options = File::options();
-    options.read(true).write(true).create_new(true);
-    match options.open(path) {
+fn make_deleted(path: &Path) -> std::io::Result<File> {
+    match File::options().read(true).write(true).create_new(true).open(path) {
         Ok(file) => {
             std::fs::remove_file(path)?;
             Ok(file)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            use std::os::unix::fs::OpenOptionsExt;
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            File::options().read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(folder)
-        }
-        Err(error) => Err(error),
+        Err(_) => make_nameless(path, libc::O_RDWR),
     }
+}
+
+/// Makes a file that never has a name, in the folder where the old one was or else in one that is still there.
+fn make_nameless(path: &Path, flags: i32) -> std::io::Result<File> {
+    let mut failed = std::io::Error::from_raw_os_error(libc::ENOENT);
+    for folder in path.ancestors().skip(1).chain([Path::new("/var/tmp"), Path::new("/tmp")]) {
+        let flags = flags & !(libc::O_CREAT | libc::O_TRUNC | libc::O_ACCMODE | libc::O_DIRECT) | libc::O_TMPFILE;
+        match File::options().read(true).write(true).custom_flags(flags).mode(0o600).open(folder) {
+            Ok(file) => return Ok(file),
+            Err(error) if failed.kind() == std::io::ErrorKind::NotFound => failed = error,
+            Err(_) => {}
+        }
+    }
+    Err(failed)
 }
 
 /// The seals of a memory file; 0 where the filesystem knows none.

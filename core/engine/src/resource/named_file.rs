@@ -1,14 +1,16 @@
 //! A file that the group uses by its name in the filesystem, and how the thaw knows that it is still that file.
 
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::kernel::identity::Identity;
+use crate::kernel::files;
+use crate::kernel::identity::{Acting, Identity};
 
 /// A file by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,13 +21,19 @@ pub struct NamedFile {
     pub mode: u32,
     /// Its size in bytes.
     pub size: u64,
-    /// When its content was last changed: seconds and nanoseconds since 1970.
-    pub modified: (i64, u32),
+    /// When its content was last changed: seconds and nanoseconds since 1970. None: its content does not matter, or
+    /// the kernel makes it up.
+    pub modified: Option<(i64, u32)>,
+    /// XXH3-64 of its first and its last bytes, [`END`] of each: they tell a file that has grown from another one.
+    pub ends: Option<u64>,
     /// Opened or mapped for writing by the group.
     pub writable: bool,
     /// User, group and groups of whom it is opened for.
     pub owner: Owner,
 }
+
+/// How much of a file [`NamedFile::ends`] speaks of, from the front and from the back.
+pub const END: u64 = 64 << 10;
 
 /// With whose rights a file is opened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,48 +53,161 @@ impl From<&Owner> for Identity {
 }
 
 impl NamedFile {
+    /// What is to be known of a file.
+    pub fn of(path: &[u8], stat: &libc::stat, writable: bool, owner: &Owner) -> Self {
+        Self {
+            path: ByteBuf::from(path),
+            mode: stat.st_mode,
+            size: stat.st_size as u64,
+            modified: Some((stat.st_mtime, stat.st_mtime_nsec as u32)),
+            ends: None,
+            writable,
+            owner: owner.clone(),
+        }
+    }
+
     /// The path as Rust has it.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(std::ffi::OsStr::from_bytes(&self.path))
     }
 
     /// What has become of the file: problems that matter to whoever depends on every byte of it (`exact`: it is mapped)
-    /// or only on its being there.
+    /// or has it open.
     pub fn check(&self, exact: bool) -> Vec<Problem> {
         let path = self.path();
-        let found = match std::fs::metadata(&path) {
+        let is_link = self.mode & TYPE == libc::S_IFLNK;
+        let found = if is_link { path.symlink_metadata() } else { path.metadata() };
+        let found = match found {
             Ok(found) => found,
             Err(error) => {
                 let problem = Problem::blocks(ProblemKind::File, format!("the file cannot be found: {error}"));
                 return vec![problem.at(shown(&path)).way_out("Put it back in its place, then thaw again")];
             }
         };
-        const TYPE: u32 = libc::S_IFMT;
         if found.mode() & TYPE != self.mode & TYPE {
             let problem = Problem::blocks(ProblemKind::File, "something else has its name now");
             return vec![problem.at(shown(&path)).way_out("Put the file back in its place, then thaw again")];
         }
-        if self.mode & TYPE != libc::S_IFREG {
-            return Vec::new();
+        match self.modified {
+            Some(modified) if self.mode & TYPE == libc::S_IFREG => self.change(&found, modified, exact).into_iter().collect(),
+            _ => Vec::new(),
         }
-        let changed = (found.mtime(), found.mtime_nsec() as u32) != self.modified;
-        if found.len() < self.size {
-            let what = format!("the file has shrunk from {} to {} bytes since the freeze", self.size, found.len());
-            return vec![Problem::blocks(ProblemKind::File, what).at(shown(&path)).way_out("Put the old file back")];
-        }
-        if exact && (changed || found.len() != self.size) {
-            let what = "the file has been changed or replaced since the freeze, and the program has it in its memory";
-            return vec![Problem::blocks(ProblemKind::File, what).at(shown(&path)).way_out("Put the old file back")];
-        }
-        if changed || found.len() != self.size {
-            let what = "the file has been changed since the freeze";
-            return vec![Problem::loses(ProblemKind::File, what, "what the file held at the freeze").at(shown(&path))];
-        }
-        Vec::new()
     }
+
+    fn change(&self, found: &std::fs::Metadata, modified: (i64, u32), exact: bool) -> Option<Problem> {
+        let length = found.len();
+        let blocks = |what: String| {
+            let problem = Problem::blocks(ProblemKind::File, what).at(shown(&self.path()));
+            Some(problem.way_out("Put the old file back, then thaw again"))
+        };
+        if length < self.size {
+            return blocks(format!("the file has shrunk from {} to {length} bytes since the freeze", self.size));
+        }
+        if length == self.size && (found.mtime(), found.mtime_nsec() as u32) == modified {
+            return None;
+        }
+        if exact {
+            return blocks("the file has been changed or replaced since the freeze, and the program has it in its memory".into());
+        }
+        let same = self.ends.is_some() && self.ends == self.ends_now();
+        match (same, length > self.size) {
+            (true, true) => {
+                let what = format!("the file has grown from {} to {length} bytes since the freeze", self.size);
+                let problem = Problem::loses(ProblemKind::File, what, "that it ended where it did");
+                Some(problem.at(shown(&self.path())))
+            }
+            // Every byte of it is known to be the same.
+            (true, false) if self.size <= 2 * END => None,
+            _ => blocks("the file has been changed or replaced since the freeze".into()),
+        }
+    }
+
+    fn ends_now(&self) -> Option<u64> {
+        let _acting = Acting::begin(&Identity::from(&self.owner)).ok()?;
+        let file = files::open(&self.path(), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW).ok()?;
+        ends(&File::from(file), self.size).ok()
+    }
+
+    /// Whether its owner may open it now as the group had it.
+    pub fn may_open(&self, access: i32) -> Option<Problem> {
+        let rights = match access & libc::O_ACCMODE {
+            libc::O_RDONLY => libc::R_OK,
+            libc::O_WRONLY => libc::W_OK,
+            _ => libc::R_OK | libc::W_OK,
+        };
+        let acting = Acting::begin(&Identity::from(&self.owner));
+        let errno = acting.and_then(|_acting| files::may_access(&self.path(), rights)).err()?;
+        let what = format!("user {} may not open the file any more: {}", self.owner.user, errno.desc());
+        let problem = Problem::blocks(ProblemKind::File, what).at(shown(&self.path()));
+        Some(problem.way_out("Give the user the right to open it, then thaw again"))
+    }
+}
+
+const TYPE: u32 = libc::S_IFMT;
+
+/// What [`NamedFile::ends`] says of a file of this size.
+pub fn ends(file: &File, size: u64) -> std::io::Result<u64> {
+    let length = size.min(END);
+    let mut bytes = vec![0; 2 * length as usize];
+    let (front, back) = bytes.split_at_mut(length as usize);
+    file.read_exact_at(front, 0)?;
+    file.read_exact_at(back, size - length)?;
+    Ok(xxhash_rust::xxh3::xxh3_64(&bytes))
+}
+
+/// Another name of a file whose own was removed, found in the folder it was removed from.
+pub fn other_name(removed: &Path, stat: &libc::stat) -> Option<PathBuf> {
+    use std::os::unix::fs::DirEntryExt;
+    let entries = std::fs::read_dir(removed.parent()?).ok()?.flatten();
+    entries.filter(|entry| entry.ino() == stat.st_ino).map(|entry| entry.path()).find(|path| {
+        path.symlink_metadata().is_ok_and(|found| (found.dev(), found.ino()) == (stat.st_dev, stat.st_ino))
+    })
 }
 
 /// A path for a person: odd bytes and control characters escaped.
 pub fn shown(path: &Path) -> String {
     path.to_string_lossy().chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use dormouse_wire::Severity;
+
+    use super::*;
+
+    fn said(file: &NamedFile, exact: bool) -> Option<Severity> {
+        file.check(exact).first().map(|problem| problem.severity)
+    }
+
+    #[test]
+    fn a_file_that_has_grown_is_told_from_one_that_is_another() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        for size in [1000, 3 * END as usize] {
+            let path = folder.path().join(size.to_string());
+            let old: Vec<u8> = (0..size).map(|at| (at * 7 % 251) as u8).collect();
+            std::fs::write(&path, &old)?;
+            let opened = File::open(&path)?;
+            let owner = Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
+            let mut file = NamedFile::of(path.as_os_str().as_bytes(), &files::stat(&opened)?, false, &owner);
+            file.ends = Some(ends(&opened, file.size)?);
+            assert_eq!((said(&file, false), said(&file, true)), (None, None));
+            let mut grown = old.clone();
+            grown.push(1);
+            std::fs::write(&path, &grown)?;
+            assert_eq!((said(&file, false), said(&file, true)), (Some(Severity::Loses), Some(Severity::Blocks)));
+            grown[size - 1] ^= 1;
+            std::fs::write(&path, &grown)?;
+            assert_eq!(said(&file, false), Some(Severity::Blocks));
+            std::fs::write(&path, &old)?;
+            File::open(&path)?.set_modified(SystemTime::now() + Duration::from_secs(9))?;
+            assert_eq!(said(&file, false).is_none(), size == 1000, "touched");
+            std::fs::write(&path, &old[1..])?;
+            assert_eq!(said(&file, false), Some(Severity::Blocks));
+            std::fs::remove_file(&path)?;
+            assert_eq!(said(&file, false), Some(Severity::Blocks));
+        }
+        Ok(())
+    }
 }

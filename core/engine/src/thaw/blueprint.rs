@@ -8,6 +8,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use crate::ThawOptions;
 use crate::image::Reader;
+use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Alive, Group, Process};
 use crate::resource::memory::layout::Executable;
@@ -30,6 +31,7 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
         let users = group.processes.iter().filter(|process| uses(process, index)).count();
         problems.extend(problem.into_iter().filter(|_| users > 0));
     }
+    problems.extend(group.contents.iter().filter_map(Content::preflight));
     for file in &group.open_files {
         match kind_named(file) {
             Ok(kind) => problems.extend(kind.preflight(file)),

@@ -11,8 +11,9 @@ use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
-use crate::resource::fd::{FileId, Restore, epoll, kind_named};
-use crate::resource::group::Group;
+use crate::resource::fd::{FileId, Restore, epoll, kind_named, nameless};
+use crate::resource::content;
+use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::{NamedFile, shown};
@@ -41,8 +42,16 @@ impl Objects {
             objects.mapped.push(objects.raise(&opened)?);
         }
         let mut buffer = PageBuffer::new();
-        for content in &group.contents {
-            let file = content.restore(reader, &mut buffer)?;
+        for (index, content) in group.contents.iter().enumerate() {
+            let nameless = group.open_files.iter().find(|file| nameless(file) == Some(index)).map(|file| file.flags);
+            let mut file = content.restore(nameless, reader, &mut buffer)?;
+            if is_run(group, index) {
+                // What anybody has open for writing cannot be run.
+                file = content::reopen(&file, libc::O_RDONLY).map(File::from).map_err(|error| {
+                    let what = format!("an executable without a name cannot be opened: {error}");
+                    Problem::blocks(ProblemKind::DeletedFile, what).at(content.origin.shown())
+                })?;
+            }
             objects.contents.push(objects.raise(&file)?.into());
         }
         objects.open_all(group, reader, &mut buffer, options)?;
@@ -145,6 +154,12 @@ impl Objects {
     pub fn seal(&self, group: &Group) -> Result<(), Problem> {
         group.contents.iter().zip(&self.contents).try_for_each(|(content, file)| content.seal(file))
     }
+}
+
+/// Whether a file without a name is what a process runs.
+fn is_run(group: &Group, content: usize) -> bool {
+    let mut alive = group.processes.iter().filter_map(Process::alive);
+    alive.any(|alive| alive.memory.layout.executable == Executable::Content(content))
 }
 
 fn open_mapped(file: &NamedFile) -> Result<OwnedFd, Problem> {

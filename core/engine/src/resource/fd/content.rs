@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use dormouse_wire::{Problem, ProblemKind};
 use serde_bytes::ByteBuf;
 
-use super::{Capture, FileFacts, FileId, FileKind, OpenFile, Restore};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
 use crate::kernel::files;
 use crate::proc;
 use crate::resource::content::{self, Origin};
@@ -31,6 +31,18 @@ pub fn origin_of(link: &[u8], owner: &crate::resource::named_file::Owner, seals:
     Some(Origin::Deleted { path: ByteBuf::from(path), maker: owner.clone() })
 }
 
+fn is_nameless(flags: i32) -> bool {
+    flags & libc::O_TMPFILE == libc::O_TMPFILE
+}
+
+/// The index of the content whose file an open file was made with, O_TMPFILE: no other opening has that flag.
+pub fn nameless(file: &OpenFile) -> Option<usize> {
+    let made_with = file.kind == FileKind::name(&ContentFile)
+        && is_nameless(file.flags)
+        && file.flags & libc::O_ACCMODE == libc::O_RDWR;
+    if made_with { typed(file).ok() } else { None }
+}
+
 impl FileKind for ContentFile {
     type Record = usize;
 
@@ -40,6 +52,24 @@ impl FileKind for ContentFile {
 
     fn claims(&self, facts: &FileFacts) -> bool {
         facts.file_type() == libc::S_IFREG && facts.is_removed()
+    }
+
+    fn judge(&self, facts: &FileFacts, all: &FilesFacts) -> Vec<Problem> {
+        const HUGETLBFS: i64 = 0x9584_58f6;
+        let mut problems = Vec::new();
+        if files::filesystem(&facts.file) == Ok(HUGETLBFS) {
+            let problem = facts.problem(ProblemKind::Memory, "memory files of huge pages (hugetlb) cannot be frozen");
+            problems.push(problem.way_out("Pause the group instead"));
+        }
+        if let Some(holder) = all.held_outside(&facts.stat).first() {
+            let what = format!("{} has this file without a name too and is not part of the group", holder.process);
+            problems.push(facts.problem(ProblemKind::DeletedFile, what).way_out("Freeze them together, or pause the group instead"));
+        }
+        if is_nameless(facts.info.flags as i32) && facts.access() == libc::O_WRONLY {
+            let what = "it was made without a name, for writing only, and comes back opened like any other";
+            problems.push(facts.loss(ProblemKind::DeletedFile, what, "its flag O_TMPFILE"));
+        }
+        problems
     }
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<usize, Problem> {
@@ -65,8 +95,17 @@ impl FileKind for ContentFile {
         let failed = |error: &dyn std::fmt::Display| {
             Problem::blocks(ProblemKind::DeletedFile, format!("a file without a name cannot be opened: {error}"))
         };
-        let flags = file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_TMPFILE | libc::O_NOFOLLOW);
-        let opened = content::reopen(content, flags).map_err(|error| failed(&error))?;
+        let opened = if nameless(file) == Some(*record) {
+            // The description that the file was made with is this one.
+            content.try_clone().map(OwnedFd::from)
+        } else {
+            let once = libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            content::reopen(content, file.flags & !once & !libc::O_DIRECTORY)
+        };
+        let opened = opened.map_err(|error| failed(&error))?;
+        if nameless(file).is_some() {
+            files::set_status(&opened, file.flags).map_err(|error| failed(&error))?;
+        }
         if file.position != 0 {
             files::set_position(&opened, file.position).map_err(|error| failed(&error))?;
         }

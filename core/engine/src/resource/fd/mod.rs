@@ -4,11 +4,12 @@
 //! claims a file has it; the last one, [`unknown`], claims everything and refuses it by name.
 
 mod content;
-pub use content::origin_of;
+pub use content::{nameless, origin_of};
 mod device;
 pub mod epoll;
 mod eventfd;
 mod fifo;
+mod linked;
 pub mod locks;
 mod named;
 pub mod notify;
@@ -384,6 +385,7 @@ impl<K: FileKind> AnyFileKind for K {
 
 /// Every kind, in the order in which they are asked.
 pub const KINDS: &[&dyn AnyFileKind] = &[
+    &linked::Linked,
     &content::ContentFile,
     &regular::Regular,
     &device::Device,

@@ -20,6 +20,11 @@ impl FileFacts {
         proc::strip_deleted(&self.link).1 && !self.is_at(Path::new(OsStr::from_bytes(&self.link)))
     }
 
+    /// Whether it stands for a place and not for a content, O_PATH.
+    pub fn is_path_only(&self) -> bool {
+        self.info.flags as i32 & libc::O_PATH != 0
+    }
+
     /// Whether this path leads to it.
     pub fn is_at(&self, path: &Path) -> bool {
         use std::os::unix::fs::MetadataExt;
@@ -41,7 +46,7 @@ pub fn judge(facts: &FileFacts) -> Vec<Problem> {
         };
         return vec![facts.problem(ProblemKind::File, what).way_out("Close it in the program, or unmount what hides it")];
     }
-    if facts.info.flags as i32 & libc::O_PATH != 0 {
+    if facts.is_path_only() {
         return Vec::new();
     }
     may_open(facts, path).err().into_iter().collect()

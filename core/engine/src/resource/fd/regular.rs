@@ -5,13 +5,12 @@
 use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind};
-use serde_bytes::ByteBuf;
 
-use super::{Capture, FileFacts, FileId, FileKind, OpenFile, Restore};
-use crate::kernel::files;
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
 use crate::kernel::identity::{Acting, Identity};
-use crate::proc;
-use crate::resource::named_file::NamedFile;
+use crate::kernel::{Answer, files};
+use crate::resource::content;
+use crate::resource::named_file::{self, NamedFile, shown};
 
 /// The kind.
 #[derive(Debug)]
@@ -25,24 +24,26 @@ impl FileKind for Regular {
     }
 
     fn claims(&self, facts: &FileFacts) -> bool {
-        let has_name = !proc::strip_deleted(&facts.link).1 && facts.link.starts_with(b"/");
-        let path_only = facts.info.flags as i32 & libc::O_PATH != 0;
-        has_name && (path_only || matches!(facts.file_type(), libc::S_IFREG | libc::S_IFDIR))
+        let has_name = facts.link.starts_with(b"/") && !facts.is_removed();
+        has_name && (facts.is_path_only() || matches!(facts.file_type(), libc::S_IFREG | libc::S_IFDIR))
+    }
+
+    fn judge(&self, facts: &FileFacts, _files: &FilesFacts) -> Vec<Problem> {
+        let mut problems = super::named::judge(facts);
+        let process = facts.link.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+        if process {
+            let what = "it tells of a process, and would have to be opened again before its process is there";
+            problems.push(facts.problem(ProblemKind::File, what).way_out("Close it in the program, or pause the group instead"));
+        }
+        problems
     }
 
     fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<NamedFile, Problem> {
-        Ok(NamedFile {
-            path: ByteBuf::from(facts.link.clone()),
-            mode: facts.stat.st_mode,
-            size: facts.stat.st_size as u64,
-            modified: (facts.stat.st_mtime, facts.stat.st_mtime_nsec as u32),
-            writable: facts.access() != libc::O_RDONLY,
-            owner: facts.owner.clone(),
-        })
+        named(facts, &facts.link)
     }
 
-    fn preflight(&self, record: &NamedFile, _file: &OpenFile) -> Vec<Problem> {
-        record.check(false)
+    fn preflight(&self, record: &NamedFile, file: &OpenFile) -> Vec<Problem> {
+        check(record, file)
     }
 
     fn restore(
@@ -53,15 +54,49 @@ impl FileKind for Regular {
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
         let problem = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::File, format!("the file cannot be opened: {error}"))
-                .at(crate::resource::named_file::shown(&record.path()))
+            Problem::blocks(ProblemKind::File, format!("the file cannot be opened: {error}")).at(shown(&record.path()))
         };
         let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(|error| problem(&error))?;
-        let flags = file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOFOLLOW);
-        let opened = files::open(&record.path(), flags).map_err(|error| problem(&error))?;
-        if flags & libc::O_PATH == 0 && file.position != 0 {
-            files::set_position(&opened, file.position).map_err(|error| problem(&error))?;
-        }
+        let opened = files::open(&record.path(), flags(file)).map_err(|error| problem(&error))?;
+        place(&opened, file).map_err(|error| problem(&error))?;
         Ok(opened)
     }
+}
+
+/// The record of an open file that has this name.
+pub fn named(facts: &FileFacts, path: &[u8]) -> Result<NamedFile, Problem> {
+    let writable = facts.access() != libc::O_RDONLY;
+    let mut record = NamedFile::of(path, &facts.stat, writable, &facts.owner);
+    if facts.is_path_only() || files::filesystem(&facts.file).is_ok_and(|magic| MADE_UP.contains(&magic)) {
+        record.modified = None;
+    } else if facts.file_type() == libc::S_IFREG {
+        let ends = content::reopen(&facts.file, libc::O_RDONLY)
+            .and_then(|readable| named_file::ends(&readable.into(), record.size))
+            .map_err(|error| facts.problem(ProblemKind::File, format!("it cannot be read: {error}")))?;
+        record.ends = Some(ends);
+    }
+    Ok(record)
+}
+
+/// Filesystems whose files are made up when they are read: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs.
+const MADE_UP: [i64; 7] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673];
+
+/// What is in the way of opening it again: what has become of it, of its owner's rights, of its locks.
+pub fn check(record: &NamedFile, file: &OpenFile) -> Vec<Problem> {
+    let mut problems = record.check(false);
+    if problems.is_empty() && file.flags & libc::O_PATH == 0 {
+        problems.extend(record.may_open(file.flags));
+    }
+    problems.extend(super::locks::preflight(file, &record.path()));
+    problems
+}
+
+/// The flags to open it with.
+pub fn flags(file: &OpenFile) -> i32 {
+    file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)
+}
+
+/// Gives an opened file its position.
+pub fn place(opened: &OwnedFd, file: &OpenFile) -> Answer<()> {
+    if file.flags & libc::O_PATH == 0 && file.position != 0 { files::set_position(opened, file.position) } else { Ok(()) }
 }

@@ -30,7 +30,8 @@ impl FileKind for Unknown {
                 let (major, minor) = (libc::major(facts.stat.st_rdev), libc::minor(facts.stat.st_rdev));
                 (ProblemKind::Device, format!("the device {major}:{minor} cannot be frozen"))
             }
-            0 => (ProblemKind::AnonymousFile, format!("{} cannot be frozen", shown_bytes(&facts.link))),
+            libc::S_IFDIR => (ProblemKind::File, "the directory has been removed, and cannot be made again as it was".to_owned()),
+            0 => (ProblemKind::AnonymousFile, anonymous(&facts.link)),
             _ => (ProblemKind::File, "files of this type cannot be frozen".to_owned()),
         };
         vec![facts.problem(kind, what).way_out("Close it in the program, or pause the group instead")]
@@ -42,5 +43,34 @@ impl FileKind for Unknown {
 
     fn restore(&self, (): &(), _id: FileId, _file: &OpenFile, _restore: &mut Restore<'_>) -> Result<OwnedFd, Problem> {
         Err(Problem::blocks(ProblemKind::Image, "the image holds a file that was never to be frozen"))
+    }
+}
+
+/// What the kernel calls descriptors without a file, and what they are.
+const ANONYMOUS: [(&str, &str); 16] = [
+    ("[io_uring]", "an io_uring: what it has under way is the kernel's alone"),
+    ("[userfaultfd]", "a handler of page faults (userfaultfd)"),
+    ("[fanotify]", "a watch over whole filesystems (fanotify)"),
+    ("inotify", "a watch over files (inotify)"),
+    ("[perf_event]", "a counter of the processor (perf)"),
+    ("bpf-prog", "a program in the kernel (BPF)"),
+    ("bpf-map", "a table of a program in the kernel (BPF)"),
+    ("bpf_link", "the place of a program in the kernel (BPF)"),
+    ("[landlock-ruleset]", "rules of confinement that are not in force yet (landlock)"),
+    ("seccomp notify", "the supervision of confined processes (seccomp)"),
+    ("kvm-vm", "a virtual machine (KVM)"),
+    ("kvm-vcpu", "a processor of a virtual machine (KVM)"),
+    ("sync_file", "a fence of the graphics card"),
+    ("[fscontext]", "a filesystem about to be mounted (fsopen)"),
+    ("mnt_ns", "a namespace"),
+    ("[pidfd]", "a handle on a process (pidfd)"),
+];
+
+fn anonymous(link: &[u8]) -> String {
+    let link = shown_bytes(link);
+    let name = link.strip_prefix("anon_inode:").unwrap_or(&link);
+    match ANONYMOUS.iter().find(|(known, _)| name.starts_with(known)) {
+        Some((_, what)) => format!("{what}, which cannot be frozen"),
+        None => format!("{name} cannot be frozen"),
     }
 }
