@@ -2,8 +2,9 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::group::MARK;
 use crate::wait;
@@ -15,6 +16,8 @@ pub struct Outcome {
     pub status: ExitStatus,
     /// What it wrote, standard output and then standard error.
     pub said: String,
+    /// The most memory it had at any moment, bytes; `ru_maxrss`, getrusage(2).
+    pub peak: u64,
 }
 
 impl Outcome {
@@ -60,14 +63,26 @@ pub fn run(arguments: &[&str], notes: &Path, mut meanwhile: impl FnMut()) -> Out
     let said = || format!("{}{}", read(&out_path), read(&err_path));
     let ended = wait::until(wait::PATIENCE, || {
         meanwhile();
-        child.try_wait().unwrap_or_else(|error| panic!("waiting for dormouse: {error}"))
+        ended(&child)
     });
-    let Some(status) = ended else {
+    let Some((status, peak)) = ended else {
         let _ = child.kill();
         let _ = child.wait();
         panic!("`dormouse {}` did not end within {:?}:\n{}", arguments.join(" "), wait::PATIENCE, said());
     };
-    Outcome { status, said: said() }
+    Outcome { status, said: said(), peak }
+}
+
+/// How the command ended, and how much memory it had at most; `None` while it runs.
+fn ended(child: &Child) -> Option<(ExitStatus, u64)> {
+    let mut status = 0;
+    // SAFETY: plain numbers, for which zeros are as good as any.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let pid = child.id() as i32;
+    // SAFETY: both live through the call, and WNOHANG keeps it from waiting.
+    let waited = unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) };
+    assert!(waited >= 0, "waiting for dormouse: {}", std::io::Error::last_os_error());
+    (waited == pid).then(|| (ExitStatus::from_raw(status), usage.ru_maxrss as u64 * 1024))
 }
 
 fn read(path: &Path) -> String {

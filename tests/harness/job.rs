@@ -18,22 +18,23 @@ use crate::{Program, Specimen, User, group};
 pub struct Job {
     specimen: Specimen,
     name: &'static str,
+    peak: u64,
 }
 
 impl Job {
     /// Starts a program in a folder of its own; `command` is told the folder, and may put files there.
     pub fn start(name: &'static str, user: User, command: impl FnOnce(&Path) -> Command) -> Self {
         let program = Program::named(name);
-        Self { specimen: Specimen::launch(&program, user, command), name }
+        Self { specimen: Specimen::launch(&program, user, command), name, peak: 0 }
     }
 
-    /// Starts a script: `words` and then the file that holds it, under this name.
-    pub fn script(words: &[&str], user: User, (file, text): (&'static str, &str)) -> Self {
+    /// Starts a script: `words`, then the file that holds it, under this name, then its arguments.
+    pub fn script(words: &[&str], user: User, (file, text): (&'static str, &str), arguments: &[&str]) -> Self {
         Self::start(file, user, |folder| {
             let path = folder.join(file);
             fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let mut command = Command::new(words[0]);
-            command.args(&words[1..]).arg(path);
+            command.args(&words[1..]).arg(path).args(arguments);
             command
         })
     }
@@ -48,6 +49,11 @@ impl Job {
         fs::read(self.specimen.folder().join("out"))
             .map(|text| String::from_utf8_lossy(&text).into_owned())
             .unwrap_or_default()
+    }
+
+    /// The most memory that Dormouse itself took for it so far, bytes.
+    pub fn peak(&self) -> u64 {
+        self.peak
     }
 
     /// Waits until it has written `text`.
@@ -120,9 +126,11 @@ impl Job {
         self.said()
     }
 
-    fn run(&self, arguments: &[&str], known: &BTreeSet<i32>) -> Outcome {
+    fn run(&mut self, arguments: &[&str], known: &BTreeSet<i32>) -> Outcome {
         let folder = self.specimen.image();
-        command::run(arguments, folder.parent().unwrap_or(&folder), || group::reap(known))
+        let outcome = command::run(arguments, folder.parent().unwrap_or(&folder), || group::reap(known));
+        self.peak = self.peak.max(outcome.peak);
+        outcome
     }
 
     fn expect_success(&self, outcome: &Outcome, what: &str) {

@@ -20,5 +20,26 @@ macro_rules! as_each_user {
     };
 }
 
+mod go;
+mod java;
+mod large;
+mod make;
 mod perl;
+mod python_forks;
+mod python_multiprocessing;
 mod python_threads;
+mod rust;
+mod shell;
+mod sqlite3;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Writes a source file into a folder and compiles it there.
+fn compile(folder: &Path, (file, text): (&str, &str), words: &[&str]) {
+    fs::write(folder.join(file), text).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let output = Command::new(words[0]).args(&words[1..]).current_dir(folder).output();
+    let output = output.unwrap_or_else(|error| panic!("{} does not start: {error}", words[0]));
+    assert!(output.status.success(), "{words:?}:\n{}", String::from_utf8_lossy(&output.stderr));
+}

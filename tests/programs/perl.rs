@@ -48,7 +48,7 @@ print "sum $sum, $users signals, $alarms alarm\n";
 "#;
 
 fn carries_on(user: User) {
-    let mut job = Job::script(&["perl"], user, ("counting.pl", SCRIPT));
+    let mut job = Job::script(&["perl"], user, ("counting.pl", SCRIPT), &[]);
     job.wait_for("ready");
     job.nap_often(3);
     job.make("go");

@@ -68,7 +68,7 @@ print("every number arrived once")
 "#;
 
 fn carries_on(user: User) {
-    let mut job = Job::script(&["python3"], user, ("threads.py", SCRIPT));
+    let mut job = Job::script(&["python3"], user, ("threads.py", SCRIPT), &[]);
     job.wait_for("ready");
     job.nap_often(3);
     job.make("go");
