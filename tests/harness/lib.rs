@@ -6,6 +6,7 @@
 //!   what cannot be frozen goes on unharmed;
 //! - [`Specimen`] is a started program with its folder; whatever it started is ended when it is dropped;
 //! - [`Job`] is a real program, with what `tests/programs/` asks of one: it naps, and must end well;
+//! - [`terminal`] is a terminal program in the hands of a test;
 //! - [`group`] finds the processes that belong to it;
 //! - [`Snapshot`] is a survey of the group made from `/proc` alone, and the comparison of two of them. It shares no
 //!   code with the engine, so that one cannot hide what the other misses;
@@ -23,6 +24,7 @@ pub mod program;
 pub mod scenario;
 pub mod snapshot;
 pub mod specimen;
+pub mod terminal;
 pub mod wait;
 
 pub use job::Job;

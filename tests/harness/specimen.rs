@@ -274,7 +274,7 @@ fn become_subreaper() {
 }
 
 /// A session of its own, and the user; runs between fork and exec.
-fn enter(user: User) -> io::Result<()> {
+pub(crate) fn enter(user: User) -> io::Result<()> {
     let done = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     // SAFETY: takes nothing.
     done(unsafe { libc::setsid() })?;

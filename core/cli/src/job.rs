@@ -21,7 +21,8 @@ const TAKEN: [Signal; 5] = [Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGHUP, Si
 /// Between a stop and the next.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// Gives the terminal to the process group, continues it, and stays until the job has ended. Answers its status.
+/// Gives the terminal to the process group where it does not have it yet, continues it, and stays until the job has
+/// ended. Answers its status.
 ///
 /// `roots` are our children among the group; those of them that are in the process group make the job.
 pub fn attend(terminal: &Terminal, group: Pid, roots: &[Pid]) -> Result<u8, Failure> {
@@ -34,8 +35,8 @@ pub fn attend(terminal: &Terminal, group: Pid, roots: &[Pid]) -> Result<u8, Fail
     let in_group: Vec<Pid> = roots.iter().copied().filter(|&root| getpgid(Some(root)) == Ok(group)).collect();
     // A shell among the roots has put its jobs into groups of their own: then the shell is what we wait for.
     let members = if in_group.is_empty() { roots } else { &in_group };
-    let mut seat = Seat { terminal, group, job: Job::new(members), has_terminal: false, settings: None };
-    if terminal.is_ours() {
+    let mut seat = Seat { terminal, group, job: Job::new(members), has_terminal: terminal.is_of(group), settings: None };
+    if !seat.has_terminal && terminal.is_ours() {
         seat.hand_over();
     }
     seat.carry_on();

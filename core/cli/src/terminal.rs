@@ -3,9 +3,15 @@
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use dormouse_engine::kernel::terminal;
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp, ttyname};
+
+/// How long a program gets to look at a size.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// A terminal, and how it was set when the command began.
 #[derive(Debug)]
@@ -34,6 +40,23 @@ impl Terminal {
     /// Whether our process group has it.
     pub fn is_ours(&self) -> bool {
         tcgetpgrp(&self.file) == Ok(getpgrp())
+    }
+
+    /// Whether a process group has it.
+    pub fn is_of(&self, group: Pid) -> bool {
+        tcgetpgrp(&self.file) == Ok(group)
+    }
+
+    /// Lets the job in the foreground paint its screen. Many programs do that only when they find another size than before:
+    /// they get to see one for a moment.
+    pub fn repaint(&self) {
+        let Ok(size) = terminal::size(&self.file) else { return };
+        let [rows, columns, width, height] = size;
+        // The window itself is as large as before.
+        if columns > 1 && terminal::set_size(&self.file, [rows, columns - 1, width, height]).is_ok() {
+            thread::sleep(GLANCE);
+            let _ = terminal::set_size(&self.file, size);
+        }
     }
 
     /// Gives it to a process group. SIGTTOU must be blocked: whoever gives it back does not have it.

@@ -37,7 +37,8 @@ a thaw that is under way. The image stays where it is; remove it when you do not
 if you are sure that the files it uses have not gone on without it.
 
 A job that was in the foreground of a terminal, such as an editor, comes back on the terminal of this command, in the \
-foreground: Ctrl-Z stops it as usual, `fg` continues it, and this command ends when it ends, with its status.";
+foreground: Ctrl-Z stops it as usual, `fg` continues it, and this command ends when it ends, with its status. With \
+--background it does not get the terminal, and finds out like any other job in the background when it wants it.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,6 +63,12 @@ pub fn run(arguments: Arguments) -> Outcome {
         output::json(&thawed)?;
     }
     output::losses(&thawed.losses);
+    if let (Some(group), Some(terminal)) = (thawed.foreground, &terminal)
+        && terminal.is_of(Pid::from_raw(group.0))
+    {
+        // What we have shown is not what the job knows of its screen.
+        terminal.repaint();
+    }
     match (thawed.foreground, terminal) {
         (Some(group), Some(terminal)) if !arguments.background => {
             let roots: Vec<Pid> = thawed.roots.iter().map(|root| Pid::from_raw(root.0)).collect();

@@ -36,8 +36,8 @@ pub struct Thawed {
     pub processes: Vec<ProcessName>,
     /// Those whose parent was outside the group: they are children of the caller now.
     pub roots: Vec<Pid>,
-    /// The process group that was in the foreground of the outside terminal: the caller, as its parent, must give it
-    /// the terminal (tcsetpgrp(3)) and wait for it as a shell does.
+    /// The process group that was in the foreground of the outside terminal, or stopped on it. It has the caller's terminal
+    /// now, if that was the caller's to give: the caller, as its parent, must wait for it as a shell does.
     pub foreground: Option<Pid>,
     /// What could not be given back.
     pub losses: Vec<Problem>,

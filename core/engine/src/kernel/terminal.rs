@@ -311,11 +311,6 @@ fn open_and_end(terminal: i32, telling: i32, flags: i32) -> ! {
     }
 }
 
-/// A process group is told by a signal.
-pub fn signal_group(group: i32, signal: Signal) -> Answer<()> {
-    nix::sys::signal::killpg(nix::unistd::Pid::from_raw(group), signal)
-}
-
 /// Opens a terminal to look at it and to set it: it becomes nobody's, and nothing waits.
 pub fn look(path: &std::path::Path) -> Answer<File> {
     super::files::open(path, libc::O_RDWR | libc::O_NONBLOCK).map(File::from)

@@ -67,11 +67,14 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     objects.start(&group)?;
     let lent = terminals::lend(&group, options)?;
     release::release(tree, &group)?;
+    if let Some(lent) = lent {
+        lent.keep();
+    }
     Ok(Thawed {
         image: image.to_owned(),
         processes: group.processes.iter().map(Process::shown).collect(),
         roots: group.processes.iter().filter(|process| process.family.parent.is_none()).map(Process::pid).collect(),
-        foreground: lent.map(terminals::Lent::keep),
+        foreground: terminals::job(&group, options),
         losses,
     })
 }

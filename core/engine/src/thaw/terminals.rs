@@ -5,10 +5,8 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::time::Duration;
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
-use nix::sys::signal::Signal;
 
 use super::objects::Objects;
 use super::tree::Tree;
@@ -18,7 +16,7 @@ use crate::kernel::terminal::{self, Settings};
 use crate::kernel::{Answer, Errno};
 use crate::puppet::Batch;
 use crate::resource::fd::{FileId, pty};
-use crate::resource::group::{Group, OutsideTerminal};
+use crate::resource::group::Group;
 
 /// The pairs of the group that are terminals of sessions: the master's number in every process being built, the session,
 /// and the process group in the foreground.
@@ -99,16 +97,13 @@ pub struct Lent {
     file: File,
     settings: Settings,
     foreground: i32,
-    /// The job's process group.
-    pub job: Pid,
-    /// The size has stayed the same: a program may think that nothing has to be painted.
-    same_size: bool,
     kept: bool,
 }
 
 /// The process group that the terminal is for: the one that was in the foreground; or a stopped one, for a person thaws
-/// a job to go on with it.
-fn job(group: &Group, outside: &OutsideTerminal) -> Option<Pid> {
+/// a job to go on with it. None, where the caller has no terminal or keeps it.
+pub fn job(group: &Group, options: &ThawOptions) -> Option<Pid> {
+    let outside = group.terminal.as_ref().filter(|_| options.terminal.is_some() && !options.background)?;
     let stopped = || group.processes.iter().find(|process| process.alive().is_some_and(|alive| alive.stopped_by.is_some()));
     let of_foreground = |foreground| group.processes.iter().find(|process| process.family.process_group == foreground);
     let member = outside.foreground.map_or_else(stopped, of_foreground)?;
@@ -116,10 +111,11 @@ fn job(group: &Group, outside: &OutsideTerminal) -> Option<Pid> {
     Some(if member.family.process_group_outside { own() } else { member.family.process_group })
 }
 
-/// Gives the caller's terminal to the job and sets it for that. Nothing, where there is none, or another job has it.
+/// Gives the caller's terminal to the job, before it runs: one that reads without having it would be stopped. Nothing, where
+/// the caller does not have it itself.
 pub fn lend(group: &Group, options: &ThawOptions) -> Result<Option<Lent>, Problem> {
     let (Some(outside), Some(path)) = (&group.terminal, &options.terminal) else { return Ok(None) };
-    let Some(job) = job(group, outside).filter(|_| !options.background) else { return Ok(None) };
+    let Some(job) = job(group, options) else { return Ok(None) };
     let failed = |errno: Errno| {
         let what = format!("the terminal cannot be given to the job: {}", errno.desc());
         Problem::blocks(ProblemKind::Terminal, what).at(path.display().to_string())
@@ -130,9 +126,9 @@ pub fn lend(group: &Group, options: &ThawOptions) -> Result<Option<Lent>, Proble
         return Ok(None);
     }
     let before = terminal::settings(&file).map_err(failed)?;
-    let size = terminal::size(&file).map_err(failed)?;
-    let lent = Lent { file, settings: before, foreground, job, same_size: size == outside.size, kept: false };
-    if size[..2] == [0, 0] {
+    let lent = Lent { file, settings: before, foreground, kept: false };
+    // The size of a window is the window's, and the job is told of it; one that has none is given that of the other.
+    if terminal::size(&lent.file).map_err(failed)?[..2] == [0, 0] {
         terminal::set_size(&lent.file, outside.size).map_err(failed)?;
     }
     if let Some(settings) = Settings::from_bytes(&outside.settings).filter(|_| outside.foreground.is_some()) {
@@ -142,29 +138,10 @@ pub fn lend(group: &Group, options: &ThawOptions) -> Result<Option<Lent>, Proble
     Ok(Some(lent))
 }
 
-/// How long a program gets to look at a size.
-const GLANCE: Duration = Duration::from_millis(50);
-
 impl Lent {
-    /// The job runs: it keeps the terminal, and is told to paint it. What was on its screen is not on this one.
-    pub fn keep(mut self) -> Pid {
+    /// The job runs: it keeps the terminal.
+    pub fn keep(mut self) {
         self.kept = true;
-        // Whatever happens here, the job runs.
-        if let Err(error) = self.repaint() {
-            tracing::warn!(%error, "the job could not be told to paint its screen");
-        }
-        self.job
-    }
-
-    /// Many programs paint only when they find another size than before: they get to see one for a moment.
-    fn repaint(&self) -> Answer<()> {
-        let size = terminal::size(&self.file)?;
-        if self.same_size && size[1] > 1 {
-            terminal::set_size(&self.file, [size[0], size[1] - 1, size[2], size[3]])?;
-            std::thread::sleep(GLANCE);
-            return terminal::set_size(&self.file, size);
-        }
-        terminal::signal_group(self.job.0, Signal::SIGWINCH)
     }
 }
 

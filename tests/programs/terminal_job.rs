@@ -1,0 +1,130 @@
+//! Jobs whose terminal lies outside the group: they come back on the terminal that the thaw is run from, as it is set
+//! and painted there.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use harness::command::{self, Outcome};
+use harness::group::MARK;
+use harness::specimen::ORDINARY;
+use harness::terminal::Terminal;
+use harness::User;
+
+as_each_user!(vim_keeps_what_was_not_saved, a_whole_shell_with_less_shows_the_same_page);
+
+/// A folder of the user's, whose name marks what is started in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(user: User) -> Self {
+        let base = tempfile::Builder::new().prefix("dormouse-").tempdir().unwrap_or_else(|error| panic!("{error}"));
+        fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).unwrap_or_else(|error| panic!("{error}"));
+        let place = Self(base);
+        fs::create_dir(place.folder()).unwrap_or_else(|error| panic!("{error}"));
+        if user == User::Ordinary {
+            chown(place.folder(), Some(ORDINARY), Some(ORDINARY)).unwrap_or_else(|error| panic!("{error}"));
+        }
+        place
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.path().join("work")
+    }
+
+    fn image(&self) -> PathBuf {
+        self.0.path().join("image.dormouse")
+    }
+
+    fn shell(&self, shell: &str, user: User) -> Terminal {
+        let folder = self.folder();
+        Terminal::shell(shell, user, &folder, &[(MARK, &folder.to_string_lossy())])
+    }
+
+    /// A shell of the person who thaws.
+    fn person(&self) -> Terminal {
+        Terminal::shell("bash", User::Root, Path::new("/"), &[])
+    }
+
+    fn freeze(&self, pid: i32) -> Outcome {
+        let outcome =
+            command::run(&["freeze", &pid.to_string(), "-o", &self.image().to_string_lossy()], self.0.path(), || {});
+        outcome.expect_success("freeze");
+        outcome
+    }
+
+    fn thaw_command(&self) -> String {
+        format!("{} thaw {}\r", command::path().display(), self.image().display())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        harness::group::end(0, &self.folder().to_string_lossy(), &std::collections::BTreeSet::new());
+    }
+}
+
+/// vim is a job of a shell that stays where it is; thawed on another terminal it still knows what was typed and not saved.
+fn vim_keeps_what_was_not_saved(user: User) {
+    let place = Place::new(user);
+    let file = place.folder().join("letter");
+    let mut first = place.shell("bash", user);
+    first.type_in("vim -u NONE -i NONE -N letter\r");
+    let vim = first.process("vim");
+    first.wait_for("letter");
+    first.type_in("iDear dormouse,\rsleep well");
+    first.wait_for("sleep well");
+    assert!(!file.exists(), "the text is saved already");
+
+    place.freeze(vim);
+    first.settle();
+    first.type_in("echo as\"\"wide as ev\"\"er; tput cols\r");
+    let shown = first.wait_for("aswide as ever\n80\n");
+    assert!(shown.contains("echo as"), "the terminal does not show what is typed:\n{shown}");
+
+    let mut second = place.person();
+    second.type_in(&place.thaw_command());
+    second.wait_for("Dear dormouse,");
+    second.type_in(" and long\x1b:wq\r");
+    second.wait_for("READY> ");
+    assert_eq!(fs::read_to_string(&file).unwrap_or_default(), "Dear dormouse,\nsleep well and long\n");
+    second.type_in("echo ended with $?\r");
+    second.wait_for("ended with 0\n");
+}
+
+/// A session with all that is on its terminal: the shell, and less at the end of a pipeline, in the middle of its text.
+fn a_whole_shell_with_less_shows_the_same_page(user: User) {
+    let place = Place::new(user);
+    let lines: String = (1..=200).rev().map(|number| format!("line {number:03}\n")).collect();
+    let written = fs::write(place.folder().join("lines"), lines);
+    written.unwrap_or_else(|error| panic!("{error}"));
+    let mut first = place.shell("bash", user);
+    first.type_in("there=$$; cat lines | sort | less\r");
+    first.wait_for("line 023");
+    first.type_in(" ");
+    first.wait_for("line 046");
+
+    let shell = first.leader();
+    place.freeze(shell);
+    assert!(harness::process::Stat::of(shell).is_none_or(|stat| stat.is_dead()), "the shell still runs");
+    drop(first);
+
+    let mut second = place.person();
+    second.type_in(&place.thaw_command());
+    let page = second.wait_for("line 046");
+    assert!(page.contains("line 024"), "less shows another page:\n{page}");
+    second.type_in(" ");
+    second.wait_for("line 069");
+    second.type_in("q");
+    second.wait_for("READY> ");
+    second.type_in("echo still $there $$\r");
+    second.wait_for(&format!("still {shell} {shell}\n"));
+    second.type_in("sleep 100\r");
+    second.process("sleep");
+    second.type_in("\x03");
+    second.wait_for("READY> ");
+    second.type_in("exit 7\r");
+    second.wait_for("READY> ");
+    second.type_in("echo ended with $?\r");
+    second.wait_for("ended with 7\n");
+}
