@@ -85,8 +85,12 @@ impl Terminal {
     pub fn wait_for(&mut self, text: &str) -> String {
         let found = until(PATIENCE, || {
             let shown = self.shown.lock().map(|shown| shown[self.seen..].to_vec()).unwrap_or_default();
-            let plain = plain(&shown);
-            plain.contains(text).then_some((shown.len(), plain))
+            plain(&shown).contains(text).then(|| {
+                // Up to its last letter: what follows is waited for next.
+                let lengths: Vec<usize> = (0..=shown.len()).collect();
+                let length = lengths.partition_point(|length| !plain(&shown[..*length]).contains(text));
+                (length, plain(&shown[..length]))
+            })
         });
         let (length, plain) = found.unwrap_or_else(|| panic!("`{text}` is not shown, but:\n{}", self.rest()));
         self.seen += length;

@@ -11,7 +11,12 @@ use harness::specimen::ORDINARY;
 use harness::terminal::Terminal;
 use harness::User;
 
-as_each_user!(vim_keeps_what_was_not_saved, a_whole_shell_with_less_shows_the_same_page);
+as_each_user!(
+    vim_keeps_what_was_not_saved,
+    a_whole_shell_with_less_shows_the_same_page,
+    a_stopped_job_comes_back_to_the_foreground,
+    a_job_is_stopped_and_continued_after_the_thaw
+);
 
 /// A folder of the user's, whose name marks what is started in it.
 struct Place(tempfile::TempDir);
@@ -53,6 +58,21 @@ impl Place {
         outcome
     }
 
+    /// Starts vim with a line of text that is not saved; the terminal, and the pid of vim.
+    fn vim(&self, shell: &str, user: User) -> (Terminal, i32) {
+        let mut terminal = self.shell(shell, user);
+        terminal.type_in("vim -u NONE -i NONE -N letter\r");
+        terminal.wait_for("[New]");
+        terminal.type_in("iDear dormouse,\rsleep well");
+        terminal.wait_for("sleep well");
+        let vim = terminal.process("vim");
+        (terminal, vim)
+    }
+
+    fn letter(&self) -> String {
+        fs::read_to_string(self.folder().join("letter")).unwrap_or_default()
+    }
+
     fn thaw_command(&self) -> String {
         format!("{} thaw {}\r", command::path().display(), self.image().display())
     }
@@ -67,14 +87,8 @@ impl Drop for Place {
 /// vim is a job of a shell that stays where it is; thawed on another terminal it still knows what was typed and not saved.
 fn vim_keeps_what_was_not_saved(user: User) {
     let place = Place::new(user);
-    let file = place.folder().join("letter");
-    let mut first = place.shell("bash", user);
-    first.type_in("vim -u NONE -i NONE -N letter\r");
-    let vim = first.process("vim");
-    first.wait_for("letter");
-    first.type_in("iDear dormouse,\rsleep well");
-    first.wait_for("sleep well");
-    assert!(!file.exists(), "the text is saved already");
+    let (mut first, vim) = place.vim("bash", user);
+    assert_eq!(place.letter(), "", "the text is saved already");
 
     place.freeze(vim);
     first.settle();
@@ -87,7 +101,7 @@ fn vim_keeps_what_was_not_saved(user: User) {
     second.wait_for("Dear dormouse,");
     second.type_in(" and long\x1b:wq\r");
     second.wait_for("READY> ");
-    assert_eq!(fs::read_to_string(&file).unwrap_or_default(), "Dear dormouse,\nsleep well and long\n");
+    assert_eq!(place.letter(), "Dear dormouse,\nsleep well and long\n");
     second.type_in("echo ended with $?\r");
     second.wait_for("ended with 0\n");
 }
@@ -127,4 +141,55 @@ fn a_whole_shell_with_less_shows_the_same_page(user: User) {
     second.wait_for("READY> ");
     second.type_in("echo ended with $?\r");
     second.wait_for("ended with 7\n");
+}
+
+/// A job that ^Z has stopped is on its terminal too, and who thaws it wants to go on with it.
+fn a_stopped_job_comes_back_to_the_foreground(user: User) {
+    let place = Place::new(user);
+    let (mut first, vim) = place.vim("bash", user);
+    first.type_in("\x1b\x1a");
+    first.wait_for("READY> ");
+    place.freeze(vim);
+    let mut second = place.person();
+    second.type_in(&place.thaw_command());
+    second.wait_for("Dear dormouse,");
+    second.type_in(":wq\r");
+    second.wait_for("READY> ");
+    assert_eq!(place.letter(), "Dear dormouse,\nsleep well\n");
+}
+
+/// After the thaw it is a job like any other: ^Z stops it, `fg` continues it. The shell it had, which does not set its
+/// terminal by itself, can be used as before.
+fn a_job_is_stopped_and_continued_after_the_thaw(user: User) {
+    let place = Place::new(user);
+    let (mut first, vim) = place.vim("dash", user);
+    place.freeze(vim);
+    first.settle();
+    first.type_in("echo as\"\"wide as ev\"\"er\r");
+    let shown = first.wait_for("aswide as ever\n");
+    assert!(shown.contains("echo as"), "the terminal does not show what is typed:\n{shown}");
+
+    let mut second = place.person();
+    second.type_in(&place.thaw_command());
+    second.wait_for("Dear dormouse,");
+    second.type_in("\x1b\x1a");
+    second.wait_for("READY> ");
+    second.type_in("echo mean\"\"while; fg\r");
+    second.wait_for("meanwhile\n");
+    second.wait_for("Dear dormouse,");
+    second.type_in(":wq\r");
+    second.wait_for("READY> ");
+    assert_eq!(place.letter(), "Dear dormouse,\nsleep well\n");
+}
+
+/// Without a terminal there is no place for a job that needs one: nothing is started, and the way out is named.
+#[test]
+fn a_thaw_without_a_terminal_is_refused() {
+    let place = Place::new(User::Root);
+    let (_first, vim) = place.vim("bash", User::Root);
+    place.freeze(vim);
+    let outcome = command::run(&["thaw", &place.image().to_string_lossy()], place.0.path(), || {});
+    assert!(!outcome.status.success(), "it was thawed:\n{}", outcome.said);
+    assert!(outcome.said.contains("/dev/pts/") && outcome.said.contains("from a shell in a"), "{}", outcome.said);
+    assert!(harness::process::Stat::of(vim).is_none(), "vim is there all the same");
 }
