@@ -31,6 +31,7 @@ mod python_threads;
 mod rust;
 mod shell;
 mod sqlite3;
+mod terminal_job;
 
 use std::fs;
 use std::path::Path;
@@ -43,4 +44,3 @@ fn compile(folder: &Path, (file, text): (&str, &str), words: &[&str]) {
     let output = output.unwrap_or_else(|error| panic!("{} does not start: {error}", words[0]));
     assert!(output.status.success(), "{words:?}:\n{}", String::from_utf8_lossy(&output.stderr));
 }
-mod terminal_job;

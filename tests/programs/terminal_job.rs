@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// A shell of the person who thaws.
-    fn person(&self) -> Terminal {
+    fn person() -> Terminal {
         Terminal::shell("bash", User::Root, Path::new("/"), &[])
     }
 
@@ -96,7 +96,7 @@ fn vim_keeps_what_was_not_saved(user: User) {
     let shown = first.wait_for("aswide as ever\n80\n");
     assert!(shown.contains("echo as"), "the terminal does not show what is typed:\n{shown}");
 
-    let mut second = place.person();
+    let mut second = Place::person();
     second.type_in(&place.thaw_command());
     second.wait_for("Dear dormouse,");
     second.type_in(" and long\x1b:wq\r");
@@ -109,7 +109,7 @@ fn vim_keeps_what_was_not_saved(user: User) {
 /// A session with all that is on its terminal: the shell, and less at the end of a pipeline, in the middle of its text.
 fn a_whole_shell_with_less_shows_the_same_page(user: User) {
     let place = Place::new(user);
-    let lines: String = (1..=200).rev().map(|number| format!("line {number:03}\n")).collect();
+    let lines = (1..=200).rev().fold(String::new(), |lines, number| lines + &format!("line {number:03}\n"));
     let written = fs::write(place.folder().join("lines"), lines);
     written.unwrap_or_else(|error| panic!("{error}"));
     let mut first = place.shell("bash", user);
@@ -123,7 +123,7 @@ fn a_whole_shell_with_less_shows_the_same_page(user: User) {
     assert!(harness::process::Stat::of(shell).is_none_or(|stat| stat.is_dead()), "the shell still runs");
     drop(first);
 
-    let mut second = place.person();
+    let mut second = Place::person();
     second.type_in(&place.thaw_command());
     let page = second.wait_for("line 046");
     assert!(page.contains("line 024"), "less shows another page:\n{page}");
@@ -150,7 +150,7 @@ fn a_stopped_job_comes_back_to_the_foreground(user: User) {
     first.type_in("\x1b\x1a");
     first.wait_for("READY> ");
     place.freeze(vim);
-    let mut second = place.person();
+    let mut second = Place::person();
     second.type_in(&place.thaw_command());
     second.wait_for("Dear dormouse,");
     second.type_in(":wq\r");
@@ -169,7 +169,7 @@ fn a_job_is_stopped_and_continued_after_the_thaw(user: User) {
     let shown = first.wait_for("aswide as ever\n");
     assert!(shown.contains("echo as"), "the terminal does not show what is typed:\n{shown}");
 
-    let mut second = place.person();
+    let mut second = Place::person();
     second.type_in(&place.thaw_command());
     second.wait_for("Dear dormouse,");
     second.type_in("\x1b\x1a");
