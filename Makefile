@@ -23,15 +23,11 @@ run_tests = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CAR
 # is a piece of work; nothing else may be left out.
 GAPS := \
 	blocked_reads \
-	exited_leader \
-	forest \
 	passed_descriptors \
 	signal_io \
 	unix_connected \
 	unix_options \
-	unix_pairs \
-	wait_for_stopped \
-	zombies
+	unix_pairs
 skipped = $(foreach gap,$(GAPS),--skip $(gap)::frozen)
 
 BINARY := target/release/dormouse

@@ -18,6 +18,7 @@ macro_rules! zoo {
             regular_file: both;
             capabilities: root;
             zombies: both;
+            core_dumped: both.refused("core file").may_lack();
             sleeps: both;
             pending_signals: both;
             threads: both;
@@ -110,6 +111,7 @@ macro_rules! zoo {
             secret_memory: both.refused("secret").may_lack();
             fault_handler: both.refused("userfaultfd").may_lack();
             forest: both;
+            orphans: both;
             deleted_directory: both.refused("deleted");
             tile_registers: both.may_lack();
         }

@@ -94,7 +94,11 @@ impl Survey {
                 .collect::<Result<Vec<_>, _>>()?;
             let open = files::collect(&processes).map_err(FreezeError::Refused)?;
             let sharers = connect::sharers(&processes);
-            let joined = if selection.tree_only { Vec::new() } else { connect::joined(&open, &sharers) };
+            let joined = if selection.tree_only {
+                Vec::new()
+            } else {
+                [connect::joined(&open, &sharers), connect::orphans(&processes)].concat()
+            };
             if joined.is_empty() {
                 return Ok(Self { stopped, processes, open, sharers });
             }

@@ -2,23 +2,27 @@
 
 use std::collections::HashMap;
 
-use dormouse_wire::{Phase, Pid, Problem, ProcessName, Progress};
+use dormouse_wire::{Phase, Pid, Problem, ProcessName, Progress, Tid};
 use serde_bytes::ByteBuf;
 
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
 use super::pages;
 use super::stopped::Stopped;
-use super::{tasks, terminal};
+use super::tasks::{self, Answers};
+use super::terminal;
 use crate::image::{PAGE, PageBuffer, PageSink};
 use crate::proc::stat::{self, Stat};
 use crate::resource::fd::{self, Capture, Contents};
 use crate::resource::clocks::Clocks;
 use crate::resource::group::{Alive, Group, Life, Process};
-use crate::resource::memory::mapping::{Run, Source};
+use crate::resource::memory::layout::Executable;
+use crate::resource::memory::mapping::{Mapping, Run, Source};
 use crate::resource::memory::{Memory, layout, protection_keys};
 use crate::resource::task::family::Family;
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::limits::Limits;
+use crate::resource::task::stop::Stop;
+use crate::resource::task::zombie;
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 use crate::survey::files::OpenFiles;
 
@@ -46,22 +50,21 @@ pub fn record(
     let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
     let mut processes = Vec::with_capacity(facts.len());
     let (running, waits) = stopped.parts();
+    let mut continued = Vec::new();
     for (process, found) in running.iter_mut().zip(facts) {
         let life = match &found.living {
-            None => Life::Zombie(found.stat.exit_code),
+            None => Life::Zombie(zombie::capture(found.stat.exit_code, &found.status)),
             Some(living) => {
                 let mut registry =
                     Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
                 let mappings = memory::mappings(found, living, &mut registry)?;
                 let executable = memory::executable(found, living, &mut registry)?;
-                let answers = tasks::ask(process, found, living, waits)?;
-                let (asked, batch) = answers.memory;
-                let layout = layout::answer(asked.heap, &batch, &found.stat, living.auxiliary.clone(), executable);
-                let protection_keys = protection_keys::answer(&asked.keys, &batch, &mappings);
+                let answers = tasks::ask(process, found, living, waits, &children(facts, found.pid))?;
+                continued.extend(answers.continued.iter().copied());
                 Life::Alive(Box::new(Alive {
-                    stopped_by: process.stopped_by,
+                    stop: stop(process.stopped_by, found, &continued),
+                    memory: memory_of(&answers, living, mappings, executable),
                     threads: answers.threads,
-                    memory: Memory { layout, mappings, lock_future: answers.lock_future, protection_keys },
                     file_table: open.table_of.get(&found.pid).copied().unwrap_or_default(),
                     filesystem: filesystems.index(found, living),
                     dispositions: answers.dispositions,
@@ -91,6 +94,29 @@ pub fn record(
         terminal,
     };
     Ok(Recorded { group, bytes })
+}
+
+fn memory_of(answers: &Answers, living: &LivingFacts, mappings: Vec<Mapping>, executable: Executable) -> Memory {
+    let (asked, batch) = &answers.memory;
+    Memory {
+        layout: layout::answer(asked.heap, batch, &living.addresses, living.auxiliary.clone(), executable),
+        protection_keys: protection_keys::answer(&asked.keys, batch, &mappings),
+        mappings,
+        lock_future: answers.lock_future,
+    }
+}
+
+fn stop(stopped_by: Option<i32>, found: &ProcessFacts, continued: &[Pid]) -> Stop {
+    let news = match stopped_by {
+        // What the parent would be told stands there until it has been.
+        Some(_) => found.stat.exit_code != 0,
+        None => continued.contains(&found.pid),
+    };
+    Stop { by: stopped_by, news }
+}
+
+fn children(facts: &[ProcessFacts], parent: Pid) -> Vec<Pid> {
+    facts.iter().filter(|found| found.stat.ppid == parent && found.living.is_some()).map(|found| found.pid).collect()
 }
 
 fn family(found: &ProcessFacts, members: &[Pid], outside: &mut Outsiders) -> Family {
@@ -129,19 +155,17 @@ impl Outsiders {
 #[derive(Default)]
 struct Filesystems {
     records: Vec<Filesystem>,
-    known: Vec<Pid>,
+    known: Vec<Tid>,
 }
 
 impl Filesystems {
     fn index(&mut self, process: &ProcessFacts, living: &LivingFacts) -> usize {
         use crate::kernel::kcmp::{Shared, tasks};
-        let same = |other: &Pid| {
-            tasks(other.leader(), process.pid.leader(), Shared::Filesystem) == Ok(std::cmp::Ordering::Equal)
-        };
+        let same = |other: &Tid| tasks(*other, living.speaker, Shared::Filesystem) == Ok(std::cmp::Ordering::Equal);
         if let Some(known) = self.known.iter().position(same) {
             return known;
         }
-        self.known.push(process.pid);
+        self.known.push(living.speaker);
         self.records.push(Filesystem {
             working_directory: ByteBuf::from(living.working_directory.clone()),
             root: ByteBuf::from(living.root.clone()),

@@ -7,6 +7,8 @@ use super::waiting::Waits;
 use crate::kernel::Errno;
 use crate::model::RemotePtr;
 use crate::proc::maps::{MappingName, VmFlags};
+use crate::proc::status::Status;
+use crate::proc;
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, Foothold, Ground, PuppetError, run_together};
 use crate::resource::group::Thread;
@@ -18,7 +20,7 @@ use crate::resource::task::futexes::Futexes;
 use crate::resource::task::signals::ThreadSignals;
 use crate::resource::task::signals::Disposition;
 use crate::resource::task::timers::Timers;
-use crate::resource::task::{credentials, futexes, interrupted, registers, scheduling, signals, timers};
+use crate::resource::task::{credentials, futexes, interrupted, registers, scheduling, signals, stop, timers};
 use crate::survey::collect::{LivingFacts, ProcessFacts, ThreadFacts};
 
 /// What the tasks of a process have said.
@@ -34,6 +36,8 @@ pub struct Answers {
     pub attributes: ProcessAttributes,
     /// What its memory was asked, and the answers.
     pub memory: (AskedMemory, Batch),
+    /// Children that were continued, and it could still wait for the news.
+    pub continued: Vec<Pid>,
     /// MCL_FUTURE and MCL_ONFAULT.
     pub lock_future: u32,
 }
@@ -54,12 +58,22 @@ struct AskedThread {
     attributes: attributes::AskedThread,
 }
 
+fn ask_thread(batch: &mut Batch) -> AskedThread {
+    AskedThread {
+        credentials: credentials::ask(batch),
+        signals: signals::ask_thread(batch),
+        futexes: futexes::ask(batch),
+        attributes: attributes::ask_thread(batch),
+    }
+}
+
 /// Asks all tasks of a process.
 pub fn ask(
     process: &mut StoppedProcess,
     facts: &ProcessFacts,
     living: &LivingFacts,
     waits: &mut Waits,
+    children: &[Pid],
 ) -> Result<Answers, Problem> {
     let puppet = |error: PuppetError| Problem::blocks(ProblemKind::Process, error.to_string()).of(&facts.shown);
     prepare(process, living).map_err(puppet)?.ok_or_else(|| {
@@ -70,12 +84,7 @@ pub fn ask(
     let (mut batches, mut asked) = (Vec::new(), Vec::new());
     for _ in &process.puppets {
         let mut batch = Batch::new();
-        asked.push(AskedThread {
-            credentials: credentials::ask(&mut batch),
-            signals: signals::ask_thread(&mut batch),
-            futexes: futexes::ask(&mut batch),
-            attributes: attributes::ask_thread(&mut batch),
-        });
+        asked.push(ask_thread(&mut batch));
         batches.push(batch);
     }
     let Some(first) = batches.first_mut() else { return Err(gone(&facts.shown)) };
@@ -83,6 +92,7 @@ pub fn ask(
     let asked_timers = timers::ask(&living.timers, first);
     let asked_process = attributes::ask_process(first);
     let asked_memory = AskedMemory { heap: layout::ask(first), keys: protection_keys::ask(first) };
+    let asked_children = stop::ask_continued(children, first);
     run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
 
     let kernel = |errno: Errno| {
@@ -100,6 +110,7 @@ pub fn ask(
     }
     let first = batches.swap_remove(0);
     Ok(Answers {
+        continued: stop::answer_continued(&asked_children, &first),
         threads,
         dispositions: signals::answer_dispositions(&dispositions, &first).map_err(kernel)?,
         timers: timers::answer(&asked_timers, &living.timers, &first).map_err(kernel)?,
@@ -111,7 +122,7 @@ pub fn ask(
         )
         .map_err(kernel)?,
         memory: (asked_memory, first),
-        lock_future: lock_future(process, facts),
+        lock_future: lock_future(process, living),
     })
 }
 
@@ -125,7 +136,7 @@ fn exited_leader(found: &ThreadFacts, facts: &ProcessFacts, others: Thread) -> T
     Thread {
         tid: found.tid,
         exited: found.exited,
-        signals: ThreadSignals { mask: others.signals.mask, alternate_stack: (0, SS_DISABLE, 0), pending: Vec::new() },
+        signals: ThreadSignals { mask: found.status.blocked, alternate_stack: (0, SS_DISABLE, 0), pending: Vec::new() },
         futexes: Futexes::default(),
         attributes: ThreadAttributes { name: ByteBuf::from(facts.stat.comm.clone()), ..others.attributes },
         interrupted: None,
@@ -136,19 +147,19 @@ fn exited_leader(found: &ThreadFacts, facts: &ProcessFacts, others: Thread) -> T
 const SS_DISABLE: u32 = 2;
 
 /// What mlockall(2) has said of mappings to come: it is said of the engine's own pages too.
-fn lock_future(process: &StoppedProcess, found: &ProcessFacts) -> u32 {
+fn lock_future(process: &StoppedProcess, living: &LivingFacts) -> u32 {
     const MCL_FUTURE: u32 = 2;
     const MCL_ONFAULT: u32 = 4;
-    let locked = |status: &crate::proc::status::Status| status.memory.as_ref().map_or(0, |memory| memory.locked);
-    let Ok(now) = crate::proc::parsed(process.pid, "status", crate::proc::status::parse) else { return 0 };
-    if locked(&now) <= locked(&found.status) {
+    let (Some((stage, _)), speaker) = (process.stage, Pid(living.speaker.0)) else { return 0 };
+    let locked = |status: &Status| status.memory.as_ref().map_or(0, |memory| memory.locked);
+    let before = living.threads.iter().find(|thread| thread.tid == living.speaker).map_or(0, |thread| locked(&thread.status));
+    // A quick look first: smaps is slow where memory is large.
+    if proc::parsed(speaker, "status", proc::status::parse).map_or(0, |now| locked(&now)) <= before {
         return 0;
     }
-    let Some((stage, _)) = process.stage else { return MCL_FUTURE };
-    let mappings = crate::proc::parsed(process.pid, "smaps", crate::proc::maps::parse_smaps).unwrap_or_default();
-    let on_fault = mappings
-        .iter()
-        .any(|mapping| mapping.start == stage.base().0 && mapping.flags.contains(VmFlags::LOCK_ON_FAULT));
+    let mappings = proc::parsed(speaker, "smaps", proc::maps::parse_smaps).unwrap_or_default();
+    let own = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&stage.base().0));
+    let on_fault = own.is_some_and(|mapping| mapping.flags.contains(VmFlags::LOCK_ON_FAULT));
     MCL_FUTURE | if on_fault { MCL_ONFAULT } else { 0 }
 }
 

@@ -1,6 +1,6 @@
 //! Processes and their descriptors by handle: pidfd_open(2), pidfd_getfd(2), pidfd_send_signal(2).
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use dormouse_wire::{FdNumber, Pid};
 
@@ -37,4 +37,16 @@ pub fn send_signal(process: BorrowedFd<'_>, signal: i32) -> Answer<()> {
         libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
     })
     .map(drop)
+}
+
+/// Waits until the process has ended, whoever its parent is.
+pub fn wait_for_end(process: &OwnedFd) -> Answer<()> {
+    let mut one = [nix::poll::PollFd::new(process.as_fd(), nix::poll::PollFlags::POLLIN)];
+    loop {
+        match nix::poll::poll(&mut one, nix::poll::PollTimeout::NONE) {
+            Ok(_) => return Ok(()),
+            Err(super::Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }

@@ -68,9 +68,9 @@ pub fn resume(thread: Tid, signal: i32) -> Answer<()> {
     call(libc::PTRACE_CONT, thread, 0, signal as u64).map(drop)
 }
 
-/// Lets the thread run to the next entry to or exit from a system call.
-pub fn resume_to_syscall(thread: Tid) -> Answer<()> {
-    call(libc::PTRACE_SYSCALL, thread, 0, 0).map(drop)
+/// Lets the thread run to the next entry to or exit from a system call, taking `signal` (0: none).
+pub fn resume_to_syscall(thread: Tid, signal: i32) -> Answer<()> {
+    call(libc::PTRACE_SYSCALL, thread, 0, signal as u64).map(drop)
 }
 
 /// Runs one instruction of the thread.
@@ -96,6 +96,13 @@ pub fn wait(thread: Tid) -> Answer<Event> {
             return Err(Errno::last());
         }
     }
+}
+
+/// Takes the news that an own child was stopped, if there are any. It is not traced any more.
+pub fn take_news(child: Tid) {
+    let mut status = 0;
+    // SAFETY: waitpid writes one int, which we hold; WNOHANG keeps it from waiting.
+    unsafe { libc::waitpid(child.0, &raw mut status, libc::WUNTRACED | libc::WNOHANG | libc::__WALL) };
 }
 
 fn event(status: i32) -> Event {

@@ -37,7 +37,7 @@ pub enum PuppetError {
 }
 
 /// Names what failed.
-pub(super) fn kernel(what: &'static str) -> impl Fn(Errno) -> PuppetError {
+pub fn kernel(what: &'static str) -> impl Fn(Errno) -> PuppetError {
     move |errno| if errno == Errno::ESRCH { PuppetError::Ended } else { PuppetError::Kernel { what, errno } }
 }
 
@@ -321,17 +321,47 @@ pub fn run_together(puppets: &mut [Puppet], stage: &super::Stage, batches: &mut 
 }
 
 impl Puppet {
-    /// Lets the thread make one system call from which it does not come back.
-    pub fn leave_by_call(&mut self, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> Result<(), PuppetError> {
+    /// Lets the thread go to the entry of a system call from which it does not come back. No signal comes in between any
+    /// more, whatever mask it is given there.
+    pub fn go_to_call(&mut self, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> Result<(), PuppetError> {
+        self.enter()?;
         let registers = arch::enter_call(&self.registers, instruction, number, arguments);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))
+        self.run_to_border_of_call()
+    }
+
+    /// Lets the thread stop its whole process by a signal. Answers false where the kernel ignores the signal.
+    pub fn stop_process(&mut self, instruction: RemotePtr, signal: i32) -> Result<bool, PuppetError> {
+        self.single_call(instruction, libc::SYS_kill, [self.pid.0 as u64, signal as u64, 0, 0, 0, 0])?;
+        ptrace::set_signal_mask(self.tid, !bit(self.marker) & !bit(signal)).map_err(kernel("unblock the signal that stops it"))?;
+        let stops = self.join_stop(instruction)?;
+        ptrace::set_signal_mask(self.tid, !bit(self.marker)).map_err(kernel("block the thread's signals"))?;
+        Ok(stops)
+    }
+
+    /// Lets the thread take part in the stop of its process. Answers false where it does not stop.
+    pub fn join_stop(&mut self, instruction: RemotePtr) -> Result<bool, PuppetError> {
+        self.enter()?;
+        // If it is not stopped, it comes to the entry of this call.
+        let registers = arch::enter_call(&self.registers, instruction, libc::SYS_getpid, [0; 6]);
+        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
+        let mut taken = 0;
+        loop {
+            ptrace::resume_to_syscall(self.tid, taken).map_err(kernel("let the thread run"))?;
+            taken = match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
+                Event::GroupStop(_) => return Ok(true),
+                Event::Syscall => return Ok(false),
+                Event::Ended(_) => return Err(PuppetError::Ended),
+                Event::Signal(signal @ (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => signal,
+                _ => 0,
+            };
+        }
     }
 
     /// Runs to the next entry to or exit from a system call.
     fn run_to_border_of_call(&mut self) -> Result<(), PuppetError> {
         loop {
-            ptrace::resume_to_syscall(self.tid).map_err(kernel("let the thread run"))?;
+            ptrace::resume_to_syscall(self.tid, 0).map_err(kernel("let the thread run"))?;
             match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
                 Event::Syscall => return Ok(()),
                 Event::Ended(_) => return Err(PuppetError::Ended),

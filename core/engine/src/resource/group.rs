@@ -19,7 +19,9 @@ use super::task::limits::Limits;
 use super::task::registers::Registers;
 use super::task::scheduling::Scheduling;
 use super::task::signals::{Disposition, ThreadSignals};
+use super::task::stop::Stop;
 use super::task::timers::Timers;
+use super::task::zombie::Zombie;
 
 /// A frozen group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,15 +93,15 @@ impl Process {
 pub enum Life {
     /// It lives.
     Alive(Box<Alive>),
-    /// It has ended with this status of wait(2), and nobody has asked for it yet.
-    Zombie(i32),
+    /// It has ended, and nobody has asked for it yet.
+    Zombie(Zombie),
 }
 
 /// All that a living process holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alive {
-    /// The signal that had stopped it, if it was stopped.
-    pub stopped_by: Option<i32>,
+    /// Whether it was stopped.
+    pub stop: Stop,
     /// Its threads, the leader first.
     pub threads: Vec<Thread>,
     /// Its memory.

@@ -32,6 +32,8 @@ pub struct LivingFacts {
     pub threads: Vec<ThreadFacts>,
     /// A thread that has not exited: through it the process's memory and files can be looked at.
     pub speaker: Tid,
+    /// The speaker's own proc_pid_stat(5): it has the addresses that a leader which has exited does not show.
+    pub addresses: Stat,
     /// proc_pid_smaps(5).
     pub mappings: Vec<DetailedMapping>,
     /// proc_pid_limits(5).
@@ -99,6 +101,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
     // A kernel without time namespaces has no such link.
     let time_namespace = |name: &str| optional(proc::link_thread(pid, speaker, &format!("ns/{name}")));
     Ok(LivingFacts {
+        addresses: proc::parsed_thread(pid, speaker, "stat", stat::parse)?,
         mappings: proc::parsed_thread(pid, speaker, "smaps", parse_smaps)?,
         limits: proc::parsed_thread(pid, speaker, "limits", limits::parse)?,
         timers: proc::parsed(pid, "timers", timers::parse)?,
@@ -111,7 +114,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         clock_offsets: optional(proc::parsed(Pid(speaker.0), "timens_offsets", timens::parse))?.unwrap_or_default(),
         clocks_for_children: time_namespace("time")? != time_namespace("time_for_children")?,
         oom_score_adjustment: proc::parsed_thread(pid, speaker, "oom_score_adj", numbers::oom_score_adj)?,
-        coredump_filter: proc::parsed(pid, "coredump_filter", numbers::coredump_filter)?.unwrap_or(0),
+        coredump_filter: proc::parsed(Pid(speaker.0), "coredump_filter", numbers::coredump_filter)?.unwrap_or(0),
         threads,
         speaker,
     })

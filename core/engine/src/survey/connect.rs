@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use nix::unistd::{Pid as Raw, getpgid, getsid};
 
 use super::collect::ProcessFacts;
 use super::files::OpenFiles;
@@ -82,6 +83,27 @@ pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     // Neither the system itself nor whoever runs this command is put to sleep for a pipe or a terminal.
     joined.retain(|pid| pid.0 != 1 && !own.contains(pid));
     joined
+}
+
+/// Whose parents are dead, in the sessions and process groups that members lead: init has adopted them, or a subreaper.
+pub fn orphans(processes: &[ProcessFacts]) -> Vec<Pid> {
+    let own = ancestors(Pid(std::process::id() as i32));
+    let members: HashMap<Pid, Pid> = processes.iter().map(|process| (process.pid, process.stat.session)).collect();
+    let session = |pid: Pid| getsid(Some(Raw::from_raw(pid.0))).ok().map(|session| Pid(session.as_raw()));
+    let process_group = |pid: Pid| getpgid(Some(Raw::from_raw(pid.0))).ok().map(|group| Pid(group.as_raw()));
+    // A child is born into its parent's session; whoever is in another one has lost that parent, or leads a session.
+    let has_lost_its_parent = |pid: Pid, session_of: Pid| {
+        let parent = proc::parsed(pid, "stat", stat::parse).map(|stat| stat.ppid);
+        session_of != pid && parent.is_ok_and(|parent| session(parent) != Some(session_of))
+    };
+    let belongs = |pid: &Pid| {
+        // Whoever ends meanwhile belongs to nobody.
+        let (Some(session), Some(group)) = (session(*pid), process_group(*pid)) else { return false };
+        members.get(&session) == Some(&session) || members.contains_key(&group) && has_lost_its_parent(*pid, session)
+    };
+    let mut pids = proc::list_pids().unwrap_or_default();
+    pids.retain(|pid| pid.0 != 1 && !members.contains_key(pid) && !own.contains(pid) && belongs(pid));
+    pids
 }
 
 /// A process and all above it.

@@ -12,6 +12,7 @@ use crate::kernel::kcmp;
 use crate::proc;
 use crate::resource::fd;
 use crate::resource::memory::mapping;
+use crate::resource::task::zombie;
 
 /// All reasons.
 pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) -> Vec<Problem> {
@@ -19,6 +20,9 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
     let mut problems = Vec::new();
     for process in processes {
         problems.extend(status(process));
+        if process.living.is_none() {
+            problems.extend(zombie::judge(process.stat.exit_code, &process.shown));
+        }
         if let Some(living) = &process.living {
             problems.extend(namespaces(process, living, &own));
             problems.extend(places(process, living));
@@ -118,13 +122,11 @@ fn shared_between_processes(processes: &[ProcessFacts]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, process) in processes.iter().enumerate() {
         let Some(parent) = processes[..index].iter().find(|other| other.pid == process.stat.ppid) else { continue };
-        if process.living.is_none() || parent.living.is_none() {
-            continue;
-        }
+        let (Some(living), Some(above)) = (&process.living, &parent.living) else { continue };
         for (what, name) in
             [(kcmp::Shared::Memory, "its memory"), (kcmp::Shared::SignalHandlers, "its table of signal handlers")]
         {
-            if kcmp::tasks(process.pid.leader(), parent.pid.leader(), what) == Ok(Ordering::Equal) {
+            if kcmp::tasks(living.speaker, above.speaker, what) == Ok(Ordering::Equal) {
                 let what = format!("it shares {name} with {}, as between vfork and exec", parent.shown);
                 problems.push(Problem::blocks(ProblemKind::Process, what).of(&process.shown).way_out("Try again in a moment"));
             }

@@ -10,7 +10,7 @@ use crate::ThawOptions;
 use crate::image::Reader;
 use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
-use crate::resource::group::{Alive, Group, Process};
+use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
 use crate::resource::memory::protection_keys;
@@ -63,8 +63,10 @@ fn consistent(group: &Group, reader: &Reader) -> Vec<Problem> {
         if process.family.parent.is_some_and(|parent| parent == pid || !seen.contains(&parent)) {
             problems.push(lie(format!("pid {pid} stands before its parent")));
         }
-        if let Some(alive) = process.alive() {
-            problems.extend(alive_consistent(group, reader, pid, alive).into_iter().map(lie));
+        match &process.life {
+            Life::Alive(alive) => problems.extend(alive_consistent(group, reader, pid, alive).into_iter().map(lie)),
+            Life::Zombie(zombie) if zombie.end().is_none() => problems.push(lie(format!("pid {pid} cannot have ended so"))),
+            Life::Zombie(_) => {}
         }
     }
     for (index, table) in group.file_tables.iter().enumerate() {
@@ -99,6 +101,9 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     }
     if alive.threads.first().is_none_or(|leader| leader.tid.0 != pid.0) {
         lies.push(format!("pid {pid} has no leader"));
+    }
+    if !alive.stop.is_possible() {
+        lies.push(format!("pid {pid} cannot have been stopped by that signal"));
     }
     let mut end = 0;
     for mapping in &alive.memory.mappings {
@@ -177,11 +182,11 @@ fn privileges(group: &Group) -> Vec<Problem> {
     let own = Privileges::own();
     let mut problems = Vec::new();
     for process in &group.processes {
-        let lacking = process
-            .alive()
-            .into_iter()
-            .flat_map(|alive| &alive.threads)
-            .fold(0, |lacking, thread| lacking | own.lacking(&thread.credentials));
+        let credentials: Vec<_> = match &process.life {
+            Life::Alive(alive) => alive.threads.iter().map(|thread| &thread.credentials).collect(),
+            Life::Zombie(zombie) => vec![&zombie.credentials],
+        };
+        let lacking = credentials.iter().fold(0, |lacking, credentials| lacking | own.lacking(credentials));
         if lacking != 0 {
             let what = format!("it had capabilities that Dormouse does not have here (bits {lacking:#x})");
             let problem = Problem::blocks(ProblemKind::Privilege, what).of(&process.shown());

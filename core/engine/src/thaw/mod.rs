@@ -12,6 +12,7 @@ mod relations;
 mod sharing;
 mod space;
 mod standins;
+mod stops;
 mod terminals;
 mod tree;
 mod watches;
@@ -19,7 +20,7 @@ mod zombies;
 
 use std::path::Path;
 
-use dormouse_wire::{Phase, Problem, ProblemKind, Progress, Severity, Thawed};
+use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, Severity, Thawed};
 
 use crate::image::{Reader, SectionKind};
 use crate::resource::group::{Group, Process};
@@ -61,6 +62,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;
     zombies::restore(&mut tree, &group)?;
+    stops::restore(&mut tree, &group)?;
     losses.extend(finish::finish(&mut tree, &group, &objects)?);
     objects.seal(&group)?;
     cancelled(progress)?;
@@ -73,7 +75,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     Ok(Thawed {
         image: image.to_owned(),
         processes: group.processes.iter().map(Process::shown).collect(),
-        roots: group.processes.iter().filter(|process| process.family.parent.is_none()).map(Process::pid).collect(),
+        roots: children(&group),
         foreground: terminals::job(&group, options),
         losses,
     })
@@ -81,4 +83,14 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
 
 fn cancelled(progress: &dyn Progress) -> Result<(), ThawError> {
     if progress.cancelled() { Err(ThawError::Cancelled) } else { Ok(()) }
+}
+
+/// The processes that are the engine's own children.
+fn children(group: &Group) -> Vec<Pid> {
+    let own = |process: &&Process| {
+        process.family.parent.is_none()
+            && standins::led_by(group, process).is_none()
+            && standins::dead_leader(group, process).is_none()
+    };
+    group.processes.iter().filter(own).map(Process::pid).collect()
 }

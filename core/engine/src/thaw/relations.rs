@@ -82,13 +82,7 @@ fn dismiss(tree: &mut Tree) -> Result<(), Problem> {
         stand_in.end();
         let Some(parent) = stand_in.parent else { continue };
         let Some(built) = tree.built[parent].as_mut() else { continue };
-        let mut batch = Batch::new();
-        batch.must(
-            "wait for a stand-in",
-            libc::SYS_wait4,
-            arguments![stand_in.built.shown.pid.0, 0, libc::__WALL, 0],
-        );
-        built.run(&mut batch)?;
+        standins::reap(built, stand_in.built.shown.pid)?;
     }
     Ok(())
 }

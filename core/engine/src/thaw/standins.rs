@@ -4,6 +4,8 @@
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 
 use super::tree::Built;
+use crate::arguments;
+use crate::puppet::Batch;
 use crate::kernel::ptrace::{self, Event};
 use crate::resource::group::{Group, Process};
 
@@ -31,6 +33,43 @@ pub fn dead_leader(group: &Group, process: &Process) -> Option<Pid> {
     let session = process.family.session;
     let alive = group.processes.iter().any(|other| other.pid() == session);
     (!alive && !process.family.session_outside).then_some(session)
+}
+
+/// The process that leads the session of another one whose parent is dead or outside.
+pub fn led_by(group: &Group, process: &Process) -> Option<usize> {
+    let session = process.family.session;
+    let leader = group.processes.iter().position(|other| other.pid() == session && other.family.session == session)?;
+    (process.family.parent.is_none() && process.pid() != session).then_some(leader)
+}
+
+/// Whose memory a process has while it is built, if it has none of its own any more.
+pub fn memory_of(group: &Group, process: usize) -> Option<usize> {
+    let parent = |index: &usize| {
+        let parent = group.processes[*index].family.parent?;
+        group.processes.iter().position(|other| other.pid() == parent)
+    };
+    std::iter::successors(Some(process), parent).find(|index| group.processes[*index].alive().is_some())
+}
+
+/// A pid that nobody has, here or in the group.
+pub fn free_pid(group: &Group) -> Result<Pid, Problem> {
+    let highest = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
+    let taken = |pid: &i32| {
+        let threads = |process: &Process| {
+            process.alive().is_some_and(|alive| alive.threads.iter().any(|thread| thread.tid.0 == *pid))
+        };
+        group.processes.iter().any(|process| process.pid().0 == *pid || threads(process))
+            || std::path::Path::new(&format!("/proc/{pid}")).exists()
+    };
+    let free = (300..highest.unwrap_or(32768)).rev().find(|pid| !taken(pid));
+    free.map(Pid).ok_or_else(|| Problem::blocks(ProblemKind::PidTaken, "no pid is free"))
+}
+
+/// Lets a parent wait for a stand-in that has ended.
+pub fn reap(parent: &mut Built, stand_in: Pid) -> Result<(), Problem> {
+    let mut batch = Batch::new();
+    batch.must("wait for a stand-in", libc::SYS_wait4, arguments![stand_in.0, 0, libc::__WALL, 0]);
+    parent.run(&mut batch)
 }
 
 /// Whether a process is in a session itself.

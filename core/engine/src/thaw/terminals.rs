@@ -104,7 +104,7 @@ pub struct Lent {
 /// a job to go on with it. None, where the caller has no terminal or keeps it.
 pub fn job(group: &Group, options: &ThawOptions) -> Option<Pid> {
     let outside = group.terminal.as_ref().filter(|_| options.terminal.is_some() && !options.background)?;
-    let stopped = || group.processes.iter().find(|process| process.alive().is_some_and(|alive| alive.stopped_by.is_some()));
+    let stopped = || group.processes.iter().find(|process| process.alive().is_some_and(|alive| alive.stop.by.is_some()));
     let of_foreground = |foreground| group.processes.iter().find(|process| process.family.process_group == foreground);
     let member = outside.foreground.map_or_else(stopped, of_foreground)?;
     let own = || Pid(nix::unistd::getpgrp().as_raw());

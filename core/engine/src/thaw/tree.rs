@@ -114,9 +114,12 @@ impl Tree {
         let sharing = Sharing::of(group)?;
         let mut builder = Builder { group, objects, reader, progress, fill, children, sharing };
         progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
+        let (orphans, roots): (Vec<usize>, Vec<usize>) =
+            roots.into_iter().partition(|root| standins::led_by(group, &group.processes[*root]).is_some());
         for root in roots {
             tree.root(&mut builder, root)?;
         }
+        tree.orphans(&mut builder, orphans)?;
         tree.unshare(&builder.sharing)?;
         for index in 0..group.processes.len() {
             tree.threads(group, index)?;
@@ -132,6 +135,38 @@ impl Tree {
         }
         self.built[index] = Some(self.first(process.pid(), process.family.exit_signal, &process.shown())?);
         self.grow(builder, index, None)
+    }
+
+    /// Processes whose parents are dead, in sessions that others of the group lead: one can come into a session only by
+    /// birth, so that the leader makes somebody who makes the orphan, and ends. Whoever adopts orphans here has it then.
+    fn orphans(&mut self, builder: &mut Builder<'_>, orphans: Vec<usize>) -> Result<(), Problem> {
+        let group = builder.group;
+        let mut waiting = orphans;
+        while !waiting.is_empty() {
+            let before = waiting.len();
+            let mut later = Vec::new();
+            for index in waiting {
+                let process = &group.processes[index];
+                let Some(leader) = standins::led_by(group, process).filter(|leader| self.built[*leader].is_some()) else {
+                    later.push(index);
+                    continue;
+                };
+                let shown = ProcessName { pid: standins::free_pid(group)?, comm: "a stand-in for a parent that is dead".into() };
+                let Some(above) = self.built[leader].as_mut() else { continue };
+                let between = above.make_child(shown.pid, 0, 0, &shown)?;
+                let mut between = StandIn { built: between, parent: Some(leader) };
+                let made = between.built.make_child(process.pid(), 0, process.family.exit_signal, &process.shown());
+                between.end();
+                standins::reap(above, shown.pid)?;
+                self.built[index] = Some(made?);
+                self.grow(builder, index, standins::memory_of(group, leader))?;
+            }
+            if later.len() == before {
+                return Err(standins::lost(&group.processes[later[0]].shown()));
+            }
+            waiting = later;
+        }
+        Ok(())
     }
 
     /// A child of the engine itself, emptied.
@@ -305,9 +340,9 @@ fn clone(batch: &mut Batch, id: i32, flags: u64, exit_signal: i32) {
 fn wait_born(tid: dormouse_wire::Tid) -> Result<(), Errno> {
     loop {
         match ptrace::wait(tid)? {
-            Event::Interrupted => return Ok(()),
+            Event::Interrupted | Event::GroupStop(_) => return Ok(()),
             Event::Ended(_) => return Err(Errno::ESRCH),
-            Event::Signal(_) | Event::GroupStop(_) | Event::Syscall | Event::Other(_) => ptrace::resume(tid, 0)?,
+            Event::Signal(_) | Event::Syscall | Event::Other(_) => ptrace::resume(tid, 0)?,
         }
     }
 }

@@ -47,7 +47,12 @@ pub fn ask(batch: &mut Batch) -> Asked {
 
 /// The record.
 pub fn answer(asked: &Asked, batch: &Batch, status: &Status) -> Result<Credentials, Errno> {
-    Ok(Credentials {
+    Ok(of_status(status, batch.result(asked.0)? as u32))
+}
+
+/// The record, of what proc_pid_status(5) tells.
+pub fn of_status(status: &Status, securebits: u32) -> Credentials {
+    Credentials {
         users: [status.uid.real, status.uid.effective, status.uid.saved, status.uid.filesystem],
         groups: [status.gid.real, status.gid.effective, status.gid.saved, status.gid.filesystem],
         supplementary: status.groups.clone(),
@@ -56,9 +61,9 @@ pub fn answer(asked: &Asked, batch: &Batch, status: &Status) -> Result<Credentia
         effective: status.capabilities.effective,
         bounding: status.capabilities.bounding,
         ambient: status.capabilities.ambient,
-        securebits: batch.result(asked.0)? as u32,
+        securebits,
         no_new_privileges: status.no_new_privileges,
-    })
+    }
 }
 
 const SECBIT_NO_SETUID_FIXUP: u32 = 1 << 2;

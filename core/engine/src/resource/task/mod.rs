@@ -11,4 +11,6 @@ pub mod limits;
 pub mod registers;
 pub mod scheduling;
 pub mod signals;
+pub mod stop;
 pub mod timers;
+pub mod zombie;

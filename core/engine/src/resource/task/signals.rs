@@ -15,7 +15,7 @@ use crate::puppet::{Batch, Call, Slot};
 const LAST: i32 = 64;
 
 /// What a process does at one signal, `struct kernel_sigaction`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Disposition {
     /// The signal's number.
     pub signal: i32,
@@ -63,14 +63,17 @@ pub fn answer_dispositions(asked: &AskedDispositions, batch: &Batch) -> Answer<V
 /// Sets every disposition, the default ones too: the engine's own were inherited.
 pub fn restore_dispositions(record: &[Disposition], batch: &mut Batch) {
     for signal in (1..=LAST).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
-        let words = record
-            .iter()
-            .find(|disposition| disposition.signal == signal)
-            .map_or([0; 4], |found| [found.handler, found.flags, found.restorer, found.mask]);
-        let action: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let action = batch.bytes(&action);
-        batch.must("set a signal's disposition", libc::SYS_rt_sigaction, arguments![signal, action, 0, 8]);
+        let default = Disposition { signal, ..Disposition::default() };
+        restore_disposition(record.iter().find(|disposition| disposition.signal == signal).unwrap_or(&default), batch);
     }
+}
+
+/// Sets one disposition.
+pub fn restore_disposition(record: &Disposition, batch: &mut Batch) {
+    let words = [record.handler, record.flags, record.restorer, record.mask];
+    let action: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let action = batch.bytes(&action);
+    batch.must("set a signal's disposition", libc::SYS_rt_sigaction, arguments![record.signal, action, 0, 8]);
 }
 
 /// A thread's own part.
