@@ -42,3 +42,68 @@ pub fn get(socket: &impl AsRawFd, level: i32, option: i32) -> io::Result<i32> {
     let arguments = [socket.as_raw_fd() as usize, level as usize, option as usize, into(&mut value), into(&mut length)];
     call(libc::SYS_getsockopt, &arguments).map(|_| value)
 }
+
+/// A unix socket of this type that does not wait.
+pub fn socket(kind: i32) -> io::Result<OwnedFd> {
+    Ok(owned(call(libc::SYS_socket, &[libc::AF_UNIX as usize, (kind | libc::SOCK_NONBLOCK) as usize, 0])?))
+}
+
+/// `struct sockaddr_un` with this `sun_path`, and its length.
+fn address(path: &[u8]) -> Vec<u8> {
+    [&(libc::AF_UNIX as u16).to_ne_bytes(), path].concat()
+}
+
+/// bind(2); an empty name: the kernel chooses one.
+pub fn bind(socket: &impl AsRawFd, path: &[u8]) -> io::Result<i64> {
+    let address = address(path);
+    call(libc::SYS_bind, &[socket.as_raw_fd() as usize, at(address.as_slice()), address.len()])
+}
+
+/// connect(2).
+pub fn connect(socket: &impl AsRawFd, path: &[u8]) -> io::Result<i64> {
+    let address = address(path);
+    call(libc::SYS_connect, &[socket.as_raw_fd() as usize, at(address.as_slice()), address.len()])
+}
+
+/// `sun_path` of the socket's own name or of its peer's, without the zero behind a path.
+pub fn name(socket: &impl AsRawFd, peer: bool) -> Vec<u8> {
+    let (mut bytes, mut length) = ([0_u8; 112], 112_u32);
+    let number = if peer { libc::SYS_getpeername } else { libc::SYS_getsockname };
+    if call(number, &[socket.as_raw_fd() as usize, into(&mut bytes), into(&mut length)]).is_err() {
+        return b"no peer".to_vec();
+    }
+    path_of(&bytes, length)
+}
+
+fn path_of(address: &[u8], length: u32) -> Vec<u8> {
+    let path = address.get(2..length as usize).unwrap_or_default();
+    if path.first() == Some(&0) { path.to_vec() } else { path.strip_suffix(&[0]).unwrap_or(path).to_vec() }
+}
+
+/// The pid that SO_PEERCRED shows.
+pub fn peer_pid(socket: &impl AsRawFd) -> io::Result<i32> {
+    let (mut peer, mut length) = ([0_i32; 3], 12_u32);
+    let option = libc::SO_PEERCRED as usize;
+    let arguments =
+        [socket.as_raw_fd() as usize, libc::SOL_SOCKET as usize, option, into(&mut peer), into(&mut length)];
+    call(libc::SYS_getsockopt, &arguments).map(|_| peer[0])
+}
+
+/// A datagram, the name it was sent from, and the pid of its sender (0: none is told).
+pub fn receive_from(socket: &impl AsRawFd) -> io::Result<(Vec<u8>, Vec<u8>, i32)> {
+    let (mut bytes, mut name, mut control) = ([0_u8; 1000], [0_u8; 112], [0_u64; 16]);
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: all zeros are a valid header.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_name = name.as_mut_ptr().cast();
+    header.msg_namelen = name.len() as u32;
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control);
+    // SAFETY: all that the header points to is as long as it says.
+    let length = checked(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) })?;
+    // SO_PASSCRED is the only option that adds anything: the pid comes right behind the header of 16 bytes.
+    let pid = if header.msg_controllen >= 28 { control[2] as i32 } else { 0 };
+    Ok((bytes[..length as usize].to_vec(), path_of(&name, header.msg_namelen), pid))
+}

@@ -102,6 +102,13 @@ macro_rules! zoo {
             unix_connected: both;
             unix_options: both;
             passed_descriptors: both;
+            passed_sockets: both;
+            unix_waiting: both;
+            unix_waiting_data: both.refused("which cannot be read before");
+            unix_senders: both;
+            unix_names: both;
+            unix_closed: both;
+            network_sockets: both.refused("it is a TCP socket that listens at 127.0.0.1:");
             terminal: both;
             terminal_session: both;
             terminal_queues: both.freeze_with(&["--accept-losses"]);

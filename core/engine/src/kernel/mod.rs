@@ -11,11 +11,14 @@ pub mod identity;
 pub mod kcmp;
 pub mod limits;
 pub mod memory;
+pub mod netlink;
 pub mod pagemap;
 pub mod pidfd;
 pub mod processor;
 pub mod ptrace;
 pub mod sched;
+pub mod socket;
+pub mod stand_in;
 pub mod terminal;
 
 pub use nix::errno::Errno;

@@ -1,5 +1,5 @@
-//! What cannot be cut: processes outside the group that hold the other end of its pipes, are on its terminals, or map its
-//! shared memory.
+//! What cannot be cut: processes outside the group that hold the other end of its pipes or socket pairs, are on its
+//! terminals, or map its shared memory.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::files::OpenFiles;
 use crate::kernel::terminal;
 use crate::proc::maps::{Mapping, MappingName, VmFlags, parse_maps};
 use crate::proc::{self, stat};
-use crate::resource::fd::pty;
+use crate::resource::fd::{pty, unix};
 
 /// A process outside the group that maps shared memory of the group.
 #[derive(Clone, Debug)]
@@ -77,7 +77,8 @@ pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let numbers = masters.filter_map(|master| terminal::number(&master.file).ok());
     let on_terminals = numbers.flat_map(|number| pty::users_outside(number, &open.facts)).map(|process| process.pid);
     let sharers = sharers.iter().map(|sharer| sharer.outside.pid);
-    let mut joined: Vec<Pid> = ends.chain(sharers).chain(on_terminals).collect();
+    let sockets = unix::facts::joined(&open.facts);
+    let mut joined: Vec<Pid> = ends.chain(sockets).chain(sharers).chain(on_terminals).collect();
     joined.sort();
     joined.dedup();
     // Neither the system itself nor whoever runs this command is put to sleep for a pipe or a terminal.

@@ -35,6 +35,7 @@ pub fn collect(processes: &[ProcessFacts]) -> Result<OpenFiles, Vec<Problem>> {
     for process in processes {
         found.process(process);
     }
+    found.problems.extend(super::in_flight::collect(&mut found.open.facts).err());
     if found.problems.is_empty() { Ok(found.open) } else { Err(found.problems) }
 }
 

@@ -4,5 +4,6 @@
 pub mod collect;
 pub mod connect;
 pub mod files;
+pub mod in_flight;
 pub mod judge;
 pub mod terminals;

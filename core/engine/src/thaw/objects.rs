@@ -11,7 +11,7 @@ use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
-use crate::resource::fd::{FileId, Restore, epoll, kind_named, nameless};
+use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless};
 use crate::resource::content;
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
@@ -66,6 +66,7 @@ impl Objects {
         buffer: &mut PageBuffer,
         options: &ThawOptions,
     ) -> Result<(), Problem> {
+        let mut other_ends = BTreeMap::new();
         let mut waiting: Vec<FileId> = (0..group.open_files.len()).map(FileId).collect();
         while !waiting.is_empty() {
             let mut later = Vec::new();
@@ -87,6 +88,7 @@ impl Objects {
                     reader,
                     buffer,
                     terminal: options.terminal.as_deref(),
+                    other_ends: &mut other_ends,
                 };
                 let made = kind.restore(id, file, &mut restore)?;
                 let raised = self.raise(&made)?;
@@ -98,6 +100,16 @@ impl Objects {
             }
             waiting = later;
         }
+        let mut restore = Restore {
+            open_files: &group.open_files,
+            made: &mut self.open,
+            contents: &self.contents,
+            reader,
+            buffer,
+            terminal: options.terminal.as_deref(),
+            other_ends: &mut other_ends,
+        };
+        KINDS.iter().try_for_each(|kind| kind.complete(&mut restore))?;
         let low: Vec<FileId> =
             self.open.iter().filter(|(_, file)| file.as_raw_fd() < self.base).map(|(id, _)| *id).collect();
         for id in low {

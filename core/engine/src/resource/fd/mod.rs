@@ -12,6 +12,7 @@ mod fifo;
 mod linked;
 pub mod locks;
 mod named;
+mod network;
 pub mod notify;
 mod outside;
 pub use outside::Holder;
@@ -21,6 +22,7 @@ mod regular;
 mod signalfd;
 pub mod terminal;
 mod timerfd;
+pub mod unix;
 mod unknown;
 
 use std::collections::{BTreeMap, HashMap};
@@ -86,7 +88,7 @@ pub struct FileFacts {
     pub id: FileId,
     /// A duplicate of it: the same open file description.
     pub file: File,
-    /// Who holds it, under which numbers; at least one.
+    /// Who holds it, under which numbers; nobody where it is only on its way in a socket.
     pub holders: Vec<(Pid, FdNumber)>,
     /// The first holder, for a person.
     pub process: ProcessName,
@@ -110,9 +112,11 @@ impl FileFacts {
 
     /// For a person: `descriptor 3 (/tmp/x)`.
     pub fn shown(&self) -> String {
-        let number = self.holders.first().map_or(-1, |(_, number)| number.0);
         let link: String = String::from_utf8_lossy(&self.link).chars().flat_map(char::escape_debug).collect();
-        format!("descriptor {number} ({link})")
+        match self.holders.first() {
+            Some((_, number)) => format!("descriptor {number} ({link})"),
+            None => format!("a descriptor on its way in a socket ({link})"),
+        }
     }
 
     /// A problem with this file.
@@ -140,6 +144,8 @@ pub struct FilesFacts {
     pub by_descriptor: HashMap<(Pid, FdNumber), FileId>,
     /// The pids that belong to the group.
     pub members: Vec<Pid>,
+    /// What is seen of the unix sockets among them.
+    pub sockets: unix::facts::Sockets,
     /// Who else holds what the group has open; looked up when it is first asked for.
     outside: std::cell::OnceCell<outside::Outside>,
 }
@@ -237,6 +243,9 @@ pub struct Restore<'a> {
     pub buffer: &'a mut PageBuffer,
     /// The terminal that takes the place of one outside the group.
     pub terminal: Option<&'a std::path::Path>,
+    /// Other ends of files, by whose other end they are, that the group does not have: there until all is in the files
+    /// that is to come from them.
+    pub other_ends: &'a mut BTreeMap<FileId, OwnedFd>,
 }
 
 /// What a kind does to a descriptor inside a process, once the process has all its descriptors.
@@ -291,6 +300,11 @@ pub trait FileKind: Sync {
         restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem>;
 
+    /// Does what can be done only when all files of all kinds have been made; once for the kind.
+    fn complete(&self, _restore: &mut Restore<'_>) -> Result<(), Problem> {
+        Ok(())
+    }
+
     /// What remains to be done from inside the first process that holds it.
     fn finish(&self, _record: &Self::Record, _finish: &mut Finish<'_>) {}
 
@@ -321,6 +335,8 @@ pub trait AnyFileKind: Sync {
     fn needs(&self, file: &OpenFile) -> Result<Vec<FileId>, Problem>;
     /// See [`FileKind::restore`].
     fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem>;
+    /// See [`FileKind::complete`].
+    fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem>;
     /// See [`FileKind::finish`].
     fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem>;
     /// See [`FileKind::starts_ready`].
@@ -369,6 +385,10 @@ impl<K: FileKind> AnyFileKind for K {
         FileKind::restore(self, &typed(file)?, id, file, restore)
     }
 
+    fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem> {
+        FileKind::complete(self, restore)
+    }
+
     fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem> {
         FileKind::finish(self, &typed(file)?, finish);
         Ok(())
@@ -397,6 +417,8 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &epoll::Epoll,
     &pty::Master,
     &terminal::Terminal,
+    &unix::Unix,
+    &network::Network,
     &unknown::Unknown,
 ];
 

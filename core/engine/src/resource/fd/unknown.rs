@@ -25,7 +25,7 @@ impl FileKind for Unknown {
 
     fn judge(&self, facts: &FileFacts, _files: &FilesFacts) -> Vec<Problem> {
         let (kind, what) = match facts.file_type() {
-            libc::S_IFSOCK => (ProblemKind::Socket, "sockets of this family cannot be frozen".to_owned()),
+            libc::S_IFSOCK => (ProblemKind::Socket, "sockets of this sort cannot be frozen".to_owned()),
             libc::S_IFCHR | libc::S_IFBLK => {
                 let (major, minor) = (libc::major(facts.stat.st_rdev), libc::minor(facts.stat.st_rdev));
                 (ProblemKind::Device, format!("the device {major}:{minor} cannot be frozen"))

@@ -1,0 +1,150 @@
+//! The unix sockets of this network namespace, as sock_diag(7) tells of them (NETLINK_SOCK_DIAG, `unix_diag`): unlike
+//! proc_net_unix(5) it says who is connected to whom, and who waits to be accepted. CONFIG_UNIX_DIAG.
+
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+use super::{Answer, Errno};
+
+/// A unix socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnixSocket {
+    /// Its inode, as in `socket:[…]`.
+    pub inode: u32,
+    /// Where it is bound: `sun_path` as the kernel has it.
+    pub name: Option<Vec<u8>>,
+    /// The socket it is connected to. 0: one that nobody holds, because it was closed or has not been accepted yet.
+    pub peer: Option<u32>,
+    /// For one that listens: the sockets that have connected and are not accepted yet, oldest first. 0: closed since.
+    pub waiting: Vec<u32>,
+    /// It listens.
+    pub listens: bool,
+    /// For one that listens: how many may wait.
+    pub backlog: u32,
+    /// Which of its halves are shut: 1 receiving, 2 sending.
+    pub shutdown: u8,
+}
+
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+const SHOW: u32 = 0x01 | 0x04 | 0x08 | 0x10; // UDIAG_SHOW_NAME, PEER, ICONS, RQLEN
+const HEADER: usize = 16;
+const MESSAGE: usize = 16;
+const LISTENS: u8 = 10; // TCP_LISTEN
+
+/// All of them.
+pub fn unix_sockets() -> Answer<Vec<UnixSocket>> {
+    let channel =
+        socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    send(channel.as_raw_fd(), &request(), MsgFlags::empty())?;
+    let mut sockets = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = recv(channel.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        if read(&buffer[..length], &mut sockets)? {
+            return Ok(sockets);
+        }
+    }
+}
+
+/// `struct nlmsghdr` and `struct unix_diag_req`: a dump of sockets in whatever state.
+fn request() -> Vec<u8> {
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    let mut bytes = Vec::with_capacity(HEADER + 24);
+    bytes.extend((HEADER as u32 + 24).to_ne_bytes());
+    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+    for word in [u32::MAX, 0, SHOW, u32::MAX, u32::MAX] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes
+}
+
+/// Takes the sockets out of an answer; true: it was the last one.
+fn read(mut bytes: &[u8], sockets: &mut Vec<UnixSocket>) -> Answer<bool> {
+    while let Some(length) = word(bytes, 0) {
+        let length = length as usize;
+        let (Some(message), true) = (bytes.get(HEADER..length), length >= HEADER) else { return Err(Errno::EBADMSG) };
+        match i32::from(half(bytes, 4).unwrap_or_default()) {
+            libc::NLMSG_DONE => return Ok(true),
+            libc::NLMSG_ERROR => {
+                return Err(Errno::from_raw(word(message, 0).map_or(libc::EBADMSG, |code| -(code as i32))));
+            }
+            _ => sockets.extend(unix_socket(message)),
+        }
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// `struct unix_diag_msg` with its attributes.
+fn unix_socket(message: &[u8]) -> Option<UnixSocket> {
+    let listens = *message.get(2)? == LISTENS;
+    let mut found = UnixSocket { inode: word(message, 4)?, listens, ..UnixSocket::default() };
+    let mut rest = message.get(MESSAGE..)?;
+    while let (Some(length), Some(kind)) = (half(rest, 0), half(rest, 2)) {
+        let value = rest.get(4..length as usize)?;
+        match kind {
+            0 => found.name = Some(value.to_vec()),
+            2 => found.peer = word(value, 0),
+            3 => found.waiting = value.chunks_exact(4).filter_map(|one| word(one, 0)).collect(),
+            4 if listens => found.backlog = word(value, 4)?,
+            6 => found.shutdown = *value.first()?,
+            _ => {}
+        }
+        rest = rest.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some(found)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn inode(socket: &impl AsRawFd) -> u32 {
+        let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        std::fs::metadata(path).map_or(0, |found| found.ino() as u32)
+    }
+
+    #[test]
+    fn who_is_connected_and_who_waits_is_told() -> Result<(), Box<dyn std::error::Error>> {
+        let name = format!("dormouse test {}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name)?;
+        let listener = UnixListener::bind_addr(&address)?;
+        let (one, other) = UnixStream::pair()?;
+        other.shutdown(std::net::Shutdown::Write)?;
+        let waiting = UnixStream::connect_addr(&address)?;
+        let all = unix_sockets()?;
+        let found = |socket: u32| all.iter().find(|found| found.inode == socket).cloned().unwrap_or_default();
+        assert_eq!(found(inode(&one)).peer, Some(inode(&other)));
+        assert_eq!((found(inode(&one)).shutdown, found(inode(&other)).shutdown), (1, 2));
+        assert_eq!(found(inode(&listener)).waiting, [inode(&waiting)]);
+        assert_eq!(found(inode(&listener)).name, Some(format!("\0{name}").into_bytes()));
+        assert_eq!(found(inode(&waiting)).peer, Some(0));
+        assert!(found(inode(&listener)).backlog > 0);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = (read(&bytes, &mut Vec::new()), unix_socket(&bytes));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Sockets that are no unix sockets: of the network (ip(7), tcp(7), udp(7)), of the kernel itself (netlink(7)) and others.
+//! They are refused by name, with what a person needs to find the connection.
+
+// zoo: network_sockets
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, OwnedFd};
+
+use dormouse_wire::{Problem, ProblemKind};
+
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use crate::kernel::socket;
+
+/// The kind.
+#[derive(Debug)]
+pub struct Network;
+
+impl FileKind for Network {
+    type Record = ();
+
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn claims(&self, facts: &FileFacts) -> bool {
+        facts.file_type() == libc::S_IFSOCK && socket::option(&facts.file, libc::SO_DOMAIN).is_ok()
+    }
+
+    fn judge(&self, facts: &FileFacts, _files: &FilesFacts) -> Vec<Problem> {
+        let problem = facts.problem(ProblemKind::Socket, format!("{}, which cannot be frozen yet", shown(&facts.file)));
+        vec![problem.way_out("Close it in the program, or pause the group instead")]
+    }
+
+    fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<(), Problem> {
+        Err(facts.problem(ProblemKind::Socket, "it cannot be frozen"))
+    }
+
+    fn restore(&self, (): &(), _id: FileId, _file: &OpenFile, _restore: &mut Restore<'_>) -> Result<OwnedFd, Problem> {
+        Err(Problem::blocks(ProblemKind::Image, "the image holds a socket that was never to be frozen"))
+    }
+}
+
+/// What it is and where it leads, for a person: `it is a TCP connection from 127.0.0.1:80 to 127.0.0.1:4000`.
+fn shown(file: &impl AsFd) -> String {
+    let option = |option| socket::option(file, option).unwrap_or(-1);
+    let (domain, protocol) = (option(libc::SO_DOMAIN), option(libc::SO_PROTOCOL));
+    if !matches!(domain, libc::AF_INET | libc::AF_INET6) {
+        return format!("it is {}", family(domain, protocol));
+    }
+    let name = match protocol {
+        libc::IPPROTO_TCP => "TCP".to_owned(),
+        libc::IPPROTO_UDP => "UDP".to_owned(),
+        libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => "ICMP".to_owned(),
+        libc::IPPROTO_SCTP => "SCTP".to_owned(),
+        libc::IPPROTO_MPTCP => "MPTCP".to_owned(),
+        other => format!("IP (protocol {other})"),
+    };
+    let own = socket::own_address(file).ok().and_then(|bytes| address(&bytes));
+    let peer = socket::peer_address(file).ok().and_then(|bytes| address(&bytes));
+    match (own, peer) {
+        (Some(own), Some(peer)) => format!("it is a {name} connection from {own} to {peer}"),
+        (Some(own), None) if option(libc::SO_ACCEPTCONN) == 1 => format!("it is a {name} socket that listens at {own}"),
+        (Some(own), None) if own.port() != 0 => format!("it is a {name} socket at {own}"),
+        _ => format!("it is a {name} socket"),
+    }
+}
+
+/// `struct sockaddr_in` or `struct sockaddr_in6`.
+fn address(bytes: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
+    match i32::from(family) {
+        libc::AF_INET => {
+            let ip: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
+            Some(SocketAddrV4::new(Ipv4Addr::from(ip), port).into())
+        }
+        libc::AF_INET6 => {
+            let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
+            let scope = u32::from_ne_bytes(bytes.get(24..28)?.try_into().ok()?);
+            Some(SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into())
+        }
+        _ => None,
+    }
+}
+
+fn family(domain: i32, protocol: i32) -> String {
+    let name = match domain {
+        libc::AF_NETLINK => match protocol {
+            libc::NETLINK_ROUTE => "a netlink socket for the network's configuration",
+            libc::NETLINK_KOBJECT_UEVENT => "a netlink socket for news of devices",
+            libc::NETLINK_GENERIC => "a generic netlink socket",
+            libc::NETLINK_AUDIT => "a netlink socket for audit",
+            libc::NETLINK_SOCK_DIAG => "a netlink socket that tells of sockets",
+            _ => "a netlink socket",
+        },
+        libc::AF_PACKET => "a packet socket, which sees the network's raw traffic",
+        libc::AF_VSOCK => "a connection between a virtual machine and its host (vsock)",
+        libc::AF_ALG => "a socket for the kernel's cryptography",
+        libc::AF_BLUETOOTH => "a Bluetooth socket",
+        libc::AF_CAN => "a CAN bus socket",
+        libc::AF_XDP => "an XDP socket",
+        other => return format!("a socket of family {other}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_told_with_both_addresses() -> Result<(), Box<dyn std::error::Error>> {
+        for own in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = std::net::TcpListener::bind(own)?;
+            let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+            assert_eq!(shown(&listener), format!("it is a TCP socket that listens at {}", listener.local_addr()?));
+            let expected = format!("it is a TCP connection from {} to {}", client.local_addr()?, client.peer_addr()?);
+            assert_eq!(shown(&client), expected);
+            let datagrams = std::net::UdpSocket::bind(own)?;
+            assert_eq!(shown(&datagrams), format!("it is a UDP socket at {}", datagrams.local_addr()?));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_address_makes_it_panic() {
+        for length in 0..30 {
+            for family in [libc::AF_INET, libc::AF_INET6, 0] {
+                let mut bytes = vec![1; length];
+                bytes.iter_mut().zip((family as u16).to_ne_bytes()).for_each(|(place, byte)| *place = byte);
+                let _ = address(&bytes);
+            }
+        }
+    }
+}

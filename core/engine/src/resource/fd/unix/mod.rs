@@ -1,0 +1,294 @@
+//! Unix sockets, unix(7): pairs and connections within the group, listening sockets with those who wait to be accepted,
+//! what waits in all of them, their names and options.
+//!
+//! [`facts`] is what the survey sees, [`judge`] what stands in the way; [`queue`], [`name`] and [`options`] are the parts
+//! of a socket. A thaw makes all sockets together ([`connections`]) and fills them when every file is there that may be
+//! on its way in one ([`contents`]).
+
+// zoo: unix_pairs unix_connected unix_options unix_waiting unix_waiting_data unix_senders unix_names unix_closed passed_descriptors passed_sockets
+
+mod connections;
+mod contents;
+pub mod facts;
+mod judge;
+mod name;
+mod options;
+pub mod queue;
+mod services;
+
+use std::os::fd::OwnedFd;
+
+use dormouse_wire::{Pid, Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use crate::kernel::Errno;
+use crate::kernel::socket;
+use crate::kernel::stand_in::Person;
+use crate::proc;
+use facts::{Link, Sockets, Waiting};
+use name::{Name, SocketFile};
+use options::Options;
+use queue::{From, Message};
+
+/// The kind.
+#[derive(Debug)]
+pub struct Unix;
+
+/// A unix socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET.
+    kind: i32,
+    /// Its name.
+    name: Option<Name>,
+    /// It was bound to the name itself; otherwise it has the name of the socket that accepted it.
+    bound: bool,
+    /// Its file; none: it is not at a path, or its name was removed.
+    file: Option<SocketFile>,
+    /// What it is connected to.
+    state: State,
+    /// Whom SO_PEERCRED shows.
+    peer: Option<Credentials>,
+    /// Which of its halves are shut: 1 receiving, 2 sending.
+    shutdown: u8,
+    /// What waits in it, oldest first.
+    queue: Vec<Message>,
+    /// Its options.
+    options: Options,
+    /// User, group and permissions of its inode.
+    owner: (u32, u32, u32),
+    /// Who holds it.
+    holder: Credentials,
+}
+
+/// What a socket is connected to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum State {
+    /// Nothing.
+    Idle,
+    /// It listens.
+    Listening {
+        /// How many may wait.
+        backlog: u32,
+        /// Who waits to be accepted, oldest first.
+        waiting: Vec<FileId>,
+    },
+    /// It waits to be accepted by this one.
+    Waiting(FileId),
+    /// This one. Datagram sockets may be connected one way only.
+    Connected(FileId),
+    /// One that was closed.
+    Gone {
+        /// Its name.
+        name: Option<Name>,
+        /// Something waited in it when it was closed: ECONNRESET.
+        reset: bool,
+    },
+    /// For datagrams: one outside the group, to which it is connected again.
+    Outside(Name),
+}
+
+/// Whom the kernel notes as the maker of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Credentials {
+    /// The pid.
+    pid: Pid,
+    /// The user.
+    user: u32,
+    /// The group.
+    group: u32,
+    /// The supplementary groups.
+    groups: Vec<u32>,
+}
+
+impl std::convert::From<&Credentials> for Person {
+    fn from(credentials: &Credentials) -> Self {
+        let Credentials { pid, user, group, groups } = credentials.clone();
+        Self { pid, user, group, groups }
+    }
+}
+
+impl FileKind for Unix {
+    type Record = Record;
+
+    fn name(&self) -> &'static str {
+        "unix"
+    }
+
+    fn claims(&self, facts: &FileFacts) -> bool {
+        facts::is_unix(facts)
+    }
+
+    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+        judge::judge(facts, files)
+    }
+
+    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
+        record(facts, capture.files).map_err(|errno| {
+            facts.problem(ProblemKind::UnixSocket, format!("its state cannot be read: {}", errno.desc()))
+        })
+    }
+
+    fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = record.file.iter().flat_map(SocketFile::preflight).collect();
+        if let Some(name) = record.name.as_ref().filter(|name| record.bound && matches!(name, Name::Abstract(_)))
+            && name::is_taken(name, record.kind)
+        {
+            let problem = Problem::blocks(ProblemKind::UnixSocket, "another program has its abstract name now");
+            problems.push(problem.at(name.shown()).way_out("End that program, then thaw again"));
+        }
+        if let State::Outside(name) = &record.state
+            && !judge::can_be_reached(name, &record.holder)
+        {
+            let what = "nobody receives there any more, or its holder may not send there";
+            let problem = Problem::loses(ProblemKind::UnixSocket, what, "the connection of a datagram socket");
+            problems.push(problem.at(name.shown()));
+        }
+        if let Some(peer) = &record.peer
+            && (peer.pid.0 < 1 || proc::folder(peer.pid).exists())
+        {
+            let what = format!("another process has the pid {} of who made a connection", peer.pid);
+            problems.push(Problem::loses(ProblemKind::UnixSocket, what, "the pid that SO_PEERCRED shows"));
+        }
+        problems
+    }
+
+    fn restore(&self, _record: &Record, id: FileId, _file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem> {
+        connections::make_all(restore)?;
+        restore.made.remove(&id).ok_or_else(|| lie("a unix socket that cannot be made"))
+    }
+
+    fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem> {
+        contents::complete(restore)
+    }
+}
+
+/// An image that contradicts itself.
+fn lie(what: &str) -> Problem {
+    Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: it has {what}"))
+}
+
+/// A step of making a socket that has failed.
+fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 'a {
+    move |errno| {
+        let problem = Problem::blocks(ProblemKind::UnixSocket, format!("a unix socket cannot {what}: {}", errno.desc()));
+        match &record.name {
+            Some(name) => problem.at(name.shown()),
+            None => problem.at("a unix socket without a name"),
+        }
+    }
+}
+
+/// The unix sockets among the records.
+fn records(open_files: &[OpenFile]) -> Result<Vec<(FileId, Record)>, Problem> {
+    let own = open_files.iter().enumerate().filter(|(_, file)| file.kind == FileKind::name(&Unix));
+    own.map(|(index, file)| Ok((FileId(index), super::typed(file)?))).collect()
+}
+
+fn record(facts: &FileFacts, files: &FilesFacts) -> Result<Record, Errno> {
+    let kind = facts::kind(facts);
+    let sockets = &files.sockets;
+    let link = sockets.link(facts);
+    let entry = sockets.entry(facts).ok_or(Errno::ENOENT)?;
+    let name = Sockets::name(facts);
+    let bound = name.as_ref().is_some_and(|name| sockets.is_bound(facts, name, link));
+    let file = match &name {
+        Some(Name::Path(_)) if bound => SocketFile::capture(facts)?,
+        _ => None,
+    };
+    let queue = match sockets.queues.get(&facts.id) {
+        Some(Ok(queue)) => queue.iter().map(|waiting| message(facts, kind, waiting, link, files)).collect(),
+        Some(Err(errno)) => return Err(*errno),
+        None => Vec::new(),
+    };
+    Ok(Record {
+        kind,
+        bound,
+        file,
+        state: state(facts, link, entry.backlog, files)?,
+        peer: peer(facts)?,
+        shutdown: entry.shutdown,
+        queue,
+        options: Options::capture(&facts.file, kind)?,
+        owner: (facts.stat.st_uid, facts.stat.st_gid, facts.stat.st_mode & 0o7777),
+        holder: Credentials {
+            pid: facts.holders.first().map_or(facts.process.pid, |(pid, _)| *pid),
+            user: facts.owner.user,
+            group: facts.owner.group,
+            groups: facts.owner.groups.clone(),
+        },
+        name,
+    })
+}
+
+fn state(facts: &FileFacts, link: Link, backlog: u32, files: &FilesFacts) -> Result<State, Errno> {
+    let sockets = &files.sockets;
+    Ok(match link {
+        Link::Nothing => State::Idle,
+        Link::Listens => {
+            let waiting = sockets.entry(facts).map(|found| found.waiting.as_slice()).unwrap_or_default();
+            let waiting = waiting.iter().map(|client| sockets.own(*client).ok_or(Errno::ENOENT)).collect::<Result<_, _>>()?;
+            State::Listening { backlog, waiting }
+        }
+        Link::WaitsAt(listener) => State::Waiting(listener),
+        Link::Inside(peer) => State::Connected(peer),
+        Link::Gone => State::Gone {
+            name: Name::of_address(&socket::peer_address(&facts.file)?),
+            reset: facts::has_error(&facts.file),
+        },
+        Link::Outside(_) => {
+            let name = Name::of_address(&socket::peer_address(&facts.file)?);
+            State::Outside(name.ok_or(Errno::ENOTCONN)?)
+        }
+        Link::WaitsOutside(_) | Link::Unknown => return Err(Errno::ENOTCONN),
+    })
+}
+
+/// SO_PEERCRED and SO_PEERGROUPS.
+fn peer(facts: &FileFacts) -> Result<Option<Credentials>, Errno> {
+    const SO_PEERGROUPS: i32 = 59;
+    const NOBODY: u32 = u32::MAX;
+    let bytes = socket::option_bytes(&facts.file, libc::SO_PEERCRED, 12)?;
+    let word = |bytes: &[u8]| u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let [pid, user, group] = bytes.chunks_exact(4).map(word).collect::<Vec<_>>()[..] else { return Err(Errno::EINVAL) };
+    if pid == 0 && user == NOBODY {
+        return Ok(None);
+    }
+    let groups = match socket::option_bytes(&facts.file, SO_PEERGROUPS, 4 * 65_536) {
+        Ok(bytes) => bytes.chunks_exact(4).map(word).collect(),
+        Err(Errno::ENODATA | Errno::ENOPROTOOPT) => Vec::new(),
+        Err(errno) => return Err(errno),
+    };
+    Ok(Some(Credentials { pid: Pid(pid as i32), user, group, groups }))
+}
+
+fn message(facts: &FileFacts, kind: i32, waiting: &Waiting, link: Link, files: &FilesFacts) -> Message {
+    Message {
+        bytes: ByteBuf::from(waiting.bytes.clone()),
+        files: waiting.files.clone(),
+        credentials: waiting.credentials,
+        from: if kind == libc::SOCK_DGRAM { sender(facts, waiting.from.as_ref(), link, files) } else { From::Peer },
+    }
+}
+
+/// The socket that a datagram was sent from: the peer if it fits, or another that has its name; of those without a name
+/// one that is connected to this one.
+fn sender(facts: &FileFacts, name: Option<&Name>, link: Link, files: &FilesFacts) -> From {
+    let is_named = |file: &FileFacts| Sockets::name(file).as_ref() == name;
+    if let Link::Inside(peer) = link
+        && is_named(&files.files[peer.0])
+    {
+        return From::Peer;
+    }
+    if link == Link::Gone && Name::of_address(&socket::peer_address(&facts.file).unwrap_or_default()).as_ref() == name {
+        return From::Peer;
+    }
+    let datagrams = files.files.iter().filter(|file| facts::is_unix(file) && facts::kind(file) == libc::SOCK_DGRAM);
+    let sends_here = |file: &&FileFacts| name.is_some() || files.sockets.link(file) == Link::Inside(facts.id);
+    match datagrams.filter(|file| is_named(file)).find(sends_here) {
+        Some(file) => From::Socket(file.id),
+        None => From::Name(name.cloned()),
+    }
+}

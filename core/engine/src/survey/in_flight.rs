@@ -1,0 +1,74 @@
+//! What waits in the group's unix sockets, and the open files that are on their way in them (SCM_RIGHTS, unix(7)): such
+//! a file belongs to the group even where no process has it open.
+
+use std::cmp::Ordering;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
+
+use crate::kernel::{Answer, Errno, files, kcmp, netlink};
+use crate::proc::{self, fdinfo};
+use crate::resource::fd::unix::facts::{Sockets, Waiting, is_unix, kind};
+use crate::resource::fd::unix::queue::{Seen, look};
+use crate::resource::fd::{FileFacts, FileId, FilesFacts};
+
+/// Looks into all sockets, and into those that are found on their way.
+pub fn collect(found: &mut FilesFacts) -> Result<(), Problem> {
+    if !found.files.iter().any(is_unix) {
+        return Ok(());
+    }
+    let all = netlink::unix_sockets().map_err(|errno| {
+        let what = format!("the kernel does not tell of the unix sockets that are open (CONFIG_UNIX_DIAG): {}", errno.desc());
+        Problem::blocks(ProblemKind::Kernel, what).way_out("Load the module unix_diag, or use a kernel that has it")
+    })?;
+    found.sockets = Sockets::new(all);
+    let mut next = 0;
+    while next < found.files.len() {
+        let facts = &found.files[next];
+        if is_unix(facts) && found.sockets.add(facts) {
+            let id = facts.id;
+            let seen = look(&facts.file, kind(facts));
+            let queue = seen.and_then(|seen| seen.into_iter().map(|one| message(one, id, found)).collect());
+            found.sockets.queues.insert(id, queue);
+        }
+        next += 1;
+    }
+    Ok(())
+}
+
+fn message(seen: Seen, receiver: FileId, found: &mut FilesFacts) -> Answer<Waiting> {
+    let files = seen.files.into_iter().map(|file| identify(file, receiver, found)).collect::<Answer<_>>()?;
+    Ok(Waiting { bytes: seen.bytes, files, credentials: seen.credentials, from: seen.from })
+}
+
+/// Which open file of the group it is; one that is nowhere open is added.
+fn identify(file: OwnedFd, receiver: FileId, found: &mut FilesFacts) -> Answer<FileId> {
+    let own = Pid(std::process::id() as i32);
+    let task = Tid(own.0);
+    let number = FdNumber(file.as_raw_fd());
+    let stat = files::stat(&file)?;
+    for known in found.of_inode(&stat) {
+        if kcmp::files((task, number), (task, FdNumber(known.file.as_raw_fd())))? == Ordering::Equal {
+            return Ok(known.id);
+        }
+    }
+    let link = std::fs::read_link(format!("/proc/self/fd/{number}")).map_err(|_| Errno::EBADF)?;
+    let info = proc::parsed(own, &format!("fdinfo/{number}"), fdinfo::parse).map_err(|_| Errno::EBADF)?;
+    let id = FileId(found.files.len());
+    let receiver = &found.files[receiver.0];
+    let facts = FileFacts {
+        id,
+        file: File::from(file),
+        holders: Vec::new(),
+        process: receiver.process.clone(),
+        link: link.into_os_string().into_vec(),
+        stat,
+        info,
+        locks: Vec::new(),
+        owner: receiver.owner.clone(),
+    };
+    found.files.push(facts);
+    Ok(id)
+}
