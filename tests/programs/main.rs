@@ -32,6 +32,7 @@ mod rust;
 mod shell;
 mod sqlite3;
 mod terminal_job;
+mod vfork;
 
 use std::fs;
 use std::path::Path;

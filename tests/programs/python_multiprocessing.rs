@@ -2,7 +2,7 @@
 
 use harness::{Job, User};
 
-as_each_user!(forked);
+as_each_user!(forked, spawned);
 
 /// Processes count under a lock, a pool makes squares, a server answers through queues and a semaphore.
 const SCRIPT: &str = r#"
@@ -62,6 +62,10 @@ if __name__ == "__main__":
 
 fn forked(user: User) {
     carries_on("fork", user);
+}
+
+fn spawned(user: User) {
+    carries_on("spawn", user);
 }
 
 fn carries_on(method: &str, user: User) {

@@ -11,6 +11,7 @@ mod select;
 mod stopped;
 mod tasks;
 mod terminal;
+mod vfork;
 mod waiting;
 
 use std::time::Instant;

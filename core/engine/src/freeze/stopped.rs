@@ -18,7 +18,8 @@ use crate::resource::task::{interrupted, signals};
 pub struct Stopped {
     /// Its processes, zombies too.
     pub processes: Vec<StoppedProcess>,
-    seized: HashSet<Tid>,
+    /// The threads that are traced.
+    pub(super) seized: HashSet<Tid>,
     waits: Waits,
 }
 
@@ -101,9 +102,12 @@ impl Stopped {
         let failed = |errno: Errno| {
             Problem::blocks(ProblemKind::Thread, format!("thread {tid} cannot be stopped: {}", errno.desc())).of(&shown(pid))
         };
-        let Some(process) = self.processes.iter_mut().find(|process| process.pid == pid) else { return Ok(()) };
+        if !self.processes.iter().any(|process| process.pid == pid) {
+            return Ok(());
+        }
+        let mut stopped_by = None;
         loop {
-            match ptrace::wait(tid) {
+            match self.wait_for(pid, tid) {
                 // It ended before it could stop.
                 Ok(Event::Ended(_)) | Err(Errno::ECHILD | Errno::ESRCH) => {
                     self.seized.remove(&tid);
@@ -111,15 +115,18 @@ impl Stopped {
                 }
                 Ok(Event::Interrupted) => break,
                 Ok(Event::GroupStop(signal)) => {
-                    process.stopped_by = Some(signal);
+                    stopped_by = Some(signal);
                     break;
                 }
                 // It was about to take a signal: let it, it stops right after.
                 Ok(Event::Signal(signal)) => ptrace::resume(tid, signal).map_err(failed)?,
                 Ok(Event::Syscall | Event::Other(_)) => ptrace::resume(tid, 0).map_err(failed)?,
+                Err(Errno::ETIMEDOUT) => return Err(does_not_stop(pid, tid)),
                 Err(errno) => return Err(failed(errno)),
             }
         }
+        let Some(process) = self.processes.iter_mut().find(|process| process.pid == pid) else { return Ok(()) };
+        process.stopped_by = stopped_by.or(process.stopped_by);
         let pending = signals::pending(tid, false).map_err(failed)?;
         process.shared_pending = signals::pending(tid, true).map_err(failed)?;
         let waiting = signals::set_of(&pending) | signals::set_of(&process.shared_pending);
@@ -209,7 +216,7 @@ impl StoppedProcess {
     }
 
     /// Lets it run on as it was.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let Some((first, others)) = self.puppets.split_first_mut() else { return };
         // The others leave the engine's pages before these go: should the engine die in between, nobody misses them.
         for puppet in others {
@@ -247,6 +254,11 @@ fn leave(puppet: &mut Puppet) {
     if let Err(error) = puppet.leave() {
         tracing::warn!(tid = puppet.tid.0, %error, "a thread was not left as it was found");
     }
+}
+
+fn does_not_stop(pid: Pid, tid: Tid) -> Problem {
+    let what = format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
+    Problem::blocks(ProblemKind::Thread, what).of(&shown(pid)).way_out("Try again in a moment")
 }
 
 fn is_dead(pid: Pid, tid: Tid) -> bool {

@@ -85,12 +85,25 @@ pub fn detach(thread: Tid, signal: i32) -> Answer<()> {
 
 /// Waits until the thread stops or ends. wait(2) with __WALL.
 pub fn wait(thread: Tid) -> Answer<Event> {
+    loop {
+        if let Some(event) = look(thread, 0)? {
+            return Ok(event);
+        }
+    }
+}
+
+/// Whether the thread has stopped or ended.
+pub fn try_wait(thread: Tid) -> Answer<Option<Event>> {
+    look(thread, libc::WNOHANG)
+}
+
+fn look(thread: Tid, flags: i32) -> Answer<Option<Event>> {
     let mut status = 0;
     loop {
         // SAFETY: waitpid writes one int, which we hold.
-        let pid = unsafe { libc::waitpid(thread.0, &raw mut status, libc::__WALL) };
+        let pid = unsafe { libc::waitpid(thread.0, &raw mut status, libc::__WALL | flags) };
         if pid != -1 {
-            return Ok(event(status));
+            return Ok((pid != 0).then(|| event(status)));
         }
         if Errno::last() != Errno::EINTR {
             return Err(Errno::last());
