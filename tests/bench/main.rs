@@ -1,0 +1,95 @@
+//! How fast the engine is: programs of a size are frozen and thawed with the real command, and a table says how long
+//! that took, beside how long the disk itself takes for the same bytes in the same run.
+//!
+//! `make bench`, or `cargo bench -p dormouse-tests -- [--rounds N] [NAME]…` after `cargo build --release`. Each figure is
+//! the median of the rounds. A bar that is not met is said and is no failure: other work on the machine may be why. A
+//! program that does not come back as it was is a failure.
+#![allow(clippy::panic, missing_docs)]
+
+mod disk;
+mod fixture;
+mod run;
+mod table;
+
+use std::time::Duration;
+
+/// What a freeze or a thaw is held against.
+#[derive(Clone, Copy, Debug)]
+pub enum Bar {
+    /// It takes at most so long.
+    Time(Duration),
+    /// It takes at most so many times what `dd` takes for the same bytes.
+    TimesDisk(f64),
+    /// Its figures are for information.
+    None,
+}
+
+/// One program of a size.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What the program does, as [`fixture`] knows it.
+    pub mode: &'static str,
+    /// How large it is.
+    pub size: usize,
+    /// For a freeze.
+    pub freeze: Bar,
+    /// For a thaw.
+    pub thaw: Bar,
+    /// The most bytes of its image.
+    pub image: Option<u64>,
+}
+
+/// The engine's own memory stays under this, whatever it freezes.
+pub const MEMORY: u64 = 64 << 20;
+
+const fn milliseconds(most: u64) -> Bar {
+    Bar::Time(Duration::from_millis(most))
+}
+
+const fn case(name: &'static str, mode: &'static str, size: usize, freeze: Bar, thaw: Bar) -> Case {
+    Case { name, mode, size, freeze, thaw, image: None }
+}
+
+const CASES: [Case; 9] = [
+    case("small", "memory", 8, milliseconds(15), milliseconds(15)),
+    case("large", "memory", 2048, Bar::TimesDisk(1.4), Bar::TimesDisk(1.6)),
+    Case { image: Some(20_000_000), ..case("family", "family", 200, milliseconds(500), milliseconds(500)) },
+    case("threads", "threads", 500, milliseconds(100), milliseconds(100)),
+    // No bar but the engine's own memory: what must not grow with what is frozen.
+    case("text", "text", 512, Bar::None, Bar::None),
+    case("regions", "regions", 20_000, Bar::None, Bar::None),
+    case("scattered", "scattered", 400_000, Bar::None, Bar::None),
+    case("reservation", "reservation", 1024, milliseconds(15), milliseconds(15)),
+    case("heirs", "heirs", 2048, Bar::None, Bar::None),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, mode, size, folder] = arguments.as_slice()
+        && word == "fixture"
+    {
+        let size = size.parse().unwrap_or_else(|_| panic!("{size} is no size"));
+        return fixture::hold(mode, size, folder.as_ref());
+    }
+    let mut rounds = 5;
+    let mut names = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            // What cargo says to every bench.
+            "--bench" => {}
+            "--rounds" => {
+                let count = rest.next().and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+                rounds = count.unwrap_or_else(|| panic!("--rounds wants a number"));
+            }
+            name => names.push(name),
+        }
+    }
+    let known = |name: &&str| CASES.iter().any(|case| case.name == *name);
+    assert!(names.iter().all(known), "there are {}", CASES.map(|case| case.name).join(", "));
+    let chosen = CASES.iter().filter(|case| names.is_empty() || names.contains(&case.name));
+    let results: Vec<_> = chosen.map(|case| (case, run::rounds(case, rounds))).collect();
+    print!("{}", table::table(&results));
+}
