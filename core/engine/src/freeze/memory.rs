@@ -120,8 +120,8 @@ fn backing(
         };
         return registry.content(&through, origin).map(Backing::Content);
     }
-    // A name with a line feed is written in another way there; the link has it as it is.
-    let link = std::fs::read_link(&through).ok();
+    // What reads as a line feed may be the letters `\012`, proc_pid_maps(5); the link has the name as it is.
+    let link = name.contains(&b'\n').then(|| std::fs::read_link(&through).ok()).flatten();
     let name = link.as_ref().map_or(name, |link| OsStrExt::as_bytes(link.as_os_str()));
     registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| unseen(name, &error))
 }
@@ -192,18 +192,22 @@ impl OwnPages {
             Problem::blocks(ProblemKind::Memory, format!("the page map of pid {} cannot be read: {error}", space.pid))
         };
         let mut map = PageMap::open(space.pid).map_err(|error| failed(&error))?;
-        let parent_map = match parent {
+        let mut parent_map = match parent {
             Some(parent) => Some((PageMap::open(parent.pid).map_err(|error| failed(&error))?, parent.mappings)),
             None => None,
         };
+        let holds = |start: u64| {
+            let place = space.found.binary_search_by_key(&start, |found| found.start);
+            place.is_ok_and(|place| space.found[place].anonymous + space.found[place].swap > 0)
+        };
         for (place, mapping) in space.mappings.iter().enumerate() {
-            let holds = space.found.iter().any(|found| found.start == mapping.start && found.anonymous + found.swap > 0);
-            if mapping.is_shared() || mapping.is_of_the_kernel() || !holds {
+            if mapping.is_shared() || mapping.is_of_the_kernel() || !holds(mapping.start) {
                 continue;
             }
             let mut runs = map.private_runs(mapping.start, mapping.end).map_err(|error| failed(&error.desc()))?;
-            if let Some((parent_map, parent_mappings)) = &parent_map {
-                let shared = shared(mapping, &map, parent_mappings, parent_map).map_err(|error| failed(&error.desc()))?;
+            if let Some((parent_map, parent_mappings)) = &mut parent_map {
+                let ranges = inherited(mapping, parent_mappings);
+                let shared = shared(&runs, &ranges, &mut map, parent_map).map_err(|error| failed(&error.desc()))?;
                 runs = runs.into_iter().flat_map(|run| {
                     without(Range { start: run.start, end: run.end }, &shared).into_iter()
                         .map(|range| PageRun { start: range.start, end: range.end })
@@ -227,25 +231,32 @@ impl OwnPages {
     }
 }
 
-/// The pages of a mapping that are the very pages of the parent: the same physical frames at the same addresses.
+/// The pages among `runs` that are the very pages of the parent, the same physical frames at the same addresses; `ranges`
+/// is where that can be. Only pages that are there are looked at: a reservation may be a thousand times as large.
 fn shared(
-    mapping: &Mapping,
-    map: &PageMap,
-    parent_mappings: &[Mapping],
-    parent_map: &PageMap,
+    runs: &[PageRun],
+    ranges: &[Range],
+    map: &mut PageMap,
+    parent_map: &mut PageMap,
 ) -> Result<Vec<Range>, crate::kernel::Errno> {
+    const AT_ONCE: u64 = 4096;
     let mut shared: Vec<Range> = Vec::new();
-    for range in inherited(mapping, parent_mappings) {
-        let own = map.frames(range.start, range.end)?;
-        let theirs = parent_map.frames(range.start, range.end)?;
-        for (page, (own, theirs)) in own.iter().zip(&theirs).enumerate() {
-            let start = range.start + page as u64 * PAGE;
-            if *own == 0 || own != theirs {
-                continue;
-            }
-            match shared.last_mut() {
-                Some(last) if last.end == start => last.end += PAGE,
-                _ => shared.push(Range { start, end: start + PAGE }),
+    let mut ranges = ranges.iter().peekable();
+    for run in runs {
+        let mut start = run.start;
+        while start < run.end {
+            // Runs and ranges are both in order of their addresses.
+            while ranges.next_if(|range| range.end <= start).is_some() {}
+            let Some(range) = ranges.peek().filter(|range| range.start < run.end) else { break };
+            start = start.max(range.start);
+            let end = run.end.min(range.end).min(start + AT_ONCE * PAGE);
+            for (own, theirs) in map.frames(start, end)?.iter().zip(parent_map.frames(start, end)?) {
+                match shared.last_mut() {
+                    _ if *own == 0 || own != theirs => {}
+                    Some(last) if last.end == start => last.end += PAGE,
+                    _ => shared.push(Range { start, end: start + PAGE }),
+                }
+                start += PAGE;
             }
         }
     }

@@ -94,7 +94,7 @@ pub fn store(
             }
         }
     };
-    let workers = if jobs.len() < 4 { 1 } else { WORKERS };
+    let workers = (jobs.len() / CHUNKS_A_WORKER).clamp(1, WORKERS);
     std::thread::scope(|scope| {
         for _ in 1..workers {
             scope.spawn(worker);
@@ -112,6 +112,9 @@ pub fn store(
 
 /// More than there are processors: some wait for the disk while others read and hash.
 const WORKERS: usize = 4;
+
+/// A worker brings a buffer and a compressor, which cost as much as a few chunks: small groups want few of them.
+const CHUNKS_A_WORKER: usize = 4;
 
 /// Reads one chunk, leaves out the pages of zeros, writes the rest.
 fn chunk(

@@ -1,5 +1,7 @@
 //! What each process and thread says of itself, asked in as few stops as can be.
 
+use std::collections::HashMap;
+
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Tid};
 
 use super::stopped::StoppedProcess;
@@ -98,11 +100,12 @@ pub fn ask(
     let kernel = |errno: Errno| {
         Problem::blocks(ProblemKind::Kernel, format!("it did not tell all about itself: {}", errno.desc())).of(&facts.shown)
     };
+    let processors = scheduling::all_processors().map_err(kernel)?;
+    let by_tid: HashMap<Tid, &ThreadFacts> = living.threads.iter().map(|thread| (thread.tid, thread)).collect();
     let mut threads = Vec::new();
     for (index, asked) in asked.iter().enumerate() {
-        let found = living.threads.iter().find(|thread| thread.tid == process.puppets[index].tid);
-        let found = found.ok_or_else(|| gone(&facts.shown))?;
-        threads.push(thread(process, index, asked, &batches[index], found, waits).map_err(kernel)?);
+        let found = by_tid.get(&process.puppets[index].tid).ok_or_else(|| gone(&facts.shown))?;
+        threads.push(thread(process, index, asked, &batches[index], found, waits, &processors).map_err(kernel)?);
     }
     if let Some(leader) = living.threads.iter().find(|thread| thread.exited.is_some()) {
         let others = threads.first().cloned().ok_or_else(|| gone(&facts.shown))?;
@@ -189,10 +192,10 @@ fn thread(
     batch: &Batch,
     found: &ThreadFacts,
     waits: &mut Waits,
+    processors: &[u8],
 ) -> Result<Thread, Errno> {
     let puppet = &process.puppets[index];
     let tid: Tid = puppet.tid;
-    let name = attributes::name_of(process.pid, tid).map_err(|_| Errno::EIO)?;
     let mut general = puppet.registers;
     let interrupted = interrupted::record(Pid(tid.0), &mut general, waits.waited(tid));
     Ok(Thread {
@@ -201,9 +204,9 @@ fn thread(
         registers: registers::capture(tid, &general)?,
         signals: signals::answer_thread(&asked.signals, batch, puppet.mask, process.pending[index].clone())?,
         credentials: credentials::answer(&asked.credentials, batch, &found.status)?,
-        scheduling: scheduling::capture(tid)?,
+        scheduling: scheduling::capture(tid, processors)?,
         futexes: futexes::answer(&asked.futexes, batch, tid)?,
-        attributes: attributes::answer_thread(&asked.attributes, batch, &name)?,
+        attributes: attributes::answer_thread(&asked.attributes, batch, &found.status.name)?,
         interrupted,
     })
 }

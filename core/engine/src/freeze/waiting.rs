@@ -43,7 +43,8 @@ impl Waits {
         } else {
             Some(number)
         };
-        if !call.is_none_or(is_timed) {
+        // Only a call with a timeout is gone on with in that way.
+        if number != libc::SYS_restart_syscall && !is_timed(number, &arguments) {
             return;
         }
         let began = proc::read_thread(pid, tid, "sched").ok().and_then(|text| proc::sched::exec_start(&text));

@@ -12,11 +12,18 @@ use super::{Answer, Errno};
 /// Size of a page in bytes.
 pub const PAGE: u64 = 4096;
 
+/// So many regions a scan finds at once.
+const REGIONS: usize = 512;
+
 /// A process's page map, open.
 #[derive(Debug)]
 pub struct PageMap {
     file: File,
     can_scan: bool,
+    /// Room for what a scan finds.
+    found: Vec<Region>,
+    /// Room for [`Self::frames`].
+    frames: Vec<u64>,
 }
 
 /// A run of pages that belong to the process alone: anonymous, present or swapped.
@@ -44,7 +51,7 @@ mod category {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Region {
     start: u64,
     end: u64,
@@ -73,7 +80,12 @@ nix::ioctl_readwrite!(/** PAGEMAP_SCAN. */ pagemap_scan, b'f', 16, ScanArguments
 impl PageMap {
     /// Opens the page map. Wants ptrace access.
     pub fn open(pid: Pid) -> std::io::Result<Self> {
-        File::open(format!("/proc/{pid}/pagemap")).map(|file| Self { file, can_scan: true })
+        File::open(format!("/proc/{pid}/pagemap")).map(|file| Self {
+            file,
+            can_scan: true,
+            found: vec![Region::default(); REGIONS],
+            frames: Vec::new(),
+        })
     }
 
     /// The runs of pages in `start..end` that hold private content: present or swapped, not of a file, not the
@@ -85,11 +97,6 @@ impl PageMap {
             ..ScanArguments::default()
         };
         self.runs(start, end, wanted, |entry| entry & bits::FILE_OR_SHARED == 0)
-    }
-
-    /// The runs of pages in `start..end` that are present or swapped, of whatever origin.
-    pub fn populated_runs(&mut self, start: u64, end: u64) -> Answer<Vec<PageRun>> {
-        self.runs(start, end, ScanArguments::default(), |_| true)
     }
 
     fn runs(
@@ -108,8 +115,7 @@ impl PageMap {
         self.walk(start, end, also)
     }
 
-    fn scan(&self, start: u64, end: u64, wanted: ScanArguments) -> Answer<Vec<PageRun>> {
-        let mut found = vec![Region::default(); 512];
+    fn scan(&mut self, start: u64, end: u64, wanted: ScanArguments) -> Answer<Vec<PageRun>> {
         let mut runs: Vec<PageRun> = Vec::new();
         let mut from = start;
         while from < end {
@@ -117,15 +123,15 @@ impl PageMap {
                 size: size_of::<ScanArguments>() as u64,
                 start: from,
                 end,
-                vec: found.as_mut_ptr() as u64,
-                vec_len: found.len() as u64,
+                vec: self.found.as_mut_ptr() as u64,
+                vec_len: self.found.len() as u64,
                 category_anyof_mask: category::PRESENT | category::SWAPPED,
                 return_mask: category::PRESENT | category::SWAPPED,
                 ..wanted
             };
             // SAFETY: the kernel writes at most `vec_len` regions into the vector we hold and updates the arguments.
             let count = unsafe { pagemap_scan(self.file.as_raw_fd(), &raw mut arguments) }?;
-            for region in &found[..count as usize] {
+            for region in &self.found[..count as usize] {
                 push(&mut runs, PageRun { start: region.start, end: region.end });
             }
             if arguments.walk_end <= from {
@@ -147,7 +153,7 @@ impl PageMap {
     }
 
     fn entries(&self, start: u64, end: u64, mut each: impl FnMut(u64, u64)) -> Answer<()> {
-        let mut buffer = vec![0u8; 64 * 1024];
+        let mut buffer = vec![0u8; ((end - start) / PAGE * 8).min(64 * 1024) as usize];
         let mut address = start;
         while address < end {
             let wanted = (((end - address) / PAGE) * 8).min(buffer.len() as u64) as usize;
@@ -164,14 +170,17 @@ impl PageMap {
         Ok(())
     }
 
-    /// The physical page frames behind `start..end`, 0 where there is none or the kernel does not tell (it wants
-    /// CAP_SYS_ADMIN).
-    pub fn frames(&self, start: u64, end: u64) -> Answer<Vec<u64>> {
-        let mut frames = Vec::with_capacity(((end - start) / PAGE) as usize);
+    /// The physical page frames behind `start..end`, one for each page: 0 where there is none or the kernel does not tell
+    /// (it wants CAP_SYS_ADMIN).
+    pub fn frames(&mut self, start: u64, end: u64) -> Answer<&[u64]> {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
         self.entries(start, end, |_, entry| {
             frames.push(if entry & bits::PRESENT != 0 { entry & bits::FRAME } else { 0 });
         })?;
-        Ok(frames)
+        frames.resize(((end - start) / PAGE) as usize, 0);
+        self.frames = frames;
+        Ok(&self.frames)
     }
 }
 

@@ -186,6 +186,13 @@ pub fn set_general_registers(thread: Tid, registers: &GeneralRegisters) -> Answe
 
 /// Reads the extended state (x87, SSE, AVX, AMX, protection keys) in the standard XSAVE format, whatever its size.
 pub fn extended_registers(thread: Tid) -> Answer<Vec<u8>> {
+    // Without tiles the area is smaller than this.
+    let mut area = [0u8; 4 * 1024];
+    let mut vector = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+    call(libc::PTRACE_GETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64)?;
+    if vector.iov_len < area.len() {
+        return Ok(area[..vector.iov_len].to_vec());
+    }
     let mut area = vec![0u8; 16 * 1024];
     loop {
         let mut vector = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };

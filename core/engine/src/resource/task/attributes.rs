@@ -2,7 +2,7 @@
 
 // zoo: dumpable
 
-use dormouse_wire::{Pid, Tid};
+use dormouse_wire::Pid;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -172,11 +172,4 @@ pub fn write_process(record: &ProcessAttributes, pid: Pid) -> Vec<(&'static str,
         .into_iter()
         .filter_map(|(name, value)| Some((name, std::fs::write(format!("/proc/{pid}/{name}"), value).err()?)))
         .collect()
-}
-
-/// The thread's name, proc_pid_comm(5), without the newline behind it.
-pub fn name_of(pid: Pid, tid: Tid) -> std::io::Result<Vec<u8>> {
-    let mut name = std::fs::read(format!("/proc/{pid}/task/{tid}/comm"))?;
-    name.pop();
-    Ok(name)
 }

@@ -94,9 +94,13 @@ pub fn name(call: i64, registers: &mut GeneralRegisters) {
     }
 }
 
-/// Whether a call may wait with a timeout that counts from its start, so that it matters since when it waits.
-pub fn is_timed(number: i64) -> bool {
-    repeated(number).or_else(|| kept(number)).is_some_and(|timeout| timeout != Timeout::None)
+/// Whether a call waits with a timeout that counts from its start, so that it matters since when it waits.
+pub fn is_timed(number: i64, arguments: &[u64; 6]) -> bool {
+    match repeated(number).or_else(|| kept(number)) {
+        None | Some(Timeout::None) => false,
+        Some(Timeout::Milliseconds(index)) => arguments[index] as i32 >= 0,
+        Some(Timeout::Timespec(index)) => arguments[index] != 0,
+    }
 }
 
 fn arguments(registers: &GeneralRegisters) -> [u64; 6] {

@@ -28,6 +28,7 @@ pub fn capture(thread: Tid, general: &GeneralRegisters) -> Answer<Registers> {
     let extended_length = extended.len();
     let used = extended.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     extended.truncate(used);
+    extended.shrink_to_fit();
     Ok(Registers { general: *general, extended, extended_length })
 }
 

@@ -23,10 +23,10 @@ pub struct Scheduling {
     pub io_priority: u32,
 }
 
-/// Reads it, from outside.
-pub fn capture(thread: Tid) -> Answer<Scheduling> {
+/// Reads it, from outside. `all`: the mask of [`all_processors`].
+pub fn capture(thread: Tid, all: &[u8]) -> Answer<Scheduling> {
     let affinity = sched::affinity(thread)?;
-    let restricted = affinity != all_processors()?;
+    let restricted = affinity != all;
     Ok(Scheduling {
         attributes: sched::attributes(thread)?,
         affinity: restricted.then_some(affinity),
@@ -34,9 +34,9 @@ pub fn capture(thread: Tid) -> Answer<Scheduling> {
     })
 }
 
-/// The mask a thread has that nobody has restricted: the processors that are possible here. Read anew each time: they
-/// come and go.
-fn all_processors() -> Answer<Vec<u8>> {
+/// The mask a thread has that nobody has restricted: the processors that are possible here. They come and go: it is good
+/// for one process, whose threads may be many.
+pub fn all_processors() -> Answer<Vec<u8>> {
     let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").map_err(|_| Errno::EIO)?;
     let mut mask = Vec::new();
     for range in possible.trim().split(',') {
