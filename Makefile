@@ -52,12 +52,13 @@ define packages
 		$$missing >/dev/null
 endef
 
-.PHONY: help run test test-all rust install uninstall clean
+.PHONY: help run test test-all bench rust install uninstall clean
 
 help:
 	@echo 'make run        build it and see a real pipeline frozen and thawed'
 	@echo 'make test       run the tests'
 	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines'
+	@echo 'make bench      see how long freezes and thaws take here'
 	@echo 'make install    install the command, its man pages and completions into PREFIX ($(PREFIX))'
 	@echo 'make uninstall  remove them'
 	@echo 'make clean      remove what was built'
@@ -78,6 +79,12 @@ test-all: rust
 	$(call packages,$(ALL_PACKAGES))
 	@$(CARGO) build --workspace --bins
 	@$(call run_tests,--features dormouse-tests/kernels)
+
+# Figures and no proofs: how long freezes and thaws take, held against the disk itself and against bars.
+bench: rust
+	$(call packages,$(BUILD_PACKAGES))
+	@$(CARGO) build --release --package dormouse-cli
+	@$(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CARGO) bench --package dormouse-tests
 
 rust:
 	@$(CARGO) --version >/dev/null 2>&1 || { \

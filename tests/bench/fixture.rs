@@ -12,7 +12,7 @@ use std::time::Duration;
 pub fn hold(mode: &str, size: usize, folder: &Path) {
     match mode {
         "memory" => memory(size, folder, random),
-        "text" => memory(size, folder, text),
+        "ordinary" => memory(size, folder, ordinary),
         "family" => family(size, folder),
         "threads" => threads(size, folder),
         "regions" => regions(size, folder),
@@ -36,7 +36,7 @@ fn ready_and_wait(folder: &Path) {
 }
 
 /// Numbers that nothing can compress: xorshift64.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Numbers(pub u64);
 
 impl Iterator for Numbers {
@@ -58,10 +58,14 @@ fn random(seed: u64, words: &mut [u64], check: bool) -> bool {
     })
 }
 
-/// What compresses about as well as the memory of programs does: half small numbers, half random ones.
-fn text(seed: u64, words: &mut [u64], check: bool) -> bool {
+/// What compresses about as well as the memory of programs does: zeros, small numbers, and pointers to near places.
+fn ordinary(seed: u64, words: &mut [u64], check: bool) -> bool {
     words.iter_mut().zip(Numbers(seed)).all(|(word, number)| {
-        let number = if number & 0x700 < 0x400 { number & 0xff } else { number };
+        let number = match number >> 61 {
+            0..4 => 0,
+            4..6 => number & 0xff,
+            _ => 0x7f12_3456_0000 + (number & 0xfff0),
+        };
         let kept = !check || *word == number;
         *word = number;
         kept

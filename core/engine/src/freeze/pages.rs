@@ -27,63 +27,87 @@ pub struct Piece {
 /// What has become of a piece: runs of pages from its start, stored or all zeros.
 pub type Stored = Vec<(u64, Option<PageNumber>)>;
 
-/// A chunk's worth of pieces.
-type Job = std::ops::Range<usize>;
+/// Where the pieces of one chunk begin: a piece, and how many of its pages are in chunks before.
+type Job = (usize, u64);
 
-/// Splits pieces so that each chunk takes whole ones.
-fn split(pieces: Vec<Piece>) -> (Vec<Piece>, Vec<Job>) {
-    let (mut split, mut jobs) = (Vec::with_capacity(pieces.len()), Vec::new());
-    let (mut begin, mut room) = (0, CHUNK_PAGES as u64);
-    for mut piece in pieces {
-        while piece.pages > 0 {
-            let taken = piece.pages.min(room);
-            split.push(Piece { pages: taken, ..piece });
-            piece.start += taken * PAGE as u64;
-            piece.pages -= taken;
-            room -= taken;
-            if room == 0 {
-                jobs.push(begin..split.len());
-                (begin, room) = (split.len(), CHUNK_PAGES as u64);
-            }
-        }
-    }
-    if begin < split.len() {
-        jobs.push(begin..split.len());
-    }
-    (split, jobs)
+/// What has become of a chunk. There is one for every megabyte and every few hundred scattered pages: it is small.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    first: Option<PageNumber>,
+    /// A bit for each page: whether it was worth storing.
+    used: [u64; CHUNK_PAGES / 64],
 }
 
-/// Stores all pieces; answers each, split as it was stored, with where its pages are.
+impl Written {
+    fn uses(&self, page: usize) -> bool {
+        self.used[page / 64] >> (page % 64) & 1 == 1
+    }
+}
+
+/// Divides pieces among chunks, none of which stays empty.
+fn jobs(pieces: &[Piece]) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let mut room = 0;
+    for (index, piece) in pieces.iter().enumerate() {
+        let mut taken = room.min(piece.pages);
+        room -= taken;
+        while taken < piece.pages {
+            jobs.push((index, taken));
+            let more = (piece.pages - taken).min(CHUNK_PAGES as u64);
+            taken += more;
+            room = CHUNK_PAGES as u64 - more;
+        }
+    }
+    jobs
+}
+
+/// The pieces of one chunk.
+fn pieces_of(pieces: &[Piece], (first, mut skip): Job) -> Vec<Piece> {
+    let mut room = CHUNK_PAGES as u64;
+    let mut taken = Vec::new();
+    for piece in &pieces[first..] {
+        if room == 0 {
+            break;
+        }
+        let pages = (piece.pages - skip).min(room);
+        taken.push(Piece { start: piece.start + skip * PAGE as u64, pages, ..*piece });
+        room -= pages;
+        skip = 0;
+    }
+    taken
+}
+
+/// Stores all pieces; tells `found` of each in order, split as it was stored, and of where its pages are.
 pub fn store(
-    pieces: Vec<Piece>,
+    pieces: &[Piece],
     processes: &[ProcessName],
     sink: &PageSink,
     progress: &dyn Progress,
-) -> Result<Vec<(Piece, Stored)>, Problem> {
-    let (pieces, jobs) = split(pieces);
-    let results: Mutex<Vec<Stored>> = Mutex::new(vec![Vec::new(); pieces.len()]);
+    mut found: impl FnMut(Piece, Stored),
+) -> Result<(), Problem> {
+    let jobs = jobs(pieces);
+    let results: Mutex<Vec<Written>> = Mutex::new(vec![Written::default(); jobs.len()]);
     let failure: Mutex<Option<Problem>> = Mutex::new(None);
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut buffer = PageBuffer::new();
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let stopped = failure.lock().is_ok_and(|failure| failure.is_some());
-            if stopped {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(number) else { return };
+            if failure.lock().is_ok_and(|failure| failure.is_some()) {
                 return;
             }
+            let pieces = pieces_of(pieces, *job);
             let done = if progress.cancelled() {
                 Err(Problem::blocks(ProblemKind::Cancelled, "the freeze was cancelled"))
             } else {
-                chunk(&pieces[job.clone()], processes, sink, &mut buffer)
+                chunk(&pieces, processes, sink, &mut buffer)
             };
             match done {
-                Ok(stored) => {
-                    let pages: u64 = pieces[job.clone()].iter().map(|piece| piece.pages).sum();
-                    progress.moved(pages * PAGE as u64);
+                Ok(written) => {
+                    progress.moved(pieces.iter().map(|piece| piece.pages * PAGE as u64).sum());
                     if let Ok(mut results) = results.lock() {
-                        for (place, stored) in results[job.clone()].iter_mut().zip(stored) {
-                            *place = stored;
-                        }
+                        results[number] = written;
                     }
                 }
                 Err(problem) => {
@@ -106,8 +130,11 @@ pub fn store(
         Ok(None) => {}
         Err(_) => return Err(Problem::blocks(ProblemKind::Memory, "a thread of the engine failed")),
     }
-    let results = results.into_inner().unwrap_or_default();
-    Ok(pieces.into_iter().zip(results).collect())
+    for (job, written) in jobs.iter().zip(results.into_inner().unwrap_or_default()) {
+        let pieces = pieces_of(pieces, *job);
+        pieces.iter().zip(runs(&pieces, &written)).for_each(|(piece, runs)| found(*piece, runs));
+    }
+    Ok(())
 }
 
 /// More than there are processors: some wait for the disk while others read and hash.
@@ -122,7 +149,7 @@ fn chunk(
     processes: &[ProcessName],
     sink: &PageSink,
     buffer: &mut PageBuffer,
-) -> Result<Vec<Stored>, Problem> {
+) -> Result<Written, Problem> {
     let total: u64 = pieces.iter().map(|piece| piece.pages).sum();
     let space = &mut buffer.space()[..total as usize * PAGE];
     let mut at = 0;
@@ -137,32 +164,32 @@ fn chunk(
         at += length;
         first += count;
     }
-    let used: Vec<bool> = space.chunks(PAGE).map(|page| !is_zero(page)).collect();
+    let mut written = Written::default();
     let mut kept = 0;
-    for (page, used) in used.iter().enumerate() {
-        if *used {
-            if kept != page {
-                space.copy_within(page * PAGE..(page + 1) * PAGE, kept * PAGE);
-            }
-            kept += 1;
+    for page in 0..total as usize {
+        if is_zero(&space[page * PAGE..(page + 1) * PAGE]) {
+            continue;
         }
+        written.used[page / 64] |= 1 << (page % 64);
+        if kept != page {
+            space.copy_within(page * PAGE..(page + 1) * PAGE, kept * PAGE);
+        }
+        kept += 1;
     }
-    let stored = if kept == 0 {
-        None
-    } else {
+    if kept > 0 {
         buffer.set_len(kept);
-        Some(sink.put(buffer).map_err(|error| error.problem())?)
-    };
-    Ok(runs(pieces, &used, stored))
+        written.first = Some(sink.put(buffer).map_err(|error| error.problem())?);
+    }
+    Ok(written)
 }
 
-fn runs(pieces: &[Piece], used: &[bool], stored: Option<PageNumber>) -> Vec<Stored> {
+fn runs(pieces: &[Piece], written: &Written) -> Vec<Stored> {
     let mut answers = Vec::with_capacity(pieces.len());
     let (mut page, mut slot) = (0, 0);
     for piece in pieces {
         let mut runs: Stored = Vec::new();
-        for used in &used[page..page + piece.pages as usize] {
-            let number = stored.filter(|_| *used).map(|first| PageNumber(first.0 + slot));
+        for page in page..page + piece.pages as usize {
+            let number = written.first.filter(|_| written.uses(page)).map(|first| PageNumber(first.0 + slot));
             slot += u64::from(number.is_some());
             match (runs.last_mut(), number) {
                 (Some((count, None)), None) => *count += 1,
@@ -215,4 +242,45 @@ fn read_forced(
         at += length;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(start: u64, pages: u64) -> Piece {
+        Piece { process: 0, mapping: 0, start, pages, forced: false }
+    }
+
+    #[test]
+    fn chunks_are_filled_and_no_page_is_lost_between_them() {
+        let most = CHUNK_PAGES as u64;
+        for lengths in [vec![1, most, 1], vec![2 * most], vec![most, most], vec![3 * most + 1, 5, most - 7], vec![1; 600], vec![]] {
+            let mut at = 0;
+            let pieces: Vec<Piece> = lengths
+                .iter()
+                .map(|pages| {
+                    at += 1 << 32;
+                    piece(at, *pages)
+                })
+                .collect();
+            let chunks: Vec<Vec<Piece>> = jobs(&pieces).into_iter().map(|job| pieces_of(&pieces, job)).collect();
+            let total: u64 = lengths.iter().sum();
+            assert_eq!(chunks.len() as u64, total.div_ceil(most), "{lengths:?}");
+            let pages = |pieces: &[Piece]| -> Vec<u64> {
+                let pages = |piece: &Piece| (0..piece.pages).map(move |page| page * PAGE as u64).zip(std::iter::repeat(piece.start));
+                pieces.iter().flat_map(|piece| pages(piece).map(|(offset, start)| start + offset).collect::<Vec<_>>()).collect()
+            };
+            assert_eq!(pages(&chunks.concat()), pages(&pieces), "{lengths:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_zeros_are_told_from_stored_ones() {
+        let mut written = Written { first: Some(PageNumber(512)), ..Written::default() };
+        written.used[0] = 0b1101;
+        let stored = |page: u64| Some(PageNumber(512 + page));
+        let runs = runs(&[piece(0, 3), piece(1 << 32, 2)], &written);
+        assert_eq!(runs, [vec![(1, stored(0)), (1, None), (1, stored(1))], vec![(1, stored(2)), (1, None)]]);
+    }
 }

@@ -201,9 +201,8 @@ fn store_pages(
     let speaker = |found: &ProcessFacts| found.living.as_ref().map_or(found.pid, |living| Pid(living.speaker.0));
     let names: Vec<_> = facts.iter().map(|found| ProcessName { pid: speaker(found), ..found.shown.clone() }).collect();
     progress.begins(Phase::Writing, bytes);
-    let stored = pages::store(own.pieces, &names, sink, progress)?;
-    for (piece, runs) in stored {
-        let Life::Alive(alive) = &mut processes[piece.process].life else { continue };
+    pages::store(&own.pieces, &names, sink, progress, |piece, runs| {
+        let Life::Alive(alive) = &mut processes[piece.process].life else { return };
         let mapping = &mut alive.memory.mappings[piece.mapping];
         let mut page = (piece.start - mapping.start) / PAGE as u64;
         for (count, first) in runs {
@@ -211,7 +210,7 @@ fn store_pages(
             push(&mut mapping.pages, Run { page, count, source });
             page += count;
         }
-    }
+    })?;
     for ((process, mapping), runs) in own.inherited {
         let Life::Alive(alive) = &mut processes[process].life else { continue };
         let pages = &mut alive.memory.mappings[mapping].pages;

@@ -160,7 +160,7 @@ fn lock_future(process: &StoppedProcess, living: &LivingFacts) -> u32 {
     if proc::parsed(speaker, "status", proc::status::parse).map_or(0, |now| locked(&now)) <= before {
         return 0;
     }
-    let mappings = proc::parsed(speaker, "smaps", proc::maps::parse_smaps).unwrap_or_default();
+    let mappings = proc::detailed_mappings(speaker, living.speaker).unwrap_or_default();
     let own = mappings.iter().find(|mapping| (mapping.start..mapping.end).contains(&stage.base().0));
     let on_fault = own.is_some_and(|mapping| mapping.flags.contains(VmFlags::LOCK_ON_FAULT));
     MCL_FUTURE | if on_fault { MCL_ONFAULT } else { 0 }

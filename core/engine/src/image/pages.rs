@@ -8,14 +8,34 @@ use zstd::bulk::{Compressor, Decompressor};
 use super::header::{ChunkEntry, Encoding};
 use super::{CHUNK_BYTES, CHUNK_PAGES, PAGE};
 
-/// The level of zstd: the fastest of the ordinary ones, since a group stands still while it is written.
-const LEVEL: i32 = 1;
+/// The level of zstd: a group stands still while it is written, and this one takes half the time of level 1 for memory that
+/// becomes a tenth larger.
+const LEVEL: i32 = -1;
 /// A chunk is looked at through so many pieces, spread over all of it, before it is compressed.
 const SAMPLE_PIECES: usize = 16;
 /// The length of a piece in bytes.
 const SAMPLE_PIECE: usize = 1024;
 /// Chunks of so many pages and less are compressed without looking first.
 const SMALL_PAGES: usize = 8;
+
+/// How much smaller a chunk must become to be worth the time. The more it shrinks, the less time it takes too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thrift {
+    /// To a half: what shrinks less takes longer to compress than to write.
+    Room,
+    /// To an eighth: a small group is awaited, and its image is small in any case.
+    Haste,
+}
+
+impl Thrift {
+    /// The most bytes a sample may become.
+    fn most(self, sample: usize) -> usize {
+        match self {
+            Self::Room => sample / 2,
+            Self::Haste => sample / 8,
+        }
+    }
+}
 
 /// A buffer whose first byte lies at a multiple of [`PAGE`], as O_DIRECT wants it, open(2).
 struct Aligned {
@@ -99,12 +119,12 @@ impl PageBuffer {
     }
 
     /// The filled pages as they go into the file, or `None` where there are none or too many.
-    pub(super) fn encode(&mut self) -> Option<Encoded<'_>> {
+    pub(super) fn encode(&mut self, thrift: Thrift) -> Option<Encoded<'_>> {
         let pages = self.pages;
         if pages == 0 || pages > CHUNK_PAGES {
             return None;
         }
-        let (encoding, stored) = match self.compress() {
+        let (encoding, stored) = match self.compress(thrift) {
             Some(stored) => (Encoding::Zstd, stored),
             None => (Encoding::Raw, pages * PAGE),
         };
@@ -117,14 +137,14 @@ impl PageBuffer {
 
     /// Compresses the filled pages into the scratch room, with zeros up to the next page, and says how long they became;
     /// `None` where that does not pay. Compression only saves room: when it fails, the pages are stored as they are.
-    fn compress(&mut self) -> Option<usize> {
+    fn compress(&mut self, thrift: Thrift) -> Option<usize> {
         if self.compressor.is_none() {
             self.compressor = Compressor::new(LEVEL).ok();
         }
         let compressor = self.compressor.as_mut()?;
         let data = self.data.get().get(..self.pages * PAGE)?;
         let scratch = self.scratch.get_mut();
-        if self.pages > SMALL_PAGES && !shrinks(compressor, data, scratch) {
+        if self.pages > SMALL_PAGES && !shrinks(compressor, data, scratch, thrift) {
             return None;
         }
         // At least one page in sixteen must be saved, and one at all.
@@ -184,8 +204,8 @@ impl PageBuffer {
     }
 }
 
-/// Whether a sample of the data becomes smaller than nine tenths. Uses the scratch room.
-fn shrinks(compressor: &mut Compressor<'static>, data: &[u8], scratch: &mut [u8]) -> bool {
+/// Whether a sample of the data shrinks enough. Uses the scratch room.
+fn shrinks(compressor: &mut Compressor<'static>, data: &[u8], scratch: &mut [u8], thrift: Thrift) -> bool {
     const SAMPLE: usize = SAMPLE_PIECES * SAMPLE_PIECE;
     let Some((sample, rest)) = scratch.split_at_mut_checked(SAMPLE) else { return false };
     let stride = data.len() / SAMPLE_PIECES;
@@ -194,6 +214,6 @@ fn shrinks(compressor: &mut Compressor<'static>, data: &[u8], scratch: &mut [u8]
             piece.copy_from_slice(from);
         }
     }
-    let Some(room) = rest.get_mut(..SAMPLE / 10 * 9) else { return false };
+    let Some(room) = rest.get_mut(..thrift.most(SAMPLE)) else { return false };
     compressor.compress_to_buffer(sample, room).is_ok()
 }

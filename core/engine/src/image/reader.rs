@@ -1,14 +1,14 @@
 //! Reading an image, whoever wrote it: every number is checked before it is used, every hash before the bytes are.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dormouse_wire::ByteSize;
 use serde::de::DeserializeOwned;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::aside::own_path;
 use super::error::ImageError;
@@ -16,6 +16,9 @@ use super::header::{ChunkEntry, SectionEntry};
 use super::pages::PageBuffer;
 use super::section::{SectionInfo, SectionKind};
 use super::{PAGE, PageNumber, check};
+
+/// So much of a section is in memory at once while it is read.
+const PIECE: usize = 64 << 10;
 
 /// An open image whose frame and metadata are whole. The page data is checked as it is read.
 #[derive(Debug)]
@@ -69,6 +72,28 @@ impl Source {
     }
 }
 
+/// A section as it is read: in pieces, for it may be many times as large as what it says.
+struct Incoming<'a> {
+    file: &'a File,
+    at: u64,
+    left: u64,
+    hasher: Xxh3,
+}
+
+impl Read for Incoming<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let wanted = (bytes.len() as u64).min(self.left) as usize;
+        let Some(bytes) = bytes.get_mut(..wanted).filter(|bytes| !bytes.is_empty()) else { return Ok(0) };
+        let read = match self.file.read_at(bytes, self.at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => read,
+        };
+        self.hasher.update(bytes.get(..read).unwrap_or_default());
+        (self.at, self.left) = (self.at.saturating_add(read as u64), self.left.saturating_sub(read as u64));
+        Ok(read)
+    }
+}
+
 impl Reader {
     /// Opens an image and checks all of it but the page data: header, footer, section table, chunk index, and the hash
     /// of every section. Needs at most the chunk index in memory, 128 MiB in the largest of images.
@@ -105,15 +130,18 @@ impl Reader {
     pub fn optional_section<T: DeserializeOwned>(&self, kind: SectionKind) -> Result<Option<T>, ImageError> {
         let Some(entry) = self.sections.iter().find(|entry| entry.number == kind.number()) else { return Ok(None) };
         let decode = |what: String| ImageError::Decode { path: self.path().to_owned(), section: kind.name(), what };
-        // Within the limit of a section: the table has been checked.
-        let mut bytes = vec![0; entry.length as usize];
-        self.source.read(&mut bytes, entry.offset)?;
-        if xxh3_128(&bytes) != entry.hash {
+        let incoming = Incoming { file: &self.source.file, at: entry.offset, left: entry.length, hasher: Xxh3::new() };
+        let mut incoming = BufReader::with_capacity(PIECE, incoming);
+        let value = ciborium::from_reader(&mut incoming);
+        // The rest too: nothing is believed before all of it has been held against the hash.
+        let rest = io::copy(&mut incoming, &mut io::sink());
+        let incoming = incoming.into_inner();
+        let rest = rest.map_err(|error| self.source.failure(&error, incoming.left as usize, incoming.at))?;
+        if incoming.hasher.digest128() != entry.hash {
             return Err(self.source.damaged(check::name(entry), entry.offset, "its bytes have changed"));
         }
-        let mut rest = bytes.as_slice();
-        let value = ciborium::from_reader(&mut rest).map_err(|error| decode(error.to_string()))?;
-        if rest.is_empty() { Ok(Some(value)) } else { Err(decode(format!("{} bytes too many", rest.len()))) }
+        let value = value.map_err(|error| decode(error.to_string()))?;
+        if rest == 0 { Ok(Some(value)) } else { Err(decode(format!("{rest} bytes too many"))) }
     }
 
     /// How many chunks there are.

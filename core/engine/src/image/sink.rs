@@ -9,13 +9,15 @@ use nix::errno::Errno;
 use super::aside::Aside;
 use super::error::{ImageError, is_no_room};
 use super::header::{CHUNK_LIMIT, ChunkEntry, HEADER_LENGTH};
-use super::pages::{Encoded, PageBuffer};
+use super::pages::{Encoded, PageBuffer, Thrift};
 use super::{CHUNK_PAGES, PageNumber};
 
 /// Room is allocated ahead in steps that grow with the file, between these two, in bytes. A write into allocated room is
 /// three times as fast as one that lengthens the file.
 const STEP_LEAST: u64 = 16 << 20;
 const STEP_MOST: u64 = 512 << 20;
+/// Up to this length of the file, time matters more than room.
+const HASTE: u64 = 8 << 20;
 
 /// Takes the pages of an image, from several threads at once.
 #[derive(Debug)]
@@ -50,7 +52,8 @@ impl PageSink {
             return Err(ImageError::Unfinished { path: self.path().to_owned() });
         }
         let pages = buffer.pages();
-        let put = match buffer.encode() {
+        let thrift = if self.written() < HASTE { Thrift::Haste } else { Thrift::Room };
+        let put = match buffer.encode(thrift) {
             Some(encoded) => self.place(&encoded).and_then(|(chunk, offset)| {
                 self.aside.write_all_at(encoded.bytes, offset)?;
                 Ok(PageNumber::first_of(chunk))

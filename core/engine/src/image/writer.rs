@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dormouse_wire::ByteSize;
 use serde::Serialize;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::aside::Aside;
 use super::error::ImageError;
@@ -17,7 +17,7 @@ use super::sink::PageSink;
 #[derive(Debug)]
 pub struct Writer {
     sink: PageSink,
-    sections: Vec<(SectionKind, Vec<u8>)>,
+    sections: Vec<(SectionKind, Pieces)>,
 }
 
 /// An image whose every byte is on the disk, and which has no name yet. Dropped, it is gone.
@@ -57,9 +57,9 @@ impl Writer {
         if self.sections.iter().any(|(present, _)| *present == kind) {
             return Err(encode("it has been written already".to_owned()));
         }
-        let taken: u64 = self.sections.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        let taken: u64 = self.sections.iter().map(|(_, bytes)| bytes.length).sum();
         let limit = SECTION_LIMIT.min(SECTIONS_LIMIT.saturating_sub(taken));
-        let mut bytes = Limited { bytes: Vec::new(), limit };
+        let mut bytes = Pieces { limit, ..Pieces::default() };
         match ciborium::into_writer(value, &mut bytes) {
             Ok(()) => {}
             Err(ciborium::ser::Error::Io(_)) => {
@@ -68,7 +68,7 @@ impl Writer {
             }
             Err(ciborium::ser::Error::Value(what)) => return Err(encode(what)),
         }
-        self.sections.push((kind, bytes.bytes));
+        self.sections.push((kind, bytes));
         Ok(())
     }
 
@@ -80,9 +80,11 @@ impl Writer {
         let mut end = chunks_end;
         let mut entries = Vec::with_capacity(self.sections.len());
         for (kind, bytes) in &self.sections {
-            aside.write_all_at(bytes, end)?;
             entries.push(entry(*kind, end, bytes));
-            end = end.saturating_add(bytes.len() as u64);
+            for piece in &bytes.list {
+                aside.write_all_at(piece, end)?;
+                end = end.saturating_add(piece.len() as u64);
+            }
         }
         let (header, tail) = frame(&entries, &chunks, chunks_end, end);
         aside.write_all_at(&tail, end)?;
@@ -113,15 +115,17 @@ impl Synced {
     }
 }
 
-fn entry(kind: SectionKind, offset: u64, bytes: &[u8]) -> SectionEntry {
+fn entry(kind: SectionKind, offset: u64, bytes: &Pieces) -> SectionEntry {
+    let mut hasher = Xxh3::new();
+    bytes.list.iter().for_each(|piece| hasher.update(piece));
     SectionEntry {
         number: kind.number(),
         version: kind.version(),
         least_reader: kind.least_reader(),
         required: kind.is_required(),
         offset,
-        length: bytes.len() as u64,
-        hash: xxh3_128(bytes),
+        length: bytes.length,
+        hash: hasher.digest128(),
     }
 }
 
@@ -148,18 +152,34 @@ pub(super) fn frame(
     (header, tail)
 }
 
-/// Bytes in memory, up to a limit.
-struct Limited {
-    bytes: Vec<u8>,
+/// Bytes in memory, up to a limit. In pieces: one vector would hold twice as much, and for a moment three times, while it
+/// grows.
+#[derive(Debug, Default)]
+struct Pieces {
+    list: Vec<Vec<u8>>,
+    length: u64,
     limit: u64,
 }
 
-impl io::Write for &mut Limited {
+impl Pieces {
+    const MOST: usize = 256 << 10;
+}
+
+impl io::Write for &mut Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if (self.bytes.len() as u64).saturating_add(bytes.len() as u64) > self.limit {
+        self.length = self.length.saturating_add(bytes.len() as u64);
+        if self.length > self.limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.bytes.extend_from_slice(bytes);
+        if let Some(piece) = self.list.last_mut().filter(|piece| piece.len() + bytes.len() <= Pieces::MOST) {
+            piece.extend_from_slice(bytes);
+        } else {
+            // Small sections take no more than they need; large ones are made of whole pieces.
+            let room = if self.list.is_empty() { 0 } else { Pieces::MOST };
+            let mut piece = Vec::with_capacity(room.max(bytes.len()));
+            piece.extend_from_slice(bytes);
+            self.list.push(piece);
+        }
         Ok(bytes.len())
     }
 

@@ -233,17 +233,21 @@ pub fn parse_maps(bytes: &[u8]) -> Result<Vec<Mapping>, Unreadable> {
 
 /// The value of `/proc/PID/smaps`.
 pub fn parse_smaps(bytes: &[u8]) -> Result<Vec<DetailedMapping>, Unreadable> {
-    let mut mappings: Vec<DetailedMapping> = Vec::new();
-    for line in text::lines(bytes) {
-        // A number's name begins with a capital letter, an address with a small one or a digit.
-        if line.first().is_some_and(u8::is_ascii_uppercase) {
-            let mapping = mappings.last_mut().ok_or_else(|| Unreadable::line(line))?;
-            parse_detail(line, mapping).ok_or_else(|| Unreadable::line(line))?;
-        } else {
-            mappings.push(DetailedMapping::of(parse_line(line)?));
-        }
-    }
+    let mut mappings = Vec::new();
+    text::lines(bytes).try_for_each(|line| parse_smaps_line(line, &mut mappings))?;
     Ok(mappings)
+}
+
+/// Takes the next line of `smaps`: a mapping of its own, or more about the last one.
+pub fn parse_smaps_line(line: &[u8], mappings: &mut Vec<DetailedMapping>) -> Result<(), Unreadable> {
+    // A number's name begins with a capital letter, an address with a small one or a digit.
+    if line.first().is_some_and(u8::is_ascii_uppercase) {
+        let mapping = mappings.last_mut().ok_or_else(|| Unreadable::line(line))?;
+        parse_detail(line, mapping).ok_or_else(|| Unreadable::line(line))
+    } else {
+        mappings.push(DetailedMapping::of(parse_line(line)?));
+        Ok(())
+    }
 }
 
 impl DetailedMapping {

@@ -36,12 +36,13 @@ pub mod timers;
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use dormouse_wire::{FdNumber, Pid, Tid};
 
+use maps::DetailedMapping;
 pub use text::Unreadable;
 
 /// Why a file below `/proc` could not be read.
@@ -174,6 +175,21 @@ pub fn children(pid: Pid, tid: Tid) -> Result<Vec<Pid>, ProcError> {
     parsed_thread(pid, tid, "children", |bytes| {
         text::words(bytes).map(|word| text::decimal(word).map(Pid).ok_or_else(|| Unreadable::line(bytes))).collect()
     })
+}
+
+/// The value of `/proc/PID/task/TID/smaps`, read line by line: a process may have tens of thousands of mappings, and the
+/// kernel writes some 700 bytes about each.
+pub fn detailed_mappings(pid: Pid, tid: Tid) -> Result<Vec<DetailedMapping>, ProcError> {
+    let (folder, mut mappings, mut line) = (thread_folder(pid, tid), Vec::new(), Vec::new());
+    let path = folder.join("smaps");
+    let failed = |error| failed(&folder, path.clone(), error);
+    let mut lines = BufReader::with_capacity(64 * 1024, fs::File::open(&path).map_err(failed)?);
+    while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        maps::parse_smaps_line(text, &mut mappings).map_err(|error| malformed(path.clone(), error))?;
+        line.clear();
+    }
+    Ok(mappings)
 }
 
 fn read_in(folder: &Path, name: &str) -> Result<Vec<u8>, ProcError> {

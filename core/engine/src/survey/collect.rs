@@ -3,7 +3,7 @@
 use dormouse_wire::{Pid, ProcessName, Tid};
 
 use crate::proc::limits::Limits;
-use crate::proc::maps::{DetailedMapping, parse_smaps};
+use crate::proc::maps::DetailedMapping;
 use crate::proc::stat::{Stat, State};
 use crate::proc::status::Status;
 use crate::proc::timens::{self, ClockOffsets};
@@ -102,7 +102,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
     let time_namespace = |name: &str| optional(proc::link_thread(pid, speaker, &format!("ns/{name}")));
     Ok(LivingFacts {
         addresses: proc::parsed_thread(pid, speaker, "stat", stat::parse)?,
-        mappings: proc::parsed_thread(pid, speaker, "smaps", parse_smaps)?,
+        mappings: proc::detailed_mappings(pid, speaker)?,
         limits: proc::parsed_thread(pid, speaker, "limits", limits::parse)?,
         timers: proc::parsed(pid, "timers", timers::parse)?,
         auxiliary: proc::read_thread(pid, speaker, "auxv")?,

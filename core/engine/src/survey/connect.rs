@@ -70,7 +70,6 @@ fn is_nameless(mapping: &Mapping) -> bool {
 
 /// The processes that belong to the group because they cannot be cut from it.
 pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
-    let own = ancestors(Pid(std::process::id() as i32));
     let pipes = open.facts.files.iter().filter(|file| file.link.starts_with(b"pipe:["));
     let ends = pipes.flat_map(|pipe| open.facts.held_outside(&pipe.stat)).map(|holder| holder.process.pid);
     let masters = open.facts.files.iter().filter(|file| pty::is_master(file));
@@ -81,7 +80,11 @@ pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let mut joined: Vec<Pid> = ends.chain(sockets).chain(sharers).chain(on_terminals).collect();
     joined.sort();
     joined.dedup();
+    if joined.is_empty() {
+        return joined;
+    }
     // Neither the system itself nor whoever runs this command is put to sleep for a pipe or a terminal.
+    let own = ancestors(Pid(std::process::id() as i32));
     joined.retain(|pid| pid.0 != 1 && !own.contains(pid));
     joined
 }

@@ -28,8 +28,9 @@ pub struct Fill {
     held: Option<u64>,
 }
 
-/// How many chunks are worth several threads.
-const MANY: usize = 4;
+/// How many chunks are worth a thread: each brings a buffer, which costs as much as a few chunks.
+const CHUNKS_A_WORKER: usize = 4;
+/// More than there are processors: some wait for the disk while others check and copy.
 const WORKERS: usize = 4;
 
 /// How much page data a group has.
@@ -60,7 +61,7 @@ impl Fill {
         let mut pieces: Vec<Piece> = alive.memory.mappings.iter().flat_map(pieces_of).collect();
         pieces.sort_by_key(|piece| (piece.chunk, piece.slot));
         let jobs: Vec<&[Piece]> = pieces.chunk_by(|one, other| one.chunk == other.chunk).collect();
-        if jobs.len() >= MANY {
+        if jobs.len() >= 2 * CHUNKS_A_WORKER {
             return fill_together(&jobs, &shown, reader, progress);
         }
         for job in jobs {
@@ -130,7 +131,7 @@ fn fill_together(jobs: &[&[Piece]], process: &ProcessName, reader: &Reader, prog
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..WORKERS {
+        for _ in 1..(jobs.len() / CHUNKS_A_WORKER).min(WORKERS) {
             scope.spawn(worker);
         }
         worker();

@@ -98,7 +98,7 @@ pub fn name(call: i64, registers: &mut GeneralRegisters) {
 pub fn is_timed(number: i64, arguments: &[u64; 6]) -> bool {
     match repeated(number).or_else(|| kept(number)) {
         None | Some(Timeout::None) => false,
-        Some(Timeout::Milliseconds(index)) => arguments[index] as i32 >= 0,
+        Some(Timeout::Milliseconds(index)) => !(arguments[index] as i32).is_negative(),
         Some(Timeout::Timespec(index)) => arguments[index] != 0,
     }
 }
