@@ -33,6 +33,7 @@ mod shell;
 mod sqlite3;
 mod terminal_job;
 mod vfork;
+mod terminal_number;
 
 use std::fs;
 use std::path::Path;

@@ -113,6 +113,8 @@ macro_rules! zoo {
             terminal_session: both;
             terminal_queues: both.freeze_with(&["--accept-losses"]);
             terminal_ends: both;
+            terminal_waits: both;
+            virtual_console: root.refused("virtual console").may_lack();
             io_uring: both.refused("io_uring").may_lack();
             huge_table_pages: both.refused("hugetlb").may_lack();
             secret_memory: both.refused("secret").may_lack();

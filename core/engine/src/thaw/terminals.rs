@@ -66,7 +66,7 @@ pub fn preflight(group: &Group, options: &ThawOptions) -> Vec<Problem> {
         refuse(ProblemKind::Image, "the image describes a terminal that cannot be".into(), "Freeze it again");
     }
     match &options.terminal {
-        Some(path) if is_own(path) == Ok(true) => {}
+        Some(path) if is_own(path) == Ok(true) || !needs && job(group, options).is_none() => {}
         Some(path) => {
             let what = format!("{} is not the terminal of the session that the thaw runs in", path.display());
             refuse(ProblemKind::Terminal, what, "Run the thaw from a shell in a terminal");

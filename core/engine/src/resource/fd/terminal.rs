@@ -108,6 +108,13 @@ impl FileKind for Terminal {
         }
     }
 
+    fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
+        match record {
+            Record::HungUp { number, owner } => pty::judge_number(pty::MULTIPLEXER_PATH.as_ref(), owner, *number),
+            Record::Slave { .. } | Record::Outside { .. } => Vec::new(),
+        }
+    }
+
     fn needs(&self, record: &Record) -> Vec<FileId> {
         match record {
             Record::Slave { master, .. } => vec![*master],
@@ -132,7 +139,7 @@ impl FileKind for Terminal {
                 let master = restore.made.get(master).ok_or(Errno::ENOENT).map_err(failed)?;
                 slave(master, *controlling, flags)
             }
-            Record::HungUp { number, owner } => pty::hung_up(flags, *number, owner),
+            Record::HungUp { number, owner } => pty::hung_up(flags, *number, owner, restore.open_files),
             Record::Outside { controlling } => {
                 let path = restore.terminal.ok_or(Errno::ENOTTY).map_err(failed)?;
                 // Its rights are those of whoever thaws: it is handed on, as a shell hands its own to a job.

@@ -10,6 +10,7 @@ mod queue;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
@@ -22,7 +23,7 @@ use crate::kernel::terminal::{self, Settings};
 use crate::kernel::{Errno, files, identity};
 use crate::proc::{self, stat};
 use crate::resource::named_file::{Owner, shown};
-pub use number::{is_multiplexer, node};
+pub use number::node;
 use queue::Queue;
 
 /// The kind.
@@ -144,22 +145,12 @@ impl FileKind for Master {
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
-        let path = path_of(&record.path);
         let name = node(record.number).display().to_string();
         let mut problems = Vec::new();
-        let possible = record.queue.is_possible() && (record.number as usize) < number::MOST;
-        if !possible || Settings::from_bytes(&record.settings).is_none() {
-            problems.push(Problem::blocks(ProblemKind::Image, "the image describes a terminal that cannot be").at(name.clone()));
+        if !record.queue.is_possible() || Settings::from_bytes(&record.settings).is_none() {
+            problems.push(Problem::blocks(ProblemKind::Image, "the image describes a terminal that cannot be").at(name));
         }
-        if !is_multiplexer(&path) {
-            let what = "pseudo-terminals cannot be made here: it is not the device it was";
-            problems.push(Problem::blocks(ProblemKind::Device, what).at(shown(&path)));
-        }
-        if node(record.number).symlink_metadata().is_ok() {
-            let what = "another terminal has this name now; it comes back under another one";
-            let loss = "the terminal's name, which programs in it may have noted";
-            problems.push(Problem::loses(ProblemKind::Terminal, what, loss).at(name));
-        }
+        problems.extend(judge_number(&path_of(&record.path), &record.owner, record.number));
         if !identity::has_capability(CAP_SYS_ADMIN) {
             problems.push(lacks_privilege());
         }
@@ -177,11 +168,10 @@ impl FileKind for Master {
             let what = format!("a pseudo-terminal cannot be made again: {}", error.desc());
             Problem::blocks(ProblemKind::Terminal, what).at(node(record.number).display().to_string())
         };
-        let pairs = restore.open_files.iter().filter(|file| file.kind == FileKind::name(self));
-        let wanted: Vec<u32> = pairs.filter_map(|file| super::typed::<Record>(file).ok()).map(|pair| pair.number).collect();
         let flags = file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOFOLLOW);
-        let (master, number) =
-            number::master(&path_of(&record.path), &record.owner, flags, record.number, &wanted).map_err(failed)?;
+        let master = master(&path_of(&record.path), &record.owner, flags, record.number, restore.open_files);
+        let master = master.map_err(failed)?;
+        let number = terminal::number(&master).map_err(failed)?;
         terminal::set_locked(&master, false).map_err(failed)?;
         own(number, record.node).map_err(failed)?;
         let settings = Settings::from_bytes(&record.settings).ok_or(Errno::EINVAL).map_err(failed)?;
@@ -223,9 +213,42 @@ fn lacks_privilege() -> Problem {
     Problem::blocks(ProblemKind::Privilege, what).way_out("Run Dormouse as root")
 }
 
+/// The numbers that pairs of an image have.
+fn wanted(files: &[OpenFile]) -> Vec<u32> {
+    let pairs = files.iter().filter(|file| file.kind == FileKind::name(&Master));
+    pairs.filter_map(|file| super::typed::<Record>(file).ok()).map(|pair| pair.number).collect()
+}
+
+/// A master with its number, or with another where that is taken: [`judge_number`] has announced it.
+fn master(path: &Path, owner: &Owner, flags: i32, number: u32, files: &[OpenFile]) -> Result<OwnedFd, Errno> {
+    match number::master_with(path, owner, flags, number) {
+        Err(Errno::EBUSY) => number::any_master(path, owner, flags, &wanted(files)),
+        made => made,
+    }
+}
+
+/// Whether a pair can be made, and whether it can have its number.
+pub fn judge_number(path: &Path, owner: &Owner, number: u32) -> Vec<Problem> {
+    match number::master_with(path, owner, libc::O_RDWR, number) {
+        Ok(_) => Vec::new(),
+        Err(Errno::EBUSY) => {
+            let what = "another terminal has this name now; it comes back under another one";
+            let loss = "the terminal's name, which programs in it may have noted";
+            vec![Problem::loses(ProblemKind::Terminal, what, loss).at(node(number).display().to_string())]
+        }
+        Err(error) => {
+            let what = format!("pseudo-terminals cannot be made here: {}", error.desc());
+            vec![Problem::blocks(ProblemKind::Device, what).at(shown(path))]
+        }
+    }
+}
+
+/// Where pairs are made that nobody has the master of.
+pub const MULTIPLEXER_PATH: &str = "/dev/ptmx";
+
 /// A pair of its own: a new slave whose master is closed again.
-pub fn hung_up(flags: i32, number: u32, owner: &Owner) -> Result<OwnedFd, Errno> {
-    let (master, _) = number::master("/dev/ptmx".as_ref(), owner, libc::O_RDWR, number, &[])?;
+pub fn hung_up(flags: i32, number: u32, owner: &Owner, files: &[OpenFile]) -> Result<OwnedFd, Errno> {
+    let master = master(MULTIPLEXER_PATH.as_ref(), owner, libc::O_RDWR, number, files)?;
     terminal::set_locked(&master, false)?;
     terminal::peer(&master, flags)
 }

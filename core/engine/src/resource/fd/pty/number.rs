@@ -3,6 +3,7 @@
 
 // zoo: no kind
 
+use std::cmp::Ordering;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -10,27 +11,36 @@ use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files, terminal};
 use crate::resource::named_file::Owner;
 
-/// A new master with these flags, made with its owner's rights; with the wanted number if that is free, and else with
-/// one that nobody else of the group wants.
-pub fn master(path: &Path, owner: &Owner, flags: i32, wanted: u32, others: &[u32]) -> Answer<(OwnedFd, u32)> {
-    let free = node(wanted).symlink_metadata().is_err();
+/// A new master with these flags, made with its owner's rights, with this number. EBUSY: another pair has it.
+pub fn master_with(path: &Path, owner: &Owner, flags: i32, wanted: u32) -> Answer<OwnedFd> {
+    if wanted >= MOST {
+        return Err(Errno::EBUSY);
+    }
     let mut held = Vec::new();
     loop {
         let made = open(path, owner, flags)?;
-        let number = terminal::number(&made)?;
-        let fits = if free && number < wanted { false } else { number == wanted || !others.contains(&number) };
-        if fits {
-            return Ok((made, number));
-        }
-        held.push(made);
-        if held.len() > MOST {
-            return Err(Errno::ENOSPC);
+        match terminal::number(&made)?.cmp(&wanted) {
+            Ordering::Equal => return Ok(made),
+            Ordering::Greater => return Err(Errno::EBUSY),
+            Ordering::Less => held.push(made),
         }
     }
 }
 
-/// More pairs than a system has, /proc/sys/kernel/pty/max.
-pub const MOST: usize = 1 << 16;
+/// A new master with a number that nobody else of the group wants.
+pub fn any_master(path: &Path, owner: &Owner, flags: i32, others: &[u32]) -> Answer<OwnedFd> {
+    let mut held = Vec::new();
+    loop {
+        let made = open(path, owner, flags)?;
+        if !others.contains(&terminal::number(&made)?) {
+            return Ok(made);
+        }
+        held.push(made);
+    }
+}
+
+/// As many pairs as a system has, /proc/sys/kernel/pty/max: beyond that no number is looked for.
+const MOST: u32 = 4096;
 
 /// Opens the multiplexer, and nothing else that may have its name.
 fn open(path: &Path, owner: &Owner, flags: i32) -> Answer<OwnedFd> {
@@ -42,7 +52,7 @@ fn open(path: &Path, owner: &Owner, flags: i32) -> Answer<OwnedFd> {
 }
 
 /// Whether a path leads to the device that makes pairs, 5:2.
-pub fn is_multiplexer(path: &Path) -> bool {
+fn is_multiplexer(path: &Path) -> bool {
     use std::os::unix::fs::{FileTypeExt, MetadataExt};
     path.metadata().is_ok_and(|found| found.file_type().is_char_device() && found.rdev() == libc::makedev(5, 2))
 }
