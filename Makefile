@@ -21,8 +21,7 @@ run_tests = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CAR
 
 # Programs of the zoo that do not come back yet: their setting up is tested, their freeze and thaw is not. Each name here
 # is a piece of work; nothing else may be left out.
-GAPS := \
-	signal_io
+GAPS :=
 skipped = $(foreach gap,$(GAPS),--skip $(gap)::frozen)
 
 BINARY := target/release/dormouse

@@ -13,6 +13,19 @@ fn shut(socket: &OwnedFd, how: i32) -> std::io::Result<i64> {
     call(libc::SYS_shutdown, &[socket.as_raw_fd() as usize, how as usize])
 }
 
+/// Ends of connections by way of a listening socket at this path, which is closed, as are the other ends.
+fn by_listener(path: &std::path::Path) -> std::io::Result<(UnixStream, UnixStream)> {
+    let listener = UnixListener::bind(path)?;
+    let client = UnixStream::connect(path)?;
+    let (server, _) = listener.accept()?;
+    send(&server, b"from the server")?;
+    drop(server);
+    let other_client = UnixStream::connect(path)?;
+    let (other_server, _) = listener.accept()?;
+    send(&other_client, b"from the client")?;
+    Ok((client, other_server))
+}
+
 pub fn hold(stage: &mut Stage) -> Held {
     let (left, closed) = pair(libc::SOCK_STREAM)?;
     send(&closed, b"its last")?;
@@ -27,16 +40,7 @@ pub fn hold(stage: &mut Stage) -> Held {
     send(&closed, b"a datagram")?;
     drop(closed);
     let path = stage.path("listener");
-    let listener = UnixListener::bind(&path)?;
-    let client = UnixStream::connect(&path)?;
-    let (server, _) = listener.accept()?;
-    send(&server, b"from the server")?;
-    drop(server);
-    let other_client = UnixStream::connect(&path)?;
-    let (other_server, _) = listener.accept()?;
-    send(&other_client, b"from the client")?;
-    drop(other_client);
-    drop(listener);
+    let (client, other_server) = by_listener(&path)?;
     let reader = stage.path("reader");
     let gone = UnixDatagram::bind(&reader)?;
     let writer = socket(libc::SOCK_DGRAM)?;
