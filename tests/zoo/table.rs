@@ -11,6 +11,8 @@ macro_rules! zoo {
             shared_file: both;
             shared_anonymous: both;
             memfd: both;
+            memfd_seals: both .may_lack();
+            memfd_huge: both.refused("hugetlb").may_lack();
             heap: both;
             guards: both;
             eventfd: both;
@@ -82,6 +84,7 @@ macro_rules! zoo {
             unlinked: both;
             linked_names: both;
             odd_names: both;
+            opened_file: both;
             deleted_executable: both;
             fifo: both;
             pipe_packets: both;
@@ -95,6 +98,9 @@ macro_rules! zoo {
             timerfd: both.allow(&["fd/*/ticks"]);
             signalfd: both;
             epoll: both;
+            inotify: both;
+            pidfd: both;
+            pidfd_outside: both.refused("(pid 1)");
             epoll_closed: both;
             epoll_edges: both;
             epoll_family: both;

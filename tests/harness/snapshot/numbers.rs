@@ -20,7 +20,7 @@ impl Numbers {
         format!("#{canonical}")
     }
 
-    /// `pipe:[123]` and `socket:[123]` with the number replaced; other targets as they are.
+    /// `pipe:[123]`, `socket:[123]` and `/folder/#123 (deleted)` with the number replaced; other targets as they are.
     pub(super) fn target(&mut self, target: &str) -> String {
         for space in ["pipe", "socket"] {
             let number = target
@@ -31,6 +31,13 @@ impl Numbers {
                 // Inode numbers of pipes and sockets are those of the `ino:` lines too.
                 return format!("{space}:{}", self.of("inode", number));
             }
+        }
+        // A file that never had a name, O_TMPFILE, is shown by its inode number.
+        if let Some((folder, name)) = target.rsplit_once("/#")
+            && let Some(number) = name.strip_suffix(" (deleted)")
+            && number.bytes().all(|letter| letter.is_ascii_digit())
+        {
+            return format!("{folder}/{} (deleted)", self.of("inode", number));
         }
         target.to_owned()
     }
@@ -43,7 +50,7 @@ mod tests {
     #[test]
     fn equal_numbers_stay_equal() {
         let mut numbers = Numbers::default();
-        let targets = ["pipe:[77]", "socket:[5]", "pipe:[77]", "/a"].map(|target| numbers.target(target));
-        assert_eq!(targets, ["pipe:#1", "socket:#2", "pipe:#1", "/a"]);
+        let targets = ["pipe:[77]", "socket:[5]", "pipe:[77]", "/a", "/b/#77 (deleted)"].map(|target| numbers.target(target));
+        assert_eq!(targets, ["pipe:#1", "socket:#2", "pipe:#1", "/a", "/b/#1 (deleted)"]);
     }
 }

@@ -8,6 +8,7 @@ pub mod features;
 pub mod files;
 pub mod guard;
 pub mod identity;
+pub mod inotify;
 pub mod kcmp;
 pub mod limits;
 pub mod memory;

@@ -6,6 +6,7 @@
 mod blueprint;
 mod fill;
 mod finish;
+mod late;
 mod objects;
 mod release;
 mod relations;
@@ -55,10 +56,11 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     }
 
     progress.begins(Phase::Building, 0);
-    let objects = objects::Objects::make(&group, &reader, options)?;
+    let mut objects = objects::Objects::make(&group, &reader, options)?;
     let mut losses = problems;
     losses.extend(group.clocks.restore());
     let mut tree = tree::Tree::build(&group, &objects, &reader, progress)?;
+    late::restore(&mut tree, &group, &mut objects, &reader, options)?;
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;
     zombies::restore(&mut tree, &group)?;

@@ -1,11 +1,11 @@
 //! The files of a group, made by the engine before any process: the first process inherits them all, its children from
 //! it, each under a number above every number the group uses itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, Tid};
 
 use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
@@ -54,8 +54,22 @@ impl Objects {
             }
             objects.contents.push(objects.raise(&file)?.into());
         }
-        objects.open_all(group, reader, &mut buffer, options)?;
+        objects.open_all(group, reader, &mut buffer, options, None)?;
         Ok(objects)
+    }
+
+    /// Makes those that wait for the processes to be there; answers which.
+    pub fn make_late(
+        &mut self,
+        group: &Group,
+        reader: &Reader,
+        options: &ThawOptions,
+        threads: &BTreeSet<Tid>,
+    ) -> Result<Vec<i32>, Problem> {
+        let early: BTreeSet<FileId> = self.open.keys().copied().collect();
+        self.open_all(group, reader, &mut PageBuffer::new(), options, Some(threads))?;
+        let late = self.open.iter().filter(|(id, _)| !early.contains(id));
+        Ok(late.map(|(_, file)| file.as_raw_fd()).collect())
     }
 
     /// Files that others need come first: a file is made when all it needs is there.
@@ -65,9 +79,16 @@ impl Objects {
         reader: &Reader,
         buffer: &mut PageBuffer,
         options: &ThawOptions,
+        late: Option<&BTreeSet<Tid>>,
     ) -> Result<(), Problem> {
         let mut other_ends = BTreeMap::new();
-        let mut waiting: Vec<FileId> = (0..group.open_files.len()).map(FileId).collect();
+        let none = BTreeSet::new();
+        let mut waiting = Vec::new();
+        for (id, file) in group.open_files.iter().enumerate() {
+            if kind_named(file)?.is_late() == late.is_some() {
+                waiting.push(FileId(id));
+            }
+        }
         while !waiting.is_empty() {
             let mut later = Vec::new();
             let before = waiting.len();
@@ -85,6 +106,7 @@ impl Objects {
                     open_files: &group.open_files,
                     made: &mut self.open,
                     contents: &self.contents,
+                    threads: late.unwrap_or(&none),
                     reader,
                     buffer,
                     terminal: options.terminal.as_deref(),
@@ -104,12 +126,15 @@ impl Objects {
             open_files: &group.open_files,
             made: &mut self.open,
             contents: &self.contents,
+            threads: &none,
             reader,
             buffer,
             terminal: options.terminal.as_deref(),
             other_ends: &mut other_ends,
         };
-        KINDS.iter().try_for_each(|kind| kind.complete(&mut restore))?;
+        if late.is_none() {
+            KINDS.iter().try_for_each(|kind| kind.complete(&mut restore))?;
+        }
         let low: Vec<FileId> =
             self.open.iter().filter(|(_, file)| file.as_raw_fd() < self.base).map(|(id, _)| *id).collect();
         for id in low {

@@ -9,6 +9,7 @@ mod device;
 pub mod epoll;
 mod eventfd;
 mod fifo;
+mod inotify;
 mod linked;
 pub mod locks;
 mod named;
@@ -16,6 +17,7 @@ mod network;
 pub mod notify;
 mod outside;
 pub use outside::Holder;
+mod pidfd;
 mod pipe;
 pub mod pty;
 mod regular;
@@ -25,11 +27,11 @@ mod timerfd;
 pub mod unix;
 mod unknown;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, ProcessName, Tid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -237,6 +239,8 @@ pub struct Restore<'a> {
     pub made: &'a mut BTreeMap<FileId, OwnedFd>,
     /// Files without a name, made already, by index of their content.
     pub contents: &'a [File],
+    /// The threads of the group, by the time they are there.
+    pub threads: &'a BTreeSet<Tid>,
     /// The image, for content.
     pub reader: &'a Reader,
     /// A buffer for it.
@@ -285,6 +289,11 @@ pub trait FileKind: Sync {
         Vec::new()
     }
 
+    /// Whether it is made when the processes are there, and given to each of them then.
+    fn is_late(&self) -> bool {
+        false
+    }
+
     /// Files that must be made before this one.
     fn needs(&self, _record: &Self::Record) -> Vec<FileId> {
         Vec::new()
@@ -331,6 +340,8 @@ pub trait AnyFileKind: Sync {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem>;
     /// See [`FileKind::preflight`].
     fn preflight(&self, file: &OpenFile) -> Vec<Problem>;
+    /// See [`FileKind::is_late`].
+    fn is_late(&self) -> bool;
     /// See [`FileKind::needs`].
     fn needs(&self, file: &OpenFile) -> Result<Vec<FileId>, Problem>;
     /// See [`FileKind::restore`].
@@ -377,6 +388,10 @@ impl<K: FileKind> AnyFileKind for K {
         }
     }
 
+    fn is_late(&self) -> bool {
+        FileKind::is_late(self)
+    }
+
     fn needs(&self, file: &OpenFile) -> Result<Vec<FileId>, Problem> {
         Ok(FileKind::needs(self, &typed(file)?))
     }
@@ -415,6 +430,8 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &timerfd::Timerfd,
     &signalfd::Signalfd,
     &epoll::Epoll,
+    &inotify::Inotify,
+    &pidfd::Pidfd,
     &pty::Master,
     &terminal::Terminal,
     &unix::Unix,

@@ -39,7 +39,7 @@ impl FileKind for Regular {
     }
 
     fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<NamedFile, Problem> {
-        named(facts, &facts.link)
+        Ok(named(facts, &facts.link))
     }
 
     fn preflight(&self, record: &NamedFile, file: &OpenFile) -> Vec<Problem> {
@@ -64,18 +64,17 @@ impl FileKind for Regular {
 }
 
 /// The record of an open file that has this name.
-pub fn named(facts: &FileFacts, path: &[u8]) -> Result<NamedFile, Problem> {
+pub fn named(facts: &FileFacts, path: &[u8]) -> NamedFile {
     let writable = facts.access() != libc::O_RDONLY;
     let mut record = NamedFile::of(path, &facts.stat, writable, &facts.owner);
     if facts.is_path_only() || files::filesystem(&facts.file).is_ok_and(|magic| MADE_UP.contains(&magic)) {
         record.modified = None;
     } else if facts.file_type() == libc::S_IFREG {
-        let ends = content::reopen(&facts.file, libc::O_RDONLY)
-            .and_then(|readable| named_file::ends(&readable.into(), record.size))
-            .map_err(|error| facts.problem(ProblemKind::File, format!("it cannot be read: {error}")))?;
-        record.ends = Some(ends);
+        // A server of files may forbid what the kernel allows: then growth cannot be told from another change.
+        let readable = content::reopen(&facts.file, libc::O_RDONLY);
+        record.ends = readable.and_then(|readable| named_file::ends(&readable.into(), record.size)).ok();
     }
-    Ok(record)
+    record
 }
 
 /// Filesystems whose files are made up when they are read: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs.

@@ -47,11 +47,10 @@ impl FileKind for Unknown {
 }
 
 /// What the kernel calls descriptors without a file, and what they are.
-const ANONYMOUS: [(&str, &str); 16] = [
+const ANONYMOUS: [(&str, &str); 14] = [
     ("[io_uring]", "an io_uring: what it has under way is the kernel's alone"),
     ("[userfaultfd]", "a handler of page faults (userfaultfd)"),
     ("[fanotify]", "a watch over whole filesystems (fanotify)"),
-    ("inotify", "a watch over files (inotify)"),
     ("[perf_event]", "a counter of the processor (perf)"),
     ("bpf-prog", "a program in the kernel (BPF)"),
     ("bpf-map", "a table of a program in the kernel (BPF)"),
@@ -63,7 +62,6 @@ const ANONYMOUS: [(&str, &str); 16] = [
     ("sync_file", "a fence of the graphics card"),
     ("[fscontext]", "a filesystem about to be mounted (fsopen)"),
     ("mnt_ns", "a namespace"),
-    ("[pidfd]", "a handle on a process (pidfd)"),
 ];
 
 fn anonymous(link: &[u8]) -> String {

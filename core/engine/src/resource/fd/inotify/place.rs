@@ -1,0 +1,113 @@
+//! Where a watched file lies: the kernel tells a handle of it, which leads to a name.
+
+// zoo: no kind
+
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::kernel::{files, inotify};
+use crate::proc::{mountinfo, parsed_system, strip_deleted, text};
+use crate::resource::fd::FilesFacts;
+
+/// A line of fdinfo: `inotify wd:1 ino:3c4a7 sdev:fe00000 mask:3ff ignored_mask:0 fhandle-bytes:8 fhandle-type:1
+/// f_handle:a7c40300…`, hexadecimal, proc_pid_fdinfo(5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The number of the watch.
+    pub number: i32,
+    /// IN_*.
+    pub mask: u32,
+    inode: u64,
+    device: (u32, u32),
+    kind: i32,
+    handle: Vec<u8>,
+}
+
+/// Where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Under this name.
+    Path(PathBuf),
+    /// It has no name any more.
+    Removed,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Seen {
+    /// Reads a line.
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let field = |key: &[u8]| text::words(line).find_map(|word| word.strip_prefix(key)?.strip_prefix(b":"));
+        let number = |key: &[u8]| text::hexadecimal(field(key)?);
+        let device = number(b"sdev")?;
+        let handle = field(b"f_handle").unwrap_or_default();
+        let bytes = handle.chunks(2).map(|pair| text::hexadecimal(pair).map(|byte| byte as u8)).collect::<Option<_>>()?;
+        Some(Self {
+            number: i32::try_from(number(b"wd")?).ok()?,
+            mask: number(b"mask")? as u32,
+            inode: number(b"ino")?,
+            device: ((device >> 20) as u32, (device & 0xf_ffff) as u32),
+            kind: number(b"fhandle-type").unwrap_or(0) as i32,
+            handle: bytes,
+        })
+    }
+
+    /// Where it lies.
+    pub fn place(&self, group: &FilesFacts) -> Place {
+        self.by_handle().or_else(|| self.by_opening(group)).unwrap_or(Place::Unknown)
+    }
+
+    fn by_handle(&self) -> Option<Place> {
+        let mounts = parsed_system("self/mountinfo", mountinfo::parse).ok()?;
+        let here = mounts.iter().filter(|mount| mount.device == self.device && !self.handle.is_empty());
+        let mut removed = None;
+        for mount in here {
+            let point = Path::new(std::ffi::OsStr::from_bytes(&mount.mount_point));
+            let Ok(point) = files::open(point, libc::O_RDONLY | libc::O_NONBLOCK) else { continue };
+            let Ok(opened) = inotify::open_handle(&point, self.kind, &self.handle) else { continue };
+            let Ok(stat) = files::stat(&opened) else { continue };
+            if stat.st_nlink == 0 {
+                removed = Some(Place::Removed);
+                continue;
+            }
+            let link = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).unwrap_or_default();
+            let found = link.symlink_metadata();
+            if stat.st_ino == self.inode && found.is_ok_and(|found| (found.dev(), found.ino()) == (stat.st_dev, stat.st_ino)) {
+                return Some(Place::Path(link));
+            }
+        }
+        removed
+    }
+
+    /// Its name among those that the group has open.
+    fn by_opening(&self, group: &FilesFacts) -> Option<Place> {
+        let (major, minor) = self.device;
+        let same = |stat: &libc::stat| stat.st_ino == self.inode && stat.st_dev == libc::makedev(major, minor);
+        let found = group.files.iter().find(|file| same(&file.stat) && file.link.starts_with(b"/"))?;
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(strip_deleted(&found.link).0));
+        Some(if found.is_removed() { Place::Removed } else { Place::Path(path) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read() {
+        let line = b"inotify wd:a ino:3c4a7 sdev:fe00001 mask:3ff ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:a7c4030012345678";
+        let seen = Seen::parse(line);
+        let expected = Seen {
+            number: 10,
+            mask: 0x3ff,
+            inode: 0x3_c4a7,
+            device: (0xfe, 1),
+            kind: 1,
+            handle: vec![0xa7, 0xc4, 0x03, 0x00, 0x12, 0x34, 0x56, 0x78],
+        };
+        assert_eq!(seen, Some(expected));
+        assert_eq!(Seen::parse(b"inotify wd:x ino:1 sdev:1 mask:1"), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! Handles on processes, pidfd_open(2): on members of the group, and on processes that have ended and were waited for.
+
+// zoo: pidfd
+
+use std::os::fd::OwnedFd;
+
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
+use serde::{Deserialize, Serialize};
+
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use crate::kernel::{Answer, files, pidfd};
+use crate::proc::{self, fdinfo::FdDetail};
+
+/// The kind.
+#[derive(Debug)]
+pub struct Pidfd;
+
+/// What a handle is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A process.
+    Process(Pid),
+    /// One thread, PIDFD_THREAD.
+    Thread(Tid),
+    /// A process or thread that is there no more.
+    Gone,
+}
+
+impl FileKind for Pidfd {
+    type Record = Record;
+
+    fn name(&self) -> &'static str {
+        "pidfd"
+    }
+
+    fn claims(&self, facts: &FileFacts) -> bool {
+        facts.link == b"anon_inode:[pidfd]"
+    }
+
+    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+        let outside = |what: String| {
+            let problem = facts.problem(ProblemKind::AnonymousFile, what);
+            vec![problem.way_out("Freeze them together, or close it in the program")]
+        };
+        match record(facts) {
+            Some(Record::Process(pid)) if !files.members.contains(&pid) => {
+                let comm = proc::read(pid, "comm").unwrap_or_default();
+                let comm = String::from_utf8_lossy(comm.trim_ascii_end()).escape_debug().to_string();
+                outside(format!("it is a handle on {comm} (pid {pid}), which is not part of the group"))
+            }
+            Some(Record::Thread(tid)) if !files.members.iter().any(|pid| proc::thread_folder(*pid, tid).exists()) => {
+                outside(format!("it is a handle on thread {tid}, which is not part of the group"))
+            }
+            Some(_) => Vec::new(),
+            None => outside("it is a handle on a process that cannot be seen from here".into()),
+        }
+    }
+
+    fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<Record, Problem> {
+        record(facts).ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, "its process cannot be told"))
+    }
+
+    /// Its process must be there.
+    fn is_late(&self) -> bool {
+        true
+    }
+
+    fn restore(
+        &self,
+        record: &Record,
+        _id: FileId,
+        file: &OpenFile,
+        restore: &mut Restore<'_>,
+    ) -> Result<OwnedFd, Problem> {
+        let what = match record {
+            Record::Process(pid) => format!("a handle on pid {pid}"),
+            Record::Thread(tid) => format!("a handle on thread {tid}"),
+            Record::Gone => "a handle on a process that has ended".into(),
+        };
+        let inside = match record {
+            Record::Process(pid) => restore.threads.contains(&pid.leader()),
+            Record::Thread(tid) => restore.threads.contains(tid),
+            Record::Gone => true,
+        };
+        if !inside {
+            return Err(Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: {what} leads out of the group")));
+        }
+        make(record, file.flags).map_err(|errno| {
+            Problem::blocks(ProblemKind::AnonymousFile, format!("{what} cannot be made again: {}", errno.desc()))
+        })
+    }
+}
+
+fn record(facts: &FileFacts) -> Option<Record> {
+    let pid = facts.info.details.iter().find_map(|detail| match detail {
+        FdDetail::PidfdPid(pid) => Some(*pid),
+        _ => None,
+    });
+    match pid? {
+        -1 => Some(Record::Gone),
+        pid if pid > 0 && facts.info.flags as i32 & libc::O_EXCL != 0 => Some(Record::Thread(Tid(pid))),
+        pid if pid > 0 => Some(Record::Process(Pid(pid))),
+        _ => None,
+    }
+}
+
+fn make(record: &Record, flags: i32) -> Answer<OwnedFd> {
+    let made = match record {
+        Record::Process(pid) => pidfd::open(*pid)?,
+        Record::Thread(tid) => pidfd::open_thread(*tid)?,
+        Record::Gone => pidfd::of_nobody()?,
+    };
+    files::set_status(&made, flags)?;
+    Ok(made)
+}
