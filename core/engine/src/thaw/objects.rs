@@ -83,12 +83,7 @@ impl Objects {
     ) -> Result<(), Problem> {
         let mut other_ends = BTreeMap::new();
         let none = BTreeSet::new();
-        let mut waiting = Vec::new();
-        for (id, file) in group.open_files.iter().enumerate() {
-            if kind_named(file)?.is_late() == late.is_some() {
-                waiting.push(FileId(id));
-            }
-        }
+        let mut waiting = waiting(group, late.is_some())?;
         while !waiting.is_empty() {
             let mut later = Vec::new();
             let before = waiting.len();
@@ -135,6 +130,11 @@ impl Objects {
         if late.is_none() {
             KINDS.iter().try_for_each(|kind| kind.complete(&mut restore))?;
         }
+        self.raise_all()
+    }
+
+    /// Kinds may have made files under low numbers.
+    fn raise_all(&mut self) -> Result<(), Problem> {
         let low: Vec<FileId> =
             self.open.iter().filter(|(_, file)| file.as_raw_fd() < self.base).map(|(id, _)| *id).collect();
         for id in low {
@@ -191,6 +191,17 @@ impl Objects {
     pub fn seal(&self, group: &Group) -> Result<(), Problem> {
         group.contents.iter().zip(&self.contents).try_for_each(|(content, file)| content.seal(file))
     }
+}
+
+/// The files that are made before the processes, or those that are made after.
+fn waiting(group: &Group, late: bool) -> Result<Vec<FileId>, Problem> {
+    let mut waiting = Vec::new();
+    for (id, file) in group.open_files.iter().enumerate() {
+        if kind_named(file)?.is_late() == late {
+            waiting.push(FileId(id));
+        }
+    }
+    Ok(waiting)
 }
 
 /// Whether a file without a name is what a process runs.
