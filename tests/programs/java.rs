@@ -4,7 +4,7 @@ use std::process::Command;
 
 use harness::{Job, User};
 
-as_each_user!(carries_on);
+as_each_user!(carries_on, carries_on_from_source);
 
 /// Threads make much garbage and add up numbers that are known; a timer ticks meanwhile.
 const SOURCE: &str = r#"
@@ -67,6 +67,11 @@ fn carries_on(user: User) {
         command
     });
     naps(job);
+}
+
+/// Compiled by the program itself.
+fn carries_on_from_source(user: User) {
+    naps(Job::script(&["java", "-Xmx96m"], user, ("Busy.java", SOURCE), &[]));
 }
 
 fn naps(mut job: Job) {

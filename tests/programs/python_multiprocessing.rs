@@ -2,7 +2,7 @@
 
 use harness::{Job, User};
 
-as_each_user!(forked, spawned);
+as_each_user!(forked, spawned, served);
 
 /// Processes count under a lock, a pool makes squares, a server answers through queues and a semaphore.
 const SCRIPT: &str = r#"
@@ -66,6 +66,10 @@ fn forked(user: User) {
 
 fn spawned(user: User) {
     carries_on("spawn", user);
+}
+
+fn served(user: User) {
+    carries_on("forkserver", user);
 }
 
 fn carries_on(method: &str, user: User) {
