@@ -85,7 +85,7 @@ impl FileKind for Pidfd {
         if !inside {
             return Err(Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: {what} leads out of the group")));
         }
-        make(record, file.flags).map_err(|errno| {
+        make(*record, file.flags).map_err(|errno| {
             Problem::blocks(ProblemKind::AnonymousFile, format!("{what} cannot be made again: {}", errno.desc()))
         })
     }
@@ -104,10 +104,10 @@ fn record(facts: &FileFacts) -> Option<Record> {
     }
 }
 
-fn make(record: &Record, flags: i32) -> Answer<OwnedFd> {
+fn make(record: Record, flags: i32) -> Answer<OwnedFd> {
     let made = match record {
-        Record::Process(pid) => pidfd::open(*pid)?,
-        Record::Thread(tid) => pidfd::open_thread(*tid)?,
+        Record::Process(pid) => pidfd::open(pid)?,
+        Record::Thread(tid) => pidfd::open_thread(tid)?,
         Record::Gone => pidfd::of_nobody()?,
     };
     files::set_status(&made, flags)?;
