@@ -34,8 +34,8 @@ mod rust;
 mod shell;
 mod sqlite3;
 mod terminal_job;
-mod vfork;
 mod terminal_number;
+mod vfork;
 
 use std::fs;
 use std::path::Path;

@@ -2,12 +2,13 @@
 
 use std::io::Error;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use nix::pty::openpty;
 
 use crate::descriptors::{fcntl, read, would_wait, write};
 use crate::interrupted::{Call, course};
-use crate::kernel::{call, into};
+use crate::kernel::{call, into, nap};
 use crate::stage::{Held, Stage};
 
 fn read_from(fd: i32) -> Result<i64, String> {
@@ -31,11 +32,15 @@ pub fn hold(stage: &mut Stage) -> Held {
     let [lines, shown, polled, selected, full] =
         [openpty(None, None)?, openpty(None, None)?, openpty(None, None)?, openpty(None, None)?, openpty(None, None)?];
     fcntl(&full.slave, libc::F_SETFL, libc::O_RDWR | libc::O_NONBLOCK)?;
-    let mut printed = 0;
-    loop {
+    let (mut printed, mut refusals) = (0, 0);
+    // The kernel makes room in a worker of its own: only what is refused again and again is full.
+    while refusals < 5 {
         match write(&full.slave, &[b'x'; 64]) {
-            Ok(count) => printed += count as usize,
-            refused if would_wait(&refused) => break,
+            Ok(count) => (printed, refusals) = (printed + count as usize, 0),
+            refused if would_wait(&refused) => {
+                refusals += 1;
+                nap(Duration::from_millis(50));
+            }
             refused => drop(refused?),
         }
     }

@@ -65,9 +65,11 @@ fn place<'a>(facts: &FileFacts, files: &'a FilesFacts) -> Place<'a> {
 
 /// The terminal outside the group that an open file leads to.
 pub fn outside(facts: &FileFacts, files: &FilesFacts) -> Option<(u32, u32)> {
-    let is_ours = facts.file_type() == libc::S_IFCHR && FileKind::claims(&Terminal, facts) && !pty::is_master(facts);
+    if facts.file_type() != libc::S_IFCHR || pty::is_master(facts) || !FileKind::claims(&Terminal, facts) {
+        return None;
+    }
     match place(facts, files) {
-        Place::Outside(device) if is_ours => Some(device),
+        Place::Outside(device) => Some(device),
         _ => None,
     }
 }
