@@ -12,6 +12,7 @@ use super::pages::Piece;
 use crate::image::{PageBuffer, PageSink};
 use crate::kernel::files;
 use crate::kernel::pagemap::{PageMap, PageRun};
+use crate::model::RemotePtr;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::proc;
 use crate::resource::content::{self, Origin};
@@ -19,6 +20,7 @@ use crate::resource::fd::Contents;
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Run, Source};
+use crate::resource::memory::vdso::{MOST_BYTES, Vdso};
 use crate::resource::named_file::{self, NamedFile, Owner};
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 
@@ -90,6 +92,14 @@ pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Reg
         });
     }
     Ok(records)
+}
+
+/// The vdso of a process; every process has the same.
+pub fn vdso(living: &LivingFacts) -> Option<Vdso> {
+    let found = living.mappings.iter().find(|found| found.name == MappingName::Vdso)?;
+    let mut code = vec![0; usize::try_from(found.end - found.start).ok()?.min(MOST_BYTES)];
+    crate::kernel::memory::read(Pid(living.speaker.0), RemotePtr(found.start), &mut code).ok()?;
+    Some(Vdso { code })
 }
 
 fn backing(

@@ -88,6 +88,7 @@ pub fn record(
         file_tables: std::mem::take(&mut open.tables),
         filesystems: filesystems.records,
         open_files,
+        vdso: facts.iter().find_map(|found| memory::vdso(found.living.as_ref()?)),
         mapped_files: mapped.records,
         contents: contents.records,
         clocks: Clocks::seen_with(offsets.unwrap_or_default()),

@@ -251,6 +251,19 @@ pub fn enter_call(base: &GeneralRegisters, instruction: RemotePtr, number: i64, 
     }
 }
 
+/// A jump to any address that changes no register: `jmp [rip + 0]`, and the address behind it.
+pub fn jump(target: u64) -> [u8; 14] {
+    let mut code = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    code[6..].copy_from_slice(&target.to_le_bytes());
+    code
+}
+
+/// A function that is one system call of at most three arguments: `mov eax, number; syscall; ret`.
+pub fn plain_call(number: i64) -> [u8; 8] {
+    let [a, b, c, d] = (number as u32).to_le_bytes();
+    [0xb8, a, b, c, d, 0x0f, 0x05, 0xc3]
+}
+
 /// The kernel's answer to the call a thread has just left.
 pub fn call_result(registers: &GeneralRegisters) -> i64 {
     registers.rax as i64

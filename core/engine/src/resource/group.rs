@@ -8,6 +8,7 @@ use super::clocks::Clocks;
 use super::content::Content;
 use super::fd::{FileTable, OpenFile};
 use super::memory::Memory;
+use super::memory::vdso::Vdso;
 use super::named_file::NamedFile;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
 use super::task::credentials::Credentials;
@@ -34,6 +35,8 @@ pub struct Group {
     pub filesystems: Vec<Filesystem>,
     /// Open file descriptions.
     pub open_files: Vec<OpenFile>,
+    /// The vdso its processes had.
+    pub vdso: Option<Vdso>,
     /// Files that are mapped.
     pub mapped_files: Vec<NamedFile>,
     /// Files without a name, whose content is in the image.

@@ -22,6 +22,7 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     if !problems.is_empty() {
         return problems;
     }
+    problems.extend(super::old_vdso::check(group));
     problems.extend(pids(group));
     problems.extend(privileges(group));
     problems.extend(super::terminals::preflight(group, options));

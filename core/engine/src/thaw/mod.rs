@@ -8,6 +8,7 @@ mod fill;
 mod finish;
 mod late;
 mod objects;
+mod old_vdso;
 mod release;
 mod relations;
 mod sharing;
@@ -49,17 +50,18 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     crate::kernel::limits::raise_open_files();
     progress.begins(Phase::Checking, 0);
     let reader = Reader::open(image).map_err(|error| error.problem())?;
-    let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
+    let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
     let problems = blueprint::preflight(&group, &reader, options);
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
     }
 
     progress.begins(Phase::Building, 0);
+    let old_vdso = old_vdso::OldVdso::of(&mut group)?;
     let mut objects = objects::Objects::make(&group, &reader, options)?;
     let mut losses = problems;
     losses.extend(group.clocks.restore());
-    let mut tree = tree::Tree::build(&group, &objects, &reader, progress)?;
+    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, progress)?;
     late::restore(&mut tree, &group, &mut objects, &reader, options)?;
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;

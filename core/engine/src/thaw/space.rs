@@ -26,6 +26,8 @@ pub struct Place {
     pub threads: usize,
     /// Room for the vdso and its data.
     pub parking: RemotePtr,
+    /// They stay there, for the group has an older one where it expects it.
+    pub stays_parked: bool,
 }
 
 const PARKING: u64 = 1 << 20;
@@ -55,7 +57,7 @@ impl Place {
         if at + length > HIGHEST {
             return Err(Problem::blocks(ProblemKind::Memory, "no addresses are free in all processes of the group"));
         }
-        Ok(Self { stage: RemotePtr(at), threads, parking: RemotePtr(at + Stage::length(threads)) })
+        Ok(Self { stage: RemotePtr(at), threads, parking: RemotePtr(at + Stage::length(threads)), stays_parked: false })
     }
 }
 
@@ -98,7 +100,21 @@ pub fn strip(built: &mut Built, place: Place) -> Result<(), Problem> {
     for mapping in gone {
         unmap(&mut batch, Range { start: mapping.start, end: mapping.end });
     }
-    built.run(&mut batch)
+    if place.stays_parked {
+        park(built, place, &mut batch);
+    }
+    built.run(&mut batch)?;
+    if place.stays_parked {
+        let mut at = place.parking.0;
+        for range in &mut built.kernel {
+            if (range.start..range.end).contains(&built.instruction.0) {
+                built.instruction = RemotePtr(at + (built.instruction.0 - range.start));
+            }
+            *range = Range { start: at, end: at + (range.end - range.start) };
+            at = range.end;
+        }
+    }
+    Ok(())
 }
 
 fn unmap(batch: &mut Batch, range: Range) {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
 
 use super::objects::Objects;
+use super::old_vdso::OldVdso;
 use super::space;
 use crate::arguments;
 use crate::image::Reader;
@@ -81,6 +82,7 @@ pub fn failed(error: &PuppetError, process: &ProcessName) -> Problem {
 /// What building needs to know.
 struct Builder<'a> {
     group: &'a Group,
+    old_vdso: Option<&'a OldVdso>,
     objects: &'a Objects,
     reader: &'a Reader,
     progress: &'a dyn Progress,
@@ -99,8 +101,14 @@ enum Above {
 
 impl Tree {
     /// Builds all processes with their memory and sessions, and their threads.
-    pub fn build(group: &Group, objects: &Objects, reader: &Reader, progress: &dyn Progress) -> Result<Self, Problem> {
-        let place = space::Place::find(group)?;
+    pub fn build(
+        group: &Group,
+        old_vdso: Option<&OldVdso>,
+        objects: &Objects,
+        reader: &Reader,
+        progress: &dyn Progress,
+    ) -> Result<Self, Problem> {
+        let place = space::Place { stays_parked: old_vdso.is_some(), ..space::Place::find(group)? };
         let mut children: HashMap<Pid, Vec<usize>> = HashMap::new();
         let mut roots = Vec::new();
         for (index, process) in group.processes.iter().enumerate() {
@@ -112,7 +120,7 @@ impl Tree {
         let mut tree = Self { built: group.processes.iter().map(|_| None).collect(), place, stand_ins: Vec::new(), released: false };
         let fill = super::fill::Fill::new();
         let sharing = Sharing::of(group)?;
-        let mut builder = Builder { group, objects, reader, progress, fill, children, sharing };
+        let mut builder = Builder { group, old_vdso, objects, reader, progress, fill, children, sharing };
         progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
         let (orphans, roots): (Vec<usize>, Vec<usize>) =
             roots.into_iter().partition(|root| standins::led_by(group, &group.processes[*root]).is_some());
@@ -227,6 +235,9 @@ impl Tree {
             let from = parent.and_then(|parent| group.processes[parent].alive());
             space::build(built, alive, from, builder.objects, self.place)?;
             builder.fill.pages(process, alive, builder.reader, builder.progress)?;
+            if let Some(old) = builder.old_vdso {
+                old.write(built, index, parent, self.place)?;
+            }
         }
         let children = builder.children.get(&process.pid()).cloned().unwrap_or_default();
         let leads = process.family.leads_session();

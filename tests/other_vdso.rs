@@ -1,0 +1,72 @@
+//! A group that was frozen under a kernel with another vdso. The other kernel is a byte of the image: the rest of the way
+//! is the same as under a real one, for every byte of the old vdso is taken from the image then.
+#![allow(clippy::panic)]
+
+use std::path::Path;
+
+use dormouse_engine::image::{PageBuffer, Reader, SectionKind, Writer};
+use dormouse_engine::resource::group::Group;
+use dormouse_engine::resource::origin::Origin;
+use dormouse_wire::Problem;
+use harness::specimen::Answer;
+use harness::{Program, Specimen, User};
+
+/// Changes the padding of the vdso's ELF header in an image.
+fn change_vdso(image: &Path) {
+    let reader = Reader::open(image).unwrap_or_else(|error| panic!("{error}"));
+    let changed = image.with_extension("changed");
+    let copied = copy(&reader, &changed);
+    copied.unwrap_or_else(|error| panic!("the image cannot be copied: {error}"));
+    std::fs::rename(&changed, image).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn copy(reader: &Reader, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut group: Group = reader.section(SectionKind::Group)?;
+    group.vdso.as_mut().ok_or("the image has no vdso")?.code[15] ^= 1;
+    let mut writer = Writer::create(to)?;
+    let mut buffer = PageBuffer::new();
+    for chunk in 0..reader.chunks() as u64 {
+        let mut read = PageBuffer::new();
+        let data = reader.read_chunk(chunk, &mut read)?;
+        buffer.space()[..data.len()].copy_from_slice(data);
+        buffer.set_len(reader.chunk_pages(chunk));
+        writer.pages().put(&mut buffer)?;
+    }
+    writer.section(SectionKind::Group, &group)?;
+    writer.section(SectionKind::Origin, &reader.section::<Origin>(SectionKind::Origin)?)?;
+    writer.section(SectionKind::Losses, &reader.section::<Vec<Problem>>(SectionKind::Losses)?)?;
+    writer.sync()?.seal()?;
+    Ok(())
+}
+
+fn goes_on(name: &'static str, user: User) {
+    let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &Program::named(name), user);
+    assert_eq!(specimen.wait_ready(), Ok(()));
+    let group = specimen.members();
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&group);
+    change_vdso(&specimen.image());
+    specimen.thaw().expect_success("thaw");
+    specimen.assert_awake(&group);
+    // It has two now: the old one, which is memory like any other, and this kernel's.
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", specimen.pid())).unwrap_or_default();
+    assert_eq!(maps.lines().filter(|line| line.ends_with("[vdso]")).count(), 1, "{maps}");
+    std::fs::remove_file(specimen.image()).unwrap_or_else(|error| panic!("{error}"));
+    specimen.freeze().expect_success("freeze again");
+    specimen.assert_asleep(&group);
+    specimen.thaw().expect_success("thaw again");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn a_program_that_asks_the_vdso_all_the_time_goes_on() {
+    goes_on("vdso", User::Root);
+    goes_on("vdso", User::Ordinary);
+}
+
+#[test]
+fn a_family_goes_on() {
+    goes_on("copy_on_write", User::Root);
+    goes_on("threads", User::Ordinary);
+}
