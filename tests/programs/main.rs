@@ -35,6 +35,7 @@ mod shell;
 mod sqlite3;
 mod terminal_job;
 mod terminal_number;
+mod tmux;
 mod vfork;
 
 use std::fs;
