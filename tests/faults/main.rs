@@ -2,9 +2,12 @@
 //! Whatever happens, the group runs on or sleeps whole, and nobody is left half-way.
 #![allow(missing_docs, clippy::panic)]
 
+mod forge;
 mod freeze_killed;
 mod killer;
+mod lies;
 mod thaw_killed;
+mod trust;
 
 const ZOO: &str = env!("CARGO_BIN_EXE_zoo");
 

@@ -110,6 +110,11 @@ impl Reader {
         &self.source.path
     }
 
+    /// Whose the file is, and who may write to it.
+    pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
+        self.source.file.metadata()
+    }
+
     /// The length of the file.
     pub fn size(&self) -> ByteSize {
         ByteSize(self.source.length)

@@ -40,6 +40,21 @@ pub fn bytes(group: &Group) -> u64 {
     runs.filter(|run| matches!(run.source, Source::Stored(_))).map(|run| run.count * PAGE as u64).sum()
 }
 
+/// How many bytes of memory the group has for itself as soon as it is built; pages shared with a parent take none.
+pub fn resident(group: &Group) -> u64 {
+    let mappings = group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| &alive.memory.mappings);
+    let pages = |mapping: &Mapping| {
+        let own = mapping.pages.iter().filter(|run| match run.source {
+            Source::Stored(_) => true,
+            Source::Zero => mapping.backing != Backing::Anonymous,
+            Source::Inherited => false,
+        });
+        own.map(|run| run.count).fold(0, u64::saturating_add)
+    };
+    let contents = group.contents.iter().flat_map(|content| &content.pages).map(|stored| stored.count);
+    mappings.map(pages).chain(contents).fold(0, u64::saturating_add).saturating_mul(PAGE as u64)
+}
+
 impl Fill {
     /// A filler.
     pub fn new() -> Self {

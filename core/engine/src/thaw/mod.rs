@@ -4,6 +4,7 @@
 //! engine is killed), and the image stays.
 
 mod blueprint;
+mod consistent;
 mod fill;
 mod finish;
 mod late;
@@ -17,6 +18,7 @@ mod standins;
 mod stops;
 mod terminals;
 mod tree;
+mod trust;
 mod watches;
 mod zombies;
 
@@ -40,9 +42,13 @@ impl From<Problem> for ThawError {
 /// stay with the caller.
 pub fn thaw(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Result<Thawed, ThawError> {
     std::thread::scope(|scope| {
-        scope.spawn(|| bring_back(image, options, progress)).join().unwrap_or_else(|_| {
-            Err(Problem::blocks(ProblemKind::Process, "the engine failed while it built the group").into())
-        })
+        let failed = |what: String| Err(Problem::blocks(ProblemKind::Process, what).into());
+        // Generations are built one inside the other.
+        let builder = std::thread::Builder::new().stack_size(32 << 20);
+        match builder.spawn_scoped(scope, || bring_back(image, options, progress)) {
+            Ok(worker) => worker.join().unwrap_or_else(|_| failed("the engine failed while it built the group".into())),
+            Err(error) => failed(format!("the engine has no thread to build the group with: {error}")),
+        }
     })
 }
 

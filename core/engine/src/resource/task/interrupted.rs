@@ -87,6 +87,11 @@ pub fn resumed(place: &[u8], first: u64) -> Option<i64> {
     }
 }
 
+/// Whether the kernel keeps what is left of this call, so that a record of it may be true.
+pub fn is_kept(number: i64) -> bool {
+    kept(number).is_some()
+}
+
 /// Names the call in the registers of a thread that was going on with it by restart_syscall(2).
 pub fn name(call: i64, registers: &mut GeneralRegisters) {
     if registers.orig_rax == libc::SYS_restart_syscall as u64 {

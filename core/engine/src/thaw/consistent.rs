@@ -1,0 +1,159 @@
+//! Whether an image contradicts itself. It is untrusted: every number and every index in it is checked before it is
+//! believed, so that what builds the group need not ask again.
+
+use std::collections::{HashMap, HashSet};
+
+use dormouse_wire::{Pid, Problem, ProblemKind};
+
+use crate::image::Reader;
+use crate::resource::group::{Alive, Group, Life};
+use crate::resource::memory::layout::Executable;
+use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
+use crate::resource::memory::protection_keys;
+use crate::resource::task::interrupted;
+
+/// Whether the records fit together.
+pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
+    let lie = |what: String| Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: {what}"));
+    let mut problems: Vec<Problem> = family(group).into_iter().map(lie).collect();
+    for process in &group.processes {
+        let pid = process.pid();
+        match &process.life {
+            Life::Alive(alive) => problems.extend(alive_consistent(group, reader, pid, alive).into_iter().map(lie)),
+            Life::Zombie(zombie) if zombie.end().is_none() => problems.push(lie(format!("pid {pid} cannot have ended so"))),
+            Life::Zombie(_) => {}
+        }
+    }
+    for (index, table) in group.file_tables.iter().enumerate() {
+        if table.entries.iter().any(|entry| entry.file.0 >= group.open_files.len() || entry.number.0 < 0) {
+            problems.push(lie(format!("table {index} names a file that is not there")));
+        }
+        if table.entries.iter().any(|entry| entry.number.0 > 1 << 24) {
+            problems.push(lie(format!("table {index} has a descriptor too high to be true")));
+        }
+        if !table.entries.is_sorted_by(|one, next| one.number < next.number) {
+            problems.push(lie(format!("the descriptors of table {index} are not in their order")));
+        }
+    }
+    for content in &group.contents {
+        let fits = |stored: &crate::resource::content::Stored| {
+            stored.page.checked_add(stored.count).is_some_and(|end| end <= content.size.div_ceil(PAGE))
+                && reader.has_pages(stored.first, usize::try_from(stored.count).unwrap_or(usize::MAX))
+                && stored.first.slot() + stored.count as usize <= crate::image::CHUNK_PAGES
+        };
+        if !content.pages.iter().all(fits) {
+            problems.push(lie(format!("{} has pages that are not there", content.origin.shown())));
+        }
+    }
+    problems
+}
+
+/// Whether every process and thread has an id of its own and stands behind its parent, and whether all can be told of I/O
+/// that are said to be.
+fn family(group: &Group) -> Vec<String> {
+    let mut lies = Vec::new();
+    let mut depths: HashMap<Pid, usize> = HashMap::new();
+    let mut ids = HashSet::new();
+    for process in &group.processes {
+        let pid = process.pid();
+        let threads = process.alive().map_or(vec![pid.0], |alive| alive.threads.iter().map(|thread| thread.tid.0).collect());
+        if let Some(id) = threads.into_iter().find(|id| *id < 2 || !ids.insert(*id)) {
+            lies.push(format!("there can be no process or thread {id}, or there are two"));
+        }
+        let above = process.family.parent.map_or(Some(0), |parent| depths.get(&parent).copied());
+        match above {
+            None => lies.push(format!("pid {pid} stands before its parent")),
+            Some(above) if above >= DEEPEST => lies.push(format!("pid {pid} has too many ancestors")),
+            Some(above) => {
+                depths.insert(pid, above + 1);
+            }
+        }
+    }
+    let leaders = group.processes.iter().map(|process| process.family.process_group.0);
+    let known: HashSet<i32> = ids.iter().copied().chain(leaders).chain([0]).collect();
+    let told = group.open_files.iter().filter_map(|file| file.notify);
+    lies.extend(told.filter(|notify| !known.contains(&notify.id)).map(|notify| {
+        format!("a file tells {} of I/O, which is not part of the group", notify.id)
+    }));
+    lies
+}
+
+/// So many generations are more than anybody has; they are built one inside the other.
+const DEEPEST: usize = 1000;
+
+fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> Vec<String> {
+    let mut lies = Vec::new();
+    let executable = match alive.memory.layout.executable {
+        Executable::Named(file) => file < group.mapped_files.len(),
+        Executable::Content(content) => content < group.contents.len(),
+    };
+    if !executable || alive.file_table >= group.file_tables.len() || alive.filesystem >= group.filesystems.len() {
+        lies.push(format!("pid {pid} refers to what is not there"));
+    }
+    if alive.threads.first().is_none_or(|leader| leader.tid.0 != pid.0) {
+        lies.push(format!("pid {pid} has no leader"));
+    }
+    if !alive.stop.is_possible() {
+        lies.push(format!("pid {pid} cannot have been stopped by that signal"));
+    }
+    if alive.threads.iter().filter_map(|thread| thread.interrupted).any(|call| !interrupted::is_kept(call.number)) {
+        lies.push(format!("pid {pid} was in a system call of which the kernel keeps nothing"));
+    }
+    if alive.timers.posix.iter().any(|timer| !(0..most_timers()).contains(&timer.id)) {
+        lies.push(format!("pid {pid} has a timer with an id too high to be true"));
+    }
+    let mut end = 0;
+    for mapping in &alive.memory.mappings {
+        if mapping.start < end || !mapping_consistent(group, reader, mapping) {
+            lies.push(format!("pid {pid} has an impossible mapping at {:#x}", mapping.start));
+        }
+        end = mapping.end;
+    }
+    lies
+}
+
+/// The highest id of a timer, and one more: where ids cannot be chosen, timers are made until one has it.
+fn most_timers() -> i32 {
+    if crate::kernel::features::timer_ids() { i32::MAX } else { 1 << 16 }
+}
+
+fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool {
+    const TOP: u64 = 1 << 56;
+    let backing = match mapping.backing {
+        Backing::File(file) => file < group.mapped_files.len(),
+        Backing::Content(content) => content < group.contents.len(),
+        _ => true,
+    };
+    let offset = mapping.offset.checked_add(mapping.end).is_some();
+    let range = offset && mapping.start < mapping.end && mapping.end <= TOP && (mapping.start | mapping.end).is_multiple_of(PAGE);
+    let mut next = 0;
+    backing
+        && range
+        && mapping.protection_key <= protection_keys::LAST
+        && mapping.pages.iter().all(|run| {
+            let Some(end) = run.page.checked_add(run.count) else { return false };
+            let ordered = run.page >= next && end <= mapping.length() / PAGE;
+            next = end;
+            ordered
+                && match run.source {
+                    Source::Stored(first) => has_run(reader, first, run.count),
+                    Source::Zero | Source::Inherited => true,
+                }
+        })
+}
+
+/// A run may go on from chunk to chunk; each of its pages must be there.
+fn has_run(reader: &Reader, first: crate::image::PageNumber, count: u64) -> bool {
+    let mut first = first;
+    let mut left = count;
+    while left > 0 {
+        let here = left.min((crate::image::CHUNK_PAGES - first.slot()) as u64);
+        if !reader.has_pages(first, here as usize) {
+            return false;
+        }
+        let Some(next) = first.checked_add(here) else { return false };
+        first = next;
+        left -= here;
+    }
+    true
+}

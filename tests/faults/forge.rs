@@ -1,0 +1,44 @@
+//! Images made from real ones: the same pages, other records, and every hash right.
+
+use std::path::Path;
+
+use ciborium::Value;
+use dormouse_engine::image::{PageBuffer, Reader, SectionKind, Writer};
+
+/// The record of the group in an image.
+pub fn group(image: &Path) -> Value {
+    let reader = Reader::open(image).unwrap_or_else(|error| panic!("{error}"));
+    reader.section(SectionKind::Group).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Writes an image with the pages of another one and this record.
+pub fn forged(from: &Path, group: &Value, to: &Path) {
+    let reader = Reader::open(from).unwrap_or_else(|error| panic!("{error}"));
+    let mut writer = Writer::create(to).unwrap_or_else(|error| panic!("{error}"));
+    let mut buffer = PageBuffer::new();
+    for chunk in 0..reader.chunks() as u64 {
+        reader.read_chunk(chunk, &mut buffer).unwrap_or_else(|error| panic!("{error}"));
+        writer.pages().put(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let origin: Value = reader.section(SectionKind::Origin).unwrap_or_else(|error| panic!("{error}"));
+    for (kind, value) in [(SectionKind::Group, group), (SectionKind::Origin, &origin)] {
+        writer.section(kind, value).unwrap_or_else(|error| panic!("{error}"));
+    }
+    writer.seal().unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Every place in a record: calls `visit` with each value, deepest last.
+pub fn each<'a>(value: &'a mut Value, visit: &mut dyn FnMut(&mut Value)) {
+    visit(value);
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| each(item, visit)),
+        Value::Map(entries) => entries.iter_mut().for_each(|(_, item)| each(item, visit)),
+        Value::Tag(_, item) => each(item, visit),
+        _ => {}
+    }
+}
+
+/// A field of a map.
+pub fn field<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Value> {
+    value.as_map_mut()?.iter_mut().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
+}

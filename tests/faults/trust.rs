@@ -1,0 +1,106 @@
+//! Whoever can write into an image gains nothing when root thaws it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use ciborium::Value;
+use harness::specimen::{Answer, ORDINARY};
+use harness::{Program, Specimen, User};
+
+use crate::ZOO;
+use crate::forge::{each, field, forged, group};
+
+fn asleep(user: User) -> (Specimen, BTreeSet<i32>) {
+    let mut specimen = Specimen::start(Path::new(ZOO), &Program::named("regular_file"), user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let members = specimen.members();
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&members);
+    (specimen, members)
+}
+
+/// A thaw of the image as it is now must be refused with these words, and leave nobody.
+fn refused(specimen: &mut Specimen, members: &BTreeSet<i32>, words: &[&str]) {
+    let outcome = specimen.thaw();
+    assert!(!outcome.status.success(), "it was thawed");
+    for word in words {
+        assert!(outcome.said.contains(word), "the refusal does not say `{word}`:\n{}", outcome.said);
+    }
+    let back: Vec<_> = members.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+    assert!(back.is_empty(), "a refused thaw left {back:?}");
+}
+
+fn owned_by_the_user(specimen: &Specimen) {
+    chown(specimen.image(), Some(ORDINARY), Some(ORDINARY)).unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn comes_back(specimen: &mut Specimen) {
+    specimen.thaw().expect_success("thaw");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn an_image_of_an_ordinary_user_holds_no_process_of_root() {
+    let (mut specimen, members) = asleep(User::Root);
+    owned_by_the_user(&specimen);
+    refused(&mut specimen, &members, &["user 1000", "user 0", "capabilities", "chown root:root"]);
+    chown(specimen.image(), Some(0), Some(0)).unwrap_or_else(|error| panic!("{error}"));
+    comes_back(&mut specimen);
+}
+
+#[test]
+fn an_ordinary_user_may_own_the_image_of_his_own_processes() {
+    let (mut specimen, _) = asleep(User::Ordinary);
+    owned_by_the_user(&specimen);
+    comes_back(&mut specimen);
+}
+
+#[test]
+fn an_image_that_others_can_write_to_is_not_believed() {
+    let (mut specimen, members) = asleep(User::Root);
+    for mode in [0o620, 0o602] {
+        fs::set_permissions(specimen.image(), fs::Permissions::from_mode(mode)).unwrap_or_else(|error| panic!("{error}"));
+        refused(&mut specimen, &members, &["may write to it", "chmod 600"]);
+    }
+    fs::set_permissions(specimen.image(), fs::Permissions::from_mode(0o600)).unwrap_or_else(|error| panic!("{error}"));
+    comes_back(&mut specimen);
+}
+
+/// A change of a record; whether it found what it changes.
+type Forgery = fn(&mut Value) -> bool;
+
+#[test]
+fn forged_rights_in_an_image_of_an_ordinary_user_are_refused() {
+    let (mut specimen, members) = asleep(User::Ordinary);
+    let (image, kept) = (specimen.image(), specimen.image().with_file_name("kept.dormouse"));
+    fs::rename(&image, &kept).unwrap_or_else(|error| panic!("{error}"));
+    let forgeries: [(Forgery, &str); 5] = [
+        (|value| set(value, "users", Value::Array(vec![0.into(); 4])), "user 0"),
+        (|value| set(value, "supplementary", Value::Array(vec![42.into()])), "group 42"),
+        (|value| set(value, "ambient", 1.into()), "capabilities"),
+        // With whose rights a file is opened.
+        (|value| set(value, "user", 0.into()), "user 0"),
+        (|value| field(value, "user").is_some() && set(value, "groups", Value::Array(vec![42.into()])), "group 42"),
+    ];
+    for (forgery, word) in forgeries {
+        let mut record = group(&kept);
+        let mut found = false;
+        each(&mut record, &mut |value| found |= forgery(value));
+        assert!(found, "nothing is there to be forged: {word}");
+        forged(&kept, &record, &image);
+        owned_by_the_user(&specimen);
+        refused(&mut specimen, &members, &[word, "chown root:root"]);
+        fs::remove_file(&image).unwrap_or_else(|error| panic!("{error}"));
+    }
+    fs::rename(&kept, &image).unwrap_or_else(|error| panic!("{error}"));
+    comes_back(&mut specimen);
+}
+
+fn set(value: &mut Value, name: &str, new: Value) -> bool {
+    let Some(field) = field(value, name) else { return false };
+    *field = new;
+    true
+}
