@@ -75,7 +75,7 @@ fn change(value: &mut Value, choice: usize) {
             3 => *bytes = b"/proc/self/exe".to_vec(),
             _ => bytes.truncate(bytes.len() / 2),
         },
-        Value::Text(text) => *text = ["", "x", "eventfd", "regular"][choice % 4].to_owned(),
+        Value::Text(text) => ["", "x", "eventfd", "regular"][choice % 4].clone_into(text),
         Value::Bool(yes) => *yes = !*yes,
         Value::Array(items) => match (choice, items.first().cloned()) {
             (0, _) => items.clear(),

@@ -89,7 +89,11 @@ impl Claims {
     /// Every kind writes down in the same way with whose rights it is opened ([`Owner`](crate::resource::named_file::Owner)).
     fn record(&mut self, value: &ciborium::Value) {
         match value {
-            ciborium::Value::Array(items) => items.iter().for_each(|item| self.record(item)),
+            ciborium::Value::Array(items) => {
+                for item in items {
+                    self.record(item);
+                }
+            }
             ciborium::Value::Tag(_, item) => self.record(item),
             ciborium::Value::Map(entries) => {
                 let field = |name: &str| entries.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value);
@@ -98,7 +102,9 @@ impl Claims {
                     self.groups.extend(id(group));
                     self.groups.extend(groups.as_array().into_iter().flatten().filter_map(id));
                 }
-                entries.iter().for_each(|(_, value)| self.record(value));
+                for (_, value) in entries {
+                    self.record(value);
+                }
             }
             _ => {}
         }
