@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dormouse_wire::{ByteSize, Problem};
 use serde::Serialize;
@@ -31,6 +31,9 @@ struct Row {
     /// RFC 3339.
     frozen: Option<String>,
     size: ByteSize,
+    /// How many processes are in it, and the name of the first one.
+    processes: Option<usize>,
+    first: Option<String>,
     /// Why it cannot be looked into, if it cannot.
     problem: Option<Problem>,
     #[serde(skip)]
@@ -61,16 +64,30 @@ pub fn run(arguments: Arguments) -> Outcome {
 fn row(path: PathBuf) -> Result<Row, Failure> {
     let metadata = fs::metadata(&path)
         .map_err(|error| Failure::system(format_args!("The image {} cannot be read", path.display()), &error))?;
-    let date = metadata.modified().ok();
-    let problem = Image::open(&path).err().map(|error| error.problem());
-    Ok(Row { path, frozen: date.map(when::rfc3339), size: ByteSize(metadata.len()), problem, date })
+    let inside = Image::open(&path).and_then(|image| image.inside());
+    let date = match &inside {
+        Ok(inside) => UNIX_EPOCH.checked_add(Duration::from_secs(inside.origin.created.min(1 << 40))),
+        Err(_) => metadata.modified().ok(),
+    };
+    let (group, problem) = match inside {
+        Ok(inside) => (Some(inside.group), None),
+        Err(error) => (None, Some(error.problem())),
+    };
+    let first = group.as_ref().and_then(|group| group.processes.first()).map(|process| process.shown().comm);
+    let processes = group.map(|group| group.processes.len());
+    Ok(Row { path, frozen: date.map(when::rfc3339), size: ByteSize(metadata.len()), processes, first, problem, date })
 }
 
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&["IMAGE", "FROZEN", "SIZE"], &[2]);
+    let mut table = Table::new(&["IMAGE", "FROZEN", "SIZE", "PROCESSES"], &[2]);
     for row in rows {
         let date = row.date.map_or_else(|| "-".to_owned(), when::date);
-        table.row([shown(&row.path), date, row.size.to_string()]);
+        let processes = match (row.processes, &row.first) {
+            (Some(1), Some(first)) => first.clone(),
+            (Some(count), Some(first)) => format!("{first} and {} more", count - 1),
+            _ => "-".to_owned(),
+        };
+        table.row([shown(&row.path), date, row.size.to_string(), processes]);
     }
     table
 }

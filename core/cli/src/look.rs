@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use dormouse_engine::image::{ImageError, PAGE, Reader, SectionInfo};
-use dormouse_wire::{ByteSize, Progress};
-use serde::Serialize;
+use dormouse_engine::image::{ImageError, PAGE, Reader, SectionInfo, SectionKind};
+use dormouse_engine::resource::group::Group;
+use dormouse_engine::resource::origin::Origin;
+use dormouse_wire::{ByteSize, Problem, Progress};
 
 use crate::exit::Failure;
 
@@ -15,7 +16,7 @@ pub struct Image {
 }
 
 /// What the frame of an image says: the part that is read without knowing what the sections mean.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Frame {
     /// The length of the file.
     pub size: ByteSize,
@@ -25,6 +26,17 @@ pub struct Frame {
     pub stored: ByteSize,
     /// The sections of metadata.
     pub sections: Vec<SectionInfo>,
+}
+
+/// What the sections say.
+#[derive(Debug)]
+pub struct Inside {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What was announced as lost.
+    pub losses: Vec<Problem>,
+    /// The group.
+    pub group: Group,
 }
 
 impl Image {
@@ -41,6 +53,20 @@ impl Image {
             stored: self.reader.stored(),
             sections: self.reader.sections(),
         }
+    }
+
+    /// What its sections say.
+    pub fn inside(&self) -> Result<Inside, ImageError> {
+        Ok(Inside {
+            origin: self.reader.section(SectionKind::Origin)?,
+            losses: self.reader.optional_section(SectionKind::Losses)?.unwrap_or_default(),
+            group: self.reader.section(SectionKind::Group)?,
+        })
+    }
+
+    /// The engine's reader.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// Checks every byte.
