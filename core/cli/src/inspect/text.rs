@@ -84,8 +84,8 @@ fn user(alive: &Alive) -> String {
 
 fn state(process: &Process) -> String {
     match &process.life {
-        Life::Zombie(status) => format!("has ended (status {status:#x})"),
-        Life::Alive(alive) if alive.stopped_by.is_some() => "stopped".to_owned(),
+        Life::Zombie(zombie) => format!("has ended (status {:#x})", zombie.status),
+        Life::Alive(alive) if alive.stop.by.is_some() => "stopped".to_owned(),
         Life::Alive(alive) if alive.leader().is_some_and(|leader| leader.exited.is_some()) => "its leader has exited".to_owned(),
         Life::Alive(_) => "runs".to_owned(),
     }

@@ -9,7 +9,7 @@ use crate::ThawOptions;
 use crate::image::Reader;
 use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
-use crate::resource::group::{Group, Process};
+use crate::resource::group::{Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::task::credentials::Privileges;

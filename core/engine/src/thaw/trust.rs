@@ -8,7 +8,7 @@ use dormouse_wire::{Problem, ProblemKind};
 
 use crate::image::Reader;
 use crate::resource::content::Origin;
-use crate::resource::group::Group;
+use crate::resource::group::{Group, Life};
 
 /// Users and groups as whom something of the image is to be done.
 #[derive(Debug, Default)]
@@ -61,8 +61,11 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
 impl Claims {
     fn of(group: &Group) -> Self {
         let mut claims = Self::default();
-        let alive = group.processes.iter().filter_map(|process| process.alive());
-        for credentials in alive.flat_map(|alive| &alive.threads).map(|thread| &thread.credentials) {
+        let all = group.processes.iter().flat_map(|process| match &process.life {
+            Life::Alive(alive) => alive.threads.iter().map(|thread| &thread.credentials).collect(),
+            Life::Zombie(zombie) => vec![&zombie.credentials],
+        });
+        for credentials in all {
             claims.users.extend(credentials.users);
             claims.groups.extend(credentials.groups.iter().chain(&credentials.supplementary));
             claims.capabilities |=
