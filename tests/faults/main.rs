@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::panic)]
 
 mod forge;
+mod format;
 mod freeze_killed;
 mod killer;
 mod lies;
