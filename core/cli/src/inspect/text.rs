@@ -34,7 +34,7 @@ fn heading(path: &Path, frame: &Frame, inside: &Inside) -> String {
     let lines = [
         ("Image", path.display().to_string()),
         ("Size", format!("{}; {} of memory, stored in {}", frame.size, frame.memory, frame.stored)),
-        ("Frozen", format!("{frozen} UTC, by Dormouse {}", origin.version)),
+        ("Frozen", format!("{frozen}, by Dormouse {}", origin.version)),
         ("On", format!("{}, Linux {}, {}", origin.host, origin.kernel, origin.machine)),
         ("Command", origin.command.join(" ")),
     ];
