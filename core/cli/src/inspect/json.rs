@@ -50,7 +50,10 @@ fn converted(value: &Value) -> serde_json::Value {
 fn bytes_shown(bytes: &[u8]) -> serde_json::Value {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => json!(text),
-        _ => json!({ "bytes": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+        _ => {
+            let pairs: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            json!({ "bytes": pairs.concat() })
+        }
     }
 }
 

@@ -38,7 +38,8 @@ fn heading(path: &Path, frame: &Frame, inside: &Inside) -> String {
         ("On", format!("{}, Linux {}, {}", origin.host, origin.kernel, origin.machine)),
         ("Command", origin.command.join(" ")),
     ];
-    lines.iter().map(|(name, value)| format!("{name:<9}{}\n", output::printable(value))).collect()
+    let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<9}{}\n", output::printable(value))).collect();
+    lines.concat()
 }
 
 /// The tree: each process behind its parent, moved in by its depth.
