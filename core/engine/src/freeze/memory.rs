@@ -99,6 +99,8 @@ pub fn vdso(living: &LivingFacts) -> Option<Vdso> {
     let found = living.mappings.iter().find(|found| found.name == MappingName::Vdso)?;
     let mut code = vec![0; usize::try_from(found.end - found.start).ok()?.min(MOST_BYTES)];
     crate::kernel::memory::read(Pid(living.speaker.0), RemotePtr(found.start), &mut code).ok()?;
+    // The engine stands there already.
+    crate::puppet::foothold::blank(&mut code);
     Some(Vdso { code })
 }
 

@@ -30,12 +30,7 @@ impl Foothold {
         let code = RemotePtr(end.0 - ROOM);
         let mut found = vec![0; ROOM as usize];
         memory::read(dormouse_wire::Pid(puppet.tid.0), code, &mut found).ok()?;
-        // What an engine has left that was killed is as good as nothing.
-        let own = arch::foothold_code();
-        let (left, rest) = found.split_at(own.len().next_multiple_of(WORD));
-        let is_own = left.chunks(WORD).zip(own.chunks(WORD)).all(|(left, own)| is_zero(left) || left.starts_with(own));
-        let frame_or_nothing = rest.get(FRAME_USED..).is_some_and(is_zero);
-        (is_own && frame_or_nothing).then_some(Self { code })
+        is_unused(&found).then_some(Self { code })
     }
 
     fn frame(self) -> RemotePtr {
@@ -65,6 +60,23 @@ fn write(puppet: &Puppet, to: RemotePtr, bytes: &[u8]) -> Result<(), PuppetError
             .map_err(kernel("write behind the vdso of the process"))?;
     }
     Ok(())
+}
+
+/// Whether nobody uses these bytes. What an engine has left that was killed is as good as nothing.
+fn is_unused(found: &[u8]) -> bool {
+    let own = arch::foothold_code();
+    let (left, rest) = found.split_at(own.len().next_multiple_of(WORD));
+    let is_own = left.chunks(WORD).zip(own.chunks(WORD)).all(|(left, own)| is_zero(left) || left.starts_with(own));
+    is_own && rest.get(FRAME_USED..).is_some_and(is_zero)
+}
+
+/// Takes the engine's own bytes out of a copy of the vdso.
+pub fn blank(vdso: &mut [u8]) {
+    if let Some((_, end)) = vdso.len().checked_sub(ROOM as usize).map(|at| vdso.split_at_mut(at))
+        && is_unused(end)
+    {
+        end.fill(0);
+    }
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
