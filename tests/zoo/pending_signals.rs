@@ -46,7 +46,7 @@ fn take(set: &libc::sigset_t) -> Option<(i32, i32, i32, i32, u64)> {
 
 pub fn hold(stage: &mut Stage) -> Held {
     let realtime = libc::SIGRTMIN() + 3;
-    let set = block(&[libc::SIGUSR1, libc::SIGUSR2, libc::SIGCHLD, realtime, realtime + 1]);
+    let set = block(&[libc::SIGUSR1, libc::SIGUSR2, libc::SIGCHLD, libc::SIGURG, realtime, realtime + 1]);
     let (pid, own) = (std::process::id() as usize, tid() as usize);
     // SAFETY: takes numbers only.
     checked(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) })?;
@@ -58,6 +58,8 @@ pub fn hold(stage: &mut Stage) -> Held {
         libc::SYS_rt_tgsigqueueinfo,
         &[pid, own, libc::SIGUSR2 as usize, at(&queued(libc::SIGUSR2, libc::SI_TKILL, 5))],
     )?;
+    // As Go's runtime does it all the time.
+    call(libc::SYS_tgkill, &[pid, own, libc::SIGURG as usize])?;
     let bits =
         |signals: &[i32]| format!("{:016x}", signals.iter().fold(0_u64, |bits, signal| bits | 1 << (signal - 1)));
     stage.keeps(|wrong| {
@@ -65,7 +67,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         wrong.equal(
             "pending for the thread",
             status("/proc/self/status", "SigPnd"),
-            bits(&[libc::SIGUSR2, realtime + 1]),
+            bits(&[libc::SIGUSR2, libc::SIGURG, realtime + 1]),
         );
     })?;
     crate::kernel::nap(Duration::from_millis(1));
@@ -78,6 +80,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         (realtime, 3, libc::SI_QUEUE, 4321, 0xdead_beef_0000_0011),
         (realtime + 1, 3, -60, 4321, 77),
         (libc::SIGUSR1, 0, libc::SI_USER, own_pid, 0),
+        (libc::SIGURG, 0, libc::SI_TKILL, own_pid, 0),
         (libc::SIGUSR2, 3, libc::SI_TKILL, 4321, 5),
     ];
     expected.sort_unstable();

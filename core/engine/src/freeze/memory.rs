@@ -94,8 +94,9 @@ pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Reg
     Ok(records)
 }
 
-/// The vdso of a process; every process has the same.
-pub fn vdso(living: &LivingFacts) -> Option<Vdso> {
+/// The vdso; every process has the same. To be read before the engine works in anybody: its foothold lies in there.
+pub fn vdso(facts: &[ProcessFacts]) -> Option<Vdso> {
+    let living = facts.iter().find_map(|found| found.living.as_ref())?;
     let found = living.mappings.iter().find(|found| found.name == MappingName::Vdso)?;
     let mut code = vec![0; usize::try_from(found.end - found.start).ok()?.min(MOST_BYTES)];
     crate::kernel::memory::read(Pid(living.speaker.0), RemotePtr(found.start), &mut code).ok()?;

@@ -43,7 +43,7 @@ pub fn record(
     sink: &PageSink,
     progress: &dyn Progress,
 ) -> Result<Recorded, Problem> {
-    let mut buffer = PageBuffer::new();
+    let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
     let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
     let mut filesystems = Filesystems::default();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
@@ -88,7 +88,7 @@ pub fn record(
         file_tables: std::mem::take(&mut open.tables),
         filesystems: filesystems.records,
         open_files,
-        vdso: facts.iter().find_map(|found| memory::vdso(found.living.as_ref()?)),
+        vdso,
         mapped_files: mapped.records,
         contents: contents.records,
         clocks: Clocks::seen_with(offsets.unwrap_or_default()),

@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 
 use super::waiting::Waits;
 use crate::kernel::ptrace::{self, Event};
-use crate::kernel::{Errno, pidfd};
+use crate::kernel::{Answer, Errno, pidfd};
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 use crate::puppet::{Ground, Puppet, Stage};
@@ -153,13 +153,14 @@ impl Stopped {
         }
     }
 
-    /// Reads again what waits for each process: signals may have come between the stop of its first thread and its last.
+    /// Reads again what waits for each process and thread: signals may have come between the stop of the first thread
+    /// and that of the last.
     fn look(mut self) -> Result<Self, Problem> {
         for process in &mut self.processes {
-            let Some(first) = process.puppets.first() else { continue };
-            process.shared_pending = signals::pending(first.tid, true).map_err(|errno| {
-                Problem::blocks(ProblemKind::Signal, format!("its waiting signals cannot be read: {}", errno.desc()))
-                    .of(&shown(process.pid))
+            let pid = process.pid;
+            process.look().map_err(|errno| {
+                let what = format!("its waiting signals cannot be read: {}", errno.desc());
+                Problem::blocks(ProblemKind::Signal, what).of(&shown(pid)).way_out("Try again in a moment")
             })?;
         }
         Ok(self)
@@ -208,6 +209,17 @@ impl StoppedProcess {
             stopped_by: None,
             stage: None,
         }
+    }
+
+    fn look(&mut self) -> Answer<()> {
+        let Some(first) = self.puppets.first() else { return Ok(()) };
+        self.shared_pending = signals::pending(first.tid, true)?;
+        let shared = signals::set_of(&self.shared_pending);
+        for (puppet, pending) in self.puppets.iter_mut().zip(&mut self.pending) {
+            *pending = signals::pending(puppet.tid, false)?;
+            puppet.avoid(shared | signals::set_of(pending))?;
+        }
+        Ok(())
     }
 
     /// Its name, for a person.

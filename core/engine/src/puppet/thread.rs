@@ -61,6 +61,11 @@ pub struct Puppet {
 /// Signals that are ignored where they have no handler, and harmless where they have one.
 const MARKERS: [i32; 2] = [libc::SIGURG, libc::SIGWINCH];
 
+/// The first one that does not wait.
+fn marker(pending: u64) -> Answer<i32> {
+    MARKERS.into_iter().find(|signal| pending & bit(*signal) == 0).ok_or(Errno::EBUSY)
+}
+
 fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
@@ -70,8 +75,15 @@ impl Puppet {
     pub fn new(pid: Pid, tid: Tid, pending: u64) -> Answer<Self> {
         let registers = ptrace::general_registers(tid)?;
         let mask = ptrace::signal_mask(tid)?;
-        let marker = MARKERS.into_iter().find(|signal| pending & bit(*signal) == 0).ok_or(Errno::EBUSY)?;
+        let marker = marker(pending)?;
         Ok(Self { pid, tid, registers, mask, marker, entered: false, stop_signals: Vec::new() })
+    }
+
+    /// Keeps away from these signals: they wait for it or its process, or are to wait again. The engine's own signal
+    /// must be none of them, or it would take one of the thread's for the end of its work.
+    pub fn avoid(&mut self, pending: u64) -> Answer<()> {
+        self.marker = marker(pending)?;
+        if self.entered { ptrace::set_signal_mask(self.tid, !bit(self.marker)) } else { Ok(()) }
     }
 
     /// The process as its memory is reached: by this thread, for the leader may have exited.
@@ -142,7 +154,7 @@ impl Puppet {
 
     /// Waits for the end of the round and takes the answers.
     pub fn finish(&mut self, desk: &Desk, batch: &mut Batch, round: &Round) -> Result<(), PuppetError> {
-        self.wait_for_marker()?;
+        self.wait_for_marker(desk)?;
         let mut bytes = vec![0; round.bytes()];
         memory::read(self.space(), desk.records(), &mut bytes).map_err(kernel("read the engine's pages in the process"))?;
         round.decode(batch, &bytes);
@@ -152,12 +164,12 @@ impl Puppet {
         }
     }
 
-    fn wait_for_marker(&mut self) -> Result<(), PuppetError> {
+    fn wait_for_marker(&mut self, desk: &Desk) -> Result<(), PuppetError> {
         loop {
             let event = ptrace::wait(self.tid).map_err(kernel("wait for the thread"))?;
             match event {
                 Event::Ended(_) => return Err(PuppetError::Ended),
-                Event::Signal(signal) if signal == self.marker && self.sent_by_itself()? => return Ok(()),
+                Event::Signal(signal) if signal == self.marker && self.sent_by_itself(desk)? => return Ok(()),
                 Event::Signal(signal @ (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => {
                     self.stop_signals.push(signal);
                 }
@@ -171,11 +183,13 @@ impl Puppet {
         }
     }
 
-    /// siginfo_t: si_code at byte 8, si_pid at byte 16, sigaction(2).
-    fn sent_by_itself(&self) -> Result<bool, PuppetError> {
+    /// Whether the loop has sent the signal: the thread stands behind its last call. siginfo_t: si_code at byte 8, si_pid at
+    /// byte 16, sigaction(2).
+    fn sent_by_itself(&self, desk: &Desk) -> Result<bool, PuppetError> {
         let info = ptrace::stop_signal(self.tid).map_err(kernel("look at the thread's signal"))?;
         let number = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
-        Ok(number(8) == libc::SI_TKILL && number(16) == self.pid.0)
+        let registers = ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?;
+        Ok(number(8) == libc::SI_TKILL && number(16) == self.pid.0 && arch::is_at_the_end(&registers, desk.code))
     }
 
     /// Makes one system call at a `syscall` instruction that the process has: for what a stage cannot do, which is to

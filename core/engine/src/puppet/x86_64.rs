@@ -139,10 +139,19 @@ pub fn stage_code() -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(begin, end as usize - begin as usize) }
 }
 
+/// Where in it the way back begins, behind the call that sends the signal.
+fn way_back() -> usize {
+    (&raw const dormouse_stage_back) as usize - (&raw const dormouse_stage_begin) as usize
+}
+
+/// Whether a thread has walked its batch to the end, in the loop at `code`.
+pub fn is_at_the_end(registers: &GeneralRegisters, code: RemotePtr) -> bool {
+    registers.rip == code.0 + way_back() as u64
+}
+
 /// The code of a foothold: one system call, then the way back of the loop.
 pub fn foothold_code() -> Vec<u8> {
-    let back = (&raw const dormouse_stage_back) as usize - (&raw const dormouse_stage_begin) as usize;
-    [SYSCALL_INSTRUCTION.as_slice(), stage_code().get(back..).unwrap_or_default()].concat()
+    [SYSCALL_INSTRUCTION.as_slice(), stage_code().get(way_back()..).unwrap_or_default()].concat()
 }
 
 /// Puts a thread before the system call of a foothold.

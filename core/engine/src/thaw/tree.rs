@@ -17,7 +17,8 @@ use crate::model::RemotePtr;
 use crate::puppet::{Batch, Puppet, PuppetError, Stage};
 use super::sharing::Sharing;
 use super::standins::{self, StandIn};
-use crate::resource::group::Group;
+use crate::resource::group::{Group, Thread};
+use crate::resource::task::signals;
 
 /// The processes being built. Dropped, they are gone.
 #[derive(Debug)]
@@ -307,6 +308,14 @@ impl Tree {
             return Ok(());
         };
         let pid = group.processes[index].pid();
+        let shared = signals::set_of(&alive.pending);
+        let waiting = |thread: &Thread| shared | signals::set_of(&thread.signals.pending);
+        if let (Some(leader), Some(thread)) = (built.puppets.first_mut(), alive.threads.first()) {
+            leader.avoid(waiting(thread)).map_err(|errno| {
+                let what = format!("its signals cannot be told from Dormouse's own: {}", errno.desc());
+                Problem::blocks(ProblemKind::Signal, what).of(&group.processes[index].shown())
+            })?;
+        }
         let mut batch = Batch::new();
         for thread in alive.threads.iter().skip(1) {
             clone(&mut batch, thread.tid.0, FLAGS as u64, 0);
@@ -318,7 +327,7 @@ impl Tree {
                     .of(&group.processes[index].shown())
             };
             wait_born(thread.tid).map_err(failed)?;
-            built.puppets.push(Puppet::new(pid, thread.tid, 0).map_err(failed)?);
+            built.puppets.push(Puppet::new(pid, thread.tid, waiting(thread)).map_err(failed)?);
         }
         Ok(())
     }
