@@ -102,7 +102,7 @@ fn system_call(name: &[u8]) -> Option<i64> {
 
 /// Makes ordinary memory of the record of a mapping of the kernel's.
 pub fn make_ordinary(mapping: &mut Mapping) {
-    mapping.flags = mapping.flags & (VmFlags::READ | VmFlags::EXECUTE | VmFlags::MAY_READ | VmFlags::MAY_WRITE | VmFlags::MAY_EXECUTE);
+    mapping.flags &= VmFlags::READ | VmFlags::EXECUTE | VmFlags::MAY_READ | VmFlags::MAY_WRITE | VmFlags::MAY_EXECUTE;
     mapping.backing = Backing::Anonymous;
     mapping.offset = 0;
 }
