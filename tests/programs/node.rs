@@ -5,7 +5,7 @@ use harness::{Job, User};
 as_each_user!(carries_on);
 
 /// A worker and a child add up what they are sent; files are read meanwhile, and a timer ticks.
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 const { Worker, isMainThread, parentPort } = require('worker_threads');
 const { spawn } = require('child_process');
 const { createHash } = require('crypto');
@@ -57,7 +57,7 @@ async function main() {
 }
 
 if (isMainThread) main(); else work();
-"#;
+";
 
 fn carries_on(user: User) {
     let mut job = Job::script(&["node"], user, ("sums.js", SCRIPT), &[]);
