@@ -168,7 +168,7 @@ lies! {
     about_timers: posix_timers, Root;
     about_shared_tables: shared_tables, Root;
     about_files: regular_file, Ordinary;
-    about_interrupted_calls: sleeps, Root;
+    about_interrupted_calls: polls, Root;
     about_waiting_signals: pending_signals, Root;
     about_locks: locks, Root;
     about_epoll_sets: epoll, Root;
