@@ -4,39 +4,16 @@
 
 use std::path::Path;
 
-use dormouse_engine::image::{PageBuffer, Reader, SectionKind, Writer};
-use dormouse_engine::resource::group::Group;
-use dormouse_engine::resource::origin::Origin;
-use dormouse_wire::Problem;
+use harness::rewrite::rewrite;
 use harness::specimen::Answer;
 use harness::{Program, Specimen, User};
 
 /// Changes the padding of the vdso's ELF header in an image.
 fn change_vdso(image: &Path) {
-    let reader = Reader::open(image).unwrap_or_else(|error| panic!("{error}"));
-    let changed = image.with_extension("changed");
-    let copied = copy(&reader, &changed);
-    copied.unwrap_or_else(|error| panic!("the image cannot be copied: {error}"));
-    std::fs::rename(&changed, image).unwrap_or_else(|error| panic!("{error}"));
-}
-
-fn copy(reader: &Reader, to: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let mut group: Group = reader.section(SectionKind::Group)?;
-    group.vdso.as_mut().ok_or("the image has no vdso")?.code[15] ^= 1;
-    let mut writer = Writer::create(to)?;
-    let mut buffer = PageBuffer::new();
-    for chunk in 0..reader.chunks() as u64 {
-        let mut read = PageBuffer::new();
-        let data = reader.read_chunk(chunk, &mut read)?;
-        buffer.space()[..data.len()].copy_from_slice(data);
-        buffer.set_len(reader.chunk_pages(chunk));
-        writer.pages().put(&mut buffer)?;
-    }
-    writer.section(SectionKind::Group, &group)?;
-    writer.section(SectionKind::Origin, &reader.section::<Origin>(SectionKind::Origin)?)?;
-    writer.section(SectionKind::Losses, &reader.section::<Vec<Problem>>(SectionKind::Losses)?)?;
-    writer.sync()?.seal()?;
-    Ok(())
+    rewrite(image, |group, _| {
+        let vdso = group.vdso.as_mut().unwrap_or_else(|| panic!("the image has no vdso"));
+        vdso.code[15] ^= 1;
+    });
 }
 
 fn goes_on(name: &'static str, user: User) {

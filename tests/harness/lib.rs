@@ -10,6 +10,7 @@
 //! - [`group`] finds the processes that belong to it;
 //! - [`Snapshot`] is a survey of the group made from `/proc` alone, and the comparison of two of them. It shares no
 //!   code with the engine, so that one cannot hide what the other misses;
+//! - [`rewrite`] makes of an image what another machine would have written;
 //! - [`command`] runs the real `dormouse`.
 //!
 //! A test process becomes a child subreaper, so that orphans come to it and are reaped at once. Everything here
@@ -21,6 +22,7 @@ pub mod group;
 pub mod job;
 pub mod process;
 pub mod program;
+pub mod rewrite;
 pub mod scenario;
 pub mod snapshot;
 pub mod specimen;

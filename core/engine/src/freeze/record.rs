@@ -55,8 +55,7 @@ pub fn record(
         let life = match &found.living {
             None => Life::Zombie(zombie::capture(found.stat.exit_code, &found.status)),
             Some(living) => {
-                let mut registry =
-                    Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
+                let mut registry = Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
                 let mappings = memory::mappings(found, living, &mut registry)?;
                 let executable = memory::executable(found, living, &mut registry)?;
                 let answers = tasks::ask(process, found, living, waits, &children(facts, found.pid))?;
@@ -91,6 +90,7 @@ pub fn record(
         vdso,
         mapped_files: mapped.records,
         contents: contents.records,
+        components: crate::kernel::processor::components(),
         clocks: Clocks::seen_with(offsets.unwrap_or_default()),
         terminal,
     };

@@ -34,6 +34,10 @@ mod request {
 /// Register sets by note type, elf(5).
 const NT_PRSTATUS: u64 = 1;
 const NT_X86_XSTATE: u64 = 0x202;
+const NT_PRFPREG: u64 = 2;
+
+/// Length of the registers as FXSAVE stores them: all that there is without XSAVE.
+pub const FXSAVE: usize = 512;
 
 fn call(request: u32, thread: Tid, address: u64, data: u64) -> Answer<i64> {
     Errno::clear();
@@ -184,12 +188,19 @@ pub fn set_general_registers(thread: Tid, registers: &GeneralRegisters) -> Answe
     call(libc::PTRACE_SETREGSET, thread, NT_PRSTATUS, &raw mut vector as u64).map(drop)
 }
 
-/// Reads the extended state (x87, SSE, AVX, AMX, protection keys) in the standard XSAVE format, whatever its size.
+/// Reads the extended state (x87, SSE, AVX, AMX, protection keys) in the standard XSAVE format, whatever its size; where the
+/// processor has no XSAVE, that is what FXSAVE stores.
 pub fn extended_registers(thread: Tid) -> Answer<Vec<u8>> {
     // Without tiles the area is smaller than this.
     let mut area = [0u8; 4 * 1024];
     let mut vector = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
-    call(libc::PTRACE_GETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64)?;
+    match call(libc::PTRACE_GETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64) {
+        Err(Errno::ENODEV) => {
+            vector.iov_len = FXSAVE;
+            call(libc::PTRACE_GETREGSET, thread, NT_PRFPREG, &raw mut vector as u64)?
+        }
+        answer => answer?,
+    };
     if vector.iov_len < area.len() {
         return Ok(area[..vector.iov_len].to_vec());
     }
@@ -205,10 +216,11 @@ pub fn extended_registers(thread: Tid) -> Answer<Vec<u8>> {
     }
 }
 
-/// Writes the extended state. EINVAL: its size is not this kernel's.
+/// Writes the extended state, as long as [`extended_registers`] reads it.
 pub fn set_extended_registers(thread: Tid, area: &[u8]) -> Answer<()> {
     let mut vector = libc::iovec { iov_base: area.as_ptr().cast_mut().cast(), iov_len: area.len() };
-    call(libc::PTRACE_SETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64).map(drop)
+    let set = if area.len() == FXSAVE { NT_PRFPREG } else { NT_X86_XSTATE };
+    call(libc::PTRACE_SETREGSET, thread, set, &raw mut vector as u64).map(drop)
 }
 
 /// The thread's signal mask: the one it returns to, where a call such as sigsuspend(2) has set another for a while.

@@ -117,6 +117,12 @@ impl Batch {
         self.push(number, arguments, arch::STOP_AT_ERROR, purpose.into())
     }
 
+    /// No call: the thread uses AMX tiles and leaves them empty, so that it has room for some.
+    pub fn use_tiles(&mut self) {
+        let shape = self.bytes(&arch::tile_shape());
+        self.push(-1, &[shape.into()], arch::USE_TILES, Cow::Borrowed(""));
+    }
+
     fn push(&mut self, number: i64, given: &[Argument], mut flags: u32, purpose: Cow<'static, str>) -> Call {
         let mut arguments = [Argument::Value(0); 6];
         for (place, argument) in arguments.iter_mut().zip(given) {

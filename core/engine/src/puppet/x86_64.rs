@@ -15,6 +15,17 @@ pub const RECORD: usize = 80;
 /// A record's flag: leave the batch if this call fails.
 pub const STOP_AT_ERROR: u32 = 1;
 
+/// A record's flag: no call, but a first use of AMX tiles of the shape that argument 0 points to. The kernel makes room for
+/// a thread's tiles when it meets one (XFD), and takes none from a tracer before.
+pub const USE_TILES: u32 = 2;
+
+/// A shape of tiles as `ldtilecfg` takes it: tile 0 of 16 rows of 64 bytes.
+pub fn tile_shape() -> [u8; 64] {
+    let mut shape = [0; 64];
+    (shape[0], shape[16], shape[48]) = (1, 64, 16);
+    shape
+}
+
 /// A record's flag: argument `index` is the address of an earlier result.
 pub const fn indirect(index: usize) -> u32 {
     1 << (8 + index)
@@ -80,9 +91,11 @@ core::arch::global_asm!(
     "2: test eax, 0x2000",
     "jz 8f",
     "mov r9, [r9]",
-    "8: mov rax, [r12]",
+    "8: test eax, 2",
+    "jnz 7f",
+    "mov rax, [r12]",
     "syscall",
-    "mov [r12 + 64], rax",
+    "6: mov [r12 + 64], rax",
     "mov dword ptr [r12 + 12], 1",
     "cmp rax, -4095",
     "jb 3f",
@@ -90,6 +103,11 @@ core::arch::global_asm!(
     "jnz 9f",
     "3: add r12, 80",
     "jmp 1b",
+    "7: ldtilecfg [rdi]",
+    "tilezero tmm0",
+    "tilerelease",
+    "xor eax, eax",
+    "jmp 6b",
     // tgkill(tgid, tid, signal)
     "9: mov eax, 234",
     "mov edi, [r15]",

@@ -23,6 +23,7 @@ use super::task::signals::{Disposition, ThreadSignals};
 use super::task::stop::Stop;
 use super::task::timers::Timers;
 use super::task::zombie::Zombie;
+use crate::kernel::processor::Component;
 
 /// A frozen group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub struct Group {
     pub mapped_files: Vec<NamedFile>,
     /// Files without a name, whose content is in the image.
     pub contents: Vec<Content>,
+    /// Where the parts of the extended registers lie in the areas of its threads.
+    pub components: Vec<Component>,
     /// The clocks at the freeze.
     pub clocks: Clocks,
     /// The window size and settings of the terminal outside the group that its job was on.

@@ -19,6 +19,6 @@ pub struct Origin {
     pub command: Vec<String>,
     /// Size of a page in bytes.
     pub page_size: u32,
-    /// What the processor could do, by the names of /proc/cpuinfo.
+    /// What programs could use of the processor, by the names of /proc/cpuinfo.
     pub processor_features: Vec<String>,
 }

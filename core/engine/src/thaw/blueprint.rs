@@ -22,6 +22,7 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
         return problems;
     }
     problems.extend(super::old_vdso::check(group));
+    problems.extend(super::processor::preflight(group, reader));
     problems.extend(pids(group));
     problems.extend(privileges(group));
     problems.extend(super::terminals::preflight(group, options));

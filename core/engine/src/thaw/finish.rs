@@ -163,6 +163,9 @@ fn threads(built: &mut Built, alive: &Alive, own: Privileges) -> Result<(), Prob
     let mut batches = Vec::with_capacity(alive.threads.len());
     for thread in &alive.threads {
         let mut batch = Batch::new();
+        if alive.attributes.tiles && thread.registers.holds_tiles() {
+            batch.use_tiles();
+        }
         signals::restore_stack(&thread.signals, &mut batch);
         signals::restore_pending(&thread.signals.pending, built.shown.pid.0, Some(thread.tid.0), &mut batch);
         attributes::restore_thread(&thread.attributes, &mut batch);

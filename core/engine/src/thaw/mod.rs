@@ -10,6 +10,7 @@ mod finish;
 mod late;
 mod objects;
 mod old_vdso;
+mod processor;
 mod release;
 mod relations;
 mod sharing;

@@ -14,6 +14,7 @@ use crate::resource::task::{interrupted, registers};
 
 /// Lets the group run.
 pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
+    let places = registers::Places::of(&group.components);
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         let general = calls_made_again(built, alive)?;
@@ -21,7 +22,7 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
         let Some(leader) = built.puppets.first_mut() else { continue };
         built.stage.remove(leader, Ground::Instruction(built.instruction)).map_err(|error| failed(&error, &shown))?;
         for ((thread, puppet), general) in alive.threads.iter().zip(&mut built.puppets).zip(&general) {
-            give_registers(thread, general, puppet, built.instruction).map_err(|error| failed(&error, &shown))?;
+            give_registers((thread, general), puppet, built.instruction, &places).map_err(|error| failed(&error, &shown))?;
         }
     }
     let mut guard = guard(&tree)?;
@@ -76,7 +77,12 @@ fn calls_made_again(built: &mut Built, alive: &Alive) -> Result<Vec<GeneralRegis
 }
 
 /// Gives a thread its registers and its mask, so that it is ready to go; a leader that had exited exits.
-fn give_registers(thread: &Thread, general: &GeneralRegisters, puppet: &mut Puppet, instruction: RemotePtr) -> Result<(), PuppetError> {
+fn give_registers(
+    (thread, general): (&Thread, &GeneralRegisters),
+    puppet: &mut Puppet,
+    instruction: RemotePtr,
+    places: &registers::Places<'_>,
+) -> Result<(), PuppetError> {
     if let Some(code) = thread.exited {
         // It must not end the others when we do, nor be let go: there is nothing left of it.
         let _ = ptrace::end_with_us(puppet.tid, false);
@@ -85,6 +91,6 @@ fn give_registers(thread: &Thread, general: &GeneralRegisters, puppet: &mut Pupp
         ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(kernel("set the thread's signal mask"))?;
         return ptrace::resume(puppet.tid, 0).map_err(kernel("let the thread exit"));
     }
-    registers::restore(&thread.registers, general, puppet.tid).map_err(kernel("set the thread's registers"))?;
+    registers::restore(&thread.registers, general, puppet.tid, places).map_err(kernel("set the thread's registers"))?;
     ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(kernel("set the thread's signal mask"))
 }

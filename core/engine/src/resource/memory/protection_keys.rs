@@ -52,6 +52,11 @@ impl ProtectionKeys {
         is_execute_only(mapping) && self.execute_only == Some(mapping.protection_key)
     }
 
+    /// Whether there are any, in the process or on its mappings.
+    pub fn are_used(&self, mappings: &[Mapping]) -> bool {
+        self.needed(mappings) != 0
+    }
+
     /// Keys that must be there while the mappings get theirs: a process can have given one back (pkey_free(2)) that still
     /// protects a mapping.
     fn needed(&self, mappings: &[Mapping]) -> u32 {

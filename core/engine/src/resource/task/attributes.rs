@@ -16,7 +16,13 @@ mod prctl {
     pub const GET_MDWE: i32 = 66;
     pub const GET_THP_DISABLE: i32 = 42;
     pub const SET_THP_DISABLE: i32 = 41;
+    /// arch_prctl(2), asm/prctl.h: which registers the process may use that the kernel gives only to who asks.
+    pub const ARCH_GET_XCOMP_PERM: i32 = 0x1022;
+    pub const ARCH_REQ_XCOMP_PERM: i32 = 0x1023;
 }
+
+/// The component of the extended registers that holds AMX tiles.
+pub const TILES: u32 = 18;
 
 /// What belongs to one thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +52,8 @@ pub struct ProcessAttributes {
     pub oom_score_adjustment: i32,
     /// core(5), which mappings go into a core file.
     pub coredump_filter: u32,
+    /// Whether it may use AMX tiles, ARCH_REQ_XCOMP_PERM.
+    pub tiles: bool,
 }
 
 /// What was asked of a thread.
@@ -104,17 +112,21 @@ pub struct AskedProcess {
     subreaper_word: Slot,
     huge_pages: Call,
     deny: Call,
+    permitted: Call,
+    permitted_word: Slot,
 }
 
 /// Asks a process.
 pub fn ask_process(batch: &mut Batch) -> AskedProcess {
-    let subreaper_word = batch.space(4);
+    let (subreaper_word, permitted_word) = (batch.space(4), batch.space(8));
     AskedProcess {
         dumpable: batch.ask(libc::SYS_prctl, arguments![libc::PR_GET_DUMPABLE]),
         subreaper: batch.ask(libc::SYS_prctl, arguments![libc::PR_GET_CHILD_SUBREAPER, subreaper_word]),
         subreaper_word,
         huge_pages: batch.ask(libc::SYS_prctl, arguments![prctl::GET_THP_DISABLE, 0, 0, 0, 0]),
         deny: batch.ask(libc::SYS_prctl, arguments![prctl::GET_MDWE, 0, 0, 0, 0]),
+        permitted: batch.ask(libc::SYS_arch_prctl, arguments![prctl::ARCH_GET_XCOMP_PERM, permitted_word]),
+        permitted_word,
     }
 }
 
@@ -134,11 +146,16 @@ pub fn answer_process(
         deny_write_execute: batch.result(asked.deny).unwrap_or(0),
         oom_score_adjustment,
         coredump_filter,
+        // A kernel that cannot be asked gives tiles to nobody.
+        tiles: batch.result(asked.permitted).is_ok() && batch.read_u64(asked.permitted_word, 0) >> TILES & 1 != 0,
     })
 }
 
 /// Gives a process its own, but for what comes last.
 pub fn restore_process(record: &ProcessAttributes, batch: &mut Batch) {
+    if record.tiles {
+        batch.must("ask to use AMX tiles", libc::SYS_arch_prctl, arguments![prctl::ARCH_REQ_XCOMP_PERM, TILES]);
+    }
     let subreaper = u32::from(record.child_subreaper);
     batch.must("set the child subreaper", libc::SYS_prctl, arguments![libc::PR_SET_CHILD_SUBREAPER, subreaper]);
     if record.huge_pages_disabled != 0 {

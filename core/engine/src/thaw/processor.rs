@@ -1,0 +1,108 @@
+//! Whether the processor here can do what the group could use of the one it was frozen on.
+
+use dormouse_wire::{Problem, ProblemKind};
+
+use crate::image::{Reader, SectionKind};
+use crate::kernel::processor;
+use crate::resource::group::{Alive, Group, Process};
+use crate::resource::origin::Origin;
+use crate::resource::task::attributes::TILES;
+use crate::resource::task::registers::{self, Places};
+
+const WAY_OUT: &str = "Thaw it on a machine whose processor has them";
+
+/// What is missing.
+pub fn preflight(group: &Group, reader: &Reader) -> Vec<Problem> {
+    let mut problems = match reader.section::<Origin>(SectionKind::Origin) {
+        Ok(origin) => of_machine(&origin, &processor::features()),
+        Err(error) => vec![error.problem()],
+    };
+    let places = Places::of(&group.components);
+    for process in &group.processes {
+        let Some(alive) = process.alive() else { continue };
+        problems.extend(of_process(alive, &places).into_iter().map(|problem| problem.of(&process.shown())));
+        problems.extend(of_threads(process, alive, &places));
+    }
+    problems
+}
+
+/// A program asks what the processor can do when it begins and believes it ever after.
+fn of_machine(origin: &Origin, here: &[String]) -> Vec<Problem> {
+    if origin.machine != std::env::consts::ARCH {
+        let what = format!("it was frozen on a machine of another kind, {}", origin.machine.escape_debug());
+        return vec![Problem::blocks(ProblemKind::Processor, what).way_out("Thaw it on a machine of that kind")];
+    }
+    let lacking = origin.processor_features.iter().filter(|feature| !here.contains(feature));
+    let lacking: Vec<String> = lacking.map(|feature| feature.escape_debug().to_string()).collect();
+    if lacking.is_empty() {
+        return Vec::new();
+    }
+    let what = format!("the processor here lacks what the group could use where it was frozen: {}", lacking.join(", "));
+    vec![Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT)]
+}
+
+fn of_process(alive: &Alive, places: &Places<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut lacks = |what: String| problems.push(Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT));
+    if alive.memory.protection_keys.are_used(&alive.memory.mappings) && !places.have_keys() {
+        lacks("it uses memory protection keys, which the processor here lacks".into());
+    }
+    if alive.attributes.tiles && !places.have(TILES) {
+        lacks(format!("it may use {}, which the processor here lacks", registers::name(TILES)));
+    }
+    problems
+}
+
+fn of_threads(process: &Process, alive: &Alive, places: &Places<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for thread in alive.threads.iter().filter(|thread| thread.exited.is_none()) {
+        let at = |problem: Problem| problem.of(&process.shown()).at(format!("thread {}", thread.tid));
+        if !places.are_told(&thread.registers) || thread.registers.holds_tiles() && !alive.attributes.tiles {
+            problems.push(at(Problem::blocks(ProblemKind::Image, "the image contradicts itself: it uses registers that it cannot have")));
+            continue;
+        }
+        let missing = places.missing(&thread.registers);
+        if !missing.is_empty() {
+            let what = format!("it uses registers that the processor here lacks: {}", missing.join(", "));
+            problems.push(at(Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT)));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_machine;
+    use crate::resource::origin::Origin;
+
+    fn origin(features: &[&str]) -> Origin {
+        Origin {
+            created: 0,
+            kernel: String::new(),
+            machine: std::env::consts::ARCH.into(),
+            host: String::new(),
+            version: String::new(),
+            command: Vec::new(),
+            page_size: 4096,
+            processor_features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once() {
+        let here = ["sse2", "avx"].map(String::from);
+        assert!(of_machine(&origin(&["sse2"]), &here).is_empty());
+        assert!(of_machine(&origin(&["avx", "sse2"]), &here).is_empty());
+        let problems = of_machine(&origin(&["sse2", "avx2", "fma", "av\x1b"]), &here);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].what.ends_with(": avx2, fma, av\\u{1b}"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn another_kind_of_machine_is_refused() {
+        let other = Origin { machine: "riscv64".into(), ..origin(&["zba"]) };
+        let problems = of_machine(&other, &[]);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].what.contains("riscv64"));
+    }
+}
