@@ -1,4 +1,5 @@
-//! Calls that wait for data or room: read from a pipe, write to a full one, accept, recv, an exclusive lock.
+//! Calls that wait for data or room: read from a pipe, write to a full one, accept, recv, an exclusive lock;
+//! readv on a socket that has a time limit (SO_RCVTIMEO).
 
 use std::fs::File;
 use std::io::{Read, Write, pipe};
@@ -23,6 +24,9 @@ pub fn hold(stage: &mut Stage) -> Held {
     let (one, mut other) = UnixStream::pair()?;
     let (holder, waiter) = (File::create(stage.path("lock"))?, File::open(stage.path("lock"))?);
     holder.lock()?;
+    let (giver, timed) = UnixStream::pair()?;
+    timed.set_read_timeout(Some(std::time::Duration::from_mins(2)))?;
+    let timed_fd = timed.as_raw_fd();
     let fds = [reader.as_raw_fd(), listener.as_raw_fd(), one.as_raw_fd(), waiter.as_raw_fd(), full.as_raw_fd()];
     let text = |error: std::io::Error| error.to_string();
     let calls = vec![
@@ -37,11 +41,17 @@ pub fn hold(stage: &mut Stage) -> Held {
         Call::start("write", libc::SYS_write, None, 4, move || {
             call(libc::SYS_write, &[fds[4] as usize, b"more".as_ptr() as usize, 4]).map_err(text)
         })?,
+        Call::start("limited readv", libc::SYS_readv, None, 2, move || {
+            let mut bytes = [0_u8; 16];
+            let part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: 16 };
+            call(libc::SYS_readv, &[timed_fd as usize, crate::kernel::at(&part), 1]).map_err(text)
+        })?,
     ];
     course(stage, calls, || {
         writer.write_all(b"12345")?;
         UnixStream::connect(&path)?;
         other.write_all(b"123")?;
+        (&giver).write_all(b"12")?;
         holder.unlock()?;
         Ok(drain.read_exact(&mut vec![0; 65_536])?)
     })

@@ -129,6 +129,23 @@ macro_rules! zoo {
             orphans: both;
             deleted_directory: both.refused("deleted");
             tile_registers: both.may_lack();
+            landlock: both.refused("Landlock").may_lack();
+            membarrier: both .may_lack();
+            controls: both;
+            memory_policy: both .may_lack();
+            dispatch: both .may_lack();
+            segments: both.refused("modify_ldt").may_lack();
+            guard_regions: both .may_lack();
+            droppable: both .may_lack();
+            sealed: both .may_lack();
+            huge_pages_disabled: both;
+            merged_memory: root .may_lack();
+            scheduling_deadline: root .may_lack();
+            autogroup: both .may_lack();
+            key_ring: both.refused("a key ring of its own").may_lack();
+            message_queue: both.refused("message queue").may_lack();
+            asynchronous_io: both.refused("io_setup").may_lack();
+            semaphores: both.refused("System V semaphores");
         }
     };
 }

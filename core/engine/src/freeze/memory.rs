@@ -88,7 +88,9 @@ pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Reg
             offset: found.offset,
             name,
             protection_key: found.protection_key.unwrap_or(0),
+            policy: None,
             pages: Vec::new(),
+            guards: Vec::new(),
         });
     }
     Ok(records)
@@ -185,6 +187,8 @@ pub struct OwnPages {
     pub pieces: Vec<Piece>,
     /// Runs that the parent has too, by process and mapping.
     pub inherited: HashMap<(usize, usize), Vec<Run>>,
+    /// Pages that are guarded, by process and mapping.
+    pub guards: HashMap<(usize, usize), Vec<(u64, u64)>>,
 }
 
 /// A process whose pages are looked for.
@@ -209,6 +213,15 @@ impl OwnPages {
             Some(parent) => Some((PageMap::open(parent.pid).map_err(|error| failed(&error))?, parent.mappings)),
             None => None,
         };
+        for guarded in map.guarded_runs().map_err(|error| failed(&error.desc()))? {
+            for (place, mapping) in space.mappings.iter().enumerate() {
+                let (start, end) = (guarded.start.max(mapping.start), guarded.end.min(mapping.end));
+                if start < end {
+                    let pages = ((start - mapping.start) / PAGE, (end - start) / PAGE);
+                    self.guards.entry((index, place)).or_default().push(pages);
+                }
+            }
+        }
         let holds = |start: u64| {
             let place = space.found.binary_search_by_key(&start, |found| found.start);
             place.is_ok_and(|place| space.found[place].anonymous + space.found[place].swap > 0)

@@ -11,12 +11,13 @@ mod select;
 mod stopped;
 mod tasks;
 mod terminal;
+mod verdict;
 mod vfork;
 mod waiting;
 
 use std::time::Instant;
 
-use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress, Severity};
+use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
 
 use crate::image::{SectionKind, Writer};
 use crate::survey::collect::ProcessFacts;
@@ -25,6 +26,7 @@ use crate::survey::files::OpenFiles;
 use crate::survey::{collect, connect, files, judge};
 use crate::{FreezeError, FreezeOptions, Selection};
 use stopped::Stopped;
+use verdict::Verdict;
 
 impl From<Problem> for FreezeError {
     fn from(problem: Problem) -> Self {
@@ -39,19 +41,16 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     let begin = Instant::now();
     let mut survey = Survey::of(selection)?;
     progress.begins(Phase::Recording, 0);
-    let problems = judge::judge(&survey.processes, &survey.open, &survey.sharers);
-    let blocked = problems.iter().any(|problem| problem.severity == Severity::Blocks);
-    if blocked || !problems.is_empty() && !options.accept_losses {
-        return Err(FreezeError::Refused(problems));
-    }
+    let mut verdict = Verdict::new(options.accept_losses);
+    verdict.add(judge::judge(&survey.processes, &survey.open, &survey.sharers))?;
 
     let mut writer = Writer::create(&options.image).map_err(|error| error.problem())?;
     let Survey { stopped, processes, open, .. } = &mut survey;
-    let recorded = record::record(stopped, processes, open, writer.pages(), progress)?;
+    let recorded = record::record(stopped, processes, open, writer.pages(), &mut verdict, progress)?;
     let group = &recorded.group;
     writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
     writer.section(SectionKind::Origin, &origin::here(processes)).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Losses, &problems).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Losses, &verdict.problems).map_err(|error| error.problem())?;
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);
@@ -69,7 +68,7 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
         memory: ByteSize(recorded.bytes),
         size: sealed.size,
         stopped_for: begin.elapsed(),
-        losses: problems,
+        losses: verdict.problems,
     })
 }
 

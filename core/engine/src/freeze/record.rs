@@ -10,6 +10,8 @@ use super::pages;
 use super::stopped::Stopped;
 use super::tasks::{self, Answers};
 use super::terminal;
+use super::verdict::Verdict;
+use crate::FreezeError;
 use crate::image::{PAGE, PageBuffer, PageSink};
 use crate::proc::stat::{self, Stat};
 use crate::resource::fd::{self, Capture, Contents};
@@ -17,9 +19,10 @@ use crate::resource::clocks::Clocks;
 use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
-use crate::resource::memory::{Memory, layout, protection_keys};
+use crate::resource::memory::{Memory, layout, policy, protection_keys};
 use crate::resource::task::family::Family;
 use crate::resource::task::filesystem::Filesystem;
+use crate::resource::task::landlock::Witnesses;
 use crate::resource::task::limits::Limits;
 use crate::resource::task::stop::Stop;
 use crate::resource::task::zombie;
@@ -41,16 +44,16 @@ pub fn record(
     facts: &[ProcessFacts],
     open: &mut OpenFiles,
     sink: &PageSink,
+    verdict: &mut Verdict,
     progress: &dyn Progress,
-) -> Result<Recorded, Problem> {
+) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
-    let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
-    let mut filesystems = Filesystems::default();
+    let (mut contents, mut mapped, mut filesystems) = (Contents::default(), MappedFiles::default(), Filesystems::default());
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
     let mut processes = Vec::with_capacity(facts.len());
     let (running, waits) = stopped.parts();
-    let mut continued = Vec::new();
+    let (mut continued, mut said, mut witnesses) = (Vec::new(), Vec::new(), Witnesses::nobody());
     for (process, found) in running.iter_mut().zip(facts) {
         let life = match &found.living {
             None => Life::Zombie(zombie::capture(found.stat.exit_code, &found.status)),
@@ -58,7 +61,8 @@ pub fn record(
                 let mut registry = Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
                 let mappings = memory::mappings(found, living, &mut registry)?;
                 let executable = memory::executable(found, living, &mut registry)?;
-                let answers = tasks::ask(process, found, living, waits, &children(facts, found.pid))?;
+                let answers = tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses)?;
+                said.extend(answers.problems.iter().cloned());
                 continued.extend(answers.continued.iter().copied());
                 Life::Alive(Box::new(Alive {
                     stop: stop(process.stopped_by, found, &continued),
@@ -76,9 +80,9 @@ pub fn record(
         };
         processes.push(Process { family: family(found, &members, &mut outsiders), name: ByteBuf::from(found.stat.comm.clone()), life });
     }
+    verdict.add(said)?;
     let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
-    let open_files =
-        open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
+    let open_files = open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
     let terminal = terminal::record(facts, open)?;
     let bytes = store_pages(&mut processes, facts, sink, progress)?;
     let offsets = facts.iter().find_map(|found| found.living.as_ref()).map(|living| living.clock_offsets);
@@ -97,8 +101,9 @@ pub fn record(
     Ok(Recorded { group, bytes })
 }
 
-fn memory_of(answers: &Answers, living: &LivingFacts, mappings: Vec<Mapping>, executable: Executable) -> Memory {
+fn memory_of(answers: &Answers, living: &LivingFacts, mut mappings: Vec<Mapping>, executable: Executable) -> Memory {
     let (asked, batch) = &answers.memory;
+    policy::answer_mappings(&asked.policies, batch, &mut mappings);
     Memory {
         layout: layout::answer(asked.heap, batch, &living.addresses, living.auxiliary.clone(), executable),
         protection_keys: protection_keys::answer(&asked.keys, batch, &mappings),
@@ -212,6 +217,10 @@ fn store_pages(
             page += count;
         }
     })?;
+    for ((process, mapping), guards) in own.guards {
+        let Life::Alive(alive) = &mut processes[process].life else { continue };
+        alive.memory.mappings[mapping].guards = guards;
+    }
     for ((process, mapping), runs) in own.inherited {
         let Life::Alive(alive) = &mut processes[process].life else { continue };
         let pages = &mut alive.memory.mappings[mapping].pages;

@@ -14,15 +14,16 @@ use crate::proc;
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, Foothold, Ground, PuppetError, run_together};
 use crate::resource::group::Thread;
-use crate::resource::memory::{layout, protection_keys};
+use crate::resource::memory::{layout, policy, protection_keys};
 use serde_bytes::ByteBuf;
 
-use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes};
+use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes, Told};
 use crate::resource::task::futexes::Futexes;
+use crate::resource::task::landlock::{self, Witnesses};
 use crate::resource::task::signals::ThreadSignals;
 use crate::resource::task::signals::Disposition;
 use crate::resource::task::timers::Timers;
-use crate::resource::task::{credentials, futexes, interrupted, registers, scheduling, signals, stop, timers};
+use crate::resource::task::{credentials, futexes, interrupted, legacy, registers, scheduling, signals, stop, timers};
 use crate::survey::collect::{LivingFacts, ProcessFacts, ThreadFacts};
 
 /// What the tasks of a process have said.
@@ -42,6 +43,8 @@ pub struct Answers {
     pub continued: Vec<Pid>,
     /// MCL_FUTURE and MCL_ONFAULT.
     pub lock_future: u32,
+    /// What they say that stands in the way.
+    pub problems: Vec<Problem>,
 }
 
 /// What was asked of a process's memory.
@@ -51,6 +54,8 @@ pub struct AskedMemory {
     pub heap: Call,
     /// The protection keys.
     pub keys: protection_keys::Asked,
+    /// On which nodes the mappings are put.
+    pub policies: Vec<(u64, policy::Asked)>,
 }
 
 struct AskedThread {
@@ -58,14 +63,18 @@ struct AskedThread {
     signals: signals::AskedThread,
     futexes: futexes::Asked,
     attributes: attributes::AskedThread,
+    legacy: legacy::Asked,
+    landlock: Option<Call>,
 }
 
-fn ask_thread(batch: &mut Batch) -> AskedThread {
+fn ask_thread(batch: &mut Batch, witness: Option<Tid>) -> AskedThread {
     AskedThread {
         credentials: credentials::ask(batch),
         signals: signals::ask_thread(batch),
         futexes: futexes::ask(batch),
         attributes: attributes::ask_thread(batch),
+        legacy: legacy::ask(batch),
+        landlock: landlock::ask(witness, batch),
     }
 }
 
@@ -76,6 +85,7 @@ pub fn ask(
     living: &LivingFacts,
     waits: &mut Waits,
     children: &[Pid],
+    witnesses: &mut Witnesses,
 ) -> Result<Answers, Problem> {
     let puppet = |error: PuppetError| Problem::blocks(ProblemKind::Process, error.to_string()).of(&facts.shown);
     prepare(process, living).map_err(puppet)?.ok_or_else(|| {
@@ -83,17 +93,19 @@ pub fn ask(
         Problem::blocks(ProblemKind::Memory, what).of(&facts.shown)
     })?;
     let Some((stage, _)) = process.stage else { return Err(gone(&facts.shown)) };
+    let by_tid: HashMap<Tid, &ThreadFacts> = living.threads.iter().map(|thread| (thread.tid, thread)).collect();
     let (mut batches, mut asked) = (Vec::new(), Vec::new());
-    for _ in &process.puppets {
+    for puppet in &process.puppets {
+        let found = by_tid.get(&puppet.tid).ok_or_else(|| gone(&facts.shown))?;
         let mut batch = Batch::new();
-        asked.push(ask_thread(&mut batch));
+        asked.push(ask_thread(&mut batch, witness(witnesses, found, facts)?));
         batches.push(batch);
     }
     let Some(first) = batches.first_mut() else { return Err(gone(&facts.shown)) };
     let dispositions = signals::ask_dispositions(first);
     let asked_timers = timers::ask(&living.timers, first);
     let asked_process = attributes::ask_process(first);
-    let asked_memory = AskedMemory { heap: layout::ask(first), keys: protection_keys::ask(first) };
+    let asked_memory = ask_memory(living, first);
     let asked_children = stop::ask_continued(children, first);
     run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
 
@@ -101,11 +113,13 @@ pub fn ask(
         Problem::blocks(ProblemKind::Kernel, format!("it did not tell all about itself: {}", errno.desc())).of(&facts.shown)
     };
     let processors = scheduling::all_processors().map_err(kernel)?;
-    let by_tid: HashMap<Tid, &ThreadFacts> = living.threads.iter().map(|thread| (thread.tid, thread)).collect();
-    let mut threads = Vec::new();
+    let (mut threads, mut problems) = (Vec::new(), Vec::new());
     for (index, asked) in asked.iter().enumerate() {
         let found = by_tid.get(&process.puppets[index].tid).ok_or_else(|| gone(&facts.shown))?;
-        threads.push(thread(process, index, asked, &batches[index], found, waits, &processors).map_err(kernel)?);
+        let said = Said { asked, batch: &batches[index], found, flags: living.addresses.flags };
+        threads.push(thread(process, index, &said, waits, &processors).map_err(kernel)?);
+        problems.extend(legacy::judge(&asked.legacy, said.batch, found.tid));
+        problems.extend(landlock::judge(asked.landlock, said.batch));
     }
     if let Some(leader) = living.threads.iter().find(|thread| thread.exited.is_some()) {
         let others = threads.first().cloned().ok_or_else(|| gone(&facts.shown))?;
@@ -117,16 +131,45 @@ pub fn ask(
         threads,
         dispositions: signals::answer_dispositions(&dispositions, &first).map_err(kernel)?,
         timers: timers::answer(&asked_timers, &living.timers, &first).map_err(kernel)?,
-        attributes: attributes::answer_process(
-            &asked_process,
-            &first,
-            living.oom_score_adjustment,
-            living.coredump_filter,
-        )
-        .map_err(kernel)?,
+        attributes: attributes::answer_process(&asked_process, &first, told(living)).map_err(kernel)?,
         memory: (asked_memory, first),
         lock_future: lock_future(process, living),
+        problems: problems.into_iter().map(|problem| problem.of(&facts.shown)).collect(),
     })
+}
+
+fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {
+    let starts = living.mappings.iter().map(|found| found.start);
+    AskedMemory {
+        heap: layout::ask(batch),
+        keys: protection_keys::ask(batch),
+        policies: policy::ask_mappings(starts, batch),
+    }
+}
+
+/// Somebody to look into, for a thread that could not if it were confined.
+fn witness(witnesses: &mut Witnesses, found: &ThreadFacts, facts: &ProcessFacts) -> Result<Option<Tid>, Problem> {
+    witnesses.of(found.status.uid.real, found.status.gid.real).map_err(|errno| {
+        let what = format!("whether Landlock confines it cannot be found out: {}", errno.desc());
+        Problem::blocks(ProblemKind::Privilege, what).of(&facts.shown).way_out("Run Dormouse as root")
+    })
+}
+
+fn told(living: &LivingFacts) -> Told {
+    Told {
+        oom_score_adjustment: living.oom_score_adjustment,
+        coredump_filter: living.coredump_filter,
+        autogroup_nice: attributes::autogroup_nice(Pid(living.speaker.0)),
+    }
+}
+
+/// What is known of a thread.
+struct Said<'a> {
+    asked: &'a AskedThread,
+    batch: &'a Batch,
+    found: &'a ThreadFacts,
+    /// Those of `/proc/PID/stat`.
+    flags: u32,
 }
 
 fn gone(process: &ProcessName) -> Problem {
@@ -142,6 +185,7 @@ fn exited_leader(found: &ThreadFacts, facts: &ProcessFacts, others: Thread) -> T
         signals: ThreadSignals { mask: found.status.blocked, alternate_stack: (0, SS_DISABLE, 0), pending: Vec::new() },
         futexes: Futexes::default(),
         attributes: ThreadAttributes { name: ByteBuf::from(facts.stat.comm.clone()), ..others.attributes },
+        dispatch: None,
         interrupted: None,
         ..others
     }
@@ -188,12 +232,11 @@ fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<
 fn thread(
     process: &StoppedProcess,
     index: usize,
-    asked: &AskedThread,
-    batch: &Batch,
-    found: &ThreadFacts,
+    said: &Said<'_>,
     waits: &mut Waits,
     processors: &[u8],
 ) -> Result<Thread, Errno> {
+    let Said { asked, batch, found, flags } = *said;
     let puppet = &process.puppets[index];
     let tid: Tid = puppet.tid;
     let mut general = puppet.registers;
@@ -206,7 +249,8 @@ fn thread(
         credentials: credentials::answer(&asked.credentials, batch, &found.status)?,
         scheduling: scheduling::capture(tid, processors)?,
         futexes: futexes::answer(&asked.futexes, batch, tid)?,
-        attributes: attributes::answer_thread(&asked.attributes, batch, &found.status.name)?,
+        attributes: attributes::answer_thread(&asked.attributes, batch, &found.status.name, flags)?,
+        dispatch: puppet.dispatch,
         interrupted,
     })
 }

@@ -10,3 +10,10 @@ pub fn timer_ids() -> bool {
     let answer = checked(unsafe { libc::prctl(PR_TIMER_CREATE_RESTORE_IDS, GET, 0, 0, 0) }.into());
     answer != Err(Errno::EINVAL)
 }
+
+/// Whether the kernel has Landlock, and it is switched on: landlock(7), Linux 5.13.
+pub fn landlock() -> bool {
+    const VERSION: u32 = 1;
+    // SAFETY: asked for the version it reads nothing.
+    checked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, 0, 0, VERSION) }).is_ok()
+}

@@ -2,6 +2,7 @@
 //! with types, and returns an [`Errno`].
 
 pub mod anonymous;
+pub mod bystander;
 pub mod clocks;
 pub mod clone;
 pub mod features;
@@ -20,6 +21,7 @@ pub mod ptrace;
 pub mod sched;
 pub mod socket;
 pub mod stand_in;
+pub mod system_v;
 pub mod terminal;
 
 pub use nix::errno::Errno;

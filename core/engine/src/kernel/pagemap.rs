@@ -20,6 +20,8 @@ const REGIONS: usize = 512;
 pub struct PageMap {
     file: File,
     can_scan: bool,
+    /// The kernel tells of guarded pages: Linux 6.15.
+    tells_guards: bool,
     /// Room for what a scan finds.
     found: Vec<Region>,
     /// Room for [`Self::frames`].
@@ -39,6 +41,7 @@ mod bits {
     pub const PRESENT: u64 = 1 << 63;
     pub const SWAPPED: u64 = 1 << 62;
     pub const FILE_OR_SHARED: u64 = 1 << 61;
+    pub const GUARD: u64 = 1 << 58;
     pub const FRAME: u64 = (1 << 55) - 1;
 }
 
@@ -48,6 +51,7 @@ mod category {
     pub const PRESENT: u64 = 1 << 3;
     pub const SWAPPED: u64 = 1 << 4;
     pub const ZERO_PAGE: u64 = 1 << 5;
+    pub const GUARD: u64 = 1 << 8;
 }
 
 #[repr(C)]
@@ -83,6 +87,7 @@ impl PageMap {
         File::open(format!("/proc/{pid}/pagemap")).map(|file| Self {
             file,
             can_scan: true,
+            tells_guards: true,
             found: vec![Region::default(); REGIONS],
             frames: Vec::new(),
         })
@@ -91,12 +96,34 @@ impl PageMap {
     /// The runs of pages in `start..end` that hold private content: present or swapped, not of a file, not the
     /// kernel's zero page where it can tell.
     pub fn private_runs(&mut self, start: u64, end: u64) -> Answer<Vec<PageRun>> {
-        let wanted = ScanArguments {
-            category_inverted: category::FILE | category::ZERO_PAGE,
-            category_mask: category::FILE | category::ZERO_PAGE,
-            ..ScanArguments::default()
-        };
-        self.runs(start, end, wanted, |entry| entry & bits::FILE_OR_SHARED == 0)
+        loop {
+            let unwanted = category::FILE | category::ZERO_PAGE | if self.tells_guards { category::GUARD } else { 0 };
+            let wanted = ScanArguments {
+                category_inverted: unwanted,
+                category_mask: unwanted,
+                category_anyof_mask: category::PRESENT | category::SWAPPED,
+                return_mask: category::PRESENT | category::SWAPPED,
+                ..ScanArguments::default()
+            };
+            match self.runs(start, end, wanted, |entry| entry & (bits::FILE_OR_SHARED | bits::GUARD) == 0) {
+                Err(Errno::EINVAL) if self.tells_guards => self.tells_guards = false,
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The runs of guarded pages (MADV_GUARD_INSTALL) in the whole process. A kernel without PAGEMAP_SCAN has none.
+    pub fn guarded_runs(&mut self) -> Answer<Vec<PageRun>> {
+        const END: u64 = (1 << 47) - PAGE;
+        let wanted =
+            ScanArguments { category_mask: category::GUARD, return_mask: category::GUARD, ..ScanArguments::default() };
+        match self.scan(0, END, wanted) {
+            Err(Errno::ENOTTY | Errno::EINVAL) => {
+                self.tells_guards = false;
+                Ok(Vec::new())
+            }
+            answer => answer,
+        }
     }
 
     fn runs(
@@ -125,8 +152,6 @@ impl PageMap {
                 end,
                 vec: self.found.as_mut_ptr() as u64,
                 vec_len: self.found.len() as u64,
-                category_anyof_mask: category::PRESENT | category::SWAPPED,
-                return_mask: category::PRESENT | category::SWAPPED,
                 ..wanted
             };
             // SAFETY: the kernel writes at most `vec_len` regions into the vector we hold and updates the arguments.

@@ -29,6 +29,8 @@ mod request {
     pub const SETSIGMASK: u32 = 0x420b;
     pub const PEEKSIGINFO: u32 = 0x4209;
     pub const GET_RSEQ_CONFIGURATION: u32 = 0x420f;
+    pub const SET_SYSCALL_USER_DISPATCH: u32 = 0x4210;
+    pub const GET_SYSCALL_USER_DISPATCH: u32 = 0x4211;
 }
 
 /// Register sets by note type, elf(5).
@@ -223,6 +225,14 @@ pub fn set_extended_registers(thread: Tid, area: &[u8]) -> Answer<()> {
     call(libc::PTRACE_SETREGSET, thread, set, &raw mut vector as u64).map(drop)
 }
 
+/// Whether the thread has a map of I/O ports that it may use, ioperm(2).
+pub fn has_io_ports(thread: Tid) -> bool {
+    const NT_386_IOPERM: u64 = 0x201;
+    let mut map = [0u8; 8];
+    let mut vector = libc::iovec { iov_base: map.as_mut_ptr().cast(), iov_len: map.len() };
+    call(libc::PTRACE_GETREGSET, thread, NT_386_IOPERM, &raw mut vector as u64).is_ok()
+}
+
 /// The thread's signal mask: the one it returns to, where a call such as sigsuspend(2) has set another for a while.
 pub fn signal_mask(thread: Tid) -> Answer<u64> {
     let mut mask = 0u64;
@@ -297,6 +307,43 @@ pub fn restartable_sequences(thread: Tid) -> Answer<RestartableSequences> {
         &raw mut found as u64,
     )?;
     Ok(RestartableSequences { address: found.address, length: found.length, signature: found.signature })
+}
+
+/// What becomes of a thread's system calls: `struct ptrace_sud_config`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyscallDispatch {
+    /// PR_SYS_DISPATCH_OFF or how the range is meant.
+    pub mode: u64,
+    /// Where the byte is that switches it; 0: none.
+    pub selector: u64,
+    /// Where the range begins whose calls are let through.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+/// The thread's dispatch of system calls, where it is on. Linux 6.4; an older kernel does not tell.
+pub fn syscall_dispatch(thread: Tid) -> Answer<Option<SyscallDispatch>> {
+    let mut found = SyscallDispatch::default();
+    let size = size_of::<SyscallDispatch>() as u64;
+    match call(request::GET_SYSCALL_USER_DISPATCH, thread, size, &raw mut found as u64) {
+        Err(Errno::EIO | Errno::EINVAL) => Ok(None),
+        answer => answer.map(|_| (found.mode != 0).then_some(found)),
+    }
+}
+
+/// Sets the thread's dispatch of system calls.
+pub fn set_syscall_dispatch(thread: Tid, wanted: SyscallDispatch) -> Answer<()> {
+    const INCLUSIVE: u64 = 2;
+    let mut wanted = wanted;
+    let end = wanted.offset.wrapping_add(wanted.length);
+    if wanted.mode != 0 && wanted.offset != 0 && end <= wanted.offset {
+        // The kernel keeps a range whose calls are the dispatched ones (Linux 6.18) as what is around it.
+        wanted = SyscallDispatch { mode: INCLUSIVE, offset: end, length: wanted.length.wrapping_neg(), ..wanted };
+    }
+    let size = size_of::<SyscallDispatch>() as u64;
+    call(request::SET_SYSCALL_USER_DISPATCH, thread, size, &raw const wanted as u64).map(drop)
 }
 
 /// Writes one word, also into pages the thread itself may not write.

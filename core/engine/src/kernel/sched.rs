@@ -34,10 +34,15 @@ pub struct Attributes {
 impl Attributes {
     /// The structure as the kernel reads it.
     pub fn to_bytes(self) -> Vec<u8> {
+        const CLAMP_MIN: u64 = 1 << 5;
+        const CLAMP_MAX: u64 = 1 << 6;
+        // What the kernel tells lacks the flags that say that the hints count; 0 and 1024 are what a thread has without.
+        let has_hints = !matches!((self.util_min, self.util_max), (0, 0 | 1024));
+        let flags = self.flags | if has_hints { CLAMP_MIN | CLAMP_MAX } else { 0 };
         let mut bytes = Vec::with_capacity(56);
         bytes.extend(56u32.to_ne_bytes());
         bytes.extend(self.policy.to_ne_bytes());
-        bytes.extend(self.flags.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
         bytes.extend(self.nice.to_ne_bytes());
         bytes.extend(self.priority.to_ne_bytes());
         for number in [self.runtime, self.deadline, self.period] {
@@ -80,6 +85,16 @@ pub fn io_priority(thread: Tid) -> Answer<u32> {
     const WHO_PROCESS: i32 = 1;
     // SAFETY: ioprio_get takes integers only.
     checked(unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, thread.0) }).map(|value| value as u32)
+}
+
+/// The cookie of a thread (0: the calling one), which says beside whom it may run on a core: PR_SCHED_CORE_GET, Linux 5.14.
+/// EINVAL, ENODEV: the kernel or the processor has no such thing.
+pub fn core_cookie(thread: Tid) -> Answer<u64> {
+    const PR_SCHED_CORE: libc::c_int = 62;
+    let mut cookie = 0_u64;
+    // SAFETY: the kernel writes one number of eight bytes, which we hold.
+    checked(unsafe { libc::prctl(PR_SCHED_CORE, 0, thread.0, 0, &raw mut cookie) }.into())?;
+    Ok(cookie)
 }
 
 /// The calling thread runs on one processor only, until this is dropped.

@@ -51,6 +51,8 @@ pub struct Status {
     pub core_dumping: Option<bool>,
     /// `THP_enabled`: false after `PR_SET_THP_DISABLE`, or where the system has no huge pages (5.0).
     pub huge_pages: Option<bool>,
+    /// `untag_mask`: bits of an address that mean something; all of them without linear address masking (6.4).
+    pub address_mask: Option<u64>,
     /// `x86_Thread_features`: `shstk`, `wrss` (6.6).
     pub thread_features: Option<Vec<String>>,
     /// `x86_Thread_features_locked` (6.6).
@@ -168,6 +170,7 @@ impl Status {
             memory: None,
             core_dumping: None,
             huge_pages: None,
+            address_mask: None,
             thread_features: None,
             locked_thread_features: None,
             threads: 0,
@@ -245,6 +248,7 @@ fn process(key: &[u8], value: &[u8], status: &mut Status) -> Option<bool> {
         b"Kthread" => status.kernel_thread = Some(flag(word)?),
         b"CoreDumping" => status.core_dumping = Some(flag(word)?),
         b"THP_enabled" => status.huge_pages = Some(flag(word)?),
+        b"untag_mask" => status.address_mask = Some(text::hexadecimal(word.strip_prefix(b"0x")?)?),
         b"x86_Thread_features" => status.thread_features = Some(strings(word)),
         b"x86_Thread_features_locked" => status.locked_thread_features = Some(strings(word)),
         b"Threads" => status.threads = text::decimal(word)?,

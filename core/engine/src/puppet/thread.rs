@@ -3,7 +3,7 @@
 use dormouse_wire::{Pid, Tid};
 
 use crate::kernel::memory;
-use crate::kernel::ptrace::{self, Event, GeneralRegisters};
+use crate::kernel::ptrace::{self, Event, GeneralRegisters, SyscallDispatch};
 use crate::kernel::{Answer, Errno};
 use crate::model::RemotePtr;
 
@@ -52,6 +52,8 @@ pub struct Puppet {
     pub registers: GeneralRegisters,
     /// The signal mask it was stopped with.
     pub mask: u64,
+    /// What became of its system calls when it was stopped.
+    pub dispatch: Option<SyscallDispatch>,
     marker: i32,
     entered: bool,
     /// Stop signals that came while it worked: they are sent again when it is let go.
@@ -75,8 +77,8 @@ impl Puppet {
     pub fn new(pid: Pid, tid: Tid, pending: u64) -> Answer<Self> {
         let registers = ptrace::general_registers(tid)?;
         let mask = ptrace::signal_mask(tid)?;
-        let marker = marker(pending)?;
-        Ok(Self { pid, tid, registers, mask, marker, entered: false, stop_signals: Vec::new() })
+        let (marker, dispatch) = (marker(pending)?, ptrace::syscall_dispatch(tid)?);
+        Ok(Self { pid, tid, registers, mask, marker, dispatch, entered: false, stop_signals: Vec::new() })
     }
 
     /// Keeps away from these signals: they wait for it or its process, or are to wait again. The engine's own signal
@@ -96,6 +98,11 @@ impl Puppet {
     fn enter(&mut self) -> Result<(), PuppetError> {
         if !self.entered {
             ptrace::set_signal_mask(self.tid, !bit(self.marker)).map_err(kernel("block the thread's signals"))?;
+            if self.dispatch.is_some() {
+                // The calls are ours now, and no business of the program's.
+                let off = SyscallDispatch::default();
+                ptrace::set_syscall_dispatch(self.tid, off).map_err(kernel("switch off its dispatch of system calls"))?;
+            }
             self.entered = true;
         }
         Ok(())
@@ -117,6 +124,10 @@ impl Puppet {
             ptrace::set_signal_mask(self.tid, self.mask).map_err(kernel("give the thread its signal mask back"))?;
             ptrace::set_general_registers(self.tid, &self.registers)
                 .map_err(kernel("give the thread its registers back"))?;
+            if let Some(dispatch) = self.dispatch {
+                ptrace::set_syscall_dispatch(self.tid, dispatch)
+                    .map_err(kernel("switch on its dispatch of system calls"))?;
+            }
             self.entered = false;
         }
         Ok(())

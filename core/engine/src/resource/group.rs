@@ -12,6 +12,7 @@ use super::memory::vdso::Vdso;
 use super::named_file::NamedFile;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
 use super::task::credentials::Credentials;
+use super::task::dispatch::Dispatch;
 use super::task::family::Family;
 use super::task::filesystem::Filesystem;
 use super::task::futexes::Futexes;
@@ -154,6 +155,8 @@ pub struct Thread {
     pub futexes: Futexes,
     /// Small things.
     pub attributes: ThreadAttributes,
+    /// What becomes of its system calls.
+    pub dispatch: Dispatch,
     /// A system call that has to be made good.
     pub interrupted: Option<InterruptedCall>,
 }

@@ -7,7 +7,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 use super::connect::{self, Sharer};
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::files::OpenFiles;
-use super::terminals;
+use super::{confinement, system_v, terminals};
 use crate::kernel::kcmp;
 use crate::proc;
 use crate::resource::fd;
@@ -30,6 +30,8 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
         }
     }
     problems.extend(clocks(processes));
+    problems.extend(confinement::judge(processes));
+    problems.extend(system_v::judge(processes));
     problems.extend(connect::judge(sharers));
     problems.extend(terminals::judge(processes, files));
     problems.extend(shared_between_processes(processes));

@@ -2,8 +2,10 @@
 //! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze.
 
 pub mod collect;
+pub mod confinement;
 pub mod connect;
 pub mod files;
 pub mod in_flight;
 pub mod judge;
+pub mod system_v;
 pub mod terminals;

@@ -53,7 +53,7 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
             }
             built.run(&mut batch)?;
         }
-        for (name, error) in attributes::write_process(&alive.attributes, process.pid()) {
+        for (name, error) in attributes::write_process(&alive.attributes, process.pid(), !process.family.session_outside) {
             let what = format!("/proc/{}/{name} cannot be written: {error}", process.pid());
             losses.push(Problem::loses(ProblemKind::Process, what, format!("its {name}")).of(&process.shown()));
         }

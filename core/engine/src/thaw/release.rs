@@ -10,7 +10,7 @@ use crate::model::RemotePtr;
 use crate::puppet::thread::kernel;
 use crate::puppet::{Ground, Puppet, PuppetError, arch};
 use crate::resource::group::{Alive, Group, Thread};
-use crate::resource::task::{interrupted, registers};
+use crate::resource::task::{dispatch, interrupted, registers};
 
 /// Lets the group run.
 pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
@@ -91,6 +91,7 @@ fn give_registers(
         ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(kernel("set the thread's signal mask"))?;
         return ptrace::resume(puppet.tid, 0).map_err(kernel("let the thread exit"));
     }
+    dispatch::restore(thread.dispatch, puppet.tid).map_err(kernel("switch on its dispatch of system calls"))?;
     registers::restore(&thread.registers, general, puppet.tid, places).map_err(kernel("set the thread's registers"))?;
     ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(kernel("set the thread's signal mask"))
 }

@@ -467,6 +467,9 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
 
 /// What stands in the way of freezing a file, whatever its kind, and what would be lost.
 pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    if let Some(problem) = named::message_queue(facts) {
+        return vec![problem];
+    }
     let mut problems = kind_of(facts).judge(facts, files);
     problems.extend(locks::judge(facts, files));
     problems.extend(notify::judge(facts, files));

@@ -66,7 +66,9 @@ mod tests {
             offset,
             name: None,
             protection_key: 0,
+            policy: None,
             pages: Vec::new(),
+            guards: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::arguments;
 use crate::image::PageNumber;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::puppet::Batch;
+use super::policy::{self, MemoryPolicy};
 use super::protection_keys::ProtectionKeys;
 
 /// A mapping.
@@ -31,8 +32,12 @@ pub struct Mapping {
     pub name: Option<ByteBuf>,
     /// Its memory protection key, pkeys(7).
     pub protection_key: u32,
+    /// On which nodes it is put, mbind(2).
+    pub policy: Option<MemoryPolicy>,
     /// The pages that are the process's own, in order.
     pub pages: Vec<Run>,
+    /// Pages that nobody may touch, MADV_GUARD_INSTALL: the first, counted from the mapping's start, and how many.
+    pub guards: Vec<(u64, u64)>,
 }
 
 /// What a mapping shows.
@@ -109,8 +114,13 @@ impl Mapping {
 
     /// Maps the part `start..end` of it, from descriptor `file` where it shows one.
     pub fn map(&self, start: u64, end: u64, file: Option<i32>, batch: &mut Batch) {
+        const MAP_DROPPABLE: i32 = 8;
         let mut flags = libc::MAP_FIXED_NOREPLACE;
-        flags |= if self.is_shared() { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+        flags |= match self.is_shared() {
+            true => libc::MAP_SHARED,
+            false if self.flags.contains(VmFlags::DROPPABLE) => MAP_DROPPABLE,
+            false => libc::MAP_PRIVATE,
+        };
         for (flag, value) in [(VmFlags::GROWS_DOWN, libc::MAP_GROWSDOWN), (VmFlags::NO_RESERVE, libc::MAP_NORESERVE)] {
             if self.flags.contains(flag) {
                 flags |= value;
@@ -144,12 +154,14 @@ impl Mapping {
                 batch.must("give advice on a mapping", libc::SYS_madvise, arguments![self.start, length, advice]);
             }
         }
-        self.protect(keys, batch);
-        if self.flags.contains(VmFlags::LOCKED) {
-            const MLOCK_ONFAULT: i32 = 1;
-            let how = if self.flags.contains(VmFlags::LOCK_ON_FAULT) { MLOCK_ONFAULT } else { 0 };
-            batch.must("lock a mapping in memory", libc::SYS_mlock2, arguments![self.start, length, how]);
+        policy::restore_mapping(self, batch);
+        for (page, count) in &self.guards {
+            const MADV_GUARD_INSTALL: i32 = 102;
+            let arguments = arguments![self.start + page * PAGE, count * PAGE, MADV_GUARD_INSTALL];
+            batch.must("guard pages of a mapping", libc::SYS_madvise, arguments);
         }
+        self.protect(keys, batch);
+        self.lock(batch);
         if self.flags.contains(VmFlags::SEALED) {
             const MSEAL: i64 = 462;
             batch.must("seal a mapping", MSEAL, arguments![self.start, length, 0]);
@@ -158,6 +170,21 @@ impl Mapping {
 }
 
 impl Mapping {
+    fn lock(&self, batch: &mut Batch) {
+        const MLOCK_ONFAULT: i32 = 1;
+        if !self.flags.contains(VmFlags::LOCKED) {
+            return;
+        }
+        let how = if self.flags.contains(VmFlags::LOCK_ON_FAULT) { MLOCK_ONFAULT } else { 0 };
+        let arguments = arguments![self.start, self.length(), how];
+        if self.guards.is_empty() {
+            batch.must("lock a mapping in memory", libc::SYS_mlock2, arguments);
+        } else {
+            // It is locked, and an error all the same: the guarded pages cannot be brought in.
+            batch.ask(libc::SYS_mlock2, arguments);
+        }
+    }
+
     /// Its final protection.
     pub fn protect(&self, keys: &ProtectionKeys, batch: &mut Batch) {
         if self.protection_key != 0 && !keys.are_the_kernels(self) {
@@ -223,6 +250,9 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
         MappingName::Other(_) => refuse("mappings of this sort cannot be frozen"),
         MappingName::File(path) if path.starts_with(b"/secretmem") => {
             refuse("secret memory (memfd_secret) cannot be read, not even by root")
+        }
+        MappingName::File(path) if path.starts_with(b"/[aio]") => {
+            refuse("it has contexts for asynchronous I/O (io_setup), which cannot be frozen")
         }
         MappingName::File(path) if path.starts_with(b"/SYSV") => refuse("System V shared memory cannot be frozen"),
         MappingName::File(path) if path.starts_with(b"/memfd:") || path.starts_with(b"/") => Vec::new(),

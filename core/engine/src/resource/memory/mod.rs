@@ -5,6 +5,7 @@
 pub mod inherit;
 pub mod layout;
 pub mod mapping;
+pub mod policy;
 pub mod protection_keys;
 pub mod vdso;
 

@@ -49,6 +49,10 @@ fn repeated(number: i64) -> Option<Timeout> {
         // With SO_RCVTIMEO or SO_SNDTIMEO set; and read(2) of an inotify descriptor.
         libc::SYS_semop
         | libc::SYS_read
+        | libc::SYS_readv
+        | libc::SYS_write
+        | libc::SYS_writev
+        | libc::SYS_connect
         | libc::SYS_recvfrom
         | libc::SYS_recvmsg
         | libc::SYS_sendto

@@ -2,12 +2,17 @@
 //! itself can say into a batch, `answer` makes the record of it, `restore` puts what gives it back into a batch.
 
 pub mod attributes;
+pub mod controls;
 pub mod credentials;
+pub mod dispatch;
 pub mod family;
 pub mod filesystem;
 pub mod futexes;
 pub mod interrupted;
+pub mod legacy;
 pub mod limits;
+pub mod landlock;
+pub mod membarrier;
 pub mod registers;
 pub mod scheduling;
 pub mod signals;

@@ -1,0 +1,72 @@
+//! Somebody who has nothing to do with the group: a child of the engine that does nothing, has no capabilities and may be
+//! looked into by whoever has its user. What the kernel says of a task and of this one tells what that task is.
+
+use std::io::{Read, Write};
+
+use dormouse_wire::{Pid, Tid};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+
+use super::clone::CloneArguments;
+use super::{Answer, Errno, checked};
+
+/// A child that waits. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Bystander(Pid);
+
+impl Bystander {
+    /// Makes one with this user and this group.
+    ///
+    /// The child is a copy of the engine and must neither allocate nor take a lock: it makes system calls only.
+    pub fn new(user: u32, group: u32) -> Answer<Self> {
+        let (mut answers, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
+        let arguments = CloneArguments::default();
+        // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
+        let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+        if made == 0 {
+            let error = become_nobody(user, group).err().map_or(0, |errno| errno as i32);
+            let _ = says.write_all(&error.to_ne_bytes());
+            loop {
+                // SAFETY: both calls take integers only; the first one returns where there was nothing to wait for.
+                unsafe { libc::syscall(if error == 0 { libc::SYS_pause } else { libc::SYS_exit }, 1) };
+            }
+        }
+        let bystander = Self(Pid(checked(made)? as i32));
+        drop(says);
+        let mut error = [0; 4];
+        answers.read_exact(&mut error).map_err(|_| Errno::ECHILD)?;
+        match i32::from_ne_bytes(error) {
+            0 => Ok(bystander),
+            errno => Err(Errno::from_raw(errno)),
+        }
+    }
+
+    /// Its only thread.
+    pub fn tid(&self) -> Tid {
+        self.0.leader()
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.0);
+        let _ = kill(pid, Signal::SIGKILL);
+        // Without a signal at its end, clone(2), it is waited for by __WALL only.
+        let _ = waitpid(pid, Some(WaitPidFlag::__WALL));
+    }
+}
+
+/// Takes on the user, drops all capabilities, and can be looked into again, which a change of users has ended.
+fn become_nobody(user: u32, group: u32) -> Answer<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let (header, none) = ([VERSION_3, 0], [0_u32; 6]);
+    // SAFETY: the raw calls change one thread; capset reads a header of two words and six words of sets.
+    unsafe {
+        checked(libc::syscall(libc::SYS_setresgid, group, group, group))?;
+        checked(libc::syscall(libc::SYS_setresuid, user, user, user))?;
+        checked(libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()))?;
+        checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0))?;
+        checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! What few programs have and none can be given back: segments of a process's own (modify_ldt(2)), rights on I/O ports
+//! (ioperm(2)), key rings of a process's or a thread's own, keyrings(7).
+
+// zoo: segments
+
+use dormouse_wire::{Problem, ProblemKind, Tid};
+
+use crate::arguments;
+use crate::kernel::ptrace;
+use crate::puppet::{Batch, Call};
+
+/// What was asked of a thread.
+#[derive(Debug)]
+pub struct Asked {
+    segments: Call,
+    key_rings: [Call; 2],
+}
+
+/// Asks a thread.
+pub fn ask(batch: &mut Batch) -> Asked {
+    const READ: i32 = 0;
+    const GET_KEYRING_ID: i32 = 0;
+    const THREAD: i32 = -1;
+    const PROCESS: i32 = -2;
+    let some = batch.space(8);
+    let ring = |ring: i32, batch: &mut Batch| batch.ask(libc::SYS_keyctl, arguments![GET_KEYRING_ID, ring, 0]);
+    Asked {
+        segments: batch.ask(libc::SYS_modify_ldt, arguments![READ, some, 8]),
+        key_rings: [ring(THREAD, batch), ring(PROCESS, batch)],
+    }
+}
+
+/// What of it stands in the way.
+pub fn judge(asked: &Asked, batch: &Batch, thread: Tid) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |what: &str| {
+        problems.push(Problem::blocks(ProblemKind::Processor, what).way_out("Pause the group instead"));
+    };
+    // The answer is an int in a long.
+    if batch.result(asked.segments).is_ok_and(|bytes| bytes as i32 > 0) {
+        refuse("it has segments of its own (modify_ldt), which cannot be given back yet");
+    }
+    if ptrace::has_io_ports(thread) {
+        refuse("it has rights on I/O ports (ioperm), which cannot be given back");
+    }
+    if asked.key_rings.iter().any(|call| batch.result(*call).is_ok()) {
+        let what = "it has a key ring of its own (keyrings(7))";
+        problems.push(Problem::loses(ProblemKind::Credentials, what, "the keys that are in no other key ring"));
+    }
+    problems
+}
