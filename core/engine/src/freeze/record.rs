@@ -83,8 +83,7 @@ pub fn record(
     verdict.add(said)?;
     let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
     let open_files = open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
-    let terminal = terminal::record(facts, open)?;
-    let bytes = store_pages(&mut processes, facts, sink, progress)?;
+    let (terminal, bytes) = (terminal::record(facts, open)?, store_pages(&mut processes, facts, sink, progress)?);
     let offsets = facts.iter().find_map(|found| found.living.as_ref()).map(|living| living.clock_offsets);
     let group = Group {
         processes,
