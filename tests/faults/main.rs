@@ -2,11 +2,16 @@
 //! Whatever happens, the group runs on or sleeps whole, and nobody is left half-way.
 #![allow(missing_docs, clippy::panic)]
 
+mod cancelled;
+mod damaged;
 mod forge;
 mod format;
 mod freeze_killed;
 mod killer;
 mod lies;
+mod no_room;
+mod pid_taken;
+mod restless;
 mod thaw_killed;
 mod trust;
 
@@ -17,4 +22,9 @@ const ZOO: &str = env!("CARGO_BIN_EXE_zoo");
 fn step(calls: usize) -> usize {
     let kills = std::env::var("DORMOUSE_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(40);
     calls.div_ceil(kills).max(1)
+}
+
+/// What the test itself does must work.
+fn done<T>(result: std::io::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use dormouse_engine::image::{ImageError, PAGE, Reader, SectionInfo, SectionKind};
 use dormouse_engine::resource::group::Group;
 use dormouse_engine::resource::origin::Origin;
-use dormouse_wire::{ByteSize, Problem, Progress};
+use dormouse_wire::{ByteSize, Problem};
 
 use crate::exit::Failure;
 
@@ -67,11 +67,6 @@ impl Image {
     /// The engine's reader.
     pub fn reader(&self) -> &Reader {
         &self.reader
-    }
-
-    /// Checks every byte.
-    pub fn verify(&self, progress: &dyn Progress) -> Result<(), ImageError> {
-        self.reader.verify(progress)
     }
 }
 

@@ -8,6 +8,7 @@ mod completions;
 mod demo;
 mod exit;
 mod freeze;
+mod holders;
 mod images;
 mod inspect;
 mod interrupt;

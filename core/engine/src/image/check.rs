@@ -1,5 +1,6 @@
 //! Checking an image to the last byte: the frame when it is opened, the page data when somebody asks for it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -20,14 +21,43 @@ use super::section::{SECTION_COUNT_LIMIT, SECTION_LIMIT, SECTIONS_LIMIT, Section
 const PIECE: usize = 256 << 10;
 /// More threads than this only wait for the disk.
 const THREADS: usize = 4;
+/// So many damaged chunks are named; the rest are counted.
+const NAMED: usize = 1000;
 
 /// What the fixed parts of an image say, once they have been held against each other.
 pub(super) struct Frame {
     pub chunks: Vec<ChunkEntry>,
     pub sections: Vec<SectionEntry>,
+    /// What is wrong with the bytes of sections.
+    pub damaged: Vec<ImageError>,
 }
 
-/// Reads and checks everything but the page data.
+/// What of the page data is not as it was written.
+#[derive(Debug, Default)]
+pub struct Damage {
+    /// What is wrong with each chunk, by its number; no more than a person wants to read.
+    pub chunks: BTreeMap<u64, ImageError>,
+    /// How many damaged chunks there are beyond those.
+    pub more: u64,
+}
+
+impl Damage {
+    /// Whether every chunk is whole.
+    pub fn is_none(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    fn add(&mut self, chunk: u64, error: ImageError) {
+        self.chunks.insert(chunk, error);
+        // The threads come in any order: the first chunks of the image are those that are named.
+        if self.chunks.len() > NAMED {
+            self.chunks.pop_last();
+            self.more = self.more.saturating_add(1);
+        }
+    }
+}
+
+/// Reads and checks everything but the page data. Damage to sections is kept apart: all the rest can be checked all the same.
 pub(super) fn frame(source: &Source) -> Result<Frame, ImageError> {
     let mut hasher = Xxh3::new();
     header(source, &mut hasher)?;
@@ -41,10 +71,8 @@ pub(super) fn frame(source: &Source) -> Result<Frame, ImageError> {
     for entry in &sections {
         understood(source, entry)?;
     }
-    for entry in &sections {
-        section(source, entry)?;
-    }
-    Ok(Frame { chunks, sections })
+    let damaged = sections.iter().filter_map(|entry| section(source, entry).err()).collect();
+    Ok(Frame { chunks, sections, damaged })
 }
 
 fn header(source: &Source, hasher: &mut Xxh3) -> Result<(), ImageError> {
@@ -189,17 +217,12 @@ pub(super) fn name(entry: &SectionEntry) -> String {
 
 impl Reader {
     /// Checks the page data, on several threads: every byte of the file has then been held against a hash, and every
-    /// chunk unpacked. Of several damaged chunks the first one found is named.
-    pub fn verify(&self, progress: &dyn Progress) -> Result<(), ImageError> {
+    /// chunk unpacked. Fails only when it is cancelled.
+    pub fn verify(&self, progress: &dyn Progress) -> Result<Damage, ImageError> {
         progress.begins(Phase::Checking, self.stored().0);
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        let failure = Mutex::new(None);
-        let work = || {
-            if let Err(error) = self.verify_some(&next, &stop, progress) {
-                stop.store(true, Ordering::Relaxed);
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-            }
-        };
+        let damage = Mutex::new(Damage::default());
+        let work = || self.verify_some(&next, &stop, &damage, progress);
         let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, THREADS).min(self.chunks());
         thread::scope(|scope| {
             for _ in 1..threads {
@@ -208,20 +231,25 @@ impl Reader {
             }
             work();
         });
-        failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        if stop.into_inner() {
+            return Err(ImageError::Cancelled { path: self.path().to_owned() });
+        }
+        Ok(damage.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn verify_some(&self, next: &AtomicU64, stop: &AtomicBool, progress: &dyn Progress) -> Result<(), ImageError> {
+    fn verify_some(&self, next: &AtomicU64, stop: &AtomicBool, damage: &Mutex<Damage>, progress: &dyn Progress) {
         let mut buffer = PageBuffer::new();
         loop {
             let chunk = next.fetch_add(1, Ordering::Relaxed);
             if chunk >= self.chunks() as u64 || stop.load(Ordering::Relaxed) {
-                return Ok(());
+                return;
             }
             if progress.cancelled() {
-                return Err(ImageError::Cancelled { path: self.path().to_owned() });
+                return stop.store(true, Ordering::Relaxed);
             }
-            self.read_chunk(chunk, &mut buffer)?;
+            if let Err(error) = self.read_chunk(chunk, &mut buffer) {
+                damage.lock().unwrap_or_else(PoisonError::into_inner).add(chunk, error);
+            }
             progress.moved(self.chunk_space(chunk));
         }
     }

@@ -29,6 +29,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use check::Damage;
 pub use error::ImageError;
 pub use pages::PageBuffer;
 pub use reader::Reader;

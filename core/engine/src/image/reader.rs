@@ -98,11 +98,17 @@ impl Reader {
     /// Opens an image and checks all of it but the page data: header, footer, section table, chunk index, and the hash
     /// of every section. Needs at most the chunk index in memory, 128 MiB in the largest of images.
     pub fn open(image: &Path) -> Result<Self, ImageError> {
+        let (reader, damaged) = Self::examine(image)?;
+        damaged.into_iter().next().map_or(Ok(reader), Err)
+    }
+
+    /// The same for an image whose sections may be damaged, to find all that is wrong with it; says which are.
+    pub fn examine(image: &Path) -> Result<(Self, Vec<ImageError>), ImageError> {
         let source = Source::open(image)?;
-        let check::Frame { chunks, sections } = check::frame(&source)?;
+        let check::Frame { chunks, sections, damaged } = check::frame(&source)?;
         // The same file once more, for reads that go around the page cache. Not every filesystem can.
         let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(own_path(&source.file)).ok();
-        Ok(Self { source, use_direct: AtomicBool::new(direct.is_some()), direct, chunks, sections })
+        Ok((Self { source, use_direct: AtomicBool::new(direct.is_some()), direct, chunks, sections }, damaged))
     }
 
     /// The file.

@@ -53,14 +53,36 @@ fn every_shorter_file_is_found() {
 }
 
 #[test]
-fn a_damaged_chunk_is_named_by_the_check() {
+fn every_damaged_chunk_is_named_by_the_check() {
     let (_folder, path) = place();
     small(&path);
     let mut bytes = fs::read(&path).expect("it can be read");
+    bytes[PAGE] ^= 1;
     bytes[2 * PAGE] ^= 1;
     fs::write(&path, bytes).expect("it can be written");
-    let error = Reader::open(&path).expect("its frame is whole").verify(&Quiet).expect_err("a chunk is damaged");
-    assert!(error.to_string().ends_with("the page data of chunk 1 at byte 8192: its bytes have changed"), "{error}");
+    let damage = Reader::open(&path).expect("its frame is whole").verify(&Quiet).expect("nobody cancels");
+    assert_eq!((damage.chunks.len(), damage.more, damage.is_none()), (2, 0, false));
+    for (chunk, error) in &damage.chunks {
+        let place = (chunk + 1) * PAGE as u64;
+        let what = format!("the page data of chunk {chunk} at byte {place}: its bytes have changed");
+        assert!(error.to_string().ends_with(&what), "{error}");
+    }
+}
+
+#[test]
+fn a_damaged_section_hides_no_other_damage() {
+    let (_folder, path) = place();
+    small(&path);
+    let mut bytes = fs::read(&path).expect("it can be read");
+    for place in [PAGE, 3 * PAGE] {
+        bytes[place] ^= 1;
+    }
+    fs::write(&path, bytes).expect("it can be written");
+    let (reader, sections) = Reader::examine(&path).expect("its tables are whole");
+    assert!(matches!(sections.as_slice(), [error] if error.to_string().contains("the section `group`")), "{sections:?}");
+    assert_eq!(reader.verify(&Quiet).expect("nobody cancels").chunks.len(), 1);
+    assert!(reader.section::<ciborium::Value>(super::SectionKind::Group).is_err(), "a damaged section was believed");
+    assert!(matches!(Reader::open(&path), Err(ImageError::Damaged { .. })));
 }
 
 #[test]
@@ -69,7 +91,8 @@ fn a_file_that_shrinks_while_it_is_read_is_an_error() {
     small(&path);
     let reader = Reader::open(&path).expect("it opens");
     fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(5000)).expect("it can be cut");
-    assert!(matches!(reader.verify(&Quiet), Err(ImageError::Cut { .. })));
+    let damage = reader.verify(&Quiet).expect("nobody cancels");
+    assert!(damage.chunks.values().any(|error| matches!(error, ImageError::Cut { .. })), "{damage:?}");
     assert!(matches!(reader.section::<u8>(super::SectionKind::Origin), Err(ImageError::Cut { .. })));
 }
 
