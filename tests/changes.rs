@@ -30,7 +30,11 @@ fn refused(specimen: &mut Specimen, group: &std::collections::BTreeSet<i32>, cha
     let outcome = specimen.thaw();
     assert!(!outcome.status.success(), "{change}: it was thawed");
     let said: String = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains(word) && said.contains("stage/file"), "{change}: the refusal does not say `{word}`:\n{}", outcome.said);
+    assert!(
+        said.contains(word) && said.contains("stage/file"),
+        "{change}: the refusal does not say `{word}`:\n{}",
+        outcome.said
+    );
     specimen.assert_asleep(group);
 }
 

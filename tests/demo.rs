@@ -19,7 +19,13 @@ fn the_demonstration_shows_what_it_says_even_where_the_shell_has_left_a_pipe_ope
     drop((left_open, reading));
     let (said, errors) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
     assert!(shown.status.success(), "{said}\n{errors}");
-    for step in ["$ dormouse freeze", "The processes are gone", "$ dormouse thaw", "with the same pids", "once and in its order"] {
+    for step in [
+        "$ dormouse freeze",
+        "The processes are gone",
+        "$ dormouse thaw",
+        "with the same pids",
+        "once and in its order",
+    ] {
         let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(step), "`{step}` is not said:\n{said}\n{errors}");
     }

@@ -119,9 +119,13 @@ fn registers_that_the_image_does_not_place_are_refused() {
 
 #[test]
 fn what_the_processor_lacks_is_refused_all_at_once() {
-    is_refused("heap", &["the processor here lacks", "of_tomorrow", "of_next_year", "Thaw it on a machine"], |_, origin| {
-        origin.processor_features.extend(["of_tomorrow", "of_next_year"].map(String::from));
-    });
+    is_refused(
+        "heap",
+        &["the processor here lacks", "of_tomorrow", "of_next_year", "Thaw it on a machine"],
+        |_, origin| {
+            origin.processor_features.extend(["of_tomorrow", "of_next_year"].map(String::from));
+        },
+    );
 }
 
 /// An image from a processor that could do less, as an older one or another maker's.

@@ -1,8 +1,8 @@
 //! One program through its rounds: started, frozen, thawed, checked.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use dormouse_engine::image::header::{CHUNK_ENTRY_LENGTH, FOOTER_LENGTH, Footer, HEADER_LENGTH, SECTION_ENTRY_LENGTH, SectionEntry};
+use dormouse_engine::image::header::{
+    CHUNK_ENTRY_LENGTH, FOOTER_LENGTH, Footer, HEADER_LENGTH, SECTION_ENTRY_LENGTH, SectionEntry,
+};
 use dormouse_engine::image::{Reader, SectionKind};
 use dormouse_engine::resource::group::Group;
 use dormouse_engine::resource::memory::mapping::Source;
@@ -124,13 +126,18 @@ fn every_damaged_chunk_is_told_with_whose_memory_it_held() {
     assert_eq!(outcome.status.code(), Some(1), "{words}");
     assert!(reader.chunks() > 1, "there is one chunk only");
     for chunk in 0..reader.chunks() {
-        assert!(words.contains(&format!("the page data of chunk {chunk} at byte")), "chunk {chunk} is not named:\n{words}");
+        assert!(
+            words.contains(&format!("the page data of chunk {chunk} at byte")),
+            "chunk {chunk} is not named:\n{words}"
+        );
     }
     for process in &group.processes {
         let alive = process.alive().unwrap_or_else(|| panic!("{} has ended", process.shown()));
-        let mut stored = alive.memory.mappings.iter().filter(|mapping| {
-            mapping.pages.iter().any(|run| matches!(run.source, Source::Stored(_)))
-        });
+        let mut stored = alive
+            .memory
+            .mappings
+            .iter()
+            .filter(|mapping| mapping.pages.iter().any(|run| matches!(run.source, Source::Stored(_))));
         if stored.next().is_some() {
             assert!(words.contains(&process.shown().to_string()), "{} is not named:\n{words}", process.shown());
         }

@@ -10,9 +10,8 @@ use harness::{Program, Specimen, User, command};
 use crate::ZOO;
 use crate::forge::{each, group};
 
-const PROGRAMS: [&str; 10] = [
-    "memfd", "pipe", "fifo", "posix_timers", "timerfd", "epoll", "unlinked", "sleeps", "zombies", "pending_signals",
-];
+const PROGRAMS: [&str; 10] =
+    ["memfd", "pipe", "fifo", "posix_timers", "timerfd", "epoll", "unlinked", "sleeps", "zombies", "pending_signals"];
 
 fn frozen(name: &'static str) -> Specimen {
     let mut specimen = Specimen::start(Path::new(ZOO), &Program::named(name), User::Root);
@@ -32,7 +31,8 @@ fn every_field_of_real_images_is_in_the_document() {
             let Value::Map(entries) = value else { return };
             let names = entries.iter().filter_map(|(key, _)| key.as_text());
             // A variant stands alone, its fields behind it and a dot.
-            let is_told = |name: &&str| document.contains(&format!("`{name}`")) || document.contains(&format!(".{name}`"));
+            let is_told =
+                |name: &&str| document.contains(&format!("`{name}`")) || document.contains(&format!(".{name}`"));
             unknown.extend(names.filter(|name| !is_told(name)).map(str::to_owned));
         });
     }

@@ -66,7 +66,12 @@ fn some(program: &Program, user: User, mut nth: usize, calls: usize) -> usize {
         nth += step(calls);
     }
     let answer = specimen.go();
-    assert_eq!(answer, Answer::Ok, "{} finds things wrong after freezes that were killed, the last before system call {nth}", program.name);
+    assert_eq!(
+        answer,
+        Answer::Ok,
+        "{} finds things wrong after freezes that were killed, the last before system call {nth}",
+        program.name
+    );
     specimen.assert_ends();
     nth
 }
@@ -143,7 +148,12 @@ fn from_the_image(program: &Program, mut specimen: Specimen, group: &BTreeSet<i3
     specimen.thaw().expect_success("thaw");
     specimen.assert_awake(group);
     let answer = specimen.go();
-    assert_eq!(answer, Answer::Ok, "{} finds things wrong after a freeze that was killed at system call {nth}", program.name);
+    assert_eq!(
+        answer,
+        Answer::Ok,
+        "{} finds things wrong after a freeze that was killed at system call {nth}",
+        program.name
+    );
     specimen.assert_ends();
 }
 

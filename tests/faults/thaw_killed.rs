@@ -69,7 +69,12 @@ fn some(specimen: &mut Specimen, group: &BTreeSet<i32>, mut nth: usize, calls: u
             left.is_empty().then_some(())
         });
         assert!(gone.is_some(), "a thaw that was killed at system call {} left {}", nth - step(calls), left.join(", "));
-        assert_eq!(self::files(specimen), files, "a thaw that was killed at system call {} left files", nth - step(calls));
+        assert_eq!(
+            self::files(specimen),
+            files,
+            "a thaw that was killed at system call {} left files",
+            nth - step(calls)
+        );
     }
     assert!(fs::read(specimen.image()).unwrap_or_default() == image, "the image is not what it was");
     whole(specimen);
@@ -95,8 +100,9 @@ fn is_dead_or_traced(pid: i32) -> bool {
 fn present(group: &BTreeSet<i32>) -> Vec<String> {
     let children = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let children = children.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    let children: Vec<i32> =
-        children.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    let children: Vec<i32> = children
+        .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
     let mut pids = group.clone();
     pids.extend(children);
     harness::group::reap(&pids);

@@ -62,7 +62,8 @@ fn an_ordinary_user_may_own_the_image_of_his_own_processes() {
 fn an_image_that_others_can_write_to_is_not_believed() {
     let (mut specimen, members) = asleep(User::Root);
     for mode in [0o620, 0o602] {
-        fs::set_permissions(specimen.image(), fs::Permissions::from_mode(mode)).unwrap_or_else(|error| panic!("{error}"));
+        fs::set_permissions(specimen.image(), fs::Permissions::from_mode(mode))
+            .unwrap_or_else(|error| panic!("{error}"));
         refused(&mut specimen, &members, &["may write to it", "chmod 600"]);
     }
     fs::set_permissions(specimen.image(), fs::Permissions::from_mode(0o600)).unwrap_or_else(|error| panic!("{error}"));

@@ -14,7 +14,11 @@ pub fn rewrite(image: &Path, change: impl FnOnce(&mut Group, &mut Origin)) {
     std::fs::rename(&changed, image).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn copy(from: &Path, to: &Path, change: impl FnOnce(&mut Group, &mut Origin)) -> Result<(), Box<dyn std::error::Error>> {
+fn copy(
+    from: &Path,
+    to: &Path,
+    change: impl FnOnce(&mut Group, &mut Origin),
+) -> Result<(), Box<dyn std::error::Error>> {
     let reader = Reader::open(from)?;
     let mut group = reader.section(SectionKind::Group)?;
     let mut origin = reader.section(SectionKind::Origin)?;

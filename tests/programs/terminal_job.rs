@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use harness::User;
 use harness::command::{self, Outcome};
 use harness::group::MARK;
 use harness::specimen::ORDINARY;
 use harness::terminal::Terminal;
-use harness::User;
 
 as_each_user!(
     vim_keeps_what_was_not_saved,

@@ -47,10 +47,13 @@ fn is_announced_where_it_is_taken(user: User) {
         assert!(held.last().is_some_and(|made| made.as_raw_fd() < 500), "{name} does not come");
     }
     let image = job.specimen().image();
-    let outcome =
-        command::run(&["thaw", &image.to_string_lossy()], image.parent().unwrap_or(&image), || {});
+    let outcome = command::run(&["thaw", &image.to_string_lossy()], image.parent().unwrap_or(&image), || {});
     outcome.expect_success("thaw");
-    assert!(outcome.said.contains(&name) && outcome.said.contains("another terminal has this name"), "{}", outcome.said);
+    assert!(
+        outcome.said.contains(&name) && outcome.said.contains("another terminal has this name"),
+        "{}",
+        outcome.said
+    );
     job.make("go");
     let said = job.end();
     assert!(!said.ends_with(&format!("{name}\n")), "the name is another terminal's: {said}");

@@ -48,7 +48,9 @@ pub fn hold(stage: &mut Stage) -> Held {
         for index in 0..3 {
             match here[index].checked_sub(last[index]) {
                 Some(step) => largest[index] = largest[index].max(step),
-                None => stage.wrong.say(format!("clock {} went back from {:?} to {:?}", clocks[index], last[index], here[index])),
+                None => stage
+                    .wrong
+                    .say(format!("clock {} went back from {:?} to {:?}", clocks[index], last[index], here[index])),
             }
         }
         last = here;
@@ -59,7 +61,9 @@ pub fn hold(stage: &mut Stage) -> Held {
         // Nobody has frozen it.
         return Ok(());
     }
-    stage.wrong.holds(&format!("CLOCK_MONOTONIC does not see the sleep: {largest:?}"), monotonic + SLEEP <= realtime + STALL);
+    stage
+        .wrong
+        .holds(&format!("CLOCK_MONOTONIC does not see the sleep: {largest:?}"), monotonic + SLEEP <= realtime + STALL);
     stage.wrong.holds(&format!("CLOCK_BOOTTIME sees the sleep: {largest:?}"), boottime + STALL > SLEEP);
     Ok(())
 }

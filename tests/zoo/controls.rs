@@ -22,16 +22,15 @@ fn speculation() -> i64 {
 pub fn hold(stage: &mut Stage) -> Held {
     let set = |number: usize| {
         number == 1
-            || prctl(libc::PR_MCE_KILL, &[libc::PR_MCE_KILL_SET as usize, libc::PR_MCE_KILL_EARLY as usize, 0, 0]).is_ok()
+            || prctl(libc::PR_MCE_KILL, &[libc::PR_MCE_KILL_SET as usize, libc::PR_MCE_KILL_EARLY as usize, 0, 0])
+                .is_ok()
                 && (speculation() & CAN == 0 || prctl(SET_SPECULATION, &[0, DISABLE, 0, 0]).is_ok())
                 && prctl(libc::PR_SET_TSC, &[libc::PR_TSC_SIGSEGV as usize]).is_ok()
     };
     let look = |number: usize| {
         let chosen = speculation() & CAN == 0 || (speculation() & DISABLE as i64 != 0) == (number == 0);
-        let (stamps, check) = [
-            (libc::PR_TSC_SIGSEGV, libc::PR_MCE_KILL_EARLY),
-            (libc::PR_TSC_ENABLE, libc::PR_MCE_KILL_DEFAULT),
-        ][number];
+        let (stamps, check) =
+            [(libc::PR_TSC_SIGSEGV, libc::PR_MCE_KILL_EARLY), (libc::PR_TSC_ENABLE, libc::PR_MCE_KILL_DEFAULT)][number];
         chosen && time_stamps() == stamps && prctl(libc::PR_MCE_KILL_GET, &[0, 0, 0, 0]).ok() == Some(i64::from(check))
     };
     let workers = Workers::start(2, set, look)?;

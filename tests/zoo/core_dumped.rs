@@ -20,10 +20,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         // SAFETY: takes nothing.
         unsafe { libc::abort() };
     }
-    stage.wrong.holds(
-        "the child dies",
-        until(|| status(&format!("/proc/{child}/status"), "State").starts_with('Z')),
-    );
+    stage.wrong.holds("the child dies", until(|| status(&format!("/proc/{child}/status"), "State").starts_with('Z')));
     stage.ready_and_wait()?;
     let mut told = 0;
     // SAFETY: `told` lives through the call.

@@ -28,7 +28,8 @@ pub fn hold(stage: &mut Stage) -> Held {
     write(&writer, b"y")?;
     stage.wrong.equal("a new edge", edge.ready(), vec![(2, input)]);
     let event = libc::epoll_event { events: input, u64: 6 };
-    let arguments = [once.0.as_raw_fd() as usize, libc::EPOLL_CTL_MOD as usize, reader.as_raw_fd() as usize, at(&event)];
+    let arguments =
+        [once.0.as_raw_fd() as usize, libc::EPOLL_CTL_MOD as usize, reader.as_raw_fd() as usize, at(&event)];
     call(libc::SYS_epoll_ctl, &arguments)?;
     stage.wrong.equal("armed again", once.ready(), vec![(6, input)]);
     Ok(())

@@ -55,7 +55,10 @@ pub fn hold(stage: &mut Stage) -> Held {
     let counter = owned(call(libc::SYS_eventfd2, &[1, 0])?);
     silent.add(&counter, IN, 7)?;
     outer.ready();
-    call(libc::SYS_epoll_ctl, &[silent.0.as_raw_fd() as usize, libc::EPOLL_CTL_DEL as usize, counter.as_raw_fd() as usize, 0])?;
+    call(
+        libc::SYS_epoll_ctl,
+        &[silent.0.as_raw_fd() as usize, libc::EPOLL_CTL_DEL as usize, counter.as_raw_fd() as usize, 0],
+    )?;
     let expired = timer()?;
     let told = Watched::new()?;
     told.add(&expired, IN | EDGE, 8)?;

@@ -55,12 +55,16 @@ pub fn hold(stage: &mut Stage) -> Held {
         }
     })?;
     let missed = events(&watcher)?;
-    stage.wrong.holds("what waits is the word that something was missed", missed.iter().all(|event| *event == (-1, libc::IN_Q_OVERFLOW)));
+    stage.wrong.holds(
+        "what waits is the word that something was missed",
+        missed.iter().all(|event| *event == (-1, libc::IN_Q_OVERFLOW)),
+    );
     stage.wrong.equal("it says so after a sleep alone", missed.len(), usize::from(start_time() != born));
     fs::write(folder.join("new"), "")?;
     fs::write(&file, "new")?;
     let found = events(&watcher)?;
-    let expected = vec![(first as i32, libc::IN_CREATE), (last as i32, libc::IN_MODIFY), (last as i32, libc::IN_IGNORED)];
+    let expected =
+        vec![(first as i32, libc::IN_CREATE), (last as i32, libc::IN_MODIFY), (last as i32, libc::IN_IGNORED)];
     stage.wrong.equal("events", found, expected);
     Ok(())
 }

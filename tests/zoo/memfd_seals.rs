@@ -13,7 +13,8 @@ const F_SEAL_EXEC: i32 = 0x20;
 const ALL: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
 
 fn make(flags: u32) -> Result<std::fs::File, Trouble> {
-    match call(libc::SYS_memfd_create, &[at(c"sealed".to_bytes_with_nul()), (flags | libc::MFD_ALLOW_SEALING) as usize]) {
+    match call(libc::SYS_memfd_create, &[at(c"sealed".to_bytes_with_nul()), (flags | libc::MFD_ALLOW_SEALING) as usize])
+    {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => cannot("this kernel does not know MFD_EXEC"),
         made => Ok(owned(made?).into()),
     }

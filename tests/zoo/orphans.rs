@@ -36,7 +36,10 @@ fn look(stage: &mut Stage, orphans: &[i32], session: i32) -> Held {
         for orphan in orphans {
             let (parent, found) = parent_and_session(*orphan);
             wrong.equal("the orphan's session", found, session.to_string());
-            wrong.holds(&format!("the orphan's parent is outside: {parent}"), parent != own && parent != session.to_string());
+            wrong.holds(
+                &format!("the orphan's parent is outside: {parent}"),
+                parent != own && parent != session.to_string(),
+            );
         }
     })?;
     for orphan in orphans {

@@ -46,7 +46,11 @@ pub fn hold(stage: &mut Stage) -> Held {
     stage.keeps(|wrong| {
         let fourth = socket(libc::SOCK_STREAM).and_then(|socket| connect(&socket, path_bytes.as_bytes()));
         wrong.equal("a fourth has to wait", fourth.map_err(|error| error.kind()), Err(std::io::ErrorKind::WouldBlock));
-        wrong.equal("whom the waiting one is connected to", name(&waiting, true), format!("\0{packet_name}").into_bytes());
+        wrong.equal(
+            "whom the waiting one is connected to",
+            name(&waiting, true),
+            format!("\0{packet_name}").into_bytes(),
+        );
     })?;
     let listener = std::os::unix::net::UnixListener::from(listener);
     for number in 0..3 {

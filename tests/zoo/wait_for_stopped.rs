@@ -46,7 +46,11 @@ pub fn hold(stage: &mut Stage) -> Held {
     let by_terminal = stopped_child(libc::SIGTSTP)?;
     let (told_continued, untold_continued) = (continued_child()?, continued_child()?);
     stage.wrong.gives("the first news", ask(told, NEWS), (i64::from(told), stop(libc::SIGSTOP)));
-    stage.wrong.gives("the first news of one that runs", ask(told_continued, NEWS), (i64::from(told_continued), CONTINUED));
+    stage.wrong.gives(
+        "the first news of one that runs",
+        ask(told_continued, NEWS),
+        (i64::from(told_continued), CONTINUED),
+    );
     send(told, libc::SIGTERM)?;
     stage.ready_and_wait()?;
     stage.wrong.gives("news that were told are not told again", ask(told, NEWS), (0, 0));

@@ -35,7 +35,8 @@ pub fn attend(terminal: &Terminal, group: Pid, roots: &[Pid]) -> Result<u8, Fail
     let in_group: Vec<Pid> = roots.iter().copied().filter(|&root| getpgid(Some(root)) == Ok(group)).collect();
     // A shell among the roots has put its jobs into groups of their own: then the shell is what we wait for.
     let members = if in_group.is_empty() { roots } else { &in_group };
-    let mut seat = Seat { terminal, group, job: Job::new(members), has_terminal: terminal.is_of(group), settings: None };
+    let mut seat =
+        Seat { terminal, group, job: Job::new(members), has_terminal: terminal.is_of(group), settings: None };
     if !seat.has_terminal && terminal.is_ours() {
         seat.hand_over();
     }

@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn equal_numbers_stay_equal() {
         let mut numbers = Numbers::default();
-        let targets = ["pipe:[77]", "socket:[5]", "pipe:[77]", "/a", "/b/#77 (deleted)"].map(|target| numbers.target(target));
+        let targets =
+            ["pipe:[77]", "socket:[5]", "pipe:[77]", "/a", "/b/#77 (deleted)"].map(|target| numbers.target(target));
         assert_eq!(targets, ["pipe:#1", "socket:#2", "pipe:#1", "/a", "/b/#1 (deleted)"]);
     }
 }

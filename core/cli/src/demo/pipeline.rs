@@ -19,7 +19,6 @@ use crate::output::Table;
 pub const SCRIPT: &str =
     "seq 1 1000000 | while read -r n; do echo \"number $n\"; sleep 0.2; done | cat -n > counted.log";
 
-
 /// A running pipeline, or a sleeping one. It is ended when this is dropped.
 #[derive(Debug)]
 pub struct Pipeline {

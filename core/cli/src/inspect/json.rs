@@ -30,7 +30,9 @@ fn converted(value: &Value) -> serde_json::Value {
     match value {
         Value::Integer(number) => {
             let number = i128::from(*number);
-            u64::try_from(number).map(Number::from).or_else(|_| i64::try_from(number).map(Number::from))
+            u64::try_from(number)
+                .map(Number::from)
+                .or_else(|_| i64::try_from(number).map(Number::from))
                 .map_or_else(|_| json!(number.to_string()), serde_json::Value::Number)
         }
         Value::Bytes(bytes) => bytes_shown(bytes),

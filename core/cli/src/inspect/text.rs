@@ -38,7 +38,8 @@ fn heading(path: &Path, frame: &Frame, inside: &Inside) -> String {
         ("On", format!("{}, Linux {}, {}", origin.host, origin.kernel, origin.machine)),
         ("Command", origin.command.join(" ")),
     ];
-    let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<9}{}\n", output::printable(value))).collect();
+    let lines: Vec<String> =
+        lines.iter().map(|(name, value)| format!("{name:<9}{}\n", output::printable(value))).collect();
     lines.concat()
 }
 
@@ -87,7 +88,9 @@ fn state(process: &Process) -> String {
     match &process.life {
         Life::Zombie(zombie) => format!("has ended (status {:#x})", zombie.status),
         Life::Alive(alive) if alive.stop.by.is_some() => "stopped".to_owned(),
-        Life::Alive(alive) if alive.leader().is_some_and(|leader| leader.exited.is_some()) => "its leader has exited".to_owned(),
+        Life::Alive(alive) if alive.leader().is_some_and(|leader| leader.exited.is_some()) => {
+            "its leader has exited".to_owned()
+        }
         Life::Alive(_) => "runs".to_owned(),
     }
 }
@@ -125,7 +128,8 @@ fn files(group: &Group) -> Table {
 fn what(group: &Group, file: &OpenFile) -> String {
     if let Some(index) = file.record.as_integer().filter(|_| file.kind == "content") {
         let content = usize::try_from(i128::from(index)).ok().and_then(|index| group.contents.get(index));
-        return content.map_or_else(String::new, |content| format!("{}, {}", content.origin.shown(), ByteSize(content.size)));
+        return content
+            .map_or_else(String::new, |content| format!("{}, {}", content.origin.shown(), ByteSize(content.size)));
     }
     match path(&file.record) {
         Some(path) if file.position != 0 => format!("{path}, at {}", file.position),
@@ -157,15 +161,24 @@ fn scalars(record: &Value) -> String {
 /// How much there is of each kind of mapping, over all processes.
 fn memory(group: &Group) -> Table {
     let mut kinds: BTreeMap<&str, [u64; 4]> = BTreeMap::new();
-    for mapping in group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| &alive.memory.mappings) {
+    for mapping in group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| &alive.memory.mappings)
+    {
         let sum = kinds.entry(kind(mapping)).or_default();
-        for (sum, more) in sum.iter_mut().zip([1, mapping.end.saturating_sub(mapping.start), own(mapping), stored(mapping)]) {
+        for (sum, more) in
+            sum.iter_mut().zip([1, mapping.end.saturating_sub(mapping.start), own(mapping), stored(mapping)])
+        {
             *sum = sum.saturating_add(more);
         }
     }
     let mut table = Table::new(&["MEMORY", "MAPPINGS", "SIZE", "OWN PAGES", "STORED"], &[1, 2, 3, 4]);
     for (kind, [count, size, own, stored]) in kinds {
-        table.row([kind.to_owned(), count.to_string(), ByteSize(size).to_string(), ByteSize(own).to_string(), ByteSize(stored).to_string()]);
+        table.row([
+            kind.to_owned(),
+            count.to_string(),
+            ByteSize(size).to_string(),
+            ByteSize(own).to_string(),
+            ByteSize(stored).to_string(),
+        ]);
     }
     table
 }
@@ -210,7 +223,9 @@ fn shows(group: &Group, mapping: &Mapping) -> String {
             let path = group.mapped_files.get(file).map_or_else(String::new, |file| named_file::shown(&file.path()));
             format!("{path}, from {:#x}", mapping.offset)
         }
-        Backing::Content(content) => group.contents.get(content).map_or_else(String::new, |content| content.origin.shown()),
+        Backing::Content(content) => {
+            group.contents.get(content).map_or_else(String::new, |content| content.origin.shown())
+        }
         _ => match &mapping.name {
             Some(name) => format!("{} \"{}\"", kind(mapping), String::from_utf8_lossy(name)),
             None => kind(mapping).to_owned(),

@@ -13,8 +13,8 @@ use crate::image::{PageBuffer, PageSink};
 use crate::kernel::files;
 use crate::kernel::pagemap::{PageMap, PageRun};
 use crate::model::RemotePtr;
-use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::proc;
+use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::resource::content::{self, Origin};
 use crate::resource::fd::Contents;
 use crate::resource::memory::inherit::{Range, inherited, without};
@@ -68,8 +68,21 @@ impl Registry<'_> {
     }
 }
 
+/// The records of a process's mappings, without their pages, and the file it runs.
+pub fn shows(
+    process: &ProcessFacts,
+    living: &LivingFacts,
+    registry: &mut Registry<'_>,
+) -> Result<(Vec<Mapping>, Executable), Problem> {
+    Ok((mappings(process, living, registry)?, executable(process, living, registry)?))
+}
+
 /// The records of a process's mappings, without their pages; the kernel's page for vsyscalls is everybody's.
-pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Registry<'_>) -> Result<Vec<Mapping>, Problem> {
+fn mappings(
+    process: &ProcessFacts,
+    living: &LivingFacts,
+    registry: &mut Registry<'_>,
+) -> Result<Vec<Mapping>, Problem> {
     let owner = crate::survey::files::owner(process);
     let mut records = Vec::with_capacity(living.mappings.len());
     for found in living.mappings.iter().filter(|found| found.name != MappingName::Vsyscall) {
@@ -78,7 +91,8 @@ pub fn mappings(process: &ProcessFacts, living: &LivingFacts, registry: &mut Reg
             MappingName::AnonymousName(name) | MappingName::AnonymousShared(name) => Some(ByteBuf::from(name.clone())),
             _ => None,
         };
-        let protection = [(found.read, libc::PROT_READ), (found.write, libc::PROT_WRITE), (found.execute, libc::PROT_EXEC)];
+        let protection =
+            [(found.read, libc::PROT_READ), (found.write, libc::PROT_WRITE), (found.execute, libc::PROT_EXEC)];
         records.push(Mapping {
             start: found.start,
             end: found.end,
@@ -127,7 +141,10 @@ fn backing(
     let shared = found.flags.contains(VmFlags::MAY_SHARE);
     let writable = shared && found.flags.contains(VmFlags::MAY_WRITE);
     if deleted && let Some(other) = other_name(name, &through)? {
-        return registry.named(&other, &through, writable, owner).map(Backing::File).map_err(|error| unseen(&other, &error));
+        return registry
+            .named(&other, &through, writable, owner)
+            .map(Backing::File)
+            .map_err(|error| unseen(&other, &error));
     }
     if deleted {
         let origin = |file: &File| {
@@ -161,7 +178,11 @@ fn other_name(removed: &[u8], through: &str) -> Result<Option<Vec<u8>>, Problem>
 }
 
 /// The file a process runs.
-pub fn executable(process: &ProcessFacts, living: &LivingFacts, registry: &mut Registry<'_>) -> Result<Executable, Problem> {
+fn executable(
+    process: &ProcessFacts,
+    living: &LivingFacts,
+    registry: &mut Registry<'_>,
+) -> Result<Executable, Problem> {
     let owner = crate::survey::files::owner(process);
     let through = format!("/proc/{}/exe", living.speaker);
     let (path, deleted) = proc::strip_deleted(&living.executable);
@@ -173,9 +194,13 @@ pub fn executable(process: &ProcessFacts, living: &LivingFacts, registry: &mut R
     }
     if deleted {
         let origin = |file: &File| {
-            crate::resource::fd::origin_of(&living.executable, &owner, content::seals(file)).unwrap_or(Origin::SharedAnonymous)
+            crate::resource::fd::origin_of(&living.executable, &owner, content::seals(file))
+                .unwrap_or(Origin::SharedAnonymous)
         };
-        return registry.content(&through, origin).map(Executable::Content).map_err(|problem| problem.of(&process.shown));
+        return registry
+            .content(&through, origin)
+            .map(Executable::Content)
+            .map_err(|problem| problem.of(&process.shown));
     }
     registry.named(path, &through, false, &owner).map(Executable::Named).map_err(|error| unseen(&error))
 }
@@ -234,10 +259,14 @@ impl OwnPages {
             if let Some((parent_map, parent_mappings)) = &mut parent_map {
                 let ranges = inherited(mapping, parent_mappings);
                 let shared = shared(&runs, &ranges, &mut map, parent_map).map_err(|error| failed(&error.desc()))?;
-                runs = runs.into_iter().flat_map(|run| {
-                    without(Range { start: run.start, end: run.end }, &shared).into_iter()
-                        .map(|range| PageRun { start: range.start, end: range.end })
-                }).collect();
+                runs = runs
+                    .into_iter()
+                    .flat_map(|run| {
+                        without(Range { start: run.start, end: run.end }, &shared)
+                            .into_iter()
+                            .map(|range| PageRun { start: range.start, end: range.end })
+                    })
+                    .collect();
                 let inherited = shared.iter().map(|range| Run {
                     page: (range.start - mapping.start) / PAGE,
                     count: (range.end - range.start) / PAGE,

@@ -28,7 +28,8 @@ pub fn here(processes: &[ProcessFacts]) -> Origin {
 
 fn command_of(process: &ProcessFacts) -> Vec<String> {
     let arguments = crate::proc::read(process.pid, "cmdline").unwrap_or_default();
-    let arguments: Vec<_> = arguments.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+    let arguments: Vec<_> =
+        arguments.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
     match arguments.split_last() {
         Some((last, rest)) if last.is_empty() => rest.to_vec(),
         _ => arguments,

@@ -238,7 +238,9 @@ fn read_forced(
     let mut at = 0;
     for piece in pieces {
         let length = piece.pages as usize * PAGE;
-        memory.read(RemotePtr(piece.start), &mut space[at..at + length]).map_err(|error| failed(piece.start, &error))?;
+        memory
+            .read(RemotePtr(piece.start), &mut space[at..at + length])
+            .map_err(|error| failed(piece.start, &error))?;
         at += length;
     }
     Ok(())
@@ -255,7 +257,9 @@ mod tests {
     #[test]
     fn chunks_are_filled_and_no_page_is_lost_between_them() {
         let most = CHUNK_PAGES as u64;
-        for lengths in [vec![1, most, 1], vec![2 * most], vec![most, most], vec![3 * most + 1, 5, most - 7], vec![1; 600], vec![]] {
+        for lengths in
+            [vec![1, most, 1], vec![2 * most], vec![most, most], vec![3 * most + 1, 5, most - 7], vec![1; 600], vec![]]
+        {
             let mut at = 0;
             let pieces: Vec<Piece> = lengths
                 .iter()
@@ -268,8 +272,13 @@ mod tests {
             let total: u64 = lengths.iter().sum();
             assert_eq!(chunks.len() as u64, total.div_ceil(most), "{lengths:?}");
             let pages = |pieces: &[Piece]| -> Vec<u64> {
-                let pages = |piece: &Piece| (0..piece.pages).map(move |page| page * PAGE as u64).zip(std::iter::repeat(piece.start));
-                pieces.iter().flat_map(|piece| pages(piece).map(|(offset, start)| start + offset).collect::<Vec<_>>()).collect()
+                let pages = |piece: &Piece| {
+                    (0..piece.pages).map(move |page| page * PAGE as u64).zip(std::iter::repeat(piece.start))
+                };
+                pieces
+                    .iter()
+                    .flat_map(|piece| pages(piece).map(|(offset, start)| start + offset).collect::<Vec<_>>())
+                    .collect()
             };
             assert_eq!(pages(&chunks.concat()), pages(&pieces), "{lengths:?}");
         }

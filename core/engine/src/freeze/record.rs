@@ -14,8 +14,8 @@ use super::verdict::Verdict;
 use crate::FreezeError;
 use crate::image::{PAGE, PageBuffer, PageSink};
 use crate::proc::stat::{self, Stat};
-use crate::resource::fd::{self, Capture, Contents};
 use crate::resource::clocks::Clocks;
+use crate::resource::fd::{self, Capture, Contents};
 use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
@@ -48,7 +48,8 @@ pub fn record(
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
-    let (mut contents, mut mapped, mut filesystems) = (Contents::default(), MappedFiles::default(), Filesystems::default());
+    let (mut contents, mut mapped, mut filesystems) =
+        (Contents::default(), MappedFiles::default(), Filesystems::default());
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
     let mut processes = Vec::with_capacity(facts.len());
@@ -59,8 +60,7 @@ pub fn record(
             None => Life::Zombie(zombie::capture(found.stat.exit_code, &found.status)),
             Some(living) => {
                 let mut registry = Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
-                let mappings = memory::mappings(found, living, &mut registry)?;
-                let executable = memory::executable(found, living, &mut registry)?;
+                let (mappings, executable) = memory::shows(found, living, &mut registry)?;
                 let answers = tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses)?;
                 said.extend(answers.problems.iter().cloned());
                 continued.extend(answers.continued.iter().copied());
@@ -78,13 +78,13 @@ pub fn record(
                 }))
             }
         };
-        processes.push(Process { family: family(found, &members, &mut outsiders), name: ByteBuf::from(found.stat.comm.clone()), life });
+        processes.push(Process { family: family(found, &members, &mut outsiders), name: name(found), life });
     }
     verdict.add(said)?;
     let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
-    let open_files = open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
+    let open_files =
+        open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
     let (terminal, bytes) = (terminal::record(facts, open)?, store_pages(&mut processes, facts, sink, progress)?);
-    let offsets = facts.iter().find_map(|found| found.living.as_ref()).map(|living| living.clock_offsets);
     let group = Group {
         processes,
         file_tables: std::mem::take(&mut open.tables),
@@ -94,10 +94,20 @@ pub fn record(
         mapped_files: mapped.records,
         contents: contents.records,
         components: crate::kernel::processor::components(),
-        clocks: Clocks::seen_with(offsets.unwrap_or_default()),
+        clocks: clocks(facts),
         terminal,
     };
     Ok(Recorded { group, bytes })
+}
+
+fn name(found: &ProcessFacts) -> ByteBuf {
+    ByteBuf::from(found.stat.comm.clone())
+}
+
+/// As the first process saw them.
+fn clocks(facts: &[ProcessFacts]) -> Clocks {
+    let offsets = facts.iter().find_map(|found| found.living.as_ref()).map(|living| living.clock_offsets);
+    Clocks::seen_with(offsets.unwrap_or_default())
 }
 
 fn memory_of(answers: &Answers, living: &LivingFacts, mut mappings: Vec<Mapping>, executable: Executable) -> Memory {
@@ -186,7 +196,8 @@ fn store_pages(
     sink: &PageSink,
     progress: &dyn Progress,
 ) -> Result<u64, Problem> {
-    let by_pid: HashMap<Pid, usize> = processes.iter().enumerate().map(|(index, process)| (process.pid(), index)).collect();
+    let by_pid: HashMap<Pid, usize> =
+        processes.iter().enumerate().map(|(index, process)| (process.pid(), index)).collect();
     let space = |index: usize| {
         Some(Space {
             pid: Pid(facts[index].living.as_ref()?.speaker.0),

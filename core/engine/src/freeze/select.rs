@@ -28,7 +28,9 @@ pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
     if members.contains(&own) {
         let problem = Problem::blocks(ProblemKind::Selection, "Dormouse itself runs in this group");
         let problem = problem.at(format!("pid {selected}"));
-        return Err(problem.way_out("Run Dormouse from another session, or choose a process below the one it was started from"));
+        return Err(
+            problem.way_out("Run Dormouse from another session, or choose a process below the one it was started from")
+        );
     }
     Ok(members)
 }

@@ -100,7 +100,8 @@ impl Stopped {
 
     fn wait(&mut self, pid: Pid, tid: Tid) -> Result<(), Problem> {
         let failed = |errno: Errno| {
-            Problem::blocks(ProblemKind::Thread, format!("thread {tid} cannot be stopped: {}", errno.desc())).of(&shown(pid))
+            Problem::blocks(ProblemKind::Thread, format!("thread {tid} cannot be stopped: {}", errno.desc()))
+                .of(&shown(pid))
         };
         if !self.processes.iter().any(|process| process.pid == pid) {
             return Ok(());
@@ -269,7 +270,8 @@ fn leave(puppet: &mut Puppet) {
 }
 
 fn does_not_stop(pid: Pid, tid: Tid) -> Problem {
-    let what = format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
+    let what =
+        format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
     Problem::blocks(ProblemKind::Thread, what).of(&shown(pid)).way_out("Try again in a moment")
 }
 

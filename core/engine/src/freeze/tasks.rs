@@ -8,9 +8,9 @@ use super::stopped::StoppedProcess;
 use super::waiting::Waits;
 use crate::kernel::Errno;
 use crate::model::RemotePtr;
+use crate::proc;
 use crate::proc::maps::{MappingName, VmFlags};
 use crate::proc::status::Status;
-use crate::proc;
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, Foothold, Ground, PuppetError, run_together};
 use crate::resource::group::Thread;
@@ -20,8 +20,8 @@ use serde_bytes::ByteBuf;
 use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes, Told};
 use crate::resource::task::futexes::Futexes;
 use crate::resource::task::landlock::{self, Witnesses};
-use crate::resource::task::signals::ThreadSignals;
 use crate::resource::task::signals::Disposition;
+use crate::resource::task::signals::ThreadSignals;
 use crate::resource::task::timers::Timers;
 use crate::resource::task::{credentials, futexes, interrupted, legacy, registers, scheduling, signals, stop, timers};
 use crate::survey::collect::{LivingFacts, ProcessFacts, ThreadFacts};
@@ -110,7 +110,8 @@ pub fn ask(
     run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
 
     let kernel = |errno: Errno| {
-        Problem::blocks(ProblemKind::Kernel, format!("it did not tell all about itself: {}", errno.desc())).of(&facts.shown)
+        Problem::blocks(ProblemKind::Kernel, format!("it did not tell all about itself: {}", errno.desc()))
+            .of(&facts.shown)
     };
     let processors = scheduling::all_processors().map_err(kernel)?;
     let (mut threads, mut problems) = (Vec::new(), Vec::new());
@@ -199,7 +200,8 @@ fn lock_future(process: &StoppedProcess, living: &LivingFacts) -> u32 {
     const MCL_ONFAULT: u32 = 4;
     let (Some((stage, _)), speaker) = (process.stage, Pid(living.speaker.0)) else { return 0 };
     let locked = |status: &Status| status.memory.as_ref().map_or(0, |memory| memory.locked);
-    let before = living.threads.iter().find(|thread| thread.tid == living.speaker).map_or(0, |thread| locked(&thread.status));
+    let before =
+        living.threads.iter().find(|thread| thread.tid == living.speaker).map_or(0, |thread| locked(&thread.status));
     // A quick look first: smaps is slow where memory is large.
     if proc::parsed(speaker, "status", proc::status::parse).map_or(0, |now| locked(&now)) <= before {
         return 0;
@@ -219,9 +221,8 @@ fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<
     places.sort_by_key(|found| found.name != MappingName::Vdso);
     let vdso = places.first().filter(|found| found.name == MappingName::Vdso);
     let foothold = vdso.and_then(|found| Foothold::find(first, RemotePtr(found.start), RemotePtr(found.end)));
-    let instruction = || {
-        places.iter().find_map(|found| find_instruction(first, RemotePtr(found.start), RemotePtr(found.end)))
-    };
+    let instruction =
+        || places.iter().find_map(|found| find_instruction(first, RemotePtr(found.start), RemotePtr(found.end)));
     let ground = foothold.map(Ground::Foothold).or_else(|| instruction().map(Ground::Instruction));
     let Some(ground) = ground else { return Ok(None) };
     let stage = Stage::build(first, ground, None, threads)?;

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use dormouse_wire::{Pid, Problem, ProblemKind};
 use serde_bytes::ByteBuf;
 
-use crate::kernel::terminal::{self, Settings};
 use crate::kernel::Errno;
+use crate::kernel::terminal::{self, Settings};
 use crate::resource::fd::{self, path_of, pty};
 use crate::resource::group::OutsideTerminal;
 use crate::survey::collect::ProcessFacts;

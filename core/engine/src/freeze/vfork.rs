@@ -10,8 +10,8 @@ use super::stopped::Stopped;
 use crate::kernel::kcmp::{self, Shared};
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Answer, Errno};
-use crate::proc::stat::{self, State};
 use crate::proc;
+use crate::proc::stat::{self, State};
 
 /// How long a thread may take to stop. One that waits for a disk or a server does not stop until that answers.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -34,7 +34,8 @@ pub struct Waits {
 impl Waits {
     /// Looks at a thread that still runs.
     pub fn look(&mut self, pid: Pid, tid: Tid) {
-        let Ok(InSyscall::Inside { number, arguments, .. }) = proc::parsed_thread(pid, tid, "syscall", syscall::parse) else {
+        let Ok(InSyscall::Inside { number, arguments, .. }) = proc::parsed_thread(pid, tid, "syscall", syscall::parse)
+        else {
             return;
         };
         let call = if number == libc::SYS_restart_syscall {

@@ -69,9 +69,7 @@ pub fn sleeping_child(pid: Pid, exit_signal: i32) -> Answer<Pid> {
     };
     let own = std::process::id() as i32;
     // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
-    let made = unsafe {
-        libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>())
-    };
+    let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
     match made {
         -1 => Err(Errno::last()),
         0 => sleep_until_traced(own),

@@ -100,10 +100,10 @@ pub fn identity(path: &Path) -> Answer<(u64, u64)> {
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
     let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path ends with a zero, and statx writes one structure, which we hold.
-    checked(unsafe {
+    let answer = unsafe {
         libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, libc::STATX_INO, found.as_mut_ptr())
-    }
-    .into())?;
+    };
+    checked(answer.into())?;
     // SAFETY: all zeros are a valid structure, and the kernel has filled it in.
     let found = unsafe { found.assume_init() };
     Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))

@@ -47,7 +47,9 @@ impl Drop for Guard {
     fn drop(&mut self) {
         drop(self.line.take());
         // SAFETY: a null status is allowed.
-        while unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::__WALL) } == -1 && Errno::last() == Errno::EINTR {}
+        while unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), libc::__WALL) } == -1
+            && Errno::last() == Errno::EINTR
+        {}
     }
 }
 

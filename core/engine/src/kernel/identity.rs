@@ -112,7 +112,8 @@ fn set_capabilities(sets: &[Capabilities; 2]) -> Answer<()> {
 
 /// Whether the calling thread has this capability in its effective set.
 pub fn has_capability(number: u32) -> bool {
-    capabilities().is_ok_and(|sets| sets.get(number as usize / 32).is_some_and(|set| set.effective >> (number % 32) & 1 == 1))
+    capabilities()
+        .is_ok_and(|sets| sets.get(number as usize / 32).is_some_and(|set| set.effective >> (number % 32) & 1 == 1))
 }
 
 /// The calling thread's permitted capabilities, one bit each.

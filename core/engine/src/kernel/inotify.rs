@@ -46,7 +46,5 @@ pub fn open_handle(mount: &impl AsFd, kind: i32, bytes: &[u8]) -> Answer<OwnedFd
     handle.bytes.get_mut(..bytes.len()).ok_or(Errno::EINVAL)?.copy_from_slice(bytes);
     let flags = libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW;
     // SAFETY: the kernel reads as many bytes of the handle as it says it has, and it has room for 128.
-    owned(unsafe {
-        libc::syscall(libc::SYS_open_by_handle_at, mount.as_fd().as_raw_fd(), &raw const handle, flags)
-    })
+    owned(unsafe { libc::syscall(libc::SYS_open_by_handle_at, mount.as_fd().as_raw_fd(), &raw const handle, flags) })
 }

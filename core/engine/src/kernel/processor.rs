@@ -157,7 +157,9 @@ mod tests {
         for name in ["fpu", "sse2", "fxsr", "cx8"] {
             assert!(told.iter().any(|told| told == name), "{name} is missing");
         }
-        for name in ["aes", "avx", "avx2", "avx512f", "bmi1", "fma", "popcnt", "rdtscp", "xsave", "xsavec", "clzero", "abm"] {
+        for name in
+            ["aes", "avx", "avx2", "avx512f", "bmi1", "fma", "popcnt", "rdtscp", "xsave", "xsavec", "clzero", "abm"]
+        {
             assert_eq!(flags.contains(name), told.iter().any(|told| told == name), "{name}");
         }
         for name in ["vmx", "svm", "pti", "ibrs", "smep", "smap", "xsaves", "hypervisor", "pku", "ospke"] {

@@ -175,8 +175,7 @@ pub struct GeneralRegisters {
 /// Reads the general registers. A 32-bit thread answers with a shorter set: ENOEXEC here.
 pub fn general_registers(thread: Tid) -> Answer<GeneralRegisters> {
     let mut registers = GeneralRegisters::default();
-    let mut vector =
-        libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<GeneralRegisters>() };
+    let mut vector = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<GeneralRegisters>() };
     call(libc::PTRACE_GETREGSET, thread, NT_PRSTATUS, &raw mut vector as u64)?;
     if vector.iov_len == size_of::<GeneralRegisters>() { Ok(registers) } else { Err(Errno::ENOEXEC) }
 }
@@ -261,8 +260,7 @@ pub fn pending_signals(thread: Tid, of_process: bool) -> Answer<Vec<[u8; SIGINFO
     loop {
         let arguments = Arguments { offset: pending.len() as u64, flags: of_process.into(), count: AT_ONCE as i32 };
         let mut infos = [[0u8; SIGINFO]; AT_ONCE];
-        let count =
-            call(request::PEEKSIGINFO, thread, &raw const arguments as u64, infos.as_mut_ptr() as u64)?;
+        let count = call(request::PEEKSIGINFO, thread, &raw const arguments as u64, infos.as_mut_ptr() as u64)?;
         pending.extend(infos.iter().take(count as usize));
         if (count as usize) < AT_ONCE {
             return Ok(pending);
@@ -300,12 +298,7 @@ pub fn restartable_sequences(thread: Tid) -> Answer<RestartableSequences> {
         padding: u32,
     }
     let mut found = Configuration::default();
-    call(
-        request::GET_RSEQ_CONFIGURATION,
-        thread,
-        size_of::<Configuration>() as u64,
-        &raw mut found as u64,
-    )?;
+    call(request::GET_RSEQ_CONFIGURATION, thread, size_of::<Configuration>() as u64, &raw mut found as u64)?;
     Ok(RestartableSequences { address: found.address, length: found.length, signature: found.signature })
 }
 

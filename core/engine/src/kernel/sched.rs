@@ -74,9 +74,8 @@ pub fn attributes(thread: Tid) -> Answer<Attributes> {
 pub fn affinity(thread: Tid) -> Answer<Vec<u8>> {
     let mut mask = vec![0u64; 1024];
     // SAFETY: the kernel writes at most the size we name, that of the vector we hold.
-    let bytes = checked(unsafe {
-        libc::syscall(libc::SYS_sched_getaffinity, thread.0, mask.len() * 8, mask.as_mut_ptr())
-    })?;
+    let bytes =
+        checked(unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread.0, mask.len() * 8, mask.as_mut_ptr()) })?;
     Ok(mask.iter().flat_map(|word| word.to_ne_bytes()).take(bytes as usize).collect())
 }
 

@@ -38,7 +38,8 @@ pub fn filter_length(socket: &impl AsFd) -> Answer<usize> {
     let mut length: libc::socklen_t = 0;
     let none = std::ptr::null_mut();
     // SAFETY: with a length of 0 the kernel writes nothing but the length.
-    let result = unsafe { libc::getsockopt(number(socket), libc::SOL_SOCKET, libc::SO_GET_FILTER, none, &raw mut length) };
+    let result =
+        unsafe { libc::getsockopt(number(socket), libc::SOL_SOCKET, libc::SO_GET_FILTER, none, &raw mut length) };
     checked(result.into())?;
     Ok(length as usize)
 }
@@ -354,7 +355,8 @@ pub fn send(
     }
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: all that the header points to is only read, is as long as it says and lives through the call.
-    checked(unsafe { libc::sendmsg(number(socket), &raw const header, flags) } as libc::c_long).map(|sent| sent as usize)
+    checked(unsafe { libc::sendmsg(number(socket), &raw const header, flags) } as libc::c_long)
+        .map(|sent| sent as usize)
 }
 
 #[cfg(test)]

@@ -244,7 +244,8 @@ pub fn peer(master: &impl AsFd, flags: i32) -> Answer<OwnedFd> {
     // With O_CLOEXEC the description would keep that flag, where open(2) leaves it with the descriptor.
     let flags = flags & !libc::O_CLOEXEC | libc::O_NOCTTY;
     // SAFETY: TIOCGPTPEER takes flags and answers a descriptor.
-    let opened = checked(unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTPEER as libc::Ioctl, flags) }.into())?;
+    let opened =
+        checked(unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTPEER as libc::Ioctl, flags) }.into())?;
     // SAFETY: the kernel has just made this descriptor for us, and nobody else has its number.
     let opened = unsafe { OwnedFd::from_raw_fd(opened as i32) };
     nix::fcntl::fcntl(&opened, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;

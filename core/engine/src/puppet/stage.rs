@@ -78,9 +78,8 @@ impl Stage {
         threads: usize,
     ) -> Result<Self, PuppetError> {
         let length = Self::length(threads);
-        let flags = libc::MAP_PRIVATE
-            | libc::MAP_ANONYMOUS
-            | if place.is_some() { libc::MAP_FIXED_NOREPLACE } else { 0 };
+        let flags =
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | if place.is_some() { libc::MAP_FIXED_NOREPLACE } else { 0 };
         let map = |puppet: &mut Puppet, at: u64, length: u64, protection: i32, flags: i32| {
             let arguments = [at, length, protection as u64, flags as u64, u64::MAX, 0];
             ground.call(puppet, libc::SYS_mmap, arguments)

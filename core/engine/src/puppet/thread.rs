@@ -101,7 +101,8 @@ impl Puppet {
             if self.dispatch.is_some() {
                 // The calls are ours now, and no business of the program's.
                 let off = SyscallDispatch::default();
-                ptrace::set_syscall_dispatch(self.tid, off).map_err(kernel("switch off its dispatch of system calls"))?;
+                ptrace::set_syscall_dispatch(self.tid, off)
+                    .map_err(kernel("switch off its dispatch of system calls"))?;
             }
             self.entered = true;
         }
@@ -167,7 +168,8 @@ impl Puppet {
     pub fn finish(&mut self, desk: &Desk, batch: &mut Batch, round: &Round) -> Result<(), PuppetError> {
         self.wait_for_marker(desk)?;
         let mut bytes = vec![0; round.bytes()];
-        memory::read(self.space(), desk.records(), &mut bytes).map_err(kernel("read the engine's pages in the process"))?;
+        memory::read(self.space(), desk.records(), &mut bytes)
+            .map_err(kernel("read the engine's pages in the process"))?;
         round.decode(batch, &bytes);
         match batch.failed() {
             Some(failed) => Err(PuppetError::Call(failed)),
@@ -185,7 +187,8 @@ impl Puppet {
                     self.stop_signals.push(signal);
                 }
                 Event::Signal(
-                    signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP | libc::SIGSYS),
+                    signal
+                    @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGTRAP | libc::SIGSYS),
                 ) => return Err(PuppetError::Fault(signal)),
                 // A stray marker from elsewhere, or a stop that was asked for earlier: nothing to do with the batch.
                 Event::Signal(_) | Event::Interrupted | Event::GroupStop(_) | Event::Syscall | Event::Other(_) => {}
@@ -205,7 +208,12 @@ impl Puppet {
 
     /// Makes one system call at a `syscall` instruction that the process has: for what a stage cannot do, which is to
     /// make itself and to vanish.
-    pub fn single_call(&mut self, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> Result<u64, PuppetError> {
+    pub fn single_call(
+        &mut self,
+        instruction: RemotePtr,
+        number: i64,
+        arguments: [u64; 6],
+    ) -> Result<u64, PuppetError> {
         self.call_from(&arch::enter_call(&self.registers, instruction, number, arguments))
     }
 
@@ -217,7 +225,8 @@ impl Puppet {
         self.run_to_border_of_call()?;
         let result = arch::call_result(&ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?);
         if (-4095..0).contains(&result) {
-            let failed = FailedCall { purpose: "make a call in the process".into(), errno: Errno::from_raw(-result as i32) };
+            let failed =
+                FailedCall { purpose: "make a call in the process".into(), errno: Errno::from_raw(-result as i32) };
             return Err(PuppetError::Call(failed));
         }
         Ok(result as u64)
@@ -358,7 +367,8 @@ impl Puppet {
     /// Lets the thread stop its whole process by a signal. Answers false where the kernel ignores the signal.
     pub fn stop_process(&mut self, instruction: RemotePtr, signal: i32) -> Result<bool, PuppetError> {
         self.single_call(instruction, libc::SYS_kill, [self.pid.0 as u64, signal as u64, 0, 0, 0, 0])?;
-        ptrace::set_signal_mask(self.tid, !bit(self.marker) & !bit(signal)).map_err(kernel("unblock the signal that stops it"))?;
+        ptrace::set_signal_mask(self.tid, !bit(self.marker) & !bit(signal))
+            .map_err(kernel("unblock the signal that stops it"))?;
         let stops = self.join_stop(instruction)?;
         ptrace::set_signal_mask(self.tid, !bit(self.marker)).map_err(kernel("block the thread's signals"))?;
         Ok(stops)

@@ -173,7 +173,12 @@ pub fn foothold_code() -> Vec<u8> {
 }
 
 /// Puts a thread before the system call of a foothold.
-pub fn enter_foothold(base: &GeneralRegisters, code: RemotePtr, frame: RemotePtr, call: (i64, [u64; 6])) -> GeneralRegisters {
+pub fn enter_foothold(
+    base: &GeneralRegisters,
+    code: RemotePtr,
+    frame: RemotePtr,
+    call: (i64, [u64; 6]),
+) -> GeneralRegisters {
     GeneralRegisters { r15: frame.0, ..enter_call(base, code, call.0, call.1) }
 }
 
@@ -246,7 +251,13 @@ pub fn restarted_by_hand(registers: &GeneralRegisters) -> GeneralRegisters {
 }
 
 /// Puts a thread at the start of the loop.
-pub fn enter_stage(base: &GeneralRegisters, code: RemotePtr, records: RemotePtr, end: RemotePtr, frame: RemotePtr) -> GeneralRegisters {
+pub fn enter_stage(
+    base: &GeneralRegisters,
+    code: RemotePtr,
+    records: RemotePtr,
+    end: RemotePtr,
+    frame: RemotePtr,
+) -> GeneralRegisters {
     GeneralRegisters {
         rip: code.0,
         r12: records.0,
@@ -261,7 +272,12 @@ pub fn enter_stage(base: &GeneralRegisters, code: RemotePtr, records: RemotePtr,
 }
 
 /// Puts a thread before one system call at an instruction of its own.
-pub fn enter_call(base: &GeneralRegisters, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> GeneralRegisters {
+pub fn enter_call(
+    base: &GeneralRegisters,
+    instruction: RemotePtr,
+    number: i64,
+    arguments: [u64; 6],
+) -> GeneralRegisters {
     let [rdi, rsi, rdx, r10, r8, r9] = arguments;
     GeneralRegisters {
         rip: instruction.0,

@@ -61,10 +61,15 @@ impl Clocks {
             _ => format!("steady clocks: CLOCK_MONOTONIC jumps back by {} s, which no program expects", -seconds),
         };
         let what = match error.kind() {
-            io::ErrorKind::PermissionDenied => "Dormouse may not make a time namespace (CAP_SYS_ADMIN, CAP_SYS_TIME)".to_owned(),
+            io::ErrorKind::PermissionDenied => {
+                "Dormouse may not make a time namespace (CAP_SYS_ADMIN, CAP_SYS_TIME)".to_owned()
+            }
             _ => format!("a time namespace for its clocks cannot be made: {error}"),
         };
-        Some(Problem::loses(ProblemKind::Namespace, what, jump).way_out("Run Dormouse as root, on a kernel with time namespaces"))
+        Some(
+            Problem::loses(ProblemKind::Namespace, what, jump)
+                .way_out("Run Dormouse as root, on a kernel with time namespaces"),
+        )
     }
 }
 

@@ -154,7 +154,8 @@ impl Content {
     /// `nameless`: the flags of a description that has never had a name, O_TMPFILE, if one is to be had of it.
     pub fn restore(&self, nameless: Option<i32>, reader: &Reader, buffer: &mut PageBuffer) -> Result<File, Problem> {
         let failed = |error: std::io::Error| {
-            Problem::blocks(ProblemKind::DeletedFile, format!("it cannot be made again: {error}")).at(self.origin.shown())
+            Problem::blocks(ProblemKind::DeletedFile, format!("it cannot be made again: {error}"))
+                .at(self.origin.shown())
         };
         let file = self.make(nameless).map_err(failed)?;
         if !matches!(self.origin, Origin::SharedAnonymous) {
@@ -176,7 +177,8 @@ impl Content {
         let at = stored.page * PAGE as u64;
         let length = (bytes.len() as u64).min(self.size.saturating_sub(at)) as usize;
         file.write_all_at(&bytes[..length], at).map_err(|error| {
-            Problem::blocks(ProblemKind::Space, format!("its content cannot be written: {error}")).at(self.origin.shown())
+            Problem::blocks(ProblemKind::Space, format!("its content cannot be written: {error}"))
+                .at(self.origin.shown())
         })
     }
 

@@ -89,7 +89,9 @@ impl NamedFile {
             return vec![problem.at(shown(&path)).way_out("Put the file back in its place, then thaw again")];
         }
         match self.modified {
-            Some(modified) if self.mode & TYPE == libc::S_IFREG => self.change(&found, modified, exact).into_iter().collect(),
+            Some(modified) if self.mode & TYPE == libc::S_IFREG => {
+                self.change(&found, modified, exact).into_iter().collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -107,7 +109,9 @@ impl NamedFile {
             return None;
         }
         if exact {
-            return blocks("the file has been changed or replaced since the freeze, and the program has it in its memory".into());
+            return blocks(
+                "the file has been changed or replaced since the freeze, and the program has it in its memory".into(),
+            );
         }
         let same = self.ends.is_some() && self.ends == self.ends_now();
         match (same, length > self.size) {
@@ -166,7 +170,10 @@ pub fn other_name(removed: &Path, stat: &libc::stat) -> Option<PathBuf> {
 
 /// A path for a person: odd bytes and control characters escaped.
 pub fn shown(path: &Path) -> String {
-    path.to_string_lossy().chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    path.to_string_lossy()
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
 }
 
 #[cfg(test)]
@@ -189,7 +196,11 @@ mod tests {
             let old: Vec<u8> = (0..size).map(|at| (at * 7 % 251) as u8).collect();
             std::fs::write(&path, &old)?;
             let opened = File::open(&path)?;
-            let owner = Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
+            let owner = Owner {
+                user: nix::unistd::geteuid().as_raw(),
+                group: nix::unistd::getegid().as_raw(),
+                groups: Vec::new(),
+            };
             let mut file = NamedFile::of(path.as_os_str().as_bytes(), &files::stat(&opened)?, false, &owner);
             file.ends = Some(ends(&opened, file.size)?);
             assert_eq!((said(&file, false), said(&file, true)), (None, None));

@@ -72,6 +72,9 @@ mod tests {
         assert_eq!(severity("firefox (enforce)", "unconfined"), Some(Severity::Blocks));
         assert_eq!(severity("chrome (unconfined)", "unconfined"), Some(Severity::Loses));
         assert_eq!(severity("unconfined", "dormouse (enforce)"), Some(Severity::Loses));
-        assert_eq!(severity("system_u:system_r:httpd_t:s0", "unconfined_u:unconfined_r:unconfined_t:s0"), Some(Severity::Blocks));
+        assert_eq!(
+            severity("system_u:system_r:httpd_t:s0", "unconfined_u:unconfined_r:unconfined_t:s0"),
+            Some(Severity::Blocks)
+        );
     }
 }

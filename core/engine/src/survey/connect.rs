@@ -124,7 +124,9 @@ pub fn judge(sharers: &[Sharer]) -> Vec<Problem> {
     let problem = |sharer: &Sharer| {
         let what = format!("{} has this memory too and is not part of the group", sharer.outside);
         let problem = Problem::blocks(ProblemKind::Memory, what).of(&sharer.inside);
-        problem.at(format!("shared memory {}", sharer.shown)).way_out("Freeze them together, or pause the group instead")
+        problem
+            .at(format!("shared memory {}", sharer.shown))
+            .way_out("Freeze them together, or pause the group instead")
     };
     sharers.iter().map(problem).collect()
 }

@@ -1,7 +1,7 @@
 //! Which descriptors of a group stand for the same open file description: those that kcmp(2) calls equal.
 
-use std::collections::HashMap;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 
@@ -54,7 +54,9 @@ impl Collector {
         let speaker = living.speaker;
         let numbers = match proc::list_thread_fds(process.pid, speaker) {
             Ok(numbers) => numbers,
-            Err(error) => return self.problems.push(Problem::blocks(ProblemKind::Process, error.to_string()).of(&process.shown)),
+            Err(error) => {
+                return self.problems.push(Problem::blocks(ProblemKind::Process, error.to_string()).of(&process.shown));
+            }
         };
         let shared = self.tables.iter().position(|(other, count)| {
             *count == numbers.len() && kcmp::tasks(*other, speaker, kcmp::Shared::Files) == Ok(Ordering::Equal)
@@ -78,7 +80,8 @@ impl Collector {
                 }
             }
             Err(errno) => self.problems.push(
-                Problem::blocks(ProblemKind::Process, format!("it cannot be opened: {}", errno.desc())).of(&process.shown),
+                Problem::blocks(ProblemKind::Process, format!("it cannot be opened: {}", errno.desc()))
+                    .of(&process.shown),
             ),
         }
         self.open.tables.push(table);
@@ -107,7 +110,9 @@ impl Collector {
             let facts = &mut self.open.facts.files[known.0];
             let (holder, held) = facts.holders[0];
             let same = kcmp::files((Tid(holder.0), held), (speaker, number));
-            if same.or_else(|_| kcmp::files((holder.leader(), held), (speaker, number))).map_err(kernel)? == Ordering::Equal {
+            if same.or_else(|_| kcmp::files((holder.leader(), held), (speaker, number))).map_err(kernel)?
+                == Ordering::Equal
+            {
                 facts.holders.push((process.pid, number));
                 facts.locks.extend(locks(process.pid, number, &info));
                 let file = facts.id;
@@ -116,7 +121,8 @@ impl Collector {
             }
         }
         let id = FileId(self.open.facts.files.len());
-        let link = proc::link_thread(process.pid, speaker, &format!("fd/{number}")).map_err(|error| unreadable(&error))?;
+        let link =
+            proc::link_thread(process.pid, speaker, &format!("fd/{number}")).map_err(|error| unreadable(&error))?;
         self.open.facts.files.push(FileFacts {
             id,
             file,

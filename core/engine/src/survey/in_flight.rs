@@ -20,7 +20,8 @@ pub fn collect(found: &mut FilesFacts) -> Result<(), Problem> {
         return Ok(());
     }
     let all = netlink::unix_sockets().map_err(|errno| {
-        let what = format!("the kernel does not tell of the unix sockets that are open (CONFIG_UNIX_DIAG): {}", errno.desc());
+        let what =
+            format!("the kernel does not tell of the unix sockets that are open (CONFIG_UNIX_DIAG): {}", errno.desc());
         Problem::blocks(ProblemKind::Kernel, what).way_out("Load the module unix_diag, or use a kernel that has it")
     })?;
     found.sockets = Sockets::new(all);

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
-use super::connect::{self, Sharer};
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
+use super::connect::{self, Sharer};
 use super::files::OpenFiles;
 use super::{confinement, system_v, terminals};
 use crate::kernel::kcmp;
@@ -55,10 +55,18 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
     let threads = process.living.iter().flat_map(|living| &living.threads);
     let statuses = || threads.clone().map(|thread| &thread.status).chain([&process.status]);
     if statuses().any(|status| status.seccomp.unwrap_or(0) != 0) {
-        refuse(ProblemKind::Confinement, "it is confined by seccomp, which cannot be given back yet", "Pause the group instead");
+        refuse(
+            ProblemKind::Confinement,
+            "it is confined by seccomp, which cannot be given back yet",
+            "Pause the group instead",
+        );
     }
     if statuses().any(|status| status.thread_features.iter().flatten().any(|feature| feature == "shstk")) {
-        refuse(ProblemKind::Processor, "it uses a shadow stack, which cannot be given back yet", "Pause the group instead");
+        refuse(
+            ProblemKind::Processor,
+            "it uses a shadow stack, which cannot be given back yet",
+            "Pause the group instead",
+        );
     }
     let own_tracer = std::process::id() as i32;
     let tracer = process.status.tracer.filter(|tracer| tracer.0 != 0 && tracer.0 != own_tracer);
@@ -80,7 +88,9 @@ fn namespaces(process: &ProcessFacts, living: &LivingFacts, own: &[(&str, u64)])
     for ((name, theirs), (_, ours)) in living.namespaces.iter().zip(own) {
         if theirs != ours {
             let what = format!("it is in a namespace of its own ({name}), which cannot be given back yet");
-            problems.push(Problem::blocks(ProblemKind::Namespace, what).of(&process.shown).way_out("Pause the group instead"));
+            problems.push(
+                Problem::blocks(ProblemKind::Namespace, what).of(&process.shown).way_out("Pause the group instead"),
+            );
         }
     }
     problems
@@ -130,7 +140,9 @@ fn shared_between_processes(processes: &[ProcessFacts]) -> Vec<Problem> {
         {
             if kcmp::tasks(living.speaker, above.speaker, what) == Ok(Ordering::Equal) {
                 let what = format!("it shares {name} with {}, as between vfork and exec", parent.shown);
-                problems.push(Problem::blocks(ProblemKind::Process, what).of(&process.shown).way_out("Try again in a moment"));
+                problems.push(
+                    Problem::blocks(ProblemKind::Process, what).of(&process.shown).way_out("Try again in a moment"),
+                );
             }
         }
     }

@@ -20,7 +20,9 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         let pid = process.pid();
         match &process.life {
             Life::Alive(alive) => problems.extend(alive_consistent(group, reader, pid, alive).into_iter().map(lie)),
-            Life::Zombie(zombie) if zombie.end().is_none() => problems.push(lie(format!("pid {pid} cannot have ended so"))),
+            Life::Zombie(zombie) if zombie.end().is_none() => {
+                problems.push(lie(format!("pid {pid} cannot have ended so")));
+            }
             Life::Zombie(_) => {}
         }
     }
@@ -56,7 +58,8 @@ fn family(group: &Group) -> Vec<String> {
     let mut ids = HashSet::new();
     for process in &group.processes {
         let pid = process.pid();
-        let threads = process.alive().map_or(vec![pid.0], |alive| alive.threads.iter().map(|thread| thread.tid.0).collect());
+        let threads =
+            process.alive().map_or(vec![pid.0], |alive| alive.threads.iter().map(|thread| thread.tid.0).collect());
         if let Some(id) = threads.into_iter().find(|id| *id < 2 || !ids.insert(*id)) {
             lies.push(format!("there can be no process or thread {id}, or there are two"));
         }
@@ -72,9 +75,10 @@ fn family(group: &Group) -> Vec<String> {
     let leaders = group.processes.iter().map(|process| process.family.process_group.0);
     let known: HashSet<i32> = ids.iter().copied().chain(leaders).chain([0]).collect();
     let told = group.open_files.iter().filter_map(|file| file.notify);
-    lies.extend(told.filter(|notify| !known.contains(&notify.id)).map(|notify| {
-        format!("a file tells {} of I/O, which is not part of the group", notify.id)
-    }));
+    lies.extend(
+        told.filter(|notify| !known.contains(&notify.id))
+            .map(|notify| format!("a file tells {} of I/O, which is not part of the group", notify.id)),
+    );
     lies
 }
 
@@ -125,7 +129,10 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
         _ => true,
     };
     let offset = mapping.offset.checked_add(mapping.end).is_some();
-    let range = offset && mapping.start < mapping.end && mapping.end <= TOP && (mapping.start | mapping.end).is_multiple_of(PAGE);
+    let range = offset
+        && mapping.start < mapping.end
+        && mapping.end <= TOP
+        && (mapping.start | mapping.end).is_multiple_of(PAGE);
     let mut next = 0;
     backing
         && range

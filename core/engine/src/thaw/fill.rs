@@ -35,14 +35,16 @@ const WORKERS: usize = 4;
 
 /// How much page data a group has.
 pub fn bytes(group: &Group) -> u64 {
-    let mappings = group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| &alive.memory.mappings);
+    let mappings =
+        group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| &alive.memory.mappings);
     let runs = mappings.flat_map(|mapping| &mapping.pages);
     runs.filter(|run| matches!(run.source, Source::Stored(_))).map(|run| run.count * PAGE as u64).sum()
 }
 
 /// How many bytes of memory the group has for itself as soon as it is built; pages shared with a parent take none.
 pub fn resident(group: &Group) -> u64 {
-    let mappings = group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| &alive.memory.mappings);
+    let mappings =
+        group.processes.iter().filter_map(|process| process.alive()).flat_map(|alive| &alive.memory.mappings);
     let pages = |mapping: &Mapping| {
         let own = mapping.pages.iter().filter(|run| match run.source {
             Source::Stored(_) => true,
@@ -125,7 +127,12 @@ fn zero_over_files(mapping: &Mapping, process: &ProcessName) -> Result<(), Probl
     Ok(())
 }
 
-fn fill_together(jobs: &[&[Piece]], process: &ProcessName, reader: &Reader, progress: &dyn Progress) -> Result<(), Problem> {
+fn fill_together(
+    jobs: &[&[Piece]],
+    process: &ProcessName,
+    reader: &Reader,
+    progress: &dyn Progress,
+) -> Result<(), Problem> {
     let next = AtomicUsize::new(0);
     let failure: Mutex<Option<Problem>> = Mutex::new(None);
     let worker = || {

@@ -53,7 +53,9 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
             }
             built.run(&mut batch)?;
         }
-        for (name, error) in attributes::write_process(&alive.attributes, process.pid(), !process.family.session_outside) {
+        for (name, error) in
+            attributes::write_process(&alive.attributes, process.pid(), !process.family.session_outside)
+        {
             let what = format!("/proc/{}/{name} cannot be written: {error}", process.pid());
             losses.push(Problem::loses(ProblemKind::Process, what, format!("its {name}")).of(&process.shown()));
         }
@@ -105,7 +107,10 @@ fn each(
 fn place(record: &crate::resource::task::filesystem::Filesystem, batch: &mut Batch) {
     let directory = batch.text(&record.working_directory);
     batch.must(
-        format!("change to its working directory {}", String::from_utf8_lossy(&record.working_directory).escape_debug()),
+        format!(
+            "change to its working directory {}",
+            String::from_utf8_lossy(&record.working_directory).escape_debug()
+        ),
         libc::SYS_chdir,
         arguments![directory],
     );

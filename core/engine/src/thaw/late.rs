@@ -31,7 +31,8 @@ pub fn restore(
         let mut batch = Batch::new();
         let handle = batch.must("take files from the engine", libc::SYS_pidfd_open, arguments![engine, 0]);
         for number in &late {
-            let taken = batch.must("take a file from the engine", libc::SYS_pidfd_getfd, arguments![handle, *number, 0]);
+            let taken =
+                batch.must("take a file from the engine", libc::SYS_pidfd_getfd, arguments![handle, *number, 0]);
             batch.must("put it in its place", libc::SYS_dup3, arguments![taken, *number, libc::O_CLOEXEC]);
         }
         built.run(&mut batch)?;

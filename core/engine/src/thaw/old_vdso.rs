@@ -30,25 +30,36 @@ pub fn check(group: &Group) -> Vec<Problem> {
         code.map(crate::resource::memory::Mapping::length).all(|length| length == old.code.len() as u64)
     };
     if old.code.len() > vdso::MOST_BYTES || !group.processes.iter().filter_map(|process| process.alive()).all(fits) {
-        return vec![Problem::blocks(ProblemKind::Image, "the image contradicts itself: its vdso has not the size of the mapping")];
+        return vec![Problem::blocks(
+            ProblemKind::Image,
+            "the image contradicts itself: its vdso has not the size of the mapping",
+        )];
     }
     let leads = |new: &Vdso| new == old || old.leading_to(new, 0).is_some();
     match own() {
         Ok((new, _)) if leads(&new) => Vec::new(),
-        Ok(_) => vec![Problem::blocks(ProblemKind::Kernel, "the vdso of the kernel it was frozen under cannot lead to this kernel's")
-            .way_out("Thaw it under the kernel it was frozen under")],
+        Ok(_) => vec![
+            Problem::blocks(
+                ProblemKind::Kernel,
+                "the vdso of the kernel it was frozen under cannot lead to this kernel's",
+            )
+            .way_out("Thaw it under the kernel it was frozen under"),
+        ],
         Err(problem) => vec![problem],
     }
 }
 
 /// The running kernel's, and how far behind the first of the kernel's mappings it lies.
 fn own() -> Result<(Vdso, u64), Problem> {
-    let failed = |what: &dyn std::fmt::Display| Problem::blocks(ProblemKind::Kernel, format!("its vdso cannot be read: {what}"));
+    let failed =
+        |what: &dyn std::fmt::Display| Problem::blocks(ProblemKind::Kernel, format!("its vdso cannot be read: {what}"));
     let own = Pid(std::process::id() as i32);
     let mappings = crate::proc::parsed(own, "maps", parse_maps).map_err(|error| failed(&error))?;
     let of_data = |name: &MappingName| matches!(name, MappingName::Vvar | MappingName::VvarVclock);
-    let behind = mappings.iter().filter(|mapping| of_data(&mapping.name)).map(|mapping| mapping.end - mapping.start).sum();
-    let found = mappings.iter().find(|mapping| mapping.name == MappingName::Vdso).ok_or_else(|| failed(&"there is none"))?;
+    let behind =
+        mappings.iter().filter(|mapping| of_data(&mapping.name)).map(|mapping| mapping.end - mapping.start).sum();
+    let found =
+        mappings.iter().find(|mapping| mapping.name == MappingName::Vdso).ok_or_else(|| failed(&"there is none"))?;
     let mut code = vec![0; (found.end - found.start) as usize];
     memory::read(own, RemotePtr(found.start), &mut code).map_err(|errno| failed(&errno.desc()))?;
     Ok((Vdso { code }, behind))

@@ -58,7 +58,10 @@ fn of_threads(process: &Process, alive: &Alive, places: &Places<'_>) -> Vec<Prob
     for thread in alive.threads.iter().filter(|thread| thread.exited.is_none()) {
         let at = |problem: Problem| problem.of(&process.shown()).at(format!("thread {}", thread.tid));
         if !places.are_told(&thread.registers) || thread.registers.holds_tiles() && !alive.attributes.tiles {
-            problems.push(at(Problem::blocks(ProblemKind::Image, "the image contradicts itself: it uses registers that it cannot have")));
+            problems.push(at(Problem::blocks(
+                ProblemKind::Image,
+                "the image contradicts itself: it uses registers that it cannot have",
+            )));
             continue;
         }
         let missing = places.missing(&thread.registers);

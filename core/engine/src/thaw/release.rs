@@ -22,7 +22,8 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
         let Some(leader) = built.puppets.first_mut() else { continue };
         built.stage.remove(leader, Ground::Instruction(built.instruction)).map_err(|error| failed(&error, &shown))?;
         for ((thread, puppet), general) in alive.threads.iter().zip(&mut built.puppets).zip(&general) {
-            give_registers((thread, general), puppet, built.instruction, &places).map_err(|error| failed(&error, &shown))?;
+            give_registers((thread, general), puppet, built.instruction, &places)
+                .map_err(|error| failed(&error, &shown))?;
         }
     }
     let mut guard = guard(&tree)?;
@@ -50,7 +51,10 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
 /// Whoever ends all of the group should the engine die before it has let go of all.
 fn guard(tree: &Tree) -> Result<Guard, Problem> {
     let failed = |errno: Errno| {
-        Problem::blocks(ProblemKind::Process, format!("nobody can guard the group while it is let go: {}", errno.desc()))
+        Problem::blocks(
+            ProblemKind::Process,
+            format!("nobody can guard the group while it is let go: {}", errno.desc()),
+        )
     };
     let leaders = tree.built.iter().flatten().map(|built| built.shown.pid);
     let handles = leaders.map(pidfd::open).collect::<Result<Vec<_>, _>>().map_err(failed)?;

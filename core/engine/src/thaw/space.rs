@@ -8,8 +8,8 @@ use super::tree::{Built, failed};
 use crate::arguments;
 use crate::kernel::ptrace;
 use crate::model::RemotePtr;
-use crate::proc::maps::{MappingName, parse_maps};
 use crate::proc;
+use crate::proc::maps::{MappingName, parse_maps};
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Ground};
 use crate::resource::group::{Alive, Group};
@@ -38,7 +38,8 @@ impl Place {
         const LOWEST: u64 = 1 << 32;
         const HIGHEST: u64 = 0x7000_0000_0000;
         const ALIGNMENT: u64 = 2 << 20;
-        let threads = group.processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).max();
+        let threads =
+            group.processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).max();
         let threads = threads.unwrap_or(1).max(1);
         let length = Stage::length(threads) + PARKING;
         let mut used: Vec<Range> = own_mappings()?;
@@ -82,9 +83,11 @@ pub fn strip(built: &mut Built, place: Place) -> Result<(), Problem> {
         let what = "this kernel gives processes no vdso, and Dormouse cannot build any without it";
         Problem::blocks(ProblemKind::Kernel, what).way_out("Boot without vdso=0")
     })?;
-    let stage = Stage::build(leader, Ground::Instruction(instruction), Some(place.stage), place.threads).map_err(|error| failed(&error, &shown))?;
+    let stage = Stage::build(leader, Ground::Instruction(instruction), Some(place.stage), place.threads)
+        .map_err(|error| failed(&error, &shown))?;
     let area = ptrace::restartable_sequences(leader.tid).map_err(|errno| {
-        let what = format!("its restartable sequences cannot be read (Linux 5.13 or later is wanted): {}", errno.desc());
+        let what =
+            format!("its restartable sequences cannot be read (Linux 5.13 or later is wanted): {}", errno.desc());
         Problem::blocks(ProblemKind::Kernel, what).of(&shown)
     })?;
     built.stage = stage;
@@ -184,7 +187,11 @@ fn drop_pages(mapping: &Mapping, kept: &[Range], parent: &[Mapping], batch: &mut
                 }
                 for gone in without(Range { start, end }, &inherited) {
                     let length = gone.end - gone.start;
-                    batch.must("drop pages of the parent", libc::SYS_madvise, arguments![gone.start, length, libc::MADV_DONTNEED]);
+                    batch.must(
+                        "drop pages of the parent",
+                        libc::SYS_madvise,
+                        arguments![gone.start, length, libc::MADV_DONTNEED],
+                    );
                 }
             }
         }
@@ -210,7 +217,8 @@ fn prepare(mapping: &Mapping, kept: &[Range], batch: &mut Batch) {
 
 /// Whether the kernel's own mappings are not where the record has them.
 fn moves(built: &Built, wanted: &[&Mapping]) -> Result<bool, Problem> {
-    let sizes = |ranges: &mut dyn Iterator<Item = (u64, u64)>| ranges.map(|(start, end)| end - start).collect::<Vec<_>>();
+    let sizes =
+        |ranges: &mut dyn Iterator<Item = (u64, u64)>| ranges.map(|(start, end)| end - start).collect::<Vec<_>>();
     let here = sizes(&mut built.kernel.iter().map(|range| (range.start, range.end)));
     let there = sizes(&mut wanted.iter().map(|mapping| (mapping.start, mapping.end)));
     if !there.is_empty() && here != there {
@@ -251,4 +259,3 @@ fn unpark(built: &mut Built, place: Place, wanted: &[&Mapping], batch: &mut Batc
     }
     built.instruction = instruction;
 }
-

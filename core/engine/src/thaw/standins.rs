@@ -5,8 +5,8 @@ use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 
 use super::tree::Built;
 use crate::arguments;
-use crate::puppet::Batch;
 use crate::kernel::ptrace::{self, Event};
+use crate::puppet::Batch;
 use crate::resource::group::{Group, Process};
 
 /// A stand-in.

@@ -28,7 +28,8 @@ pub fn restore(tree: &mut Tree, group: &Group) -> Result<(), Problem> {
     }
     for process in &group.processes {
         let stop = process.alive().map(|alive| alive.stop).unwrap_or_default();
-        let parent = process.family.parent.and_then(|parent| group.processes.iter().position(|other| other.pid() == parent));
+        let parent =
+            process.family.parent.and_then(|parent| group.processes.iter().position(|other| other.pid() == parent));
         if let (Some(_), false, Some(parent)) = (stop.by, stop.news, parent)
             && let Some(built) = tree.built[parent].as_mut()
         {

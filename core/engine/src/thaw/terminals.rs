@@ -38,7 +38,8 @@ pub fn take(group: &Group, objects: &Objects, leader: Pid, batch: &mut Batch) {
 /// Puts process groups into the foreground, now that they are there.
 pub fn restore(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<(), Problem> {
     let groups: HashSet<Pid> = group.processes.iter().map(|process| process.family.process_group).collect();
-    for (master, session, foreground) in sessions(group, objects).filter(|(.., foreground)| groups.contains(foreground)) {
+    for (master, session, foreground) in sessions(group, objects).filter(|(.., foreground)| groups.contains(foreground))
+    {
         let leader = group.processes.iter().position(|process| process.pid() == session);
         let Some(leader) = leader.and_then(|leader| tree.built[leader].as_mut()) else { continue };
         let mut batch = Batch::new();
@@ -73,7 +74,11 @@ pub fn preflight(group: &Group, options: &ThawOptions) -> Vec<Problem> {
         }
         None if needs => {
             let what = "the job was on this terminal and needs one to come back on".to_owned();
-            refuse(ProblemKind::Terminal, what, "Run the thaw from a shell in a terminal, with the terminal as its input");
+            refuse(
+                ProblemKind::Terminal,
+                what,
+                "Run the thaw from a shell in a terminal, with the terminal as its input",
+            );
         }
         None => {}
     }
@@ -104,7 +109,8 @@ pub struct Lent {
 /// a job to go on with it. None, where the caller has no terminal or keeps it.
 pub fn job(group: &Group, options: &ThawOptions) -> Option<Pid> {
     let outside = group.terminal.as_ref().filter(|_| options.terminal.is_some() && !options.background)?;
-    let stopped = || group.processes.iter().find(|process| process.alive().is_some_and(|alive| alive.stop.by.is_some()));
+    let stopped =
+        || group.processes.iter().find(|process| process.alive().is_some_and(|alive| alive.stop.by.is_some()));
     let of_foreground = |foreground| group.processes.iter().find(|process| process.family.process_group == foreground);
     let member = outside.foreground.map_or_else(stopped, of_foreground)?;
     let own = || Pid(nix::unistd::getpgrp().as_raw());

@@ -7,7 +7,9 @@ use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
 
 use super::objects::Objects;
 use super::old_vdso::OldVdso;
+use super::sharing::Sharing;
 use super::space;
+use super::standins::{self, StandIn};
 use crate::arguments;
 use crate::image::Reader;
 use crate::kernel::clone::{CloneArguments, sleeping_child};
@@ -15,8 +17,6 @@ use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Errno, pidfd};
 use crate::model::RemotePtr;
 use crate::puppet::{Batch, Puppet, PuppetError, Stage};
-use super::sharing::Sharing;
-use super::standins::{self, StandIn};
 use crate::resource::group::{Group, Thread};
 use crate::resource::task::signals;
 
@@ -49,7 +49,13 @@ pub struct Built {
 
 impl Built {
     /// Lets it make a child with this pid.
-    pub(super) fn make_child(&mut self, pid: Pid, flags: u64, exit_signal: i32, shown: &ProcessName) -> Result<Self, Problem> {
+    pub(super) fn make_child(
+        &mut self,
+        pid: Pid,
+        flags: u64,
+        exit_signal: i32,
+        shown: &ProcessName,
+    ) -> Result<Self, Problem> {
         let mut batch = Batch::new();
         clone(&mut batch, pid.0, flags, exit_signal);
         self.run(&mut batch).map_err(|problem| problem.of(shown))?;
@@ -118,7 +124,12 @@ impl Tree {
                 None => roots.push(index),
             }
         }
-        let mut tree = Self { built: group.processes.iter().map(|_| None).collect(), place, stand_ins: Vec::new(), released: false };
+        let mut tree = Self {
+            built: group.processes.iter().map(|_| None).collect(),
+            place,
+            stand_ins: Vec::new(),
+            released: false,
+        };
         let fill = super::fill::Fill::new();
         let sharing = Sharing::of(group)?;
         let mut builder = Builder { group, old_vdso, objects, reader, progress, fill, children, sharing };
@@ -156,11 +167,15 @@ impl Tree {
             let mut later = Vec::new();
             for index in waiting {
                 let process = &group.processes[index];
-                let Some(leader) = standins::led_by(group, process).filter(|leader| self.built[*leader].is_some()) else {
+                let Some(leader) = standins::led_by(group, process).filter(|leader| self.built[*leader].is_some())
+                else {
                     later.push(index);
                     continue;
                 };
-                let shown = ProcessName { pid: standins::free_pid(group)?, comm: "a stand-in for a parent that is dead".into() };
+                let shown = ProcessName {
+                    pid: standins::free_pid(group)?,
+                    comm: "a stand-in for a parent that is dead".into(),
+                };
                 let Some(above) = self.built[leader].as_mut() else { continue };
                 let between = above.make_child(shown.pid, 0, 0, &shown)?;
                 let mut between = StandIn { built: between, parent: Some(leader) };

@@ -21,12 +21,13 @@ struct Claims {
 /// What of the image its owner could not have had.
 pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
     let path = reader.path().display().to_string();
-    let problem = |what: String, way_out: String| {
-        Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out)
-    };
+    let problem =
+        |what: String, way_out: String| Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out);
     let found = match reader.metadata() {
         Ok(found) => found,
-        Err(error) => return vec![problem(format!("whose it is cannot be told: {error}"), "Copy it to another disk".into())],
+        Err(error) => {
+            return vec![problem(format!("whose it is cannot be told: {error}"), "Copy it to another disk".into())];
+        }
     };
     let mut problems = Vec::new();
     if found.mode() & 0o022 != 0 {
@@ -44,7 +45,10 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
     };
     let users = more(&claims.users, found.uid());
     if !users.is_empty() {
-        problems.push(problem(format!("it belongs to user {}, and holds what belongs to user {users}", found.uid()), trust()));
+        problems.push(problem(
+            format!("it belongs to user {}, and holds what belongs to user {users}", found.uid()),
+            trust(),
+        ));
     }
     let groups = more(&claims.groups, found.gid());
     if !groups.is_empty() {
@@ -52,7 +56,8 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         problems.push(problem(what, trust()));
     }
     if claims.capabilities != 0 {
-        let what = format!("it belongs to user {}, and holds capabilities (bits {:#x})", found.uid(), claims.capabilities);
+        let what =
+            format!("it belongs to user {}, and holds capabilities (bits {:#x})", found.uid(), claims.capabilities);
         problems.push(problem(what, trust()));
     }
     problems
@@ -99,7 +104,8 @@ impl Claims {
             }
             ciborium::Value::Tag(_, item) => self.record(item),
             ciborium::Value::Map(entries) => {
-                let field = |name: &str| entries.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value);
+                let field =
+                    |name: &str| entries.iter().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value);
                 if let (Some(user), Some(group), Some(groups)) = (field("user"), field("group"), field("groups")) {
                     self.users.extend(id(user));
                     self.groups.extend(id(group));

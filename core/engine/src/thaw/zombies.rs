@@ -30,9 +30,12 @@ pub fn restore(tree: &mut Tree, group: &Group) -> Result<(), Problem> {
 
 fn end(built: &mut Built, record: &Zombie, shown: &ProcessName) -> Result<(), Problem> {
     let problem = |errno: Errno| {
-        Problem::blocks(ProblemKind::Process, format!("it could not be ended as it had ended: {}", errno.desc())).of(shown)
+        Problem::blocks(ProblemKind::Process, format!("it could not be ended as it had ended: {}", errno.desc()))
+            .of(shown)
     };
-    let (Some(leader), Some(end)) = (built.puppets.first_mut(), record.end()) else { return Err(problem(Errno::EINVAL)) };
+    let (Some(leader), Some(end)) = (built.puppets.first_mut(), record.end()) else {
+        return Err(problem(Errno::EINVAL));
+    };
     let (number, arguments) = match end {
         End::Code(code) => (libc::SYS_exit_group, [code.into(), 0, 0, 0, 0, 0]),
         End::Signal(signal) => (libc::SYS_kill, [shown.pid.0 as u64, signal as u64, 0, 0, 0, 0]),

@@ -79,7 +79,10 @@ fn a_damaged_section_hides_no_other_damage() {
     }
     fs::write(&path, bytes).expect("it can be written");
     let (reader, sections) = Reader::examine(&path).expect("its tables are whole");
-    assert!(matches!(sections.as_slice(), [error] if error.to_string().contains("the section `group`")), "{sections:?}");
+    assert!(
+        matches!(sections.as_slice(), [error] if error.to_string().contains("the section `group`")),
+        "{sections:?}"
+    );
     assert_eq!(reader.verify(&Quiet).expect("nobody cancels").chunks.len(), 1);
     assert!(reader.section::<ciborium::Value>(super::SectionKind::Group).is_err(), "a damaged section was believed");
     assert!(matches!(Reader::open(&path), Err(ImageError::Damaged { .. })));

@@ -2,19 +2,50 @@
 
 // zoo: memfd
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind};
 use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
+use crate::image::{PageBuffer, PageSink};
 use crate::kernel::files;
 use crate::proc;
-use crate::resource::content::{self, Origin};
+use crate::resource::content::{self, Content, Origin};
 
 /// The kind.
 #[derive(Debug)]
 pub struct ContentFile;
+
+/// Contents already captured, by device and inode.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The records.
+    pub records: Vec<Content>,
+    known: HashMap<(u64, u64), usize>,
+}
+
+impl Contents {
+    /// The index of a file's content; it is captured when it is first asked for.
+    pub fn index(
+        &mut self,
+        file: &File,
+        stat: &libc::stat,
+        origin: Origin,
+        sink: &PageSink,
+        buffer: &mut PageBuffer,
+    ) -> Result<usize, Problem> {
+        if let Some(known) = self.known.get(&(stat.st_dev, stat.st_ino)) {
+            return Ok(*known);
+        }
+        let content = content::capture(file, origin, sink, buffer)?;
+        self.records.push(content);
+        self.known.insert((stat.st_dev, stat.st_ino), self.records.len() - 1);
+        Ok(self.records.len() - 1)
+    }
+}
 
 /// Where a file without a name comes from, if it is one.
 pub fn origin_of(link: &[u8], owner: &crate::resource::named_file::Owner, seals: u32) -> Option<Origin> {
@@ -63,7 +94,11 @@ impl FileKind for ContentFile {
         }
         if let Some(holder) = all.held_outside(&facts.stat).first() {
             let what = format!("{} has this file without a name too and is not part of the group", holder.process);
-            problems.push(facts.problem(ProblemKind::DeletedFile, what).way_out("Freeze them together, or pause the group instead"));
+            problems.push(
+                facts
+                    .problem(ProblemKind::DeletedFile, what)
+                    .way_out("Freeze them together, or pause the group instead"),
+            );
         }
         if is_nameless(facts.info.flags as i32) && facts.access() == libc::O_WRONLY {
             let what = "it was made without a name, for writing only, and comes back opened like any other";
@@ -99,7 +134,8 @@ impl FileKind for ContentFile {
             // The description that the file was made with is this one.
             content.try_clone().map(OwnedFd::from)
         } else {
-            let once = libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let once =
+                libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_TMPFILE & !libc::O_DIRECTORY | libc::O_NOFOLLOW;
             content::reopen(content, file.flags & !once & !libc::O_DIRECTORY)
         };
         let opened = opened.map_err(|error| failed(&error))?;

@@ -55,7 +55,9 @@ impl FileKind for Device {
         let path = path_of(&record.path);
         let shown = path.display().to_string();
         match std::fs::metadata(&path) {
-            Err(error) => vec![Problem::blocks(ProblemKind::Device, format!("the device cannot be found: {error}")).at(shown)],
+            Err(error) => {
+                vec![Problem::blocks(ProblemKind::Device, format!("the device cannot be found: {error}")).at(shown)]
+            }
             Ok(found) if found.rdev() != libc::makedev(record.major, record.minor) => {
                 vec![Problem::blocks(ProblemKind::Device, "another device has its name now").at(shown)]
             }
@@ -76,6 +78,7 @@ impl FileKind for Device {
                 .at(path.display().to_string())
         };
         let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(|error| problem(&error))?;
-        files::open(&path, file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)).map_err(|error| problem(&error))
+        files::open(&path, file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC))
+            .map_err(|error| problem(&error))
     }
 }

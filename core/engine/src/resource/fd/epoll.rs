@@ -96,7 +96,11 @@ impl FileKind for Epoll {
         }
         if anonymous::polls_busily(&facts.file) {
             let loss = "that it polls network devices busily (EPIOCSPARAMS): it sleeps until they have something";
-            problems.push(facts.loss(ProblemKind::AnonymousFile, "its settings for busy polling are the network driver's", loss));
+            problems.push(facts.loss(
+                ProblemKind::AnonymousFile,
+                "its settings for busy polling are the network driver's",
+                loss,
+            ));
         }
         problems
     }
@@ -159,7 +163,8 @@ fn targets<'a>(facts: &'a FileFacts, files: &'a FilesFacts) -> Vec<(EpollTarget,
     let find = |watch: &EpollTarget| {
         let nth = earlier.entry(watch.fd).or_default();
         let own = |file: &FileFacts| (Tid(std::process::id() as i32), FdNumber(file.file.as_raw_fd()));
-        let is_it = |file: &&FileFacts| kcmp::epoll_target(own(file), own(facts), watch.fd, *nth) == Ok(Ordering::Equal);
+        let is_it =
+            |file: &&FileFacts| kcmp::epoll_target(own(file), own(facts), watch.fd, *nth) == Ok(Ordering::Equal);
         let usual = facts.holders.iter().filter_map(|(pid, _)| files.by_descriptor.get(&(*pid, watch.fd)));
         let others = files.files.iter().filter(|file| file.stat.st_ino == watch.inode);
         let found = usual.map(|id| &files.files[id.0]).chain(others).find(is_it);
@@ -207,7 +212,10 @@ fn judge_watch(facts: &FileFacts, watch: &EpollTarget, file: &FileFacts) -> Vec<
         problems.push(facts.loss(ProblemKind::AnonymousFile, what, "that it keeps the machine awake"));
     }
     if is_used_up(watch.events) && !used_up::can_be_told(file) {
-        let what = format!("its one-shot watch on descriptor {} is used up, and can only be made again as far as errors go", watch.fd);
+        let what = format!(
+            "its one-shot watch on descriptor {} is used up, and can only be made again as far as errors go",
+            watch.fd
+        );
         let loss = "that it is used up: the program may hear of an error or a hang-up there before it asks for that";
         problems.push(facts.loss(ProblemKind::AnonymousFile, what, loss));
     }

@@ -74,7 +74,11 @@ impl FileKind for Fifo {
             Ok(found) if !record.removed && !found.file_type().is_fifo() => "something else has its name now".into(),
             Ok(_) => return Vec::new(),
         };
-        vec![Problem::blocks(ProblemKind::Pipe, what).at(shown(&path)).way_out("Make it again with mkfifo, then thaw again")]
+        vec![
+            Problem::blocks(ProblemKind::Pipe, what)
+                .at(shown(&path))
+                .way_out("Make it again with mkfifo, then thaw again"),
+        ]
     }
 
     fn needs(&self, record: &Record) -> Vec<FileId> {
@@ -178,7 +182,8 @@ mod tests {
     #[test]
     fn only_a_fifo_is_opened_as_one() -> Result<(), Box<dyn std::error::Error>> {
         let file = tempfile::NamedTempFile::new()?;
-        let owner = Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
+        let owner =
+            Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
         assert!(at_name(file.path(), &owner).is_err());
         Ok(())
     }

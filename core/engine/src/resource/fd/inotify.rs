@@ -70,7 +70,8 @@ impl FileKind for Inotify {
             match seen.place(files) {
                 Place::Path(_) if (1..=HIGHEST).contains(&number) => {}
                 Place::Path(path) => {
-                    let what = format!("its watch on {} has the number {number}, too high to count there again", shown(&path));
+                    let what =
+                        format!("its watch on {} has the number {number}, too high to count there again", shown(&path));
                     problems.push(facts.problem(ProblemKind::AnonymousFile, what).way_out("Start the program anew"));
                 }
                 Place::Removed => {
@@ -78,14 +79,20 @@ impl FileKind for Inotify {
                     problems.push(facts.loss(ProblemKind::AnonymousFile, what, "that watch"));
                 }
                 Place::Unknown => {
-                    let what = format!("where the file lies that its watch {number} looks at cannot be told on this filesystem");
+                    let what = format!(
+                        "where the file lies that its watch {number} looks at cannot be told on this filesystem"
+                    );
                     problems.push(facts.problem(ProblemKind::AnonymousFile, what).way_out("Pause the group instead"));
                 }
             }
         }
         if files::bytes_waiting(&facts.file).is_ok_and(|waiting| waiting > 0) {
             let what = "it holds events that the program has not read yet";
-            problems.push(facts.loss(ProblemKind::AnonymousFile, what, "these events; the program is told that it has lost some"));
+            problems.push(facts.loss(
+                ProblemKind::AnonymousFile,
+                what,
+                "these events; the program is told that it has lost some",
+            ));
         }
         problems
     }
@@ -93,7 +100,8 @@ impl FileKind for Inotify {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let mut watches = Vec::new();
         for seen in seen(facts) {
-            let seen = seen.ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, "what it watches cannot be read"))?;
+            let seen =
+                seen.ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, "what it watches cannot be read"))?;
             if let Place::Path(path) = seen.place(capture.files) {
                 let path = ByteBuf::from(path.into_os_string().into_encoded_bytes());
                 watches.push(Watch { number: seen.number, path, mask: seen.mask });
@@ -188,7 +196,8 @@ mod tests {
     #[test]
     fn watches_have_their_numbers_and_say_that_something_was_missed() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let owner = Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
+        let owner =
+            Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
         let paths = [folder.path().join("one"), folder.path().join("two")];
         for path in &paths {
             std::fs::write(path, "")?;

@@ -115,7 +115,9 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     }
     if facts.locks.iter().any(|seen| FileLock::of(seen).is_none()) {
         let what = "it holds a lease on the file, which cannot be given back yet";
-        problems.push(facts.problem(ProblemKind::Lock, what).way_out("Close the file in the program, or pause the group instead"));
+        problems.push(
+            facts.problem(ProblemKind::Lock, what).way_out("Close the file in the program, or pause the group instead"),
+        );
     }
     let captured = capture(facts);
     if captured.iter().any(|lock| lock.kind != Kind::Posix) {

@@ -4,7 +4,7 @@
 //! claims a file has it; the last one, [`unknown`], claims everything and refuses it by name.
 
 mod content;
-pub use content::{nameless, origin_of};
+pub use content::{Contents, nameless, origin_of};
 mod device;
 pub mod epoll;
 mod eventfd;
@@ -36,7 +36,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::content::Content;
 use super::named_file::Owner;
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::proc::fdinfo::FdInfo;
@@ -202,34 +201,6 @@ pub struct Capture<'a> {
     pub contents: &'a mut Contents,
 }
 
-/// Contents already captured, by device and inode.
-#[derive(Debug, Default)]
-pub struct Contents {
-    /// The records.
-    pub records: Vec<Content>,
-    known: HashMap<(u64, u64), usize>,
-}
-
-impl Contents {
-    /// The index of a file's content; it is captured when it is first asked for.
-    pub fn index(
-        &mut self,
-        file: &File,
-        stat: &libc::stat,
-        origin: super::content::Origin,
-        sink: &PageSink,
-        buffer: &mut PageBuffer,
-    ) -> Result<usize, Problem> {
-        if let Some(known) = self.known.get(&(stat.st_dev, stat.st_ino)) {
-            return Ok(*known);
-        }
-        let content = super::content::capture(file, origin, sink, buffer)?;
-        self.records.push(content);
-        self.known.insert((stat.st_dev, stat.st_ino), self.records.len() - 1);
-        Ok(self.records.len() - 1)
-    }
-}
-
 /// What a kind may use while it gives back.
 #[derive(Debug)]
 pub struct Restore<'a> {
@@ -358,7 +329,10 @@ pub trait AnyFileKind: Sync {
 
 fn typed<T: DeserializeOwned>(file: &OpenFile) -> Result<T, Problem> {
     file.record.deserialized().map_err(|error| {
-        Problem::blocks(ProblemKind::Image, format!("the record of a file of kind \"{}\" cannot be read: {error}", file.kind))
+        Problem::blocks(
+            ProblemKind::Image,
+            format!("the record of a file of kind \"{}\" cannot be read: {error}", file.kind),
+        )
     })
 }
 

@@ -55,7 +55,9 @@ pub fn judge(facts: &FileFacts) -> Vec<Problem> {
             Ok(_) => "another file hides it: something was mounted over it, or it was opened in another place",
             Err(_) => "its name does not lead to it: what it lies on was unmounted, or it was opened in another place",
         };
-        return vec![facts.problem(ProblemKind::File, what).way_out("Close it in the program, or unmount what hides it")];
+        return vec![
+            facts.problem(ProblemKind::File, what).way_out("Close it in the program, or unmount what hides it"),
+        ];
     }
     if facts.is_path_only() {
         return Vec::new();

@@ -63,9 +63,9 @@ fn is_inside(notify: &Notify, files: &FilesFacts) -> bool {
         _ if notify.id == 0 => true,
         F_OWNER_TID => members.any(|pid| proc::thread_folder(*pid, dormouse_wire::Tid(notify.id)).exists()),
         F_OWNER_PID => members.any(|pid| pid.0 == notify.id),
-        F_OWNER_PGRP => members.any(|pid| {
-            proc::parsed(*pid, "stat", proc::stat::parse).is_ok_and(|stat| stat.pgrp.0 == notify.id)
-        }),
+        F_OWNER_PGRP => {
+            members.any(|pid| proc::parsed(*pid, "stat", proc::stat::parse).is_ok_and(|stat| stat.pgrp.0 == notify.id))
+        }
         _ => false,
     }
 }

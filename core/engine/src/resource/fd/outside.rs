@@ -41,7 +41,8 @@ pub struct Outside {
 impl Outside {
     /// Looks through the descriptors of all other processes that may be looked at, proc_pid_fd(5).
     pub fn scan(files: &FilesFacts) -> Self {
-        let mut wanted: HashSet<(u64, u64)> = files.files.iter().map(|file| (file.stat.st_dev, file.stat.st_ino)).collect();
+        let mut wanted: HashSet<(u64, u64)> =
+            files.files.iter().map(|file| (file.stat.st_dev, file.stat.st_ino)).collect();
         wanted.extend(files.sockets.outside());
         // The slave of a master counts too, whether the group has it open or not.
         let masters = files.files.iter().filter(|file| pty::is_master(file));

@@ -83,7 +83,10 @@ impl FileKind for Pidfd {
             Record::Gone => true,
         };
         if !inside {
-            return Err(Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: {what} leads out of the group")));
+            return Err(Problem::blocks(
+                ProblemKind::Image,
+                format!("the image contradicts itself: {what} leads out of the group"),
+            ));
         }
         make(*record, file.flags).map_err(|errno| {
             Problem::blocks(ProblemKind::AnonymousFile, format!("{what} cannot be made again: {}", errno.desc()))

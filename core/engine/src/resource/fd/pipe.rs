@@ -77,7 +77,8 @@ impl FileKind for Pipe {
             let first = restore.made.get(&record.pipe).ok_or_else(|| failed(&"its first end is missing"))?;
             return another_end(first, file.flags);
         };
-        let (reading, writing) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).map_err(|error| failed(&error))?;
+        let (reading, writing) =
+            nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).map_err(|error| failed(&error))?;
         body.own(&reading)?;
         body.fill(&writing)?;
         let mut ends = [(libc::O_RDONLY, Some(reading)), (libc::O_WRONLY, Some(writing))];
@@ -85,7 +86,9 @@ impl FileKind for Pipe {
         let others = restore.open_files.iter().enumerate().map(|(other, file)| (FileId(other), file));
         for (other, file) in others.filter(|(other, file)| *other == id || is_end_of(file, id)) {
             let end = ends.iter_mut().find(|(access, _)| *access == file.flags & libc::O_ACCMODE);
-            let Some(end) = end.filter(|_| file.flags & O_LARGEFILE == 0).and_then(|(_, end)| end.take()) else { continue };
+            let Some(end) = end.filter(|_| file.flags & O_LARGEFILE == 0).and_then(|(_, end)| end.take()) else {
+                continue;
+            };
             files::set_status(&end, file.flags).map_err(|error| failed(&error))?;
             if other == id {
                 own = Some(end);

@@ -30,10 +30,13 @@ impl FileKind for Regular {
 
     fn judge(&self, facts: &FileFacts, _files: &FilesFacts) -> Vec<Problem> {
         let mut problems = super::named::judge(facts);
-        let process = facts.link.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+        let process =
+            facts.link.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
         if process {
             let what = "it tells of a process, and would have to be opened again before its process is there";
-            problems.push(facts.problem(ProblemKind::File, what).way_out("Close it in the program, or pause the group instead"));
+            problems.push(
+                facts.problem(ProblemKind::File, what).way_out("Close it in the program, or pause the group instead"),
+            );
         }
         problems
     }
@@ -97,5 +100,9 @@ pub fn flags(file: &OpenFile) -> i32 {
 
 /// Gives an opened file its position.
 pub fn place(opened: &OwnedFd, file: &OpenFile) -> Answer<()> {
-    if file.flags & libc::O_PATH == 0 && file.position != 0 { files::set_position(opened, file.position) } else { Ok(()) }
+    if file.flags & libc::O_PATH == 0 && file.position != 0 {
+        files::set_position(opened, file.position)
+    } else {
+        Ok(())
+    }
 }

@@ -30,7 +30,9 @@ impl FileKind for Unknown {
                 let (major, minor) = (libc::major(facts.stat.st_rdev), libc::minor(facts.stat.st_rdev));
                 (ProblemKind::Device, format!("the device {major}:{minor} cannot be frozen"))
             }
-            libc::S_IFDIR => (ProblemKind::File, "the directory has been removed, and cannot be made again as it was".to_owned()),
+            libc::S_IFDIR => {
+                (ProblemKind::File, "the directory has been removed, and cannot be made again as it was".to_owned())
+            }
             0 => (ProblemKind::AnonymousFile, anonymous(&facts.link)),
             _ => (ProblemKind::File, "files of this type cannot be frozen".to_owned()),
         };

@@ -6,12 +6,12 @@ use dormouse_wire::{Problem, ProblemKind, ProcessName};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::policy::{self, MemoryPolicy};
+use super::protection_keys::ProtectionKeys;
 use crate::arguments;
 use crate::image::PageNumber;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::puppet::Batch;
-use super::policy::{self, MemoryPolicy};
-use super::protection_keys::ProtectionKeys;
 
 /// A mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +106,11 @@ impl Mapping {
     pub fn first_protection(&self) -> i32 {
         if self.is_shared() || !self.fill_writable() {
             // Memory that may only be executed takes a protection key of the kernel's, which has its time later.
-            return if self.protection == libc::PROT_EXEC { libc::PROT_READ | libc::PROT_EXEC } else { self.protection };
+            return if self.protection == libc::PROT_EXEC {
+                libc::PROT_READ | libc::PROT_EXEC
+            } else {
+                self.protection
+            };
         }
         // Not executable meanwhile: some security modules forbid both at once.
         self.protection & !libc::PROT_EXEC | libc::PROT_READ | libc::PROT_WRITE
@@ -143,11 +147,7 @@ impl Mapping {
         if let Some(name) = &self.name {
             const PR_SET_VMA: i32 = 0x5356_4d41;
             let name = batch.text(name);
-            batch.must(
-                "name a mapping",
-                libc::SYS_prctl,
-                arguments![PR_SET_VMA, 0, self.start, length, name],
-            );
+            batch.must("name a mapping", libc::SYS_prctl, arguments![PR_SET_VMA, 0, self.start, length, name]);
         }
         for (flag, advice) in ADVICE {
             if self.flags.contains(flag) {
@@ -222,10 +222,8 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
                 .way_out("Pause the group instead, or close what uses it in the program"),
         ]
     };
-    let kernel_made = matches!(
-        found.name,
-        MappingName::Vdso | MappingName::Vvar | MappingName::VvarVclock | MappingName::Vsyscall
-    );
+    let kernel_made =
+        matches!(found.name, MappingName::Vdso | MappingName::Vvar | MappingName::VvarVclock | MappingName::Vsyscall);
     if kernel_made {
         return Vec::new();
     }
@@ -235,9 +233,8 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
     if found.flags.intersects(VmFlags::PFN_MAP | VmFlags::IO) {
         return refuse("memory of a device cannot be frozen");
     }
-    if found.flags.intersects(
-        VmFlags::USERFAULT_MISSING | VmFlags::USERFAULT_WRITE_PROTECT | VmFlags::USERFAULT_MINOR,
-    ) {
+    if found.flags.intersects(VmFlags::USERFAULT_MISSING | VmFlags::USERFAULT_WRITE_PROTECT | VmFlags::USERFAULT_MINOR)
+    {
         return refuse("memory whose faults are handled through userfaultfd cannot be frozen");
     }
     if found.flags.contains(VmFlags::SHADOW_STACK) {

@@ -55,7 +55,9 @@ pub fn answer(asked: &Asked, batch: &Batch) -> Option<MemoryPolicy> {
 /// Those of the mappings.
 pub fn answer_mappings(asked: &[(u64, Asked)], batch: &Batch, mappings: &mut [Mapping]) {
     for (start, asked) in asked {
-        if let (Some(policy), Ok(place)) = (answer(asked, batch), mappings.binary_search_by_key(start, |found| found.start)) {
+        if let (Some(policy), Ok(place)) =
+            (answer(asked, batch), mappings.binary_search_by_key(start, |found| found.start))
+        {
             mappings[place].policy = Some(policy);
         }
     }

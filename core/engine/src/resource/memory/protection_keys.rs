@@ -37,7 +37,8 @@ pub fn ask(batch: &mut Batch) -> Asked {
 pub fn answer(asked: &Asked, batch: &Batch, mappings: &[Mapping]) -> ProtectionKeys {
     let is_held = |(_, call): &&(u32, Call)| batch.result(*call) == Err(crate::kernel::Errno::ENOMEM);
     let allocated = asked.0.iter().filter(is_held).map(|(key, _)| 1 << key).sum();
-    let execute_only = mappings.iter().find(|mapping| is_execute_only(mapping) && allocated & 1 << mapping.protection_key == 0);
+    let execute_only =
+        mappings.iter().find(|mapping| is_execute_only(mapping) && allocated & 1 << mapping.protection_key == 0);
     ProtectionKeys { allocated, execute_only: execute_only.map(|mapping| mapping.protection_key) }
 }
 

@@ -60,7 +60,8 @@ pub fn ask(batch: &mut Batch) -> Asked {
         cpuid: batch.ask(libc::SYS_arch_prctl, arguments![number::ARCH_GET_CPUID, 0]),
         machine_check: batch.ask(libc::SYS_prctl, arguments![libc::PR_MCE_KILL_GET, 0, 0, 0, 0]),
         io_flusher: batch.ask(libc::SYS_prctl, arguments![number::GET_IO_FLUSHER, 0, 0, 0, 0]),
-        speculation: [0, 1, 2].map(|kind| batch.ask(libc::SYS_prctl, arguments![number::GET_SPECULATION, kind, 0, 0, 0])),
+        speculation: [0, 1, 2]
+            .map(|kind| batch.ask(libc::SYS_prctl, arguments![number::GET_SPECULATION, kind, 0, 0, 0])),
     }
 }
 

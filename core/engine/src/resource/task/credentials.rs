@@ -97,11 +97,7 @@ pub fn restore(record: &Credentials, own: Privileges, batch: &mut Batch) {
     set_securebits(batch, SECBIT_NO_SETUID_FIXUP);
     let bytes: Vec<u8> = record.supplementary.iter().flat_map(|group| group.to_ne_bytes()).collect();
     let groups = batch.bytes(&bytes);
-    batch.must(
-        "set the supplementary groups",
-        libc::SYS_setgroups,
-        arguments![record.supplementary.len(), groups],
-    );
+    batch.must("set the supplementary groups", libc::SYS_setgroups, arguments![record.supplementary.len(), groups]);
     let [real, effective, saved, filesystem] = record.groups;
     batch.must("set the group ids", libc::SYS_setresgid, arguments![real, effective, saved]);
     batch.must("set the filesystem group", libc::SYS_setfsgid, arguments![filesystem]);

@@ -7,8 +7,8 @@ use dormouse_wire::Tid;
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;
-use crate::kernel::ptrace::{self, RestartableSequences};
 use crate::kernel::Answer;
+use crate::kernel::ptrace::{self, RestartableSequences};
 use crate::puppet::{Batch, Call, Slot};
 
 /// A thread's registrations.
@@ -62,7 +62,11 @@ pub fn answer(asked: &Asked, batch: &Batch, thread: Tid) -> Answer<Futexes> {
 
 /// Gives them back.
 pub fn restore(record: &Futexes, batch: &mut Batch) {
-    batch.must("set the word that is cleared at its end", libc::SYS_set_tid_address, arguments![record.clear_child_tid]);
+    batch.must(
+        "set the word that is cleared at its end",
+        libc::SYS_set_tid_address,
+        arguments![record.clear_child_tid],
+    );
     if record.robust_list != 0 {
         batch.must(
             "register the list of robust futexes",

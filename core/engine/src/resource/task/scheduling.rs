@@ -60,7 +60,11 @@ pub fn restore(record: &Scheduling, batch: &mut Batch) {
     batch.must("set the scheduling policy", libc::SYS_sched_setattr, arguments![0, attributes, 0]);
     if let Some(affinity) = &record.affinity {
         let mask = batch.bytes(affinity);
-        batch.must("set the processors it may run on", libc::SYS_sched_setaffinity, arguments![0, affinity.len(), mask]);
+        batch.must(
+            "set the processors it may run on",
+            libc::SYS_sched_setaffinity,
+            arguments![0, affinity.len(), mask],
+        );
     }
     const WHO_PROCESS: i32 = 1;
     if record.io_priority != 0 {

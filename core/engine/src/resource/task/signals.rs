@@ -152,11 +152,9 @@ pub fn restore_pending(record: &[ByteBuf], process: i32, thread: Option<i32>, ba
                 libc::SYS_rt_tgsigqueueinfo,
                 arguments![process, thread, signal, bytes],
             ),
-            None => batch.must(
-                "queue a signal that waited",
-                libc::SYS_rt_sigqueueinfo,
-                arguments![process, signal, bytes],
-            ),
+            None => {
+                batch.must("queue a signal that waited", libc::SYS_rt_sigqueueinfo, arguments![process, signal, bytes])
+            }
         };
     }
 }

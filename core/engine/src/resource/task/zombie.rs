@@ -139,7 +139,9 @@ mod tests {
 
     #[test]
     fn a_status_with_which_nothing_ends_is_none() {
-        for status in [256 << 8, -1, 0x7f, libc::SIGSTOP << 8 | 0x7f, 0xffff, libc::SIGCHLD, 65, 1 << 8 | 9, 0x80, i32::MIN] {
+        for status in
+            [256 << 8, -1, 0x7f, libc::SIGSTOP << 8 | 0x7f, 0xffff, libc::SIGCHLD, 65, 1 << 8 | 9, 0x80, i32::MIN]
+        {
             assert_eq!(with(status), None, "{status:#x}");
         }
     }

@@ -43,7 +43,8 @@ impl Seen {
         let number = |key: &[u8]| text::hexadecimal(field(key)?);
         let device = number(b"sdev")?;
         let handle = field(b"f_handle").unwrap_or_default();
-        let bytes = handle.chunks(2).map(|pair| text::hexadecimal(pair).map(|byte| byte as u8)).collect::<Option<_>>()?;
+        let bytes =
+            handle.chunks(2).map(|pair| text::hexadecimal(pair).map(|byte| byte as u8)).collect::<Option<_>>()?;
         Some(Self {
             number: i32::try_from(number(b"wd")?).ok()?,
             mask: number(b"mask")? as u32,
@@ -74,7 +75,9 @@ impl Seen {
             }
             let link = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).unwrap_or_default();
             let found = link.symlink_metadata();
-            if stat.st_ino == self.inode && found.is_ok_and(|found| (found.dev(), found.ino()) == (stat.st_dev, stat.st_ino)) {
+            if stat.st_ino == self.inode
+                && found.is_ok_and(|found| (found.dev(), found.ino()) == (stat.st_dev, stat.st_ino))
+            {
                 return Some(Place::Path(link));
             }
         }

@@ -103,7 +103,8 @@ impl FileKind for Master {
         let mut problems = files.refuse_shared(facts, ProblemKind::Terminal);
         match terminal::device(&facts.file) {
             Ok((SLAVES, number)) => problems.extend(judge_pair(facts, files, number)),
-            Ok(_) => problems.push(facts.problem(ProblemKind::Terminal, "it is no pseudo-terminal of a kind that can be frozen")),
+            Ok(_) => problems
+                .push(facts.problem(ProblemKind::Terminal, "it is no pseudo-terminal of a kind that can be frozen")),
             Err(error) => {
                 let what = format!("it cannot be looked at: {}", error.desc());
                 problems.push(facts.problem(ProblemKind::Terminal, what));
@@ -148,7 +149,8 @@ impl FileKind for Master {
         let name = node(record.number).display().to_string();
         let mut problems = Vec::new();
         if !record.queue.is_possible() || Settings::from_bytes(&record.settings).is_none() {
-            problems.push(Problem::blocks(ProblemKind::Image, "the image describes a terminal that cannot be").at(name));
+            problems
+                .push(Problem::blocks(ProblemKind::Image, "the image describes a terminal that cannot be").at(name));
         }
         problems.extend(judge_number(&path_of(&record.path), &record.owner, record.number));
         if !identity::has_capability(CAP_SYS_ADMIN) {
@@ -312,10 +314,15 @@ fn judge_pair(facts: &FileFacts, files: &FilesFacts, number: u32) -> Vec<Problem
         problems.push(facts.loss(ProblemKind::Terminal, what, "what was written to it, if anything"));
     }
     let foreground = terminal::foreground(&facts.file).ok().filter(|group| *group > 0);
-    let in_group = |pid: &Pid| proc::parsed(*pid, "stat", stat::parse).is_ok_and(|stat| Some(stat.pgrp.0) == foreground);
+    let in_group =
+        |pid: &Pid| proc::parsed(*pid, "stat", stat::parse).is_ok_and(|stat| Some(stat.pgrp.0) == foreground);
     if foreground.is_some() && terminal::session(&facts.file).is_ok() && !files.members.iter().any(in_group) {
         let what = "the process group in its foreground has ended";
-        problems.push(facts.loss(ProblemKind::Terminal, what, "that: the leader of the session is in the foreground again"));
+        problems.push(facts.loss(
+            ProblemKind::Terminal,
+            what,
+            "that: the leader of the session is in the foreground again",
+        ));
     }
     problems
 }

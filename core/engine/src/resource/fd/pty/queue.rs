@@ -123,7 +123,10 @@ impl Queue {
     pub fn put(&self, master: &impl AsFd, slave: &OwnedFd, settings: &Settings) -> Answer<()> {
         let quiet = settings.quiet();
         if self.stopped == Stop::Key {
-            terminal::set_settings(master, &quiet.with_character(libc::VSTART, START).with_character(libc::VSTOP, STOP))?;
+            terminal::set_settings(
+                master,
+                &quiet.with_character(libc::VSTART, START).with_character(libc::VSTOP, STOP),
+            )?;
             terminal::type_in(slave, START)?;
         }
         terminal::set_settings(master, &quiet)?;

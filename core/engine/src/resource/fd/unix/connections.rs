@@ -187,7 +187,9 @@ impl Plan {
     fn by_listener(&self, record: &Record, client: End<'_>, server: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
         let name = server.name.ok_or_else(|| lie("a connection to nowhere"))?;
         let listens = |other: &Record| {
-            matches!(other.state, State::Listening { .. }) && other.kind == record.kind && other.name.as_ref() == Some(name)
+            matches!(other.state, State::Listening { .. })
+                && other.kind == record.kind
+                && other.name.as_ref() == Some(name)
         };
         let living = self.records.iter().find(|(_, other)| listens(other)).and_then(|(id, _)| self.made.get(id));
         let passing;

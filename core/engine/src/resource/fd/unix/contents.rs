@@ -121,7 +121,9 @@ fn deliver(
     let passed: Vec<RawFd> = message
         .files
         .iter()
-        .map(|file| restore.made.get(file).map(AsRawFd::as_raw_fd).ok_or_else(|| lie("a file on its way that was not made")))
+        .map(|file| {
+            restore.made.get(file).map(AsRawFd::as_raw_fd).ok_or_else(|| lie("a file on its way that was not made"))
+        })
         .collect::<Result<_, _>>()?;
     let sender = match (&message.from, &record.state) {
         (From::Peer, State::Connected(peer)) => made(restore, *peer)?,
@@ -148,7 +150,8 @@ fn send(message: &Message, sender: &OwnedFd, passed: &[RawFd], to: Option<&UnixA
         let sent = socket::send(sender, &message.bytes, passed, message.credentials, to)?;
         if sent == message.bytes.len() { Ok([0; 2]) } else { Err(Errno::EAGAIN) }
     };
-    let maker = message.credentials.map(|(pid, user, group)| Credentials { pid: Pid(pid), user, group, groups: Vec::new() });
+    let maker =
+        message.credentials.map(|(pid, user, group)| Credentials { pid: Pid(pid), user, group, groups: Vec::new() });
     as_made_by(maker.as_ref(), &send).map(drop)
 }
 

@@ -84,7 +84,9 @@ impl Sockets {
     pub fn new(all: Vec<UnixSocket>) -> Self {
         let mut sockets = Self::default();
         for found in all {
-            sockets.waits_at.extend(found.waiting.iter().filter(|client| **client != 0).map(|client| (*client, found.inode)));
+            sockets
+                .waits_at
+                .extend(found.waiting.iter().filter(|client| **client != 0).map(|client| (*client, found.inode)));
             sockets.table.insert(found.inode, found);
         }
         sockets
@@ -177,7 +179,9 @@ pub fn joined(files: &FilesFacts) -> Vec<Pid> {
         let holders = match files.sockets.link(facts) {
             Link::Outside(peer) => {
                 let named = files.sockets.by_inode(peer).is_none_or(|peer| peer.name.is_some());
-                if named || Sockets::name(facts).is_some() { continue }
+                if named || Sockets::name(facts).is_some() {
+                    continue;
+                }
                 files.sockets.holders(peer, files)
             }
             Link::WaitsOutside(_) => continue,

@@ -25,7 +25,9 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     problems.extend(waiting(facts, kind, files));
     problems.extend(on_their_way(facts, files));
     if socket::filter_length(&facts.file).is_ok_and(|length| length > 0) {
-        problems.push(facts.problem(KIND, "it has a filter, which cannot be given back yet").way_out("Pause the group instead"));
+        problems.push(
+            facts.problem(KIND, "it has a filter, which cannot be given back yet").way_out("Pause the group instead"),
+        );
     }
     problems
 }
@@ -54,24 +56,36 @@ fn link(facts: &FileFacts, kind: i32, files: &FilesFacts) -> Vec<Problem> {
     let problem = |what: String, way_out: &str| vec![facts.problem(KIND, what).way_out(way_out)];
     match sockets.link(facts) {
         Link::Nothing | Link::Inside(_) | Link::Gone => Vec::new(),
-        Link::Unknown => {
-            problem("what it is connected to cannot be told: it is of another network namespace".into(), "Pause the group instead")
-        }
+        Link::Unknown => problem(
+            "what it is connected to cannot be told: it is of another network namespace".into(),
+            "Pause the group instead",
+        ),
         Link::Listens => listening(facts, files),
         Link::WaitsAt(_) => {
             let unread = socket::unreceived(&facts.file).unwrap_or(1) > 0;
             let what = "it has sent something to a program that has not accepted the connection yet, which cannot be read before";
-            if unread { problem(what.into(), "Try again in a moment, when the connection has been accepted") } else { Vec::new() }
+            if unread {
+                problem(what.into(), "Try again in a moment, when the connection has been accepted")
+            } else {
+                Vec::new()
+            }
         }
         Link::WaitsOutside(listener) => to_service(facts, listener, "it waits to be connected to", files),
         Link::Outside(peer) => match (outside_name(peer, files), own) {
             (Some(name), _) if kind == libc::SOCK_DGRAM => datagrams(facts, peer, &name, files),
             (_, Some(name)) if !sockets.is_bound(facts, &name, Link::Outside(peer)) => {
-                let what = format!("{} is connected to it at {} and is not part of the group", holder(peer, files), name.shown());
+                let what = format!(
+                    "{} is connected to it at {} and is not part of the group",
+                    holder(peer, files),
+                    name.shown()
+                );
                 problem(what, TOGETHER)
             }
             (Some(_), _) => to_service(facts, peer, "it is connected to", files),
-            (None, _) => problem(format!("{} has the other end of it and is not part of the group", holder(peer, files)), TOGETHER),
+            (None, _) => problem(
+                format!("{} has the other end of it and is not part of the group", holder(peer, files)),
+                TOGETHER,
+            ),
         },
     }
 }
@@ -92,7 +106,8 @@ fn to_service(facts: &FileFacts, inode: u32, how: &str, files: &FilesFacts) -> V
 
 /// A datagram socket that sends to a service: it is connected again at thaw, for there is no conversation to lose.
 fn datagrams(facts: &FileFacts, peer: u32, name: &Name, files: &FilesFacts) -> Vec<Problem> {
-    let answers = files.sockets.by_inode(peer).and_then(|peer| peer.peer).is_some_and(|back| back == facts.stat.st_ino as u32);
+    let answers =
+        files.sockets.by_inode(peer).and_then(|peer| peer.peer).is_some_and(|back| back == facts.stat.st_ino as u32);
     let absolute = !matches!(name, Name::Path(path) if !path.starts_with(b"/"));
     if !answers && absolute { Vec::new() } else { to_service(facts, peer, "it is connected to", files) }
 }

@@ -155,7 +155,13 @@ impl FileKind for Unix {
         problems
     }
 
-    fn restore(&self, _record: &Record, id: FileId, _file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem> {
+    fn restore(
+        &self,
+        _record: &Record,
+        id: FileId,
+        _file: &OpenFile,
+        restore: &mut Restore<'_>,
+    ) -> Result<OwnedFd, Problem> {
         connections::make_all(restore)?;
         restore.made.remove(&id).ok_or_else(|| lie("a unix socket that cannot be made"))
     }
@@ -173,7 +179,8 @@ fn lie(what: &str) -> Problem {
 /// A step of making a socket that has failed.
 fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 'a {
     move |errno| {
-        let problem = Problem::blocks(ProblemKind::UnixSocket, format!("a unix socket cannot {what}: {}", errno.desc()));
+        let problem =
+            Problem::blocks(ProblemKind::UnixSocket, format!("a unix socket cannot {what}: {}", errno.desc()));
         match &record.name {
             Some(name) => problem.at(name.shown()),
             None => problem.at("a unix socket without a name"),
@@ -229,7 +236,8 @@ fn state(facts: &FileFacts, link: Link, backlog: u32, files: &FilesFacts) -> Res
         Link::Nothing => State::Idle,
         Link::Listens => {
             let waiting = sockets.entry(facts).map(|found| found.waiting.as_slice()).unwrap_or_default();
-            let waiting = waiting.iter().map(|client| sockets.own(*client).ok_or(Errno::ENOENT)).collect::<Result<_, _>>()?;
+            let waiting =
+                waiting.iter().map(|client| sockets.own(*client).ok_or(Errno::ENOENT)).collect::<Result<_, _>>()?;
             State::Listening { backlog, waiting }
         }
         Link::WaitsAt(listener) => State::Waiting(listener),

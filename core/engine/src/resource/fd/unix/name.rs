@@ -132,7 +132,8 @@ fn bind_in(root: &Path, path: &[u8], socket: &impl AsFd, address: &UnixAddress) 
         nix::unistd::chroot(&root)?;
         nix::unistd::chdir("/")?;
         if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
         }
         socket::bind(&socket, &address)
     };
@@ -181,7 +182,9 @@ impl SocketFile {
         }
         match path.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.folder().is_dir() => Vec::new(),
-            Err(error) => problem(format!("the socket cannot be put there: {error}"), "Make its folder again, then thaw again"),
+            Err(error) => {
+                problem(format!("the socket cannot be put there: {error}"), "Make its folder again, then thaw again")
+            }
             Ok(found) if !found.file_type().is_socket() => {
                 problem("something else has the name of its socket now".into(), "Move it away, then thaw again")
             }
@@ -306,12 +309,8 @@ mod tests {
         }
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("new");
-        let file = SocketFile {
-            path: ByteBuf::from(path.as_os_str().as_bytes()),
-            mode: 0o640,
-            owner: (7, 8),
-            maker: own(),
-        };
+        let file =
+            SocketFile { path: ByteBuf::from(path.as_os_str().as_bytes()), mode: 0o640, owner: (7, 8), maker: own() };
         for given in ["old", "../a/old", "/else/where"] {
             let name = Name::Path(ByteBuf::from(given));
             let socket = socket::unix(libc::SOCK_STREAM)?;

@@ -77,8 +77,11 @@ impl<'a, F: AsFd> Looking<'a, F> {
 
 impl<F: AsFd> Drop for Looking<'_, F> {
     fn drop(&mut self) {
-        let back = socket::set_option(self.socket, libc::SO_PASSCRED, self.credentials)
-            .and(socket::set_option(self.socket, libc::SO_PEEK_OFF, self.offset));
+        let back = socket::set_option(self.socket, libc::SO_PASSCRED, self.credentials).and(socket::set_option(
+            self.socket,
+            libc::SO_PEEK_OFF,
+            self.offset,
+        ));
         if let Err(error) = back {
             tracing::error!(%error, "a socket did not get its options back");
         }
@@ -152,7 +155,10 @@ fn look_at_messages(socket: &impl AsFd) -> Answer<Vec<Seen>> {
 fn taken(found: socket::Message) -> Answer<Seen> {
     // A time stamp comes with whatever is read; other things are not known here.
     const STAMPS: [i32; 5] = [29, 35, 37, 63, 64];
-    if found.other.is_some_and(|(level, kind)| level != libc::SOL_SOCKET || !STAMPS.contains(&kind) && kind != SCM_SECURITY) {
+    if found
+        .other
+        .is_some_and(|(level, kind)| level != libc::SOL_SOCKET || !STAMPS.contains(&kind) && kind != SCM_SECURITY)
+    {
         return Err(Errno::EOPNOTSUPP);
     }
     // Where nothing was noted the kernel shows pid 0.

@@ -55,7 +55,10 @@ mod tests {
     fn services_are_told_by_their_names() {
         let of = |path: &str| service(&Name::Path(serde_bytes::ByteBuf::from(path))).what;
         assert_eq!(of("/tmp/.X11-unix/X0"), "the X11 display server");
-        assert_eq!(service(&Name::Abstract(serde_bytes::ByteBuf::from("/tmp/.X11-unix/X0"))).what, "the X11 display server");
+        assert_eq!(
+            service(&Name::Abstract(serde_bytes::ByteBuf::from("/tmp/.X11-unix/X0"))).what,
+            "the X11 display server"
+        );
         assert_eq!(of("/run/user/1000/wayland-0"), "the Wayland display server");
         assert_eq!(of("/run/user/1000/bus"), "a message bus (D-Bus)");
         assert_eq!(of("/run/systemd/journal/stdout"), "the journal");
