@@ -17,6 +17,7 @@
 //! panics with a sentence when something does not hold: it runs in tests only.
 #![allow(clippy::panic, clippy::missing_panics_doc)]
 
+pub mod alone;
 pub mod command;
 pub mod group;
 pub mod job;

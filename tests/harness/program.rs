@@ -38,12 +38,23 @@ pub struct Program {
     pub freeze_arguments: &'static [&'static str],
     /// How many seconds it stays frozen.
     pub sleep: u64,
+    /// Its terminals have numbers that no other test may take meanwhile.
+    pub terminals: bool,
 }
 
 impl Program {
     /// A program without anything special about it.
     pub const fn named(name: &'static str) -> Self {
-        Self { name, allowed: &[], may_lack: false, stopped: false, refused: None, freeze_arguments: &[], sleep: 0 }
+        Self {
+            name,
+            allowed: &[],
+            may_lack: false,
+            stopped: false,
+            refused: None,
+            freeze_arguments: &[],
+            sleep: 0,
+            terminals: false,
+        }
     }
 
     /// Allows these differences.
@@ -85,6 +96,13 @@ impl Program {
     #[must_use]
     pub const fn sleeps_for(mut self, seconds: u64) -> Self {
         self.sleep = seconds;
+        self
+    }
+
+    /// Has terminals, whose numbers no other test may take.
+    #[must_use]
+    pub const fn terminals(mut self) -> Self {
+        self.terminals = true;
         self
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::specimen::Answer;
-use crate::{Program, Specimen, User};
+use crate::{Program, Specimen, User, alone};
 
 /// Where a test notes what this machine could not hold, one line each.
 pub const LACKING: &str = "cannot-be-held-here.txt";
@@ -21,6 +21,7 @@ pub struct Places {
 
 /// Without the engine: the program sets itself up, checks itself at once and finds all well. This proves the program.
 pub fn held(places: Places, program: &Program, user: User) {
+    let _alone = program.terminals.then(alone::with_terminals);
     let Some(mut specimen) = started(places, program, user) else { return };
     let before = specimen.survey();
     let changed = before.differences(&specimen.survey(), program.allowed);
@@ -37,6 +38,7 @@ pub fn frozen(places: Places, program: &Program, user: User) {
     if let Some(word) = program.refused {
         return refused(places, program, user, word);
     }
+    let _alone = program.terminals.then(alone::with_terminals);
     let Some(mut specimen) = started(places, program, user) else { return };
     let group = specimen.members();
     let before = specimen.survey();

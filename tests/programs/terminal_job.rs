@@ -86,6 +86,7 @@ impl Drop for Place {
 
 /// vim is a job of a shell that stays where it is; thawed on another terminal it still knows what was typed and not saved.
 fn vim_keeps_what_was_not_saved(user: User) {
+    let _alone = harness::alone::with_terminals();
     let place = Place::new(user);
     let (mut first, vim) = place.vim("bash", user);
     assert_eq!(place.letter(), "", "the text is saved already");
@@ -108,6 +109,7 @@ fn vim_keeps_what_was_not_saved(user: User) {
 
 /// A session with all that is on its terminal: the shell, and less at the end of a pipeline, in the middle of its text.
 fn a_whole_shell_with_less_shows_the_same_page(user: User) {
+    let _alone = harness::alone::with_terminals();
     let place = Place::new(user);
     let lines = (1..=200).rev().fold(String::new(), |lines, number| lines + &format!("line {number:03}\n"));
     let written = fs::write(place.folder().join("lines"), lines);
@@ -145,6 +147,7 @@ fn a_whole_shell_with_less_shows_the_same_page(user: User) {
 
 /// A job that ^Z has stopped is on its terminal too, and who thaws it wants to go on with it.
 fn a_stopped_job_comes_back_to_the_foreground(user: User) {
+    let _alone = harness::alone::with_terminals();
     let place = Place::new(user);
     let (mut first, vim) = place.vim("bash", user);
     first.type_in("\x1b\x1a");
@@ -161,6 +164,7 @@ fn a_stopped_job_comes_back_to_the_foreground(user: User) {
 /// After the thaw it is a job like any other: ^Z stops it, `fg` continues it. The shell it had, which does not set its
 /// terminal by itself, can be used as before.
 fn a_job_is_stopped_and_continued_after_the_thaw(user: User) {
+    let _alone = harness::alone::with_terminals();
     let place = Place::new(user);
     let (mut first, vim) = place.vim("dash", user);
     place.freeze(vim);
@@ -185,6 +189,7 @@ fn a_job_is_stopped_and_continued_after_the_thaw(user: User) {
 /// Without a terminal there is no place for a job that needs one: nothing is started, and the way out is named.
 #[test]
 fn a_thaw_without_a_terminal_is_refused() {
+    let _alone = harness::alone::with_terminals();
     let place = Place::new(User::Root);
     let (_first, vim) = place.vim("bash", User::Root);
     place.freeze(vim);

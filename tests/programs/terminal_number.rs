@@ -28,6 +28,7 @@ fn start(user: User) -> (Job, String) {
 }
 
 fn comes_back(user: User) {
+    let _alone = harness::alone::with_terminals();
     let (mut job, name) = start(user);
     job.nap();
     job.make("go");
@@ -38,6 +39,7 @@ fn comes_back(user: User) {
 }
 
 fn is_announced_where_it_is_taken(user: User) {
+    let _alone = harness::alone::with_terminals();
     let (mut job, name) = start(user);
     job.fall_asleep();
     let mut held: Vec<File> = Vec::new();

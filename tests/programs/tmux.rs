@@ -54,6 +54,7 @@ fn counted(shown: &str) -> u32 {
 }
 
 fn carries_on(user: User) {
+    let _alone = harness::alone::with_terminals();
     const COUNT: &str = "n=0; while sleep 0.05; do n=$((n + 1)); echo number $n; done";
     let mut server = Server::start(user);
     server.tell(&["new-session", "-d", "-s", "work", "-x", "80", "-y", "24", COUNT]);

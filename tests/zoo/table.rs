@@ -115,11 +115,11 @@ macro_rules! zoo {
             unix_names: both;
             unix_closed: both;
             network_sockets: both.refused("it is a TCP socket that listens at 127.0.0.1:");
-            terminal: both;
-            terminal_session: both;
-            terminal_queues: both.freeze_with(&["--accept-losses"]);
-            terminal_ends: both;
-            terminal_waits: both;
+            terminal: both.terminals();
+            terminal_session: both.terminals();
+            terminal_queues: both.freeze_with(&["--accept-losses"]).terminals();
+            terminal_ends: both.terminals();
+            terminal_waits: both.terminals();
             virtual_console: root.refused("virtual console").may_lack();
             io_uring: both.refused("io_uring").may_lack();
             huge_table_pages: both.refused("hugetlb").may_lack();

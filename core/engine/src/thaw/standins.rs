@@ -61,7 +61,10 @@ pub fn free_pid(group: &Group) -> Result<Pid, Problem> {
         group.processes.iter().any(|process| process.pid().0 == *pid || threads(process))
             || std::path::Path::new(&format!("/proc/{pid}")).exists()
     };
-    let free = (300..highest.unwrap_or(32768)).rev().find(|pid| !taken(pid));
+    // Two thaws at the same time look in different places.
+    let (lowest, highest) = (300, highest.unwrap_or(32768).max(301));
+    let start = lowest + std::process::id() as i32 % (highest - lowest);
+    let free = (lowest..start).rev().chain((start..highest).rev()).find(|pid| !taken(pid));
     free.map(Pid).ok_or_else(|| Problem::blocks(ProblemKind::PidTaken, "no pid is free"))
 }
 
