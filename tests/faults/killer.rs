@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use harness::command;
 use harness::group::MARK;
+use harness::process::numbers_in;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +66,30 @@ impl Trace {
             // SAFETY: `status` lives through the call. Children of the test that end meanwhile are buried along the way.
             let tid = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
             if tid == self.pid && !libc::WIFSTOPPED(status) {
+                self.end_children();
                 return if self.killed { End::Killed } else { End::Ended { calls: self.calls, status } };
             }
             assert!(tid > 0, "waiting for the command: {}", std::io::Error::last_os_error());
             if libc::WIFSTOPPED(status) {
                 self.stopped(tid, status);
+            }
+        }
+    }
+
+    /// Processes that the command has made without a signal at their end are traced as its threads are: they must not stay
+    /// stopped behind it.
+    fn end_children(&self) {
+        // SAFETY: takes nothing.
+        let traced_here = format!("TracerPid:\t{}\n", unsafe { libc::gettid() });
+        for pid in numbers_in("/proc").into_iter().filter(|pid| *pid != self.pid) {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if status.contains(&traced_here) {
+                let mut ended = 0;
+                // SAFETY: kills a child of the command, which this thread traces, and waits for it.
+                unsafe {
+                    libc::kill(pid, libc::SIGKILL);
+                    while libc::waitpid(pid, &raw mut ended, libc::__WALL) == pid && libc::WIFSTOPPED(ended) {}
+                }
             }
         }
     }

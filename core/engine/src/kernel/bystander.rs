@@ -2,6 +2,7 @@
 //! looked into by whoever has its user. What the kernel says of a task and of this one tells what that task is.
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 
 use dormouse_wire::{Pid, Tid};
 use nix::sys::signal::{Signal, kill};
@@ -20,11 +21,12 @@ impl Bystander {
     /// The child is a copy of the engine and must neither allocate nor take a lock: it makes system calls only.
     pub fn new(user: u32, group: u32) -> Answer<Self> {
         let (mut answers, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
-        let arguments = CloneArguments::default();
+        let (arguments, parent) = (CloneArguments::default(), std::process::id());
         // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
         let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
         if made == 0 {
-            let error = become_nobody(user, group).err().map_or(0, |errno| errno as i32);
+            let error =
+                become_nobody(user, group, parent, says.as_raw_fd() as u32).err().map_or(0, |errno| errno as i32);
             let _ = says.write_all(&error.to_ne_bytes());
             loop {
                 // SAFETY: both calls take integers only; the first one returns where there was nothing to wait for.
@@ -56,17 +58,24 @@ impl Drop for Bystander {
     }
 }
 
-/// Takes on the user, drops all capabilities, and can be looked into again, which a change of users has ended.
-fn become_nobody(user: u32, group: u32) -> Answer<()> {
+/// Lets go of the engine's files, those of the group among them; takes on the user, drops all capabilities, and can be looked
+/// into again, which a change of users has ended. ECHILD: the engine has died meanwhile.
+fn become_nobody(user: u32, group: u32, parent: u32, kept: u32) -> Answer<()> {
     const VERSION_3: u32 = 0x2008_0522;
     let (header, none) = ([VERSION_3, 0], [0_u32; 6]);
     // SAFETY: the raw calls change one thread; capset reads a header of two words and six words of sets.
     unsafe {
+        if kept > 0 {
+            checked(libc::syscall(libc::SYS_close_range, 0, kept - 1, 0))?;
+        }
+        checked(libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, 0))?;
         checked(libc::syscall(libc::SYS_setresgid, group, group, group))?;
         checked(libc::syscall(libc::SYS_setresuid, user, user, user))?;
         checked(libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()))?;
         checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0))?;
         checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+        // The engine may have been killed before the signal of its death was asked for.
+        let above = checked(libc::syscall(libc::SYS_getppid))?;
+        if above == u64::from(parent) { Ok(()) } else { Err(Errno::ECHILD) }
     }
-    Ok(())
 }
