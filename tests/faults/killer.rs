@@ -84,12 +84,8 @@ impl Trace {
         for pid in numbers_in("/proc").into_iter().filter(|pid| *pid != self.pid) {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
             if status.contains(&traced_here) {
-                let mut ended = 0;
-                // SAFETY: kills a child of the command, which this thread traces, and waits for it.
-                unsafe {
-                    libc::kill(pid, libc::SIGKILL);
-                    while libc::waitpid(pid, &raw mut ended, libc::__WALL) == pid && libc::WIFSTOPPED(ended) {}
-                }
+                // SAFETY: kills a child of the command, which this thread traces; it is buried along the way.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
             }
         }
     }
