@@ -28,7 +28,9 @@ fuzz_target!(|bytes: &[u8]| {
 fn read(bytes: &[u8]) {
     let file = File::from(memfd_create("image", MFdFlags::MFD_CLOEXEC).expect("a file in memory"));
     file.write_all_at(bytes, 0).expect("it can be written");
-    let Ok((reader, _)) = Reader::examine(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) else { return };
+    let Ok((reader, _)) = Reader::examine(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))) else {
+        return;
+    };
     for kind in SectionKind::all() {
         let _ = reader.optional_section::<ciborium::Value>(kind);
         let _ = reader.optional_section::<Vec<String>>(kind);

@@ -14,7 +14,7 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::task::credentials::Privileges;
 
-/// All problems.
+/// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut problems = consistent::problems(group, reader);
     problems.extend(trust::problems(group, reader));

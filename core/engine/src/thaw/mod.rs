@@ -27,6 +27,8 @@ use std::path::Path;
 
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, Severity, Thawed};
 
+pub use blueprint::preflight;
+
 use crate::image::{Reader, SectionKind};
 use crate::resource::group::{Group, Process};
 use crate::{ThawError, ThawOptions};
@@ -58,7 +60,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     progress.begins(Phase::Checking, 0);
     let reader = Reader::open(image).map_err(|error| error.problem())?;
     let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-    let problems = blueprint::preflight(&group, &reader, options);
+    let problems = preflight(&group, &reader, options);
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
     }
