@@ -46,7 +46,8 @@ fn take(set: &libc::sigset_t) -> Option<(i32, i32, i32, i32, u64)> {
 
 pub fn hold(stage: &mut Stage) -> Held {
     let realtime = libc::SIGRTMIN() + 3;
-    let set = block(&[libc::SIGUSR1, libc::SIGUSR2, libc::SIGCHLD, libc::SIGURG, realtime, realtime + 1]);
+    let set =
+        block(&[libc::SIGUSR1, libc::SIGUSR2, libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, realtime, realtime + 1]);
     let (pid, own) = (std::process::id() as usize, tid() as usize);
     // SAFETY: takes numbers only.
     checked(unsafe { libc::kill(libc::getpid(), libc::SIGUSR1) })?;
@@ -58,12 +59,19 @@ pub fn hold(stage: &mut Stage) -> Held {
         libc::SYS_rt_tgsigqueueinfo,
         &[pid, own, libc::SIGUSR2 as usize, at(&queued(libc::SIGUSR2, libc::SI_TKILL, 5))],
     )?;
-    // As Go's runtime does it all the time.
+    // As Go's runtime does it all the time, and as a terminal does when its size changes: with both waiting, the engine
+    // has to find a third signal for its own work.
     call(libc::SYS_tgkill, &[pid, own, libc::SIGURG as usize])?;
+    // SAFETY: takes numbers only.
+    checked(unsafe { libc::kill(libc::getpid(), libc::SIGWINCH) })?;
     let bits =
         |signals: &[i32]| format!("{:016x}", signals.iter().fold(0_u64, |bits, signal| bits | 1 << (signal - 1)));
     stage.keeps(|wrong| {
-        wrong.equal("pending for the process", status("/proc/self/status", "ShdPnd"), bits(&[libc::SIGUSR1, realtime]));
+        wrong.equal(
+            "pending for the process",
+            status("/proc/self/status", "ShdPnd"),
+            bits(&[libc::SIGUSR1, libc::SIGWINCH, realtime]),
+        );
         wrong.equal(
             "pending for the thread",
             status("/proc/self/status", "SigPnd"),
@@ -80,6 +88,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         (realtime, 3, libc::SI_QUEUE, 4321, 0xdead_beef_0000_0011),
         (realtime + 1, 3, -60, 4321, 77),
         (libc::SIGUSR1, 0, libc::SI_USER, own_pid, 0),
+        (libc::SIGWINCH, 0, libc::SI_USER, own_pid, 0),
         (libc::SIGURG, 0, libc::SI_TKILL, own_pid, 0),
         (libc::SIGUSR2, 3, libc::SI_TKILL, 4321, 5),
     ];

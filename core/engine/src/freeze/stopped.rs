@@ -150,6 +150,7 @@ impl Stopped {
                 let what = "it is a 32-bit program, and those cannot be frozen yet";
                 Err(Problem::blocks(ProblemKind::Processor, what).of(&shown(pid)).way_out("Pause it instead"))
             }
+            Err(Errno::EBUSY) => Err(has_no_marker(tid).of(&shown(pid))),
             Err(errno) => Err(failed(errno)),
         }
     }
@@ -160,6 +161,9 @@ impl Stopped {
         for process in &mut self.processes {
             let pid = process.pid;
             process.look().map_err(|errno| {
+                if let (Errno::EBUSY, Some(first)) = (errno, process.puppets.first()) {
+                    return has_no_marker(first.tid).of(&shown(pid));
+                }
                 let what = format!("its waiting signals cannot be read: {}", errno.desc());
                 Problem::blocks(ProblemKind::Signal, what).of(&shown(pid)).way_out("Try again in a moment")
             })?;
@@ -273,6 +277,11 @@ fn does_not_stop(pid: Pid, tid: Tid) -> Problem {
     let what =
         format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
     Problem::blocks(ProblemKind::Thread, what).of(&shown(pid)).way_out("Try again in a moment")
+}
+
+fn has_no_marker(tid: Tid) -> Problem {
+    let what = format!("every signal that can mark the end of Dormouse's work waits for thread {tid} already");
+    Problem::blocks(ProblemKind::Signal, what).way_out("Let the program take SIGURG, SIGWINCH or SIGCHLD first")
 }
 
 fn is_dead(pid: Pid, tid: Tid) -> bool {

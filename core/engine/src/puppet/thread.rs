@@ -61,7 +61,7 @@ pub struct Puppet {
 }
 
 /// Signals that are ignored where they have no handler, and harmless where they have one.
-const MARKERS: [i32; 2] = [libc::SIGURG, libc::SIGWINCH];
+const MARKERS: [i32; 3] = [libc::SIGURG, libc::SIGWINCH, libc::SIGCHLD];
 
 /// The first one that does not wait.
 fn marker(pending: u64) -> Answer<i32> {
