@@ -135,5 +135,7 @@ sweeps! {
     sleeping_threads_vanish: sleeps, Ordinary;
     families_vanish: sessions, Root;
     memory_files_vanish: memfd, Ordinary;
+    files_without_a_name_vanish: unlinked, Ordinary;
+    files_of_another_name_keep_only_that: linked_names, Root;
     stopped_processes_vanish: stopped, Root;
 }

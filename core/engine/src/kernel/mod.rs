@@ -15,6 +15,7 @@ pub mod limits;
 pub mod memory;
 pub mod netlink;
 pub mod pagemap;
+pub mod passing;
 pub mod pidfd;
 pub mod processor;
 pub mod ptrace;

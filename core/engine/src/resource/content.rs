@@ -15,6 +15,7 @@ use super::named_file::{Owner, shown};
 use crate::image::{CHUNK_PAGES, ImageError, PAGE, PageBuffer, PageNumber, PageSink, Reader};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::memory::SharedMemory;
+use crate::kernel::passing::Passing;
 
 /// A file with its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,11 +249,8 @@ impl Content {
 
 /// Makes the file under its old name where that is free, so that /proc shows it by that name, and removes it again.
 fn make_deleted(path: &Path) -> std::io::Result<File> {
-    match File::options().read(true).write(true).create_new(true).open(path) {
-        Ok(file) => {
-            std::fs::remove_file(path)?;
-            Ok(file)
-        }
+    match Passing::File.open(path) {
+        Ok(file) => Ok(file.into()),
         Err(_) => make_nameless(path, libc::O_RDWR),
     }
 }

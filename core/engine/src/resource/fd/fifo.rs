@@ -12,6 +12,7 @@ use serde_bytes::ByteBuf;
 use super::pipe::{Body, first, judge};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, own_path, path_of};
 use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::passing::Passing;
 use crate::kernel::{Answer, Errno, files};
 use crate::proc;
 use crate::resource::named_file::{Owner, shown};
@@ -139,19 +140,15 @@ fn at_name(path: &Path, owner: &Owner) -> Answer<OwnedFd> {
 /// Makes a FIFO under its last name, or under one beside it where another has that name now, and removes it again.
 fn make_removed(path: &Path, owner: &Owner) -> Answer<OwnedFd> {
     let _acting = Acting::begin(&Identity::from(owner))?;
-    let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
     let mut name = PathBuf::from(path);
     let mut attempt = 0;
-    while let Err(error) = nix::unistd::mkfifo(&name, mode) {
-        attempt += 1;
-        if error != Errno::EEXIST || attempt > 100 {
-            return Err(error);
+    loop {
+        match Passing::Fifo(libc::O_PATH | libc::O_NOFOLLOW).open(&name) {
+            Err(Errno::EEXIST) if attempt < 100 => attempt += 1,
+            answer => return answer,
         }
         name = folder(path).join(format!(".dormouse-{}-{attempt}", std::process::id()));
     }
-    let place = files::open(&name, libc::O_PATH | libc::O_NOFOLLOW);
-    nix::unistd::unlink(&name)?;
-    place
 }
 
 #[cfg(test)]

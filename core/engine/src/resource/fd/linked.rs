@@ -14,6 +14,7 @@ use serde_bytes::ByteBuf;
 use super::regular::{check, flags, named, place};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, path_of};
 use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::passing::Passing;
 use crate::kernel::{Answer, files};
 use crate::proc;
 use crate::resource::named_file::{NamedFile, other_name, shown};
@@ -79,12 +80,7 @@ impl FileKind for Linked {
 
 /// Opens a file by the name that it had, for as long as that takes, so that /proc shows it by it; else by the one it has.
 fn open(path: &Path, removed: &Path, flags: i32) -> Answer<OwnedFd> {
-    if std::fs::hard_link(path, removed).is_err() {
-        return files::open(path, flags);
-    }
-    let opened = files::open(removed, flags);
-    nix::unistd::unlink(removed)?;
-    opened
+    Passing::Link(path, flags).open(removed).or_else(|_| files::open(path, flags))
 }
 
 /// The name that is left: one that the group uses, or one in the folder of the removed one.
