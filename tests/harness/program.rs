@@ -34,6 +34,8 @@ pub struct Program {
     pub stopped: bool,
     /// A word that the refusal must say, where the engine is to refuse this kind.
     pub refused: Option<&'static str>,
+    /// What is behind the descriptor that the refusal must name.
+    pub refused_at: Option<&'static str>,
     /// Arguments for `dormouse freeze`, such as `--accept-losses`.
     pub freeze_arguments: &'static [&'static str],
     /// How many seconds it stays frozen.
@@ -51,6 +53,7 @@ impl Program {
             may_lack: false,
             stopped: false,
             refused: None,
+            refused_at: None,
             freeze_arguments: &[],
             sleep: 0,
             terminals: false,
@@ -83,6 +86,13 @@ impl Program {
     pub const fn refused(mut self, word: &'static str) -> Self {
         self.refused = Some(word);
         self
+    }
+
+    /// The same, and it names the descriptor of this file.
+    #[must_use]
+    pub const fn refused_at(mut self, place: &'static str, word: &'static str) -> Self {
+        self.refused_at = Some(place);
+        self.refused(word)
     }
 
     /// Gives `dormouse freeze` more arguments.

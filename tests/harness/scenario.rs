@@ -67,7 +67,17 @@ pub fn refused(places: Places, program: &Program, user: User, named: &str) {
     let before = specimen.survey();
     let outcome = specimen.freeze();
     assert!(!outcome.status.success(), "{} was frozen, and should have been refused", program.name);
-    assert!(outcome.said.contains(named), "the refusal does not say `{named}`:\n{}", outcome.said);
+    // One sentence on one line: the width of a message breaks it anywhere.
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(named), "the refusal does not say `{named}`:\n{}", outcome.said);
+    let process = group.iter().any(|pid| said.contains(&format!("(pid {pid})")));
+    assert!(process, "the refusal names no process:\n{}", outcome.said);
+    if let Some(place) = program.refused_at {
+        let file = format!("({place})");
+        let number = said.split("descriptor ").skip(1).filter_map(|rest| rest.split_once(' '));
+        let named = number.filter(|(_, rest)| rest.starts_with(&file)).any(|(number, _)| number.parse::<u32>().is_ok());
+        assert!(named, "the refusal names no descriptor with {place}:\n{}", outcome.said);
+    }
     specimen.assert_untouched(&group);
     let lost = before.differences(&specimen.survey(), program.allowed);
     assert!(lost.is_empty(), "the refused freeze of {} left traces:\n{lost}", program.name);

@@ -10,7 +10,8 @@ use crate::descriptors::{owned, position};
 use crate::sockets::pair;
 use crate::stage::{Held, Stage};
 
-fn receive(socket: &OwnedFd) -> Result<Option<OwnedFd>, nix::Error> {
+/// Receives a message, and with it at most one descriptor.
+pub fn receive(socket: &OwnedFd) -> Result<Option<OwnedFd>, nix::Error> {
     let mut space = nix::cmsg_space!([i32; 2]);
     let mut bytes = [0; 16];
     let mut parts = [IoSliceMut::new(&mut bytes)];

@@ -109,6 +109,7 @@ macro_rules! zoo {
             unix_options: both;
             passed_descriptors: both;
             passed_sockets: both;
+            passed_pidfd: both.refused("it is a handle on a process, which cannot be kept there");
             unix_waiting: both;
             unix_waiting_data: both.refused("which cannot be read before");
             unix_senders: both;
@@ -121,10 +122,15 @@ macro_rules! zoo {
             terminal_ends: both.terminals();
             terminal_waits: both.terminals();
             virtual_console: root.refused("virtual console").may_lack();
-            io_uring: both.refused("io_uring").may_lack();
+            io_uring: both.refused_at("anon_inode:[io_uring]", "an io_uring").may_lack();
+            fanotify: both.refused_at("anon_inode:[fanotify]", "(fanotify)").may_lack();
+            perf_event: both.refused_at("anon_inode:[perf_event]", "a counter of the processor").may_lack();
+            bpf_map: root.refused_at("anon_inode:bpf-map", "a table of a program in the kernel").may_lack();
+            bpf_program: root.refused_at("anon_inode:bpf-prog", "a program in the kernel").may_lack();
+            odd_device: root.refused_at("/dev/kmsg", "the device 1:11").may_lack();
             huge_table_pages: both.refused("hugetlb").may_lack();
             secret_memory: both.refused("secret").may_lack();
-            fault_handler: both.refused("userfaultfd").may_lack();
+            fault_handler: both.refused_at("anon_inode:[userfaultfd]", "a handler of page faults").may_lack();
             forest: both;
             orphans: both;
             deleted_directory: both.refused("deleted");

@@ -1,6 +1,6 @@
 //! Whatever no other kind claims: it is refused by name, before anything is touched.
 
-// zoo: io_uring
+// zoo: io_uring fanotify perf_event bpf_map bpf_program odd_device
 
 use std::os::fd::OwnedFd;
 

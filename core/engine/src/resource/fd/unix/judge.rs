@@ -4,7 +4,7 @@
 
 use dormouse_wire::{Problem, ProblemKind, ProcessName};
 
-use super::super::{FileFacts, FileId, FilesFacts};
+use super::super::{FileFacts, FileId, FilesFacts, kind_of};
 use super::facts::{self, Link, Sockets, Waiting};
 use super::name::{self, Name};
 use super::options::{Options, STAMPS};
@@ -187,8 +187,14 @@ fn on_their_way(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let mut ids: Vec<FileId> = queue.into_iter().flatten().flat_map(|message| message.files.clone()).collect();
     ids.sort();
     ids.dedup();
+    let late = ids.iter().map(|id| &files.files[id.0]).filter(|file| kind_of(file).is_late());
+    let late = late.map(|file| {
+        let what =
+            format!("{} is on its way in it: it is a handle on a process, which cannot be kept there", file.shown());
+        facts.problem(KIND, what).way_out(LATER)
+    });
+    let mut problems: Vec<Problem> = late.collect();
     let alone = ids.iter().map(|id| &files.files[id.0]).filter(|file| file.holders.is_empty());
-    let mut problems = Vec::new();
     for file in alone {
         if file.info.locks().next().is_some() {
             problems.push(file.problem(ProblemKind::Lock, "it has a lock").way_out(LATER));

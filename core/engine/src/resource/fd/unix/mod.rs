@@ -5,7 +5,7 @@
 //! of a socket. A thaw makes all sockets together ([`connections`]) and fills them when every file is there that may be
 //! on its way in one ([`contents`]).
 
-// zoo: unix_pairs unix_connected unix_options unix_waiting unix_waiting_data unix_senders unix_names unix_closed passed_descriptors passed_sockets
+// zoo: unix_pairs unix_connected unix_options unix_waiting unix_waiting_data unix_senders unix_names unix_closed passed_descriptors passed_sockets passed_pidfd
 
 mod connections;
 mod contents;
