@@ -1,6 +1,6 @@
 //! Unix sockets that lead out of a group: a connection to a service is refused by name, a pair without a name makes its
 //! other holder a member, a datagram socket that logs is connected again; and a server that comes back in the middle of
-//! a conversation with its client.
+//! a conversation with its client. And terminals: one that only half of its users would leave, and two at once.
 #![allow(missing_docs, clippy::panic)]
 
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -93,6 +93,37 @@ assert late.recv(10) == b"5\n"
 print("counted right", flush=True)
 os.kill(int(open("/proc/self/task/%d/children" % os.getpid()).read().split()[0]), signal.SIGKILL)
 os.wait()
+"#;
+
+/// A child in a session of its own with both ends of a pseudo-terminal, of which its parent has the slave open too.
+const HALF_A_TERMINAL: &str = r#"
+import os, time
+master, slave = os.openpty()
+child = os.fork()
+if child == 0:
+    os.setsid()
+else:
+    os.close(master)
+    print("child", child, os.ttyname(slave), flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.01)
+if child == 0:
+    os.write(master, b"a line\n")
+    os._exit(0)
+assert os.read(slave, 100) == b"a line\n"
+os.waitpid(child, 0)
+print("it was read", flush=True)
+"#;
+
+/// A program that opens the terminals it is told.
+const TERMINALS: &str = r#"
+import os, sys, time
+terminals = [os.open(name, os.O_RDWR | os.O_NOCTTY) for name in sys.argv[1:]]
+print("ready", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.01)
+for terminal in terminals:
+    os.write(terminal, b"hello")
 "#;
 
 /// The refused freeze of a job: what the command has said.
@@ -204,4 +235,54 @@ fn a_server_and_its_clients_go_on_in_the_middle_of_a_conversation() {
         job.make("go");
         assert!(job.end().ends_with("counted right\n"));
     }
+}
+
+#[test]
+fn a_terminal_that_the_tree_shares_with_others_is_refused_where_only_the_tree_is_wanted() {
+    let _alone = harness::alone::with_terminals();
+    let mut job = Job::script(&["python3"], User::Root, ("half.py", HALF_A_TERMINAL), &[]);
+    job.wait_for("/dev/pts/");
+    std::thread::sleep(Duration::from_millis(200));
+    let said = job.said();
+    let words: Vec<_> = said.split_whitespace().collect();
+    let (image, known) = (job.specimen().image(), job.specimen().members());
+    let folder = image.parent().unwrap_or(&image).to_owned();
+    let freeze = |arguments: &[&str]| harness::command::run(arguments, &folder, || harness::group::reap(&known));
+    let image = image.to_string_lossy();
+    let outcome = freeze(&["freeze", words[1], "--tree-only", "-o", &image]);
+    assert!(!outcome.status.success(), "half of the users of a terminal were frozen");
+    job.specimen().assert_untouched(&known);
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let parent =
+        format!("(pid {}) is on this terminal ({}) and is not part of the group", job.specimen().pid(), words[2]);
+    for part in [&parent, &format!("(pid {}), descriptor ", words[1]), "(/dev/ptmx)"] {
+        assert!(said.contains(part), "the refusal does not say {part}:\n{said}");
+    }
+    // Without that wish the parent comes along.
+    freeze(&["freeze", words[1], "-o", &image]).expect_success("freeze");
+    job.specimen().assert_asleep(&known);
+    job.specimen().thaw().expect_success("thaw");
+    job.specimen().assert_awake(&known);
+    job.make("go");
+    assert!(job.end().ends_with("it was read\n"));
+}
+
+#[test]
+fn a_job_on_two_terminals_outside_it_is_refused_with_both() {
+    let _alone = harness::alone::with_terminals();
+    let pairs = [(); 2].map(|()| nix::pty::openpty(None, None).unwrap_or_else(|error| panic!("{error}")));
+    let names = pairs.each_ref().map(|pair| {
+        nix::unistd::ttyname(&pair.slave).unwrap_or_else(|error| panic!("{error}")).to_string_lossy().into_owned()
+    });
+    let mut job = Job::script(&["python3"], User::Root, ("terminals.py", TERMINALS), &[&names[0], &names[1]]);
+    job.wait_for("ready");
+    let said = refused(&mut job);
+    let own = format!("(pid {}), ", job.specimen().pid());
+    for part in
+        ["the group is on several terminals outside it", &format!("{own}{}", names[0]), &format!("{own}{}", names[1])]
+    {
+        assert!(said.contains(part), "the refusal does not say {part}:\n{said}");
+    }
+    job.make("go");
+    job.end();
 }

@@ -33,6 +33,7 @@ mod python_threads;
 mod rust;
 mod shell;
 mod sqlite3;
+mod tail;
 mod terminal_job;
 mod terminal_number;
 mod tmux;
