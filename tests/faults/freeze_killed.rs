@@ -10,6 +10,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use dormouse_engine::image::{Reader, SectionKind};
+use dormouse_engine::resource::group::Group;
 use harness::process::{Stat, numbers_in, status};
 use harness::specimen::Answer;
 use harness::{Program, Specimen, User, wait};
@@ -155,6 +157,56 @@ fn from_the_image(program: &Program, mut specimen: Specimen, group: &BTreeSet<i3
         program.name
     );
     specimen.assert_ends();
+}
+
+/// Mappings of a process that were not there before, other than stack and heap, which grow by themselves.
+fn added(pid: i32, before: &BTreeSet<String>) -> Vec<String> {
+    mappings(pid).difference(before).filter(|line| !line.contains('[')).cloned().collect()
+}
+
+fn mappings(pid: i32) -> BTreeSet<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The vdso that the image keeps.
+fn vdso(image: &Path) -> Option<Vec<u8>> {
+    let reader = Reader::open(image).unwrap_or_else(|error| panic!("{error}"));
+    let group: Group = reader.section(SectionKind::Group).unwrap_or_else(|error| panic!("{error}"));
+    group.vdso.map(|vdso| vdso.code)
+}
+
+#[test]
+fn the_next_freeze_is_like_any_other() {
+    let program = Program::named("threads");
+    let calls = whole(&program, User::Root);
+    let untouched = {
+        let mut specimen = started(&program, User::Root);
+        specimen.freeze().expect_success("freeze");
+        vdso(&specimen.image())
+    };
+    for nth in (1..=calls).step_by(step(calls)) {
+        let mut specimen = started(&program, User::Root);
+        let (pid, image, group) = (specimen.pid(), specimen.image(), specimen.members());
+        let before = mappings(pid);
+        killer::run(&["freeze", &pid.to_string(), "-o", &image.to_string_lossy()], &specimen.folder(), nth);
+        if image.exists() {
+            break;
+        }
+        wait::until(Duration::from_secs(5), || stuck(&group).is_empty().then_some(()));
+        // Its own pages stay in the process, and are of no account: one of code, and the desks behind it.
+        let left = added(pid, &before);
+        assert!(left.len() <= 2, "a freeze that was killed at system call {nth} left {left:?}");
+        specimen.freeze().expect_success("freeze");
+        assert_eq!(vdso(&image), untouched, "the vdso after a freeze that was killed at system call {nth}");
+        specimen.assert_asleep(&group);
+        let outcome = specimen.thaw();
+        outcome.expect_success("thaw");
+        assert!(!outcome.said.contains("lost"), "thawed after a kill at system call {nth}:\n{}", outcome.said);
+        specimen.assert_awake(&group);
+        assert_eq!(specimen.go(), Answer::Ok, "thawed after a freeze that was killed at system call {nth}");
+        specimen.assert_ends();
+    }
 }
 
 macro_rules! sweeps {
