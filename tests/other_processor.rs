@@ -99,17 +99,28 @@ fn registers_move_out_of_a_smaller_area() {
 }
 
 #[test]
-fn registers_that_no_processor_has_are_refused_with_their_thread() {
-    const NOBODYS: usize = 61;
-    is_refused("registers", &["zoo (pid ", "thread ", "component 61", "Thaw it on a machine"], |group, _| {
-        let mut place = group.components.first().copied().unwrap_or_else(|| panic!("this processor has no AVX"));
-        (place.number, place.offset, place.size) = (NOBODYS as u32, 4096, 64);
-        group.components.push(place);
-        for thread in threads(group) {
-            thread.registers.extended[USED.start + NOBODYS / 8] |= 1 << (NOBODYS % 8);
-            thread.registers.extended_length = 4096 + 64;
-        }
+fn registers_that_no_processor_has_are_refused_with_their_threads() {
+    is_refused("registers", &["zoo (pid ", "threads ", "component 61", "Thaw it on a machine"], |group, _| {
+        use_nobodys(group);
     });
+}
+
+/// All threads use registers that no processor has.
+fn use_nobodys(group: &mut Group) {
+    const NOBODYS: usize = 61;
+    let mut place = group.components.first().copied().unwrap_or_else(|| panic!("this processor has no AVX"));
+    (place.number, place.offset, place.size) = (NOBODYS as u32, 4096, 64);
+    group.components.push(place);
+    for thread in threads(group) {
+        thread.registers.extended[USED.start + NOBODYS / 8] |= 1 << (NOBODYS % 8);
+        thread.registers.extended_length = 4096 + 64;
+    }
+}
+
+#[test]
+fn what_many_threads_lack_is_told_once() {
+    let words = ["1 thing stands in the way", "threads ", " and ", " more", "component 61"];
+    is_refused("threads", &words, |group, _| use_nobodys(group));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Whether the processor here can do what the group could use of the one it was frozen on.
 
-use dormouse_wire::{Problem, ProblemKind};
+use std::collections::BTreeMap;
+
+use dormouse_wire::{Problem, ProblemKind, Tid};
 
 use crate::image::{Reader, SectionKind};
 use crate::kernel::processor;
@@ -53,29 +55,42 @@ fn of_process(alive: &Alive, places: &Places<'_>) -> Vec<Problem> {
     problems
 }
 
+/// Each thing once, with all threads that it is about.
 fn of_threads(process: &Process, alive: &Alive, places: &Places<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut found: BTreeMap<Problem, Vec<Tid>> = BTreeMap::new();
     for thread in alive.threads.iter().filter(|thread| thread.exited.is_none()) {
-        let at = |problem: Problem| problem.of(&process.shown()).at(format!("thread {}", thread.tid));
-        if !places.are_told(&thread.registers) || thread.registers.holds_tiles() && !alive.attributes.tiles {
-            problems.push(at(Problem::blocks(
-                ProblemKind::Image,
-                "the image contradicts itself: it uses registers that it cannot have",
-            )));
-            continue;
-        }
-        let missing = places.missing(&thread.registers);
-        if !missing.is_empty() {
-            let what = format!("it uses registers that the processor here lacks: {}", missing.join(", "));
-            problems.push(at(Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT)));
+        let problem =
+            if !places.are_told(&thread.registers) || thread.registers.holds_tiles() && !alive.attributes.tiles {
+                let what = "the image contradicts itself: it uses registers that it cannot have";
+                Some(Problem::blocks(ProblemKind::Image, what))
+            } else {
+                let missing = places.missing(&thread.registers);
+                let what = format!("it uses registers that the processor here lacks: {}", missing.join(", "));
+                (!missing.is_empty()).then(|| Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT))
+            };
+        if let Some(problem) = problem {
+            found.entry(problem).or_default().push(thread.tid);
         }
     }
-    problems
+    found.into_iter().map(|(problem, threads)| problem.of(&process.shown()).at(shown(&threads))).collect()
+}
+
+/// Threads, for a person: some of them by their ids, and how many others there are.
+fn shown(threads: &[Tid]) -> String {
+    const NAMED: usize = 3;
+    let named: Vec<String> = threads.iter().take(NAMED).map(Tid::to_string).collect();
+    match threads.len() {
+        0..=1 => format!("thread {}", named.join("")),
+        ..=NAMED => format!("threads {}", named.join(", ")),
+        all => format!("threads {} and {} more", named.join(", "), all - NAMED),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::of_machine;
+    use dormouse_wire::Tid;
+
+    use super::{of_machine, shown};
     use crate::resource::origin::Origin;
 
     fn origin(features: &[&str]) -> Origin {
@@ -99,6 +114,14 @@ mod tests {
         let problems = of_machine(&origin(&["sse2", "avx2", "fma", "av\x1b"]), &here);
         assert_eq!(problems.len(), 1);
         assert!(problems[0].what.ends_with(": avx2, fma, av\\u{1b}"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn many_threads_are_counted() {
+        let threads: Vec<Tid> = (7..507).map(Tid).collect();
+        assert_eq!(shown(&threads[..1]), "thread 7");
+        assert_eq!(shown(&threads[..3]), "threads 7, 8, 9");
+        assert_eq!(shown(&threads), "threads 7, 8, 9 and 497 more");
     }
 
     #[test]
