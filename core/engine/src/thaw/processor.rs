@@ -80,8 +80,8 @@ fn shown(threads: &[Tid]) -> String {
     const NAMED: usize = 3;
     let named: Vec<String> = threads.iter().take(NAMED).map(Tid::to_string).collect();
     match threads.len() {
-        0..=1 => format!("thread {}", named.join("")),
-        ..=NAMED => format!("threads {}", named.join(", ")),
+        0 | 1 => format!("thread {}", named.join("")),
+        2..=NAMED => format!("threads {}", named.join(", ")),
         all => format!("threads {} and {} more", named.join(", "), all - NAMED),
     }
 }

@@ -1,0 +1,78 @@
+//! `make install` and `make uninstall`: every file lands in its place, and goes away again.
+#![allow(missing_docs, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::command;
+
+/// Runs a goal of the Makefile with the command that the tests have, so that nothing is built.
+fn make(goal: &str, place: &Path) {
+    let mut make = Command::new("make");
+    make.args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), goal, "PREFIX=/usr", "SOURCES="]);
+    make.arg(format!("DESTDIR={}", place.display())).arg(format!("BINARY={}", command::path().display()));
+    let output = make.output().unwrap_or_else(|error| panic!("make: {error}"));
+    assert!(output.status.success(), "make {goal}:\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// All files below a folder, with their permissions.
+fn files(folder: &Path) -> BTreeSet<(PathBuf, u32)> {
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap_or_else(|error| panic!("{error}")));
+        if kind.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let mode = entry.metadata().map_or(0, |found| found.permissions().mode() & 0o7777);
+            found.insert((path, mode));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_installed_works_and_is_removed_again() {
+    let place = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let below = |name: &str| place.path().join("usr").join(name);
+    let others = [below("bin/other"), below("share/man/man1/other.1")];
+    for other in &others {
+        fs::create_dir_all(other.parent().unwrap_or(other)).unwrap_or_else(|error| panic!("{error}"));
+        fs::write(other, "of another package").unwrap_or_else(|error| panic!("{error}"));
+    }
+    let before = files(place.path());
+    make("install", place.path());
+
+    let command = below("bin/dormouse");
+    let help = Command::new(&command).arg("help").output().unwrap_or_else(|error| panic!("{error}"));
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let listed = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+    let subcommands = listed.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let subcommands: BTreeSet<&str> = subcommands.filter(|name| !["", "help"].contains(name)).collect();
+    assert!(subcommands.contains("freeze") && subcommands.contains("thaw"), "{help}");
+    let page = |name: &str| (below(&format!("share/man/man1/{name}.1")), 0o644);
+    let mut expected: BTreeSet<_> = subcommands.iter().map(|name| page(&format!("dormouse-{name}"))).collect();
+    expected.extend([
+        (command, 0o755),
+        page("dormouse"),
+        (below("share/bash-completion/completions/dormouse"), 0o644),
+        (below("share/zsh/site-functions/_dormouse"), 0o644),
+        (below("share/fish/vendor_completions.d/dormouse.fish"), 0o644),
+    ]);
+    expected.extend(before.clone());
+    let installed = files(place.path());
+    let missing: Vec<_> = expected.difference(&installed).collect();
+    assert!(missing.is_empty(), "these are not there, or have other permissions: {missing:?}");
+    let hidden: Vec<_> = installed.difference(&expected).collect();
+    assert!(hidden.is_empty(), "these are there and belong to nothing: {hidden:?}");
+    for (path, _) in installed.difference(&before) {
+        let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let says = text.windows(8).any(|word| word == b"dormouse");
+        assert!(says, "{} says nothing of the command", path.display());
+    }
+
+    make("uninstall", place.path());
+    assert_eq!(files(place.path()), before, "left after `make uninstall`, or taken from others");
+}
