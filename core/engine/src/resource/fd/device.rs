@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, OpenFile, Restore, path_of};
-use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
-use crate::resource::named_file::Owner;
+use crate::kernel::{Errno, files};
+use crate::resource::named_file::{Owner, shown};
 
 /// The kind.
 #[derive(Debug)]
@@ -53,13 +53,13 @@ impl FileKind for Device {
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
         use std::os::unix::fs::MetadataExt;
         let path = path_of(&record.path);
-        let shown = path.display().to_string();
+        let name = shown(&path);
         match std::fs::metadata(&path) {
             Err(error) => {
-                vec![Problem::blocks(ProblemKind::Device, format!("the device cannot be found: {error}")).at(shown)]
+                vec![Problem::blocks(ProblemKind::Device, format!("the device cannot be found: {error}")).at(name)]
             }
             Ok(found) if found.rdev() != libc::makedev(record.major, record.minor) => {
-                vec![Problem::blocks(ProblemKind::Device, "another device has its name now").at(shown)]
+                vec![Problem::blocks(ProblemKind::Device, "another device has its name now").at(name)]
             }
             Ok(_) => Vec::new(),
         }
@@ -73,12 +73,11 @@ impl FileKind for Device {
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
         let path = path_of(&record.path);
-        let problem = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::Device, format!("the device cannot be opened: {error}"))
-                .at(path.display().to_string())
+        let problem = |errno: Errno| {
+            Problem::blocks(ProblemKind::Device, format!("the device cannot be opened: {}", errno.desc()))
+                .at(shown(&path))
         };
-        let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(|error| problem(&error))?;
-        files::open(&path, file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC))
-            .map_err(|error| problem(&error))
+        let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(problem)?;
+        files::open(&path, file.flags_again()).map_err(problem)
     }
 }

@@ -19,7 +19,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
 use serde::{Deserialize, Serialize};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, kind_of};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, kind_of, not_made};
 use crate::kernel::{anonymous, files, kcmp};
 use crate::proc::fdinfo::EpollTarget;
 
@@ -154,7 +154,7 @@ impl FileKind for Epoll {
 }
 
 fn failed(errno: crate::kernel::Errno) -> Problem {
-    Problem::blocks(ProblemKind::AnonymousFile, format!("an epoll set cannot be made again: {}", errno.desc()))
+    not_made("an epoll set", errno)
 }
 
 /// What a set watches, and which file that is; none: nobody in the group has it open.

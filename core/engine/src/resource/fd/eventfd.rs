@@ -9,8 +9,8 @@ use std::os::fd::OwnedFd;
 use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
-use crate::kernel::{anonymous, files};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
+use crate::kernel::{Answer, anonymous, files};
 use crate::proc::fdinfo::FdDetail;
 
 /// The kind.
@@ -69,21 +69,18 @@ impl FileKind for Eventfd {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        make(record, file.flags).map_err(|error| {
-            Problem::blocks(ProblemKind::AnonymousFile, format!("an event counter cannot be made again: {error}"))
-        })
+        make(record, file.flags).map_err(|errno| not_made("an event counter", errno))
     }
 }
 
-fn make(record: &Record, flags: i32) -> std::io::Result<OwnedFd> {
+fn make(record: &Record, flags: i32) -> Answer<OwnedFd> {
     let made = anonymous::eventfd(record.semaphore)?;
-    let mut made = File::from(made);
     if record.count != 0 {
         // The initial value of eventfd(2) has 32 bits, a write has 64.
-        made.write_all(&record.count.to_ne_bytes())?;
+        nix::unistd::write(&made, &record.count.to_ne_bytes())?;
     }
     files::set_status(&made, flags)?;
-    Ok(made.into())
+    Ok(made)
 }
 
 /// Before Linux 6.5 fdinfo does not tell: a read of at least two does. What it takes is put back; the group stands

@@ -14,7 +14,7 @@ use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, path_of};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made, path_of};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files, inotify};
 use crate::proc::fdinfo::FdDetail;
@@ -153,8 +153,7 @@ impl FileKind for Inotify {
 }
 
 fn failed(errno: Errno) -> Problem {
-    let what = format!("watches over files cannot be made again: {}", errno.desc());
-    let problem = Problem::blocks(ProblemKind::AnonymousFile, what);
+    let problem = not_made("a watch over files", errno);
     if errno == Errno::ENOSPC { problem.way_out("Raise fs.inotify.max_user_watches (sysctl)") } else { problem }
 }
 

@@ -11,13 +11,12 @@ use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::regular::{check, flags, named, place};
+use super::regular::{check, named, opened};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, path_of};
-use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::passing::Passing;
 use crate::kernel::{Answer, files};
 use crate::proc;
-use crate::resource::named_file::{NamedFile, other_name, shown};
+use crate::resource::named_file::{NamedFile, other_name};
 
 /// The kind.
 #[derive(Debug)]
@@ -66,15 +65,8 @@ impl FileKind for Linked {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        let problem = |error: &dyn std::fmt::Display| {
-            let what = format!("the file cannot be opened: {error}");
-            Problem::blocks(ProblemKind::File, what).at(shown(&record.file.path()))
-        };
-        let _acting = Acting::begin(&Identity::from(&record.file.owner)).map_err(|error| problem(&error))?;
-        let opened = open(&record.file.path(), &path_of(&record.removed), flags(file));
-        let opened = opened.map_err(|error| problem(&error.desc()))?;
-        place(&opened, file).map_err(|error| problem(&error.desc()))?;
-        Ok(opened)
+        let (path, removed) = (record.file.path(), path_of(&record.removed));
+        opened(&record.file, file, || open(&path, &removed, file.flags_again()))
     }
 }
 

@@ -38,6 +38,7 @@ use serde_bytes::ByteBuf;
 
 use super::named_file::Owner;
 use crate::image::{PageBuffer, PageSink, Reader};
+use crate::kernel::Errno;
 use crate::proc::fdinfo::FdInfo;
 use crate::puppet::Batch;
 
@@ -80,6 +81,18 @@ pub struct OpenFile {
     pub locks: Vec<locks::FileLock>,
     /// What its kind knows.
     pub record: ciborium::Value,
+}
+
+impl OpenFile {
+    /// The flags to open it with again: without those that were for its first opening alone.
+    pub fn flags_again(&self) -> i32 {
+        self.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)
+    }
+}
+
+/// The problem of a file of no filesystem that the kernel does not make; `what` it is, with its article.
+pub fn not_made(what: &str, errno: Errno) -> Problem {
+    Problem::blocks(ProblemKind::AnonymousFile, format!("{what} cannot be made again: {}", errno.desc()))
 }
 
 /// What the survey sees of an open file description.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
 use serde::{Deserialize, Serialize};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
 use crate::kernel::{Answer, files, pidfd};
 use crate::proc::{self, fdinfo::FdDetail};
 
@@ -88,9 +88,7 @@ impl FileKind for Pidfd {
                 format!("the image contradicts itself: {what} leads out of the group"),
             ));
         }
-        make(*record, file.flags).map_err(|errno| {
-            Problem::blocks(ProblemKind::AnonymousFile, format!("{what} cannot be made again: {}", errno.desc()))
-        })
+        make(*record, file.flags).map_err(|errno| not_made(&what, errno))
     }
 }
 

@@ -8,7 +8,7 @@ use dormouse_wire::{Problem, ProblemKind};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
 use crate::kernel::identity::{Acting, Identity};
-use crate::kernel::{Answer, files};
+use crate::kernel::{Answer, Errno, files};
 use crate::resource::content;
 use crate::resource::named_file::{self, NamedFile, shown};
 
@@ -56,14 +56,22 @@ impl FileKind for Regular {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        let problem = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::File, format!("the file cannot be opened: {error}")).at(shown(&record.path()))
-        };
-        let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(|error| problem(&error))?;
-        let opened = files::open(&record.path(), flags(file)).map_err(|error| problem(&error))?;
-        place(&opened, file).map_err(|error| problem(&error))?;
-        Ok(opened)
+        opened(record, file, || files::open(&record.path(), file.flags_again()))
     }
+}
+
+/// The file opened with its owner's rights, and at its position.
+pub fn opened(record: &NamedFile, file: &OpenFile, open: impl FnOnce() -> Answer<OwnedFd>) -> Result<OwnedFd, Problem> {
+    let opened = || {
+        let _acting = Acting::begin(&Identity::from(&record.owner))?;
+        let opened = open()?;
+        place(&opened, file)?;
+        Ok(opened)
+    };
+    opened().map_err(|errno: Errno| {
+        let what = format!("the file cannot be opened: {}", errno.desc());
+        Problem::blocks(ProblemKind::File, what).at(shown(&record.path()))
+    })
 }
 
 /// The record of an open file that has this name.
@@ -93,13 +101,8 @@ pub fn check(record: &NamedFile, file: &OpenFile) -> Vec<Problem> {
     problems
 }
 
-/// The flags to open it with.
-pub fn flags(file: &OpenFile) -> i32 {
-    file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)
-}
-
 /// Gives an opened file its position.
-pub fn place(opened: &OwnedFd, file: &OpenFile) -> Answer<()> {
+fn place(opened: &OwnedFd, file: &OpenFile) -> Answer<()> {
     if file.flags & libc::O_PATH == 0 && file.position != 0 {
         files::set_position(opened, file.position)
     } else {

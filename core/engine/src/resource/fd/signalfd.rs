@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
 use crate::kernel::{Answer, anonymous, files};
 use crate::proc::fdinfo::FdDetail;
 
@@ -53,10 +53,7 @@ impl FileKind for Signalfd {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        make(*record, file.flags).map_err(|errno| {
-            let what = format!("a descriptor for signals cannot be made again: {}", errno.desc());
-            Problem::blocks(ProblemKind::AnonymousFile, what)
-        })
+        make(*record, file.flags).map_err(|errno| not_made("a descriptor for signals", errno))
     }
 }
 

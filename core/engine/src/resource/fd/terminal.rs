@@ -135,7 +135,7 @@ impl FileKind for Terminal {
             let what = format!("a terminal cannot be opened again: {}", error.desc());
             Problem::blocks(ProblemKind::Terminal, what)
         };
-        let flags = file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOFOLLOW);
+        let flags = file.flags_again() & !libc::O_NOFOLLOW;
         match record {
             Record::Slave { master, controlling } => {
                 let master = restore.made.get(master).ok_or(Errno::ENOENT).map_err(failed)?;

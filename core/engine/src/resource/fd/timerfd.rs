@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
 use crate::kernel::anonymous::{self, Time};
 use crate::kernel::{Answer, clocks, files};
 use crate::proc::fdinfo::{self, FdDetail};
@@ -83,7 +83,7 @@ impl FileKind for Timerfd {
 }
 
 fn failed(errno: crate::kernel::Errno) -> Problem {
-    Problem::blocks(ProblemKind::AnonymousFile, format!("a timer cannot be made again: {}", errno.desc()))
+    not_made("a timer", errno)
 }
 
 /// Clock and flags.

@@ -170,7 +170,7 @@ impl FileKind for Master {
             let what = format!("a pseudo-terminal cannot be made again: {}", error.desc());
             Problem::blocks(ProblemKind::Terminal, what).at(node(record.number).display().to_string())
         };
-        let flags = file.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOFOLLOW);
+        let flags = file.flags_again() & !libc::O_NOFOLLOW;
         let master = master(&path_of(&record.path), &record.owner, flags, record.number, restore.open_files);
         let master = master.map_err(failed)?;
         let number = terminal::number(&master).map_err(failed)?;
