@@ -2,6 +2,7 @@
 //! Whatever happens, the group runs on or sleeps whole, and nobody is left half-way.
 #![allow(missing_docs, clippy::panic)]
 
+mod again;
 mod cancelled;
 mod damaged;
 mod forge;

@@ -20,7 +20,7 @@ pub struct Stopped {
     pub processes: Vec<StoppedProcess>,
     /// The threads that are traced.
     pub(super) seized: HashSet<Tid>,
-    waits: Waits,
+    pub(super) waits: Waits,
 }
 
 /// A process all of whose threads are stopped.
@@ -107,8 +107,12 @@ impl Stopped {
             return Ok(());
         }
         let mut stopped_by = None;
+        let mut event = self.wait_for(pid, tid);
         loop {
-            match self.wait_for(pid, tid) {
+            if matches!(event, Ok(Event::Interrupted)) {
+                event = self.learn_the_call(pid, tid);
+            }
+            match event {
                 // It ended before it could stop.
                 Ok(Event::Ended(_)) | Err(Errno::ECHILD | Errno::ESRCH) => {
                     self.seized.remove(&tid);
@@ -125,6 +129,7 @@ impl Stopped {
                 Err(Errno::ETIMEDOUT) => return Err(does_not_stop(pid, tid)),
                 Err(errno) => return Err(failed(errno)),
             }
+            event = self.wait_for(pid, tid);
         }
         let Some(process) = self.processes.iter_mut().find(|process| process.pid == pid) else { return Ok(()) };
         process.stopped_by = stopped_by.or(process.stopped_by);

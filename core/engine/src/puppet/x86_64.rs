@@ -1,5 +1,8 @@
 //! All that depends on the processor: x86-64. A port brings a file with the same names beside this one.
 
+use dormouse_wire::{Pid, Tid};
+
+use crate::kernel::memory;
 use crate::kernel::ptrace::GeneralRegisters;
 use crate::model::RemotePtr;
 
@@ -165,6 +168,21 @@ fn way_back() -> usize {
 /// Whether a thread has walked its batch to the end, in the loop at `code`.
 pub fn is_at_the_end(registers: &GeneralRegisters, code: RemotePtr) -> bool {
     registers.rip == code.0 + way_back() as u64
+}
+
+/// Whether a thread stands in the code of a stage or a foothold: an engine that was killed has left it there, and it is
+/// about to find its way back.
+pub fn is_on_its_way_back(tid: Tid, registers: &GeneralRegisters) -> bool {
+    const PAGE: u64 = 4096;
+    let start = registers.rip & !(PAGE - 1);
+    let mut page = vec![0; PAGE as usize];
+    let Some(back) = stage_code().get(way_back()..) else { return false };
+    if memory::read(Pid(tid.0), RemotePtr(start), &mut page).is_err() {
+        return false;
+    }
+    let Some(found) = page.windows(back.len()).position(|bytes| bytes == back) else { return false };
+    let begin = start + (found.saturating_sub(way_back())) as u64;
+    (begin..start + (found + back.len()) as u64).contains(&registers.rip)
 }
 
 /// The code of a foothold: one system call, then the way back of the loop.

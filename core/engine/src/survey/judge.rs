@@ -68,7 +68,8 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
             "Pause the group instead",
         );
     }
-    let own_tracer = std::process::id() as i32;
+    // The kernel names the thread that traces.
+    let own_tracer = nix::unistd::gettid().as_raw();
     let tracer = process.status.tracer.filter(|tracer| tracer.0 != 0 && tracer.0 != own_tracer);
     if let Some(tracer) = tracer {
         let what = format!("pid {tracer} traces it");
