@@ -131,6 +131,15 @@ impl Stopped {
             }
             event = self.wait_for(pid, tid);
         }
+        self.take_over(pid, tid, stopped_by)
+    }
+
+    /// Takes over a thread that has stopped; `stopped_by`: the signal that had stopped its process before.
+    fn take_over(&mut self, pid: Pid, tid: Tid, stopped_by: Option<i32>) -> Result<(), Problem> {
+        let failed = |errno: Errno| {
+            let what = format!("thread {tid} cannot be taken over: {}", errno.desc());
+            Problem::blocks(ProblemKind::Thread, what).of(&shown(pid))
+        };
         let Some(process) = self.processes.iter_mut().find(|process| process.pid == pid) else { return Ok(()) };
         process.stopped_by = stopped_by.or(process.stopped_by);
         let pending = signals::pending(tid, false).map_err(failed)?;
