@@ -109,8 +109,11 @@ while not os.path.exists("go"):
     time.sleep(0.01)
 if child == 0:
     os.write(master, b"a line\n")
+    while not os.path.exists("read"):
+        time.sleep(0.01)
     os._exit(0)
 assert os.read(slave, 100) == b"a line\n"
+open("read", "w").close()
 os.waitpid(child, 0)
 print("it was read", flush=True)
 "#;
