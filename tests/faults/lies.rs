@@ -1,7 +1,8 @@
 //! Images whose hashes are right and whose records lie, field by field: a thaw of one succeeds or says in words why not.
 //! It never panics, hangs, takes memory without bound, or leaves a process behind.
 //!
-//! Each thaw runs in a namespace of processes of its own: what a lie does, it does there.
+//! Each thaw runs in namespaces of its own, of processes and of mounts, where the system's own files cannot be written: what
+//! a lie does, it does there.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,7 @@ use crate::forge::{each, forged, group};
 
 /// Init of the namespace: thaws, then looks who is there besides itself. Zombies are nobody.
 const INIT: &str = r#"
-ulimit -v 4000000 -c 0
+ulimit -S -v 4000000 && ulimit -S -c 0 && mount --bind /usr /usr && mount -o remount,bind,ro /usr || exit 3
 timeout -k 1 20 "$1" thaw --background "$2" 2>"$3"
 status=$?
 for process in /proc/[0-9]*; do

@@ -5,6 +5,10 @@
 
 #![no_main]
 
+#[allow(dead_code)]
+#[path = "../../faults/forge.rs"]
+mod forge;
+
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -14,6 +18,8 @@ use dormouse_engine::image::{CHUNK_PAGES, PageBuffer, Reader, Writer};
 use dormouse_engine::resource::group::Group;
 use dormouse_engine::{ThawOptions, preflight};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+
+use forge::each;
 
 /// So many chunks the images have, all of them full: a record may speak of their pages.
 const CHUNKS: usize = 16;
@@ -74,17 +80,6 @@ fn lied(bytes: &[u8], seed: u32) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     ciborium::into_writer(&record, &mut bytes).ok()?;
     Some(bytes)
-}
-
-/// Calls `visit` with each value of a record, those inside another after it.
-fn each(value: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
-    visit(value);
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| each(item, visit)),
-        Value::Map(entries) => entries.iter_mut().for_each(|(_, item)| each(item, visit)),
-        Value::Tag(_, item) => each(item, visit),
-        _ => {}
-    }
 }
 
 fn change(value: &mut Value, choice: u32) {

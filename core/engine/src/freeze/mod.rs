@@ -7,6 +7,7 @@ mod memory;
 mod origin;
 mod pages;
 mod record;
+mod restart;
 mod select;
 mod stopped;
 mod tasks;

@@ -7,6 +7,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
 
 use crate::image::{CHUNK_PAGES, PAGE, PageBuffer, PageNumber, PageSink};
 use crate::kernel::memory::{self, ForcedMemory, RemoteRange};
+use crate::kernel::threads;
 use crate::model::RemotePtr;
 
 /// Pages of one mapping that are to be stored.
@@ -119,12 +120,7 @@ pub fn store(
         }
     };
     let workers = (jobs.len() / CHUNKS_A_WORKER).clamp(1, WORKERS);
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(worker);
-        }
-        worker();
-    });
+    threads::together(workers, worker);
     match failure.into_inner() {
         Ok(Some(problem)) => return Err(problem),
         Ok(None) => {}

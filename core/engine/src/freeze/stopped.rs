@@ -109,8 +109,8 @@ impl Stopped {
         let mut stopped_by = None;
         let mut event = self.wait_for(pid, tid);
         loop {
-            if matches!(event, Ok(Event::Interrupted)) {
-                event = self.learn_the_call(pid, tid);
+            if let Ok(stopped @ (Event::Interrupted | Event::GroupStop(_))) = event {
+                event = self.learn_the_call(pid, tid, stopped);
             }
             match event {
                 // It ended before it could stop.
@@ -127,6 +127,7 @@ impl Stopped {
                 Ok(Event::Signal(signal)) => ptrace::resume(tid, signal).map_err(failed)?,
                 Ok(Event::Syscall | Event::Other(_)) => ptrace::resume(tid, 0).map_err(failed)?,
                 Err(Errno::ETIMEDOUT) => return Err(does_not_stop(pid, tid)),
+                Err(Errno::ENODATA) => return Err(hides_its_call(pid, tid)),
                 Err(errno) => return Err(failed(errno)),
             }
             event = self.wait_for(pid, tid);
@@ -290,6 +291,11 @@ fn leave(puppet: &mut Puppet) {
 fn does_not_stop(pid: Pid, tid: Tid) -> Problem {
     let what =
         format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
+    Problem::blocks(ProblemKind::Thread, what).of(&shown(pid)).way_out("Try again in a moment")
+}
+
+fn hides_its_call(pid: Pid, tid: Tid) -> Problem {
+    let what = format!("thread {tid} goes on with a system call that was interrupted, and does not come to wait in it");
     Problem::blocks(ProblemKind::Thread, what).of(&shown(pid)).way_out("Try again in a moment")
 }
 

@@ -10,13 +10,9 @@ use std::time::Duration;
 
 use dormouse_wire::{Pid, Tid};
 
-use super::stopped::Stopped;
-use crate::kernel::ptrace::{self, Event, GeneralRegisters};
-use crate::kernel::{Answer, Errno, clocks, memory, sched};
-use crate::model::RemotePtr;
+use crate::kernel::{clocks, sched};
 use crate::proc::syscall::{self, InSyscall};
 use crate::proc::{self, stat};
-use crate::puppet::arch;
 use crate::resource::task::interrupted::{is_timed, resumed};
 
 /// A thread that waits.
@@ -59,14 +55,9 @@ impl Waits {
         }
     }
 
-    /// Lets a thread come to wait, or to do something else, for a moment.
-    fn await_wait(&mut self, pid: Pid, tid: Tid) {
-        let mut pause = Duration::from_micros(50);
-        while self.call(tid).is_none() && pause < A_MOMENT {
-            std::thread::sleep(pause);
-            pause *= 2;
-            self.look(pid, tid);
-        }
+    /// Forgets what was seen of a thread: it goes on.
+    pub fn forget(&mut self, tid: Tid) {
+        self.threads.remove(&tid);
     }
 
     /// The call that a thread was in before it was stopped: restart_syscall(2) hides it.
@@ -83,46 +74,6 @@ impl Waits {
         let [now, ..] = clocks::now();
         u64::try_from(now - (began as i64 + offset)).unwrap_or(0)
     }
-}
-
-/// How often a thread is let on until it waits again, and for how long each time: a minute on a busy processor.
-const TRIES: u32 = 600;
-const A_MOMENT: Duration = Duration::from_millis(100);
-
-impl Stopped {
-    /// Sees to it that the call is known that a stopped thread goes on with. One that was stopped before it waited, on its
-    /// way into restart_syscall(2), does not tell; nor does one that still finds its way back from a freeze that was
-    /// killed. It may go on until it waits, and is stopped there: elsewhere restart_syscall(2) would answer EINTR.
-    pub(super) fn learn_the_call(&mut self, pid: Pid, tid: Tid) -> Answer<Event> {
-        for _ in 0..TRIES {
-            if !self.hides_its_call(tid)? {
-                return Ok(Event::Interrupted);
-            }
-            ptrace::resume(tid, 0)?;
-            self.waits.await_wait(pid, tid);
-            ptrace::interrupt(tid)?;
-            match self.wait_for(pid, tid)? {
-                Event::Interrupted => {}
-                other => return Ok(other),
-            }
-        }
-        Err(Errno::ETIMEDOUT)
-    }
-
-    fn hides_its_call(&self, tid: Tid) -> Answer<bool> {
-        let registers = ptrace::general_registers(tid)?;
-        let goes_on = (libc::SYS_restart_syscall, arch::restart::RESTART_RESTARTBLOCK);
-        let inside = arch::interrupted_call(&registers) == Some(goes_on) && self.waits.call(tid).is_none();
-        Ok(inside || stands_before_restart(tid, &registers) || arch::is_on_its_way_back(tid, &registers))
-    }
-}
-
-/// Whether the next thing a thread does is restart_syscall(2): the kernel has sent it there, and it has not gone yet.
-fn stands_before_restart(tid: Tid, registers: &GeneralRegisters) -> bool {
-    let mut next = [0; arch::SYSCALL_INSTRUCTION.len()];
-    registers.rax == libc::SYS_restart_syscall as u64
-        && memory::read(Pid(tid.0), RemotePtr(registers.rip), &mut next).is_ok()
-        && next == arch::SYSCALL_INSTRUCTION
 }
 
 /// Runs on a processor for a moment to compare its clock with CLOCK_MONOTONIC.

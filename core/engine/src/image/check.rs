@@ -16,6 +16,7 @@ use super::header::{
 use super::pages::PageBuffer;
 use super::reader::{Reader, Source};
 use super::section::{SECTION_COUNT_LIMIT, SECTION_LIMIT, SECTIONS_LIMIT, SectionKind, code};
+use crate::kernel::threads::together;
 
 /// So much of the file is in memory at once while it is hashed; whole entries of the index.
 const PIECE: usize = 256 << 10;
@@ -224,13 +225,7 @@ impl Reader {
         let damage = Mutex::new(Damage::default());
         let work = || self.verify_some(&next, &stop, &damage, progress);
         let threads = thread::available_parallelism().map_or(1, usize::from).clamp(1, THREADS).min(self.chunks());
-        thread::scope(|scope| {
-            for _ in 1..threads {
-                // Where no more threads can be had, those that are there do the work.
-                let _ = thread::Builder::new().name("verify".to_owned()).spawn_scoped(scope, work);
-            }
-            work();
-        });
+        together(threads, work);
         if stop.into_inner() {
             return Err(ImageError::Cancelled { path: self.path().to_owned() });
         }

@@ -24,6 +24,7 @@ pub mod socket;
 pub mod stand_in;
 pub mod system_v;
 pub mod terminal;
+pub mod threads;
 
 pub use nix::errno::Errno;
 

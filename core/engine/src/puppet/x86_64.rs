@@ -174,15 +174,15 @@ pub fn is_at_the_end(registers: &GeneralRegisters, code: RemotePtr) -> bool {
 /// about to find its way back.
 pub fn is_on_its_way_back(tid: Tid, registers: &GeneralRegisters) -> bool {
     const PAGE: u64 = 4096;
-    let start = registers.rip & !(PAGE - 1);
-    let mut page = vec![0; PAGE as usize];
     let Some(back) = stage_code().get(way_back()..) else { return false };
-    if memory::read(Pid(tid.0), RemotePtr(start), &mut page).is_err() {
+    // The code lies in one page: no further from here than it is long.
+    let begin = registers.rip.saturating_sub(back.len() as u64).max(registers.rip & !(PAGE - 1));
+    let end = registers.rip.saturating_add(stage_code().len() as u64).min(registers.rip | (PAGE - 1));
+    let mut around = vec![0; (end - begin) as usize];
+    if memory::read(Pid(tid.0), RemotePtr(begin), &mut around).is_err() {
         return false;
     }
-    let Some(found) = page.windows(back.len()).position(|bytes| bytes == back) else { return false };
-    let begin = start + (found.saturating_sub(way_back())) as u64;
-    (begin..start + (found + back.len()) as u64).contains(&registers.rip)
+    around.windows(back.len()).any(|bytes| bytes == back)
 }
 
 /// The code of a foothold: one system call, then the way back of the loop.

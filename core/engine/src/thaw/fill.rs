@@ -7,6 +7,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
 
 use crate::image::{CHUNK_PAGES, PAGE, PageBuffer, Reader};
 use crate::kernel::memory::{self, ForcedMemory, RemoteRange};
+use crate::kernel::threads;
 use crate::model::RemotePtr;
 use crate::resource::group::{Alive, Group, Process};
 use crate::resource::memory::mapping::{Backing, Mapping, Source};
@@ -152,12 +153,7 @@ fn fill_together(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..(jobs.len() / CHUNKS_A_WORKER).min(WORKERS) {
-            scope.spawn(worker);
-        }
-        worker();
-    });
+    threads::together((jobs.len() / CHUNKS_A_WORKER).min(WORKERS), worker);
     match failure.into_inner() {
         Ok(None) => Ok(()),
         Ok(Some(problem)) => Err(problem),

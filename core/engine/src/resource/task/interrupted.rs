@@ -84,6 +84,8 @@ pub fn resumed(place: &[u8], first: u64) -> Option<i64> {
     let is_clock = first < 4096 || (0x8000_0000..=0xffff_ffff).contains(&first);
     match place {
         b"" | b"0" => None,
+        // It stands still, and had not come to wait again.
+        _ if waits_in(b"signal_stop") || waits_in(b"ptrace_stop") => None,
         _ if waits_in(b"poll") => Some(libc::SYS_poll),
         _ if waits_in(b"futex") => Some(libc::SYS_futex),
         _ if is_clock => Some(libc::SYS_clock_nanosleep),
@@ -238,5 +240,7 @@ mod tests {
         assert_eq!(call("do_cpu_nanosleep", 0xffff_fffa), Some(libc::SYS_clock_nanosleep));
         assert_eq!(call("do_syscall_64", 0x40_1000), Some(libc::SYS_nanosleep));
         assert_eq!(call("0", 0), None);
+        assert_eq!(call("do_signal_stop", 0x7fe1_8833_8ec8), None);
+        assert_eq!(call("ptrace_stop", 1), None);
     }
 }

@@ -137,7 +137,11 @@ fn bind_in(root: &Path, path: &[u8], socket: &impl AsFd, address: &UnixAddress) 
         }
         socket::bind(&socket, &address)
     };
-    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or(Err(Errno::EIO)))
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().spawn_scoped(scope, work);
+        let worker = worker.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        worker.join().unwrap_or(Err(Errno::EIO))
+    })
 }
 
 impl SocketFile {
