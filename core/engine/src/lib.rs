@@ -3,8 +3,8 @@
 //! # The doors
 //!
 //! [`freeze()`] puts a [`Selection`] to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into the file between
-//! the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never asks, and knows no home directory: that is for its callers. What a person
-//! must know comes back as [`Problem`]s, all of them at once.
+//! the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never asks, and knows no
+//! home directory: that is for its callers. What a person must know comes back as [`Problem`]s, all of them at once.
 //!
 //! # The way of the data
 //!
