@@ -21,6 +21,7 @@ use std::time::Instant;
 use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
 
 use crate::image::{SectionKind, Writer};
+use crate::kernel::threads;
 use crate::survey::collect::ProcessFacts;
 use crate::survey::connect::Sharer;
 use crate::survey::files::OpenFiles;
@@ -88,11 +89,10 @@ impl Survey {
         let mut stopped = Stopped::default();
         loop {
             stopped = stopped.stop(&|| select::members(&seeds))?;
-            let processes = stopped
-                .processes
-                .iter()
-                .map(|process| collect::process(process.pid).map_err(|error| unreadable(&error).of(&process.shown())))
-                .collect::<Result<Vec<_>, _>>()?;
+            let collected = threads::each(&stopped.processes, |process| {
+                collect::process(process.pid).map_err(|error| unreadable(&error).of(&process.shown()))
+            });
+            let processes = collected.into_iter().collect::<Result<Vec<_>, _>>()?;
             let open = files::collect(&processes).map_err(FreezeError::Refused)?;
             let sharers = connect::sharers(&processes);
             let joined = if selection.tree_only {

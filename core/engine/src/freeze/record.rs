@@ -1,8 +1,9 @@
 //! The record of a stopped group, its pages stored on the way.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use dormouse_wire::{Phase, Pid, Problem, ProcessName, Progress, Tid};
+use dormouse_wire::{Phase, Pid, Problem, ProcessName, Progress};
 use serde_bytes::ByteBuf;
 
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
@@ -13,6 +14,8 @@ use super::terminal;
 use super::verdict::Verdict;
 use crate::FreezeError;
 use crate::image::{PAGE, PageBuffer, PageSink};
+use crate::kernel::kcmp::{Owners, Shared};
+use crate::kernel::threads::beside;
 use crate::proc::stat::{self, Stat};
 use crate::resource::clocks::Clocks;
 use crate::resource::fd::{self, Capture, Contents};
@@ -38,7 +41,8 @@ pub struct Recorded {
     pub bytes: u64,
 }
 
-/// Records the group.
+/// Records the group. Its pages are stored while its tasks are asked about themselves: the one waits for the disk, the other
+/// for the tasks.
 pub fn record(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],
@@ -48,45 +52,35 @@ pub fn record(
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
-    let (mut contents, mut mapped, mut filesystems) =
-        (Contents::default(), MappedFiles::default(), Filesystems::default());
-    let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
-    let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
-    let mut processes = Vec::with_capacity(facts.len());
-    let (running, waits) = stopped.parts();
-    let (mut continued, mut said, mut witnesses) = (Vec::new(), Vec::new(), Witnesses::nobody());
-    for (process, found) in running.iter_mut().zip(facts) {
-        let life = match &found.living {
-            None => Life::Zombie(zombie::capture(found.stat.exit_code, &found.status)),
-            Some(living) => {
-                let mut registry = Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
-                let (mappings, executable) = memory::shows(found, living, &mut registry)?;
-                let answers = tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses)?;
-                said.extend(answers.problems.iter().cloned());
-                continued.extend(answers.continued.iter().copied());
-                Life::Alive(Box::new(Alive {
-                    stop: stop(process.stopped_by, found, &continued),
-                    memory: memory_of(&answers, living, mappings, executable),
-                    threads: answers.threads,
-                    file_table: open.table_of.get(&found.pid).copied().unwrap_or_default(),
-                    filesystem: filesystems.index(found, living),
-                    dispositions: answers.dispositions,
-                    pending: process.shared_pending.clone(),
-                    timers: answers.timers,
-                    limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
-                    attributes: answers.attributes,
-                }))
-            }
-        };
-        processes.push(Process { family: family(found, &members, &mut outsiders), name: name(found), life });
+    let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
+    let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
+    for found in facts {
+        let mut registry = Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
+        let shown = found.living.as_ref().map(|living| memory::shows(found, living, &mut registry)).transpose()?;
+        let (of_process, executable) = shown.map_or((Vec::new(), None), |(all, executable)| (all, Some(executable)));
+        mappings.push(of_process);
+        executables.push(executable);
     }
-    verdict.add(said)?;
-    let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
-    let open_files =
-        open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture)).collect::<Result<Vec<_>, _>>()?;
-    let (terminal, bytes) = (terminal::record(facts, open)?, store_pages(&mut processes, facts, sink, progress)?);
+    let until = Until { progress, refused: AtomicBool::new(false) };
+    let (stored, told) = beside(
+        || store_pages(&mut mappings, facts, sink, &until),
+        || {
+            let told = ask(stopped, facts).map_err(FreezeError::from).and_then(|mut told| {
+                verdict.add(std::mem::take(&mut told.problems))?;
+                let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
+                let files = open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture));
+                Ok((told, files.collect::<Result<Vec<_>, _>>()?))
+            });
+            until.refused.store(told.is_err(), Ordering::Relaxed);
+            told
+        },
+    );
+    let (told, open_files) = told?;
+    let (bytes, terminal) = (stored?, terminal::record(facts, open)?);
+    let memories = mappings.into_iter().zip(executables).map(|(mappings, executable)| Some((mappings, executable?)));
+    let mut filesystems = Filesystems { records: Vec::new(), owners: Owners::of(Shared::Filesystem) };
     let group = Group {
-        processes,
+        processes: processes(stopped, facts, open, told, memories.collect(), &mut filesystems),
         file_tables: std::mem::take(&mut open.tables),
         filesystems: filesystems.records,
         open_files,
@@ -98,6 +92,83 @@ pub fn record(
         terminal,
     };
     Ok(Recorded { group, bytes })
+}
+
+/// Whoever watches the freeze, and besides: no page more is stored once it is refused.
+struct Until<'a> {
+    progress: &'a dyn Progress,
+    refused: AtomicBool,
+}
+
+impl Progress for Until<'_> {
+    fn begins(&self, phase: Phase, bytes: u64) {
+        self.progress.begins(phase, bytes);
+    }
+
+    fn moved(&self, bytes: u64) {
+        self.progress.moved(bytes);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.refused.load(Ordering::Relaxed) || self.progress.cancelled()
+    }
+}
+
+/// What the tasks of all processes have said; no answers of a zombie.
+struct Told {
+    answers: Vec<Option<Answers>>,
+    problems: Vec<Problem>,
+}
+
+fn ask(stopped: &mut Stopped, facts: &[ProcessFacts]) -> Result<Told, Problem> {
+    let (running, waits) = stopped.parts();
+    let (mut answers, mut problems, mut witnesses) = (Vec::new(), Vec::new(), Witnesses::nobody());
+    for (process, found) in running.iter_mut().zip(facts) {
+        let asked = found
+            .living
+            .as_ref()
+            .map(|living| tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses));
+        let asked = asked.transpose()?;
+        problems.extend(asked.iter().flat_map(|asked| &asked.problems).cloned());
+        answers.push(asked);
+    }
+    Ok(Told { answers, problems })
+}
+
+/// The records of all processes, from all that was learnt of them.
+fn processes(
+    stopped: &mut Stopped,
+    facts: &[ProcessFacts],
+    open: &OpenFiles,
+    told: Told,
+    memories: Vec<Option<(Vec<Mapping>, Executable)>>,
+    filesystems: &mut Filesystems,
+) -> Vec<Process> {
+    let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
+    let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
+    let continued: Vec<Pid> =
+        told.answers.iter().flatten().flat_map(|answers| answers.continued.iter().copied()).collect();
+    let (running, _) = stopped.parts();
+    let mut records = Vec::with_capacity(facts.len());
+    for (((process, found), answers), memory) in running.iter().zip(facts).zip(told.answers).zip(memories) {
+        let life = match (&found.living, answers, memory) {
+            (Some(living), Some(answers), Some((mappings, executable))) => Life::Alive(Box::new(Alive {
+                stop: stop(process.stopped_by, found, &continued),
+                memory: memory_of(&answers, living, mappings, executable),
+                threads: answers.threads,
+                file_table: open.table_of.get(&found.pid).copied().unwrap_or_default(),
+                filesystem: filesystems.index(found, living),
+                dispositions: answers.dispositions,
+                pending: process.shared_pending.clone(),
+                timers: answers.timers,
+                limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
+                attributes: answers.attributes,
+            })),
+            _ => Life::Zombie(zombie::capture(found.stat.exit_code, &found.status)),
+        };
+        records.push(Process { family: family(found, &members, &mut outsiders), name: name(found), life });
+    }
+    records
 }
 
 fn name(found: &ProcessFacts) -> ByteBuf {
@@ -167,47 +238,38 @@ impl Outsiders {
 }
 
 /// Places in the filesystem, each once where tasks share it (CLONE_FS).
-#[derive(Default)]
 struct Filesystems {
     records: Vec<Filesystem>,
-    known: Vec<Tid>,
+    owners: Owners,
 }
 
 impl Filesystems {
     fn index(&mut self, process: &ProcessFacts, living: &LivingFacts) -> usize {
-        use crate::kernel::kcmp::{Shared, tasks};
-        let same = |other: &Tid| tasks(*other, living.speaker, Shared::Filesystem) == Ok(std::cmp::Ordering::Equal);
-        if let Some(known) = self.known.iter().position(same) {
-            return known;
-        }
-        self.known.push(living.speaker);
-        self.records.push(Filesystem {
-            working_directory: ByteBuf::from(living.working_directory.clone()),
-            root: ByteBuf::from(living.root.clone()),
-            umask: process.status.umask.unwrap_or(0o022),
-        });
-        self.records.len() - 1
+        self.owners.find_or_add(living.speaker).unwrap_or_else(|new| {
+            self.records.push(Filesystem {
+                working_directory: ByteBuf::from(living.working_directory.clone()),
+                root: ByteBuf::from(living.root.clone()),
+                umask: process.status.umask.unwrap_or(0o022),
+            });
+            new
+        })
     }
 }
 
 fn store_pages(
-    processes: &mut [Process],
+    mappings: &mut [Vec<Mapping>],
     facts: &[ProcessFacts],
     sink: &PageSink,
     progress: &dyn Progress,
 ) -> Result<u64, Problem> {
-    let by_pid: HashMap<Pid, usize> =
-        processes.iter().enumerate().map(|(index, process)| (process.pid(), index)).collect();
+    let by_pid: HashMap<Pid, usize> = facts.iter().enumerate().map(|(index, found)| (found.pid, index)).collect();
     let space = |index: usize| {
-        Some(Space {
-            pid: Pid(facts[index].living.as_ref()?.speaker.0),
-            mappings: &processes[index].alive()?.memory.mappings,
-            found: &facts[index].living.as_ref()?.mappings,
-        })
+        let living = facts[index].living.as_ref()?;
+        Some(Space { pid: Pid(living.speaker.0), mappings: &mappings[index], found: &living.mappings })
     };
     let mut own = OwnPages::default();
-    for (index, process) in processes.iter().enumerate() {
-        let parent = process.family.parent.and_then(|parent| by_pid.get(&parent)).and_then(|parent| space(*parent));
+    for (index, found) in facts.iter().enumerate() {
+        let parent = by_pid.get(&found.stat.ppid).and_then(|parent| space(*parent));
         if let Some(space) = space(index) {
             own.add(index, space, parent)?;
         }
@@ -218,8 +280,7 @@ fn store_pages(
     let names: Vec<_> = facts.iter().map(|found| ProcessName { pid: speaker(found), ..found.shown.clone() }).collect();
     progress.begins(Phase::Writing, bytes);
     pages::store(&own.pieces, &names, sink, progress, |piece, runs| {
-        let Life::Alive(alive) = &mut processes[piece.process].life else { return };
-        let mapping = &mut alive.memory.mappings[piece.mapping];
+        let mapping = &mut mappings[piece.process][piece.mapping];
         let mut page = (piece.start - mapping.start) / PAGE as u64;
         for (count, first) in runs {
             let source = first.map_or(Source::Zero, Source::Stored);
@@ -228,12 +289,10 @@ fn store_pages(
         }
     })?;
     for ((process, mapping), guards) in own.guards {
-        let Life::Alive(alive) = &mut processes[process].life else { continue };
-        alive.memory.mappings[mapping].guards = guards;
+        mappings[process][mapping].guards = guards;
     }
     for ((process, mapping), runs) in own.inherited {
-        let Life::Alive(alive) = &mut processes[process].life else { continue };
-        let pages = &mut alive.memory.mappings[mapping].pages;
+        let pages = &mut mappings[process][mapping].pages;
         pages.extend(runs);
         pages.sort_by_key(|run| run.page);
     }

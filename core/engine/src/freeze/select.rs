@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
+use crate::kernel::threads::each;
 use crate::proc::{self, ProcError, stat};
 
 /// The processes of a selection and all their descendants, each after its parent. The first one is what was asked for.
@@ -43,13 +44,9 @@ fn descend(seed: Pid, members: &mut Vec<Pid>, known: &mut HashSet<Pid>) {
     while let Some(pid) = members.get(next).copied() {
         next += 1;
         // Whoever ends meanwhile has no children any more.
-        for tid in proc::list_threads(pid).unwrap_or_default() {
-            for child in proc::children(pid, tid).unwrap_or_default() {
-                if known.insert(child) {
-                    members.push(child);
-                }
-            }
-        }
+        let threads = proc::list_threads(pid).unwrap_or_default();
+        let children = each(&threads, |tid| proc::children(pid, *tid).unwrap_or_default());
+        members.extend(children.into_iter().flatten().filter(|child| known.insert(*child)));
     }
 }
 

@@ -11,8 +11,8 @@ use super::{CHUNK_BYTES, CHUNK_PAGES, PAGE};
 /// The level of zstd: a group stands still while it is written, and this one takes half the time of level 1 for memory that
 /// becomes a tenth larger.
 const LEVEL: i32 = -1;
-/// A chunk is looked at through so many pieces, spread over all of it, before it is compressed.
-const SAMPLE_PIECES: usize = 16;
+/// A chunk is looked at through so many pieces, spread over all of it, before it is compressed: one for every 64 KiB.
+const SAMPLE_STRIDE: usize = 64 << 10;
 /// The length of a piece in bytes.
 const SAMPLE_PIECE: usize = 1024;
 /// Chunks of so many pages and less are compressed without looking first.
@@ -206,14 +206,13 @@ impl PageBuffer {
 
 /// Whether a sample of the data shrinks enough. Uses the scratch room.
 fn shrinks(compressor: &mut Compressor<'static>, data: &[u8], scratch: &mut [u8], thrift: Thrift) -> bool {
-    const SAMPLE: usize = SAMPLE_PIECES * SAMPLE_PIECE;
-    let Some((sample, rest)) = scratch.split_at_mut_checked(SAMPLE) else { return false };
-    let stride = data.len() / SAMPLE_PIECES;
-    for (piece, from) in sample.chunks_exact_mut(SAMPLE_PIECE).zip(data.chunks_exact(stride.max(SAMPLE_PIECE))) {
+    let pieces = data.len().div_ceil(SAMPLE_STRIDE);
+    let Some((sample, rest)) = scratch.split_at_mut_checked(pieces * SAMPLE_PIECE) else { return false };
+    for (piece, from) in sample.chunks_exact_mut(SAMPLE_PIECE).zip(data.chunks(data.len() / pieces)) {
         if let Some(from) = from.get(..SAMPLE_PIECE) {
             piece.copy_from_slice(from);
         }
     }
-    let Some(room) = rest.get_mut(..thrift.most(SAMPLE)) else { return false };
+    let Some(room) = rest.get_mut(..thrift.most(sample.len())) else { return false };
     compressor.compress_to_buffer(sample, room).is_ok()
 }

@@ -44,6 +44,36 @@ pub fn epoll_target(task: (Tid, FdNumber), watcher: (Tid, FdNumber), target: FdN
     call(task.0, watcher.0, 7, task.1.0 as u64, &raw const slot as u64)
 }
 
+/// Tasks by the object of one kind that they have, each object once: in the kernel's order, so that one of many is found
+/// with few questions.
+#[derive(Debug)]
+pub struct Owners {
+    what: Shared,
+    /// A task that has the object, and which object that is, counted as they were added.
+    known: Vec<(Tid, usize)>,
+}
+
+impl Owners {
+    /// Nobody yet.
+    pub fn of(what: Shared) -> Self {
+        Self { what, known: Vec::new() }
+    }
+
+    /// Which object a task has: `Ok` if one that was added has the same, else `Err` with the new one's number. A task about
+    /// which the kernel does not answer has its own.
+    pub fn find_or_add(&mut self, task: Tid) -> Result<usize, usize> {
+        let order = |(known, _): &(Tid, usize)| tasks(*known, task, self.what).unwrap_or(Ordering::Less);
+        match self.known.binary_search_by(order) {
+            Ok(place) => Ok(self.known[place].1),
+            Err(place) => {
+                let number = self.known.len();
+                self.known.insert(place, (task, number));
+                Err(number)
+            }
+        }
+    }
+}
+
 fn call(first: Tid, second: Tid, what: i32, one: u64, two: u64) -> Answer<Ordering> {
     // SAFETY: kcmp only reads; KCMP_EPOLL_TFD reads a structure that its caller above keeps alive for the call.
     match checked(unsafe { libc::syscall(libc::SYS_kcmp, first.0, second.0, what, one, two) })? {

@@ -1,5 +1,7 @@
 //! Threads of the engine that share one piece of work, pthreads(7).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 /// Does the work on so many threads, this one among them, and returns when all have ended. Where not so many can be had, those
@@ -12,4 +14,53 @@ pub fn together(threads: usize, work: impl Fn() + Sync) {
         }
         work();
     });
+}
+
+/// Does two things at once, the second in this thread; one after the other where no other thread can be had.
+pub fn beside<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() -> B) -> (A, B) {
+    let work = Mutex::new(Some(aside));
+    let take = || work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    thread::scope(|scope| {
+        let other = thread::Builder::new().spawn_scoped(scope, || take().map(|aside| aside()));
+        let here = here();
+        let aside = match other.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(Some(aside))) => aside,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Ok(Ok(None)) | Err(_) => match take() {
+                Some(aside) => aside(),
+                None => unreachable!("the work is taken by the thread that was made, or by nobody"),
+            },
+        };
+        (aside, here)
+    })
+}
+
+/// Items that one thread takes at a time.
+const HANDFUL: usize = 8;
+/// So many threads at most read what the kernel tells: more would wait for each other's locks.
+const READERS: usize = 4;
+
+/// Does the work on each item and returns the answers in the items' order. Several threads do it where there are many
+/// items, for one has to bring back what making it has cost.
+pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let processors = thread::available_parallelism().map_or(1, usize::from).min(READERS);
+    let threads = processors.min(items.len() / (2 * HANDFUL));
+    if threads < 2 {
+        return items.iter().map(work).collect();
+    }
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
+    together(threads, || {
+        let mut own = Vec::new();
+        loop {
+            let first = next.fetch_add(HANDFUL, Ordering::Relaxed);
+            let Some(rest) = items.get(first..).filter(|rest| !rest.is_empty()) else { break };
+            own.extend(rest.iter().take(HANDFUL).enumerate().map(|(index, item)| (first + index, work(item))));
+        }
+        if let Ok(mut done) = done.lock() {
+            done.append(&mut own);
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, answer)| answer).collect()
 }

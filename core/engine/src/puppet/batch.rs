@@ -99,7 +99,8 @@ macro_rules! arguments {
 impl Batch {
     /// An empty batch.
     pub fn new() -> Self {
-        Self::default()
+        // Room for what a thread is asked in a freeze.
+        Self { entries: Vec::with_capacity(64), data: Vec::with_capacity(2048), pointers: Vec::new() }
     }
 
     /// Whether there is nothing to do.

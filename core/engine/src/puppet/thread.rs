@@ -149,7 +149,7 @@ impl Puppet {
     /// Lets the thread begin; [`Puppet::finish`] waits for it. In between other threads can be started.
     pub fn start(&mut self, desk: &Desk, batch: &Batch, round: &Round) -> Result<(), PuppetError> {
         let mut bytes = self.return_frame();
-        bytes.extend(round.encode(batch, desk));
+        bytes.append(&mut round.encode(batch, desk));
         memory::write(self.space(), desk.frame, &bytes).map_err(kernel("write the engine's pages in the process"))?;
         let records = desk.records();
         let end = records + (round.count() * RECORD) as u64;
@@ -239,15 +239,19 @@ pub struct Round {
     begin: usize,
     /// The first call that is not in it.
     pub end: usize,
-    /// Data: where in the batch, and where behind the records.
-    slots: Vec<(Slot, usize)>,
+    /// Data: where in the batch, and where behind the records. None where all of the batch's data goes along.
+    slots: Option<Vec<(Slot, usize)>>,
     data_bytes: usize,
 }
 
 impl Round {
     /// Takes calls from `begin` on while there is room.
     pub fn plan(batch: &Batch, begin: usize, desk: &Desk) -> Result<Self, PuppetError> {
-        let mut round = Self { begin, end: begin, slots: Vec::new(), data_bytes: 0 };
+        let (count, all) = (batch.entries.len(), batch.data.len());
+        if begin == 0 && count * RECORD + all <= desk.room() {
+            return Ok(Self { begin, end: count, slots: None, data_bytes: all });
+        }
+        let (mut round, mut slots) = (Self { begin, end: begin, slots: None, data_bytes: 0 }, Vec::new());
         for entry in &batch.entries[begin..] {
             let mut needed = Vec::new();
             for argument in &entry.arguments {
@@ -255,17 +259,18 @@ impl Round {
                     collect(batch, *slot, &mut needed);
                 }
             }
-            needed.retain(|slot| !round.slots.iter().any(|(known, _)| known == slot));
+            needed.retain(|slot| !slots.iter().any(|(known, _)| known == slot));
             let more: usize = needed.iter().map(|slot| slot.length.next_multiple_of(16)).sum();
             if (round.count() + 1) * RECORD + round.data_bytes + more > desk.room() {
                 break;
             }
             for slot in needed {
-                round.slots.push((slot, round.data_bytes));
+                slots.push((slot, round.data_bytes));
                 round.data_bytes += slot.length.next_multiple_of(16);
             }
             round.end += 1;
         }
+        round.slots = Some(slots);
         if round.end == begin && begin < batch.entries.len() { Err(PuppetError::TooLarge) } else { Ok(round) }
     }
 
@@ -278,7 +283,10 @@ impl Round {
     }
 
     fn place(&self, slot: Slot) -> Option<usize> {
-        let (_, place) = self.slots.iter().find(|(known, _)| *known == slot)?;
+        let place = match &self.slots {
+            None => slot.offset,
+            Some(slots) => slots.iter().find(|(known, _)| *known == slot)?.1,
+        };
         Some(self.count() * RECORD + place)
     }
 
@@ -290,10 +298,18 @@ impl Round {
         };
         let mut bytes = Vec::with_capacity(self.bytes());
         for index in self.begin..self.end {
-            bytes.extend(batch.encode(index, data, result));
+            bytes.extend_from_slice(&batch.encode(index, data, result));
         }
+        let Some(slots) = &self.slots else {
+            let begin = bytes.len();
+            bytes.extend_from_slice(&batch.data);
+            for (at, target) in &batch.pointers {
+                bytes[begin + at..begin + at + 8].copy_from_slice(&data(*target).to_ne_bytes());
+            }
+            return bytes;
+        };
         bytes.resize(self.bytes(), 0);
-        for (slot, _) in &self.slots {
+        for (slot, _) in slots {
             let Some(place) = self.place(*slot) else { continue };
             bytes[place..place + slot.length].copy_from_slice(batch.read(*slot));
             for (at, target) in &batch.pointers {
@@ -311,7 +327,11 @@ impl Round {
             let at = (index - self.begin) * RECORD;
             batch.decode(index, &bytes[at..at + RECORD]);
         }
-        for (slot, place) in &self.slots {
+        let Some(slots) = &self.slots else {
+            batch.data.copy_from_slice(&bytes[self.count() * RECORD..]);
+            return;
+        };
+        for (slot, place) in slots {
             let place = self.count() * RECORD + place;
             batch.data[slot.offset..slot.offset + slot.length].copy_from_slice(&bytes[place..place + slot.length]);
         }

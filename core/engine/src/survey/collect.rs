@@ -2,6 +2,7 @@
 
 use dormouse_wire::{Pid, ProcessName, Tid};
 
+use crate::kernel::threads::each;
 use crate::proc::limits::Limits;
 use crate::proc::maps::DetailedMapping;
 use crate::proc::stat::{Stat, State};
@@ -85,11 +86,12 @@ pub fn process(pid: Pid) -> Result<ProcessFacts, ProcError> {
 }
 
 fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
-    let mut threads = Vec::new();
-    for tid in proc::list_threads(pid)? {
+    let thread = |tid: &Tid| {
         let exited = (tid.0 == pid.0 && leader.state == State::Zombie).then_some(leader.exit_code);
-        threads.push(ThreadFacts { tid, status: proc::parsed_thread(pid, tid, "status", status::parse)?, exited });
-    }
+        let status = proc::parsed_thread(pid, *tid, "status", status::parse)?;
+        Ok(ThreadFacts { tid: *tid, status, exited })
+    };
+    let mut threads = each(&proc::list_threads(pid)?, thread).into_iter().collect::<Result<Vec<_>, ProcError>>()?;
     threads.sort_by_key(|thread| (thread.tid.0 != pid.0, thread.tid));
     // A leader that has exited shows nothing of its process any more; another thread does.
     let speaker = threads.iter().find(|thread| thread.exited.is_none()).map_or(pid.leader(), |thread| thread.tid);

@@ -30,7 +30,12 @@ type Likeness = (u64, u64, u32, i64);
 
 /// Collects the open files of the processes.
 pub fn collect(processes: &[ProcessFacts]) -> Result<OpenFiles, Vec<Problem>> {
-    let mut found = Collector::default();
+    let mut found = Collector {
+        open: OpenFiles::default(),
+        alike: HashMap::new(),
+        owners: kcmp::Owners::of(kcmp::Shared::Files),
+        problems: Vec::new(),
+    };
     found.open.facts.members = processes.iter().map(|process| process.pid).collect();
     for process in processes {
         found.process(process);
@@ -39,12 +44,11 @@ pub fn collect(processes: &[ProcessFacts]) -> Result<OpenFiles, Vec<Problem>> {
     if found.problems.is_empty() { Ok(found.open) } else { Err(found.problems) }
 }
 
-#[derive(Default)]
 struct Collector {
     open: OpenFiles,
     alike: HashMap<Likeness, Vec<FileId>>,
-    /// A thread of each table's first process, to compare with.
-    tables: Vec<(Tid, usize)>,
+    /// Who has the tables.
+    owners: kcmp::Owners,
     problems: Vec<Problem>,
 }
 
@@ -58,15 +62,13 @@ impl Collector {
                 return self.problems.push(Problem::blocks(ProblemKind::Process, error.to_string()).of(&process.shown));
             }
         };
-        let shared = self.tables.iter().position(|(other, count)| {
-            *count == numbers.len() && kcmp::tasks(*other, speaker, kcmp::Shared::Files) == Ok(Ordering::Equal)
-        });
-        if let Some(shared) = shared {
-            self.open.table_of.insert(process.pid, shared);
-            return;
-        }
-        self.tables.push((speaker, numbers.len()));
-        self.open.table_of.insert(process.pid, self.open.tables.len());
+        match self.owners.find_or_add(speaker) {
+            Ok(shared) => {
+                self.open.table_of.insert(process.pid, shared);
+                return;
+            }
+            Err(new) => self.open.table_of.insert(process.pid, new),
+        };
         let mut table = FileTable::default();
         let handle =
             if speaker == process.pid.leader() { pidfd::open(process.pid) } else { pidfd::open_thread(speaker) };
