@@ -51,7 +51,7 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     let recorded = record::record(stopped, processes, open, writer.pages(), &mut verdict, progress)?;
     let group = &recorded.group;
     writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Origin, &origin::here(processes)).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
     writer.section(SectionKind::Losses, &verdict.problems).map_err(|error| error.problem())?;
     cancelled(progress)?;
 

@@ -45,16 +45,8 @@ impl Written {
     }
 }
 
-/// How many pages a chunk gets. What is small goes in small chunks: several threads then have something to do, and each
-/// one's buffer stays in its processor's cache.
-fn chunk_pages(pieces: &[Piece]) -> usize {
-    const SMALL: u64 = (32 << 20) / PAGE as u64;
-    let total: u64 = pieces.iter().map(|piece| piece.pages).fold(0, u64::saturating_add);
-    if total <= SMALL { CHUNK_PAGES / 4 } else { CHUNK_PAGES }
-}
-
-/// Divides pieces among chunks of so many pages, none of which stays empty.
-fn jobs(pieces: &[Piece], most: usize) -> Vec<Job> {
+/// Divides pieces among chunks, none of which stays empty.
+fn jobs(pieces: &[Piece]) -> Vec<Job> {
     let mut jobs = Vec::new();
     let mut room = 0;
     for (index, piece) in pieces.iter().enumerate() {
@@ -62,17 +54,17 @@ fn jobs(pieces: &[Piece], most: usize) -> Vec<Job> {
         room -= taken;
         while taken < piece.pages {
             jobs.push((index, taken));
-            let more = (piece.pages - taken).min(most as u64);
+            let more = (piece.pages - taken).min(CHUNK_PAGES as u64);
             taken += more;
-            room = most as u64 - more;
+            room = CHUNK_PAGES as u64 - more;
         }
     }
     jobs
 }
 
 /// The pieces of one chunk.
-fn pieces_of(pieces: &[Piece], (first, mut skip): Job, most: usize) -> Vec<Piece> {
-    let mut room = most as u64;
+fn pieces_of(pieces: &[Piece], (first, mut skip): Job) -> Vec<Piece> {
+    let mut room = CHUNK_PAGES as u64;
     let mut taken = Vec::new();
     for piece in &pieces[first..] {
         if room == 0 {
@@ -94,8 +86,7 @@ pub fn store(
     progress: &dyn Progress,
     mut found: impl FnMut(Piece, Stored),
 ) -> Result<(), Problem> {
-    let most = chunk_pages(pieces);
-    let jobs = jobs(pieces, most);
+    let jobs = jobs(pieces);
     let results: Mutex<Vec<Written>> = Mutex::new(vec![Written::default(); jobs.len()]);
     let failure: Mutex<Option<Problem>> = Mutex::new(None);
     let next = AtomicUsize::new(0);
@@ -107,7 +98,7 @@ pub fn store(
             if failure.lock().is_ok_and(|failure| failure.is_some()) {
                 return;
             }
-            let pieces = pieces_of(pieces, *job, most);
+            let pieces = pieces_of(pieces, *job);
             let done = if progress.cancelled() {
                 Err(Problem::blocks(ProblemKind::Cancelled, "the freeze was cancelled"))
             } else {
@@ -136,7 +127,7 @@ pub fn store(
         Err(_) => return Err(Problem::blocks(ProblemKind::Memory, "a thread of the engine failed")),
     }
     for (job, written) in jobs.iter().zip(results.into_inner().unwrap_or_default()) {
-        let pieces = pieces_of(pieces, *job, most);
+        let pieces = pieces_of(pieces, *job);
         pieces.iter().zip(runs(&pieces, &written)).for_each(|(piece, runs)| found(*piece, runs));
     }
     Ok(())
@@ -261,40 +252,31 @@ mod tests {
 
     #[test]
     fn chunks_are_filled_and_no_page_is_lost_between_them() {
-        for most in [CHUNK_PAGES as u64, CHUNK_PAGES as u64 / 4] {
-            for lengths in [
-                vec![1, most, 1],
-                vec![2 * most],
-                vec![most, most],
-                vec![3 * most + 1, 5, most - 7],
-                vec![1; 600],
-                vec![],
-            ] {
-                let mut at = 0;
-                let pieces: Vec<Piece> = lengths
-                    .iter()
-                    .map(|pages| {
-                        at += 1 << 32;
-                        piece(at, *pages)
-                    })
-                    .collect();
-                let chunks: Vec<Vec<Piece>> = jobs(&pieces, most as usize)
-                    .into_iter()
-                    .map(|job| pieces_of(&pieces, job, most as usize))
-                    .collect();
-                let total: u64 = lengths.iter().sum();
-                assert_eq!(chunks.len() as u64, total.div_ceil(most), "{lengths:?}");
-                let pages = |pieces: &[Piece]| -> Vec<u64> {
-                    let pages = |piece: &Piece| {
-                        (0..piece.pages).map(move |page| page * PAGE as u64).zip(std::iter::repeat(piece.start))
-                    };
-                    pieces
-                        .iter()
-                        .flat_map(|piece| pages(piece).map(|(offset, start)| start + offset).collect::<Vec<_>>())
-                        .collect()
+        let most = CHUNK_PAGES as u64;
+        for lengths in
+            [vec![1, most, 1], vec![2 * most], vec![most, most], vec![3 * most + 1, 5, most - 7], vec![1; 600], vec![]]
+        {
+            let mut at = 0;
+            let pieces: Vec<Piece> = lengths
+                .iter()
+                .map(|pages| {
+                    at += 1 << 32;
+                    piece(at, *pages)
+                })
+                .collect();
+            let chunks: Vec<Vec<Piece>> = jobs(&pieces).into_iter().map(|job| pieces_of(&pieces, job)).collect();
+            let total: u64 = lengths.iter().sum();
+            assert_eq!(chunks.len() as u64, total.div_ceil(most), "{lengths:?}");
+            let pages = |pieces: &[Piece]| -> Vec<u64> {
+                let pages = |piece: &Piece| {
+                    (0..piece.pages).map(move |page| page * PAGE as u64).zip(std::iter::repeat(piece.start))
                 };
-                assert_eq!(pages(&chunks.concat()), pages(&pieces), "{lengths:?}");
-            }
+                pieces
+                    .iter()
+                    .flat_map(|piece| pages(piece).map(|(offset, start)| start + offset).collect::<Vec<_>>())
+                    .collect()
+            };
+            assert_eq!(pages(&chunks.concat()), pages(&pieces), "{lengths:?}");
         }
     }
 

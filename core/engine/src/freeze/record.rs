@@ -7,22 +7,25 @@ use dormouse_wire::{Phase, Pid, Problem, ProcessName, Progress};
 use serde_bytes::ByteBuf;
 
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
+use super::origin;
 use super::pages;
-use super::stopped::Stopped;
+use super::stopped::{Stopped, StoppedProcess};
 use super::tasks::{self, Answers};
 use super::terminal;
 use super::verdict::Verdict;
 use crate::FreezeError;
 use crate::image::{PAGE, PageBuffer, PageSink};
 use crate::kernel::kcmp::{Owners, Shared};
+use crate::kernel::processor::{self, Component};
 use crate::kernel::threads::beside;
 use crate::proc::stat::{self, Stat};
 use crate::resource::clocks::Clocks;
-use crate::resource::fd::{self, Capture, Contents};
+use crate::resource::fd::{self, Capture, Contents, OpenFile};
 use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
 use crate::resource::memory::{Memory, layout, policy, protection_keys};
+use crate::resource::origin::Origin;
 use crate::resource::task::family::Family;
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::landlock::Witnesses;
@@ -39,6 +42,8 @@ pub struct Recorded {
     pub group: Group,
     /// How much memory was looked at, bytes.
     pub bytes: u64,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// Records the group. Its pages are stored while its tasks are asked about themselves: the one waits for the disk, the other
@@ -65,33 +70,33 @@ pub fn record(
     let (stored, told) = beside(
         || store_pages(&mut mappings, facts, sink, &until),
         || {
-            let told = ask(stopped, facts).map_err(FreezeError::from).and_then(|mut told| {
-                verdict.add(std::mem::take(&mut told.problems))?;
-                let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
-                let files = open.facts.files.iter().map(|facts| fd::capture(facts, &mut capture));
-                Ok((told, files.collect::<Result<Vec<_>, _>>()?))
-            });
+            let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
+            let told = tell(stopped, facts, open, &mut capture, verdict);
             until.refused.store(told.is_err(), Ordering::Relaxed);
             told
         },
     );
-    let (told, open_files) = told?;
-    let (bytes, terminal) = (stored?, terminal::record(facts, open)?);
-    let memories = mappings.into_iter().zip(executables).map(|(mappings, executable)| Some((mappings, executable?)));
-    let mut filesystems = Filesystems { records: Vec::new(), owners: Owners::of(Shared::Filesystem) };
+    let (mut told, bytes) = (told?, stored?);
+    let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
+        .map(|(index, ((found, process), (mappings, executable)))| {
+            let memory = executable.map(|executable| (mappings, executable));
+            let life = life(process, found, &mut told, index, memory);
+            Process { family: told.families[index].clone(), name: name(found), life }
+        })
+        .collect();
     let group = Group {
-        processes: processes(stopped, facts, open, told, memories.collect(), &mut filesystems),
+        processes,
         file_tables: std::mem::take(&mut open.tables),
-        filesystems: filesystems.records,
-        open_files,
+        filesystems: told.filesystems.records,
+        open_files: told.open_files,
         vdso,
         mapped_files: mapped.records,
         contents: contents.records,
-        components: crate::kernel::processor::components(),
+        components: told.components,
         clocks: clocks(facts),
-        terminal,
+        terminal: terminal::record(facts, open)?,
     };
-    Ok(Recorded { group, bytes })
+    Ok(Recorded { group, bytes, origin: told.origin })
 }
 
 /// Whoever watches the freeze, and besides: no page more is stored once it is refused.
@@ -114,61 +119,77 @@ impl Progress for Until<'_> {
     }
 }
 
-/// What the tasks of all processes have said; no answers of a zombie.
+/// All that is learnt of the processes but their memory.
 struct Told {
+    /// What its tasks have said, by process; nothing of a zombie.
     answers: Vec<Option<Answers>>,
-    problems: Vec<Problem>,
+    continued: Vec<Pid>,
+    families: Vec<Family>,
+    filesystems: Filesystems,
+    open_files: Vec<OpenFile>,
+    tables: Vec<usize>,
+    components: Vec<Component>,
+    origin: Origin,
 }
 
-fn ask(stopped: &mut Stopped, facts: &[ProcessFacts]) -> Result<Told, Problem> {
+fn tell(
+    stopped: &mut Stopped,
+    facts: &[ProcessFacts],
+    open: &OpenFiles,
+    capture: &mut Capture<'_>,
+    verdict: &mut Verdict,
+) -> Result<Told, FreezeError> {
     let (running, waits) = stopped.parts();
-    let (mut answers, mut problems, mut witnesses) = (Vec::new(), Vec::new(), Witnesses::nobody());
+    let (mut answers, mut witnesses) = (Vec::with_capacity(facts.len()), Witnesses::nobody());
     for (process, found) in running.iter_mut().zip(facts) {
         let asked = found
             .living
             .as_ref()
             .map(|living| tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses));
-        let asked = asked.transpose()?;
-        problems.extend(asked.iter().flat_map(|asked| &asked.problems).cloned());
-        answers.push(asked);
+        answers.push(asked.transpose()?);
     }
-    Ok(Told { answers, problems })
-}
-
-/// The records of all processes, from all that was learnt of them.
-fn processes(
-    stopped: &mut Stopped,
-    facts: &[ProcessFacts],
-    open: &OpenFiles,
-    told: Told,
-    memories: Vec<Option<(Vec<Mapping>, Executable)>>,
-    filesystems: &mut Filesystems,
-) -> Vec<Process> {
+    let said = answers.iter().flatten();
+    verdict.add(said.clone().flat_map(|answers| answers.problems.iter().cloned()).collect())?;
+    let continued = said.flat_map(|answers| answers.continued.iter().copied()).collect();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
-    let continued: Vec<Pid> =
-        told.answers.iter().flatten().flat_map(|answers| answers.continued.iter().copied()).collect();
-    let (running, _) = stopped.parts();
-    let mut records = Vec::with_capacity(facts.len());
-    for (((process, found), answers), memory) in running.iter().zip(facts).zip(told.answers).zip(memories) {
-        let life = match (&found.living, answers, memory) {
-            (Some(living), Some(answers), Some((mappings, executable))) => Life::Alive(Box::new(Alive {
-                stop: stop(process.stopped_by, found, &continued),
-                memory: memory_of(&answers, living, mappings, executable),
-                threads: answers.threads,
-                file_table: open.table_of.get(&found.pid).copied().unwrap_or_default(),
-                filesystem: filesystems.index(found, living),
-                dispositions: answers.dispositions,
-                pending: process.shared_pending.clone(),
-                timers: answers.timers,
-                limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
-                attributes: answers.attributes,
-            })),
-            _ => Life::Zombie(zombie::capture(found.stat.exit_code, &found.status)),
-        };
-        records.push(Process { family: family(found, &members, &mut outsiders), name: name(found), life });
-    }
-    records
+    Ok(Told {
+        answers,
+        continued,
+        families: facts.iter().map(|found| family(found, &members, &mut outsiders)).collect(),
+        filesystems: Filesystems::of(facts),
+        open_files: open.facts.files.iter().map(|facts| fd::capture(facts, capture)).collect::<Result<Vec<_>, _>>()?,
+        tables: facts.iter().map(|found| open.table_of.get(&found.pid).copied().unwrap_or_default()).collect(),
+        components: processor::components(),
+        origin: origin::here(facts),
+    })
+}
+
+/// The record of a process's life; `memory`: its mappings and what it runs.
+fn life(
+    process: &StoppedProcess,
+    found: &ProcessFacts,
+    told: &mut Told,
+    index: usize,
+    memory: Option<(Vec<Mapping>, Executable)>,
+) -> Life {
+    let (Some(living), Some(answers), Some((mappings, executable))) =
+        (&found.living, told.answers[index].take(), memory)
+    else {
+        return Life::Zombie(zombie::capture(found.stat.exit_code, &found.status));
+    };
+    Life::Alive(Box::new(Alive {
+        stop: stop(process.stopped_by, found, &told.continued),
+        memory: memory_of(&answers, living, mappings, executable),
+        threads: answers.threads,
+        file_table: told.tables[index],
+        filesystem: told.filesystems.of_process[index],
+        dispositions: answers.dispositions,
+        pending: process.shared_pending.clone(),
+        timers: answers.timers,
+        limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
+        attributes: answers.attributes,
+    }))
 }
 
 fn name(found: &ProcessFacts) -> ByteBuf {
@@ -240,19 +261,26 @@ impl Outsiders {
 /// Places in the filesystem, each once where tasks share it (CLONE_FS).
 struct Filesystems {
     records: Vec<Filesystem>,
-    owners: Owners,
+    /// The record of each process; 0 for a zombie, which is nowhere.
+    of_process: Vec<usize>,
 }
 
 impl Filesystems {
-    fn index(&mut self, process: &ProcessFacts, living: &LivingFacts) -> usize {
-        self.owners.find_or_add(living.speaker).unwrap_or_else(|new| {
-            self.records.push(Filesystem {
-                working_directory: ByteBuf::from(living.working_directory.clone()),
-                root: ByteBuf::from(living.root.clone()),
-                umask: process.status.umask.unwrap_or(0o022),
-            });
-            new
-        })
+    fn of(facts: &[ProcessFacts]) -> Self {
+        let (mut owners, mut records) = (Owners::of(Shared::Filesystem), Vec::new());
+        let record = |process: &ProcessFacts| {
+            let Some(living) = &process.living else { return 0 };
+            owners.find_or_add(living.speaker).unwrap_or_else(|new| {
+                records.push(Filesystem {
+                    working_directory: ByteBuf::from(living.working_directory.clone()),
+                    root: ByteBuf::from(living.root.clone()),
+                    umask: process.status.umask.unwrap_or(0o022),
+                });
+                new
+            })
+        };
+        let of_process = facts.iter().map(record).collect();
+        Self { records, of_process }
     }
 }
 

@@ -7,6 +7,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::header::{ChunkEntry, Encoding};
 use super::{CHUNK_BYTES, CHUNK_PAGES, PAGE};
+use crate::kernel::buffer::Buffer;
 
 /// The level of zstd: a group stands still while it is written, and this one takes half the time of level 1 for memory that
 /// becomes a tenth larger.
@@ -37,32 +38,10 @@ impl Thrift {
     }
 }
 
-/// A buffer whose first byte lies at a multiple of [`PAGE`], as O_DIRECT wants it, open(2).
-struct Aligned {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Aligned {
-    fn new() -> Self {
-        let bytes = vec![0; CHUNK_BYTES + PAGE - 1];
-        let start = bytes.as_ptr().addr().wrapping_neg() % PAGE;
-        Self { bytes, start }
-    }
-
-    fn get(&self) -> &[u8] {
-        self.bytes.get(self.start..self.start + CHUNK_BYTES).unwrap_or_default()
-    }
-
-    fn get_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start..self.start + CHUNK_BYTES).unwrap_or_default()
-    }
-}
-
 /// Room for one chunk of pages, aligned for O_DIRECT, and what is needed to compress it. Each thread owns one.
 pub struct PageBuffer {
-    data: Aligned,
-    scratch: Aligned,
+    /// The pages, then as much room again to compress them into.
+    room: Buffer,
     pages: usize,
     compressor: Option<Compressor<'static>>,
     decompressor: Option<Decompressor<'static>>,
@@ -95,12 +74,31 @@ pub(super) struct Encoded<'a> {
 impl PageBuffer {
     /// An empty buffer.
     pub fn new() -> Self {
-        Self { data: Aligned::new(), scratch: Aligned::new(), pages: 0, compressor: None, decompressor: None }
+        Self::with(Buffer::new(2 * CHUNK_BYTES, false))
+    }
+
+    /// An empty buffer to read many chunks into.
+    pub fn for_reading() -> Self {
+        Self::with(Buffer::new(2 * CHUNK_BYTES, true))
+    }
+
+    fn with(room: Buffer) -> Self {
+        Self { room, pages: 0, compressor: None, decompressor: None }
+    }
+
+    fn halves(&self) -> (&[u8], &[u8]) {
+        let (data, rest) = self.room.split_at(CHUNK_BYTES);
+        (data, rest.get(..CHUNK_BYTES).unwrap_or_default())
+    }
+
+    fn halves_mut(&mut self) -> (&mut [u8], &mut [u8]) {
+        let (data, rest) = self.room.split_at_mut(CHUNK_BYTES);
+        (data, rest.get_mut(..CHUNK_BYTES).unwrap_or_default())
     }
 
     /// All of the room: [`CHUNK_BYTES`], to be filled from the front. What was in it is still there.
     pub fn space(&mut self) -> &mut [u8] {
-        self.data.get_mut()
+        self.halves_mut().0
     }
 
     /// Says how many pages have been filled. More than [`CHUNK_PAGES`] are refused when the buffer is put.
@@ -115,7 +113,7 @@ impl PageBuffer {
 
     /// The filled pages.
     pub fn data(&self) -> &[u8] {
-        self.data.get().get(..self.pages.saturating_mul(PAGE)).unwrap_or_default()
+        self.halves().0.get(..self.pages.saturating_mul(PAGE)).unwrap_or_default()
     }
 
     /// The filled pages as they go into the file, or `None` where there are none or too many.
@@ -129,7 +127,7 @@ impl PageBuffer {
             None => (Encoding::Raw, pages * PAGE),
         };
         let bytes = match encoding {
-            Encoding::Zstd => self.scratch.get().get(..stored.next_multiple_of(PAGE))?,
+            Encoding::Zstd => self.halves().1.get(..stored.next_multiple_of(PAGE))?,
             Encoding::Raw => self.data(),
         };
         Some(Encoded { bytes, stored, pages, encoding, hash: xxh3_128(bytes) })
@@ -142,8 +140,8 @@ impl PageBuffer {
             self.compressor = Compressor::new(LEVEL).ok();
         }
         let compressor = self.compressor.as_mut()?;
-        let data = self.data.get().get(..self.pages * PAGE)?;
-        let scratch = self.scratch.get_mut();
+        let (data, rest) = self.room.split_at_mut(CHUNK_BYTES);
+        let (data, scratch) = (data.get(..self.pages * PAGE)?, rest.get_mut(..CHUNK_BYTES)?);
         if self.pages > SMALL_PAGES && !shrinks(compressor, data, scratch, thrift) {
             return None;
         }
@@ -158,9 +156,10 @@ impl PageBuffer {
     /// Room for a chunk that is stored raw or compressed: where its bytes in the file are to be read to.
     pub(super) fn incoming(&mut self, entry: &ChunkEntry) -> &mut [u8] {
         self.pages = 0;
+        let (data, scratch) = self.halves_mut();
         let room = match entry.encoding {
-            Encoding::Raw => self.data.get_mut(),
-            Encoding::Zstd => self.scratch.get_mut(),
+            Encoding::Raw => data,
+            Encoding::Zstd => scratch,
         };
         room.get_mut(..entry.space()).unwrap_or_default()
     }
@@ -169,8 +168,8 @@ impl PageBuffer {
     pub(super) fn decode(&mut self, entry: &ChunkEntry) -> Result<&[u8], &'static str> {
         const SIZE: &str = "a chunk has a size that this format does not allow";
         let from = match entry.encoding {
-            Encoding::Raw => self.data.get(),
-            Encoding::Zstd => self.scratch.get(),
+            Encoding::Raw => self.halves().0,
+            Encoding::Zstd => self.halves().1,
         };
         let bytes = from.get(..entry.space()).ok_or(SIZE)?;
         if xxh3_128(bytes).to_le_bytes() != entry.hash {
@@ -185,7 +184,8 @@ impl PageBuffer {
 
     fn decompress(&mut self, entry: &ChunkEntry) -> Result<(), &'static str> {
         const SIZE: &str = "a chunk has a size that this format does not allow";
-        let (frame, padding) = (self.scratch.get().get(..entry.space()))
+        let (data, scratch) = self.room.split_at_mut(CHUNK_BYTES);
+        let (frame, padding) = (scratch.get(..entry.space()))
             .and_then(|bytes| bytes.split_at_checked(entry.stored as usize))
             .ok_or(SIZE)?;
         if padding.iter().any(|&byte| byte != 0) {
@@ -195,7 +195,7 @@ impl PageBuffer {
             self.decompressor = Some(Decompressor::new().map_err(|_| "zstd has no memory to unpack it")?);
         }
         let decompressor = self.decompressor.as_mut().ok_or("zstd has no memory to unpack it")?;
-        let room = self.data.get_mut().get_mut(..entry.bytes()).ok_or(SIZE)?;
+        let room = data.get_mut(..entry.bytes()).ok_or(SIZE)?;
         match decompressor.decompress_to_buffer(frame, room) {
             Ok(length) if length == entry.bytes() => Ok(()),
             Ok(_) => Err("it holds fewer pages than the index says"),

@@ -3,6 +3,7 @@
 //! cpuid is asked and not /proc/cpuinfo, which names what this kernel has a name for.
 
 use std::arch::x86_64::{_xgetbv, CpuidResult};
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -134,8 +135,11 @@ fn enabled() -> u64 {
 /// Nothing, where the processor has no such leaf.
 fn ask(leaf: u32, part: u32) -> CpuidResult {
     let none = CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
-    let beyond = cpuid(leaf & 0x8000_0000, 0).eax < leaf;
-    if beyond || leaf == 7 && part > cpuid(7, 0).eax { none } else { cpuid(leaf, part) }
+    // In a virtual machine every question takes as long as a dozen system calls.
+    static LAST: LazyLock<[u32; 3]> = LazyLock::new(|| [0, 0x8000_0000, 7].map(|leaf| cpuid(leaf, 0).eax));
+    let [basic, extended, parts] = *LAST;
+    let last = if leaf < 0x8000_0000 { basic } else { extended };
+    if leaf > last || leaf == 7 && part > parts { none } else { cpuid(leaf, part) }
 }
 
 fn cpuid(leaf: u32, part: u32) -> CpuidResult {

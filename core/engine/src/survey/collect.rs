@@ -2,7 +2,7 @@
 
 use dormouse_wire::{Pid, ProcessName, Tid};
 
-use crate::kernel::threads::each;
+use crate::kernel::threads::{beside, each};
 use crate::proc::limits::Limits;
 use crate::proc::maps::DetailedMapping;
 use crate::proc::stat::{Stat, State};
@@ -85,16 +85,25 @@ pub fn process(pid: Pid) -> Result<ProcessFacts, ProcError> {
     Ok(ProcessFacts { pid, shown, stat, status, living })
 }
 
+/// So many threads are read at the same time as the mappings.
+const MANY_THREADS: usize = 64;
+
 fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
-    let thread = |tid: &Tid| {
-        let exited = (tid.0 == pid.0 && leader.state == State::Zombie).then_some(leader.exit_code);
-        let status = proc::parsed_thread(pid, *tid, "status", status::parse)?;
-        Ok(ThreadFacts { tid: *tid, status, exited })
-    };
-    let mut threads = each(&proc::list_threads(pid)?, thread).into_iter().collect::<Result<Vec<_>, ProcError>>()?;
-    threads.sort_by_key(|thread| (thread.tid.0 != pid.0, thread.tid));
+    let exited = |tid: Tid| (tid.0 == pid.0 && leader.state == State::Zombie).then_some(leader.exit_code);
+    let tids = proc::list_threads(pid)?;
     // A leader that has exited shows nothing of its process any more; another thread does.
-    let speaker = threads.iter().find(|thread| thread.exited.is_none()).map_or(pid.leader(), |thread| thread.tid);
+    let speaker = tids.iter().copied().find(|tid| exited(*tid).is_none()).unwrap_or(pid.leader());
+    let thread = |tid: &Tid| {
+        let status = proc::parsed_thread(pid, *tid, "status", status::parse)?;
+        Ok(ThreadFacts { tid: *tid, status, exited: exited(*tid) })
+    };
+    let (mappings, threads) = if tids.len() < MANY_THREADS {
+        (proc::detailed_mappings(pid, speaker), tids.iter().map(thread).collect())
+    } else {
+        beside(|| proc::detailed_mappings(pid, speaker), || each(&tids, thread))
+    };
+    let mut threads = threads.into_iter().collect::<Result<Vec<_>, ProcError>>()?;
+    threads.sort_by_key(|thread| (thread.tid.0 != pid.0, thread.tid));
     let mut namespaces = Vec::new();
     for name in NAMESPACES {
         let link = proc::link_thread(pid, speaker, &format!("ns/{name}"))?;
@@ -104,7 +113,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
     let time_namespace = |name: &str| optional(proc::link_thread(pid, speaker, &format!("ns/{name}")));
     Ok(LivingFacts {
         addresses: proc::parsed_thread(pid, speaker, "stat", stat::parse)?,
-        mappings: proc::detailed_mappings(pid, speaker)?,
+        mappings: mappings?,
         limits: proc::parsed_thread(pid, speaker, "limits", limits::parse)?,
         timers: proc::parsed(pid, "timers", timers::parse)?,
         auxiliary: proc::read_thread(pid, speaker, "auxv")?,

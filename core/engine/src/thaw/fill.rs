@@ -136,8 +136,9 @@ fn fill_together(
 ) -> Result<(), Problem> {
     let next = AtomicUsize::new(0);
     let failure: Mutex<Option<Problem>> = Mutex::new(None);
+    let workers = (jobs.len() / CHUNKS_A_WORKER).min(WORKERS);
     let worker = || {
-        let mut buffer = PageBuffer::new();
+        let mut buffer = PageBuffer::for_reading();
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             if failure.lock().is_ok_and(|failure| failure.is_some()) {
                 return;
@@ -153,7 +154,7 @@ fn fill_together(
             }
         }
     };
-    threads::together((jobs.len() / CHUNKS_A_WORKER).min(WORKERS), worker);
+    threads::together(workers, worker);
     match failure.into_inner() {
         Ok(None) => Ok(()),
         Ok(Some(problem)) => Err(problem),
