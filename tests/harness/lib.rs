@@ -10,6 +10,7 @@
 //! - [`group`] finds the processes that belong to it;
 //! - [`Snapshot`] is a survey of the group made from `/proc` alone, and the comparison of two of them. It shares no
 //!   code with the engine, so that one cannot hide what the other misses;
+//! - [`said`] holds `dormouse check` against `dormouse freeze`: every freeze of the zoo proves that they agree;
 //! - [`rewrite`] makes of an image what another machine would have written;
 //! - [`command`] runs the real `dormouse`.
 //!
@@ -24,6 +25,7 @@ pub mod job;
 pub mod process;
 pub mod program;
 pub mod rewrite;
+pub mod said;
 pub mod scenario;
 pub mod snapshot;
 pub mod specimen;

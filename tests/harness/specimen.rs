@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::command::{self, Outcome};
 use crate::group::{self, MARK};
 use crate::process::Stat;
+use crate::said::Said;
 use crate::wait::{PATIENCE, until};
 use crate::{Program, Snapshot, User};
 
@@ -133,14 +134,18 @@ impl Specimen {
         Snapshot::take(&members).unwrap_or_else(|error| panic!("the survey of {} failed: {error}", self.program.name))
     }
 
-    /// Runs `dormouse freeze` on the group, and reaps what it ends.
+    /// Runs `dormouse freeze` on the group, and reaps what it ends. Before that `dormouse check` is asked, which must have
+    /// said the same.
     pub fn freeze(&mut self) -> Outcome {
         let known = self.members();
         let (pid, image) = (self.pid.to_string(), self.image());
         let image = image.to_string_lossy();
-        let mut arguments = vec!["freeze", &pid, "-o", &image];
+        let checked = Said::by_check(&pid, self.program.freeze_arguments, self.base.path());
+        let mut arguments = vec!["freeze", &pid, "--json", "-o", &image];
         arguments.extend(self.program.freeze_arguments);
-        command::run(&arguments, self.base.path(), || group::reap(&known))
+        let outcome = command::run(&arguments, self.base.path(), || group::reap(&known));
+        checked.compare(&Said::by_freeze(&outcome), self.program.freeze_arguments.contains(&"--accept-losses"));
+        outcome
     }
 
     /// Panics unless every process of `group` is gone and the image is there, for its owner alone.

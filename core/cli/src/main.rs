@@ -4,6 +4,7 @@
 //! ([`output`]), how the command ends ([`exit`]), Ctrl-C ([`interrupt`]), the bar ([`progress`]), the folder of
 //! images ([`store`]) and the way to look into one ([`look`]).
 
+mod check;
 mod completions;
 mod demo;
 mod exit;
@@ -46,6 +47,7 @@ Exit status:
   1  It has failed; standard error says why, and what can be done.
   2  The command line was wrong.
   `thaw` ends with the status of a job that it has brought to the foreground.
+  `check` ends with 0 for a group that can be frozen, 1 where something would be lost, 2 where something stands in the way.
 
 Environment:
   XDG_DATA_HOME  Images lie in its folder `dormouse`; ~/.local/share where it is not set. \
@@ -58,6 +60,7 @@ An image holds all memory of its processes, passwords and keys among it: keep it
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
     Freeze(freeze::Arguments),
     Thaw(thaw::Arguments),
     Images(images::Arguments),
@@ -71,6 +74,7 @@ enum Command {
 impl Command {
     fn run(self) -> Outcome {
         match self {
+            Self::Check(arguments) => check::run(arguments),
             Self::Freeze(arguments) => freeze::run(arguments),
             Self::Thaw(arguments) => thaw::run(arguments),
             Self::Images(arguments) => images::run(arguments),

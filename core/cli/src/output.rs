@@ -81,7 +81,23 @@ fn to_standard_error(text: &str) {
 
 fn failure_text(failure: &Failure, width: usize) -> String {
     let mut text = wrap(&printable(&format!("dormouse: {}", failure.sentence)), width, "", "");
-    let weighs = |severity| failure.problems.iter().filter(move |problem| problem.severity == severity).cloned();
+    text += &weighed(&failure.problems, width);
+    if let Some(hint) = &failure.hint {
+        text += "\n";
+        text += &wrap(&printable(hint), width, "", "");
+    }
+    text
+}
+
+/// A sentence, as wide as it may be.
+pub fn wrapped(sentence: &str, width: usize) -> String {
+    wrap(&printable(sentence), width, "", "")
+}
+
+/// All problems below their headings: first what stands in the way, then what would be lost.
+pub fn weighed(problems: &[Problem], width: usize) -> String {
+    let mut text = String::new();
+    let weighs = |severity| problems.iter().filter(move |problem| problem.severity == severity).cloned();
     let (blocks, losses): (Vec<_>, Vec<_>) = (weighs(Severity::Blocks).collect(), weighs(Severity::Loses).collect());
     for (problems, one, many) in [
         (blocks, "thing stands in the way", "things stand in the way"),
@@ -91,10 +107,6 @@ fn failure_text(failure: &Failure, width: usize) -> String {
             let heading = count(problems.len(), one, many);
             text.extend(["\n", &heading, ":\n\n", &listed(&problems, width)]);
         }
-    }
-    if let Some(hint) = &failure.hint {
-        text += "\n";
-        text += &wrap(&printable(hint), width, "", "");
     }
     text
 }

@@ -2,7 +2,7 @@
 //!
 //! # The doors
 //!
-//! [`freeze()`] puts a [`Selection`] to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into the file between
+//! [`check()`] says whether a [`Selection`] can be frozen, [`freeze()`] puts it to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into the file between
 //! the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never asks, and knows no
 //! home directory: that is for its callers. What a person must know comes back as [`Problem`]s, all of them at once.
 //!
@@ -47,7 +47,7 @@ pub mod resource;
 pub mod survey;
 mod thaw;
 
-pub use freeze::freeze;
+pub use freeze::{check, freeze};
 pub use thaw::{preflight, thaw};
 
 use std::path::PathBuf;

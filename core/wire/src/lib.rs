@@ -11,5 +11,5 @@ pub mod verdict;
 
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use progress::{Phase, Progress, Quiet};
-pub use report::{Frozen, Thawed};
+pub use report::{Checked, Frozen, Thawed};
 pub use verdict::{Problem, ProblemKind, ProcessName, Severity, Verdict};

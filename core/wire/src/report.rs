@@ -1,4 +1,4 @@
-//! What the engine answers when a freeze or a thaw has succeeded.
+//! What the engine answers: to a check, and when a freeze or a thaw has succeeded.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ByteSize, Pid};
-use crate::verdict::{Problem, ProcessName};
+use crate::verdict::{Problem, ProcessName, Verdict};
+
+/// Whether a group can be frozen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Checked {
+    /// The processes that would be frozen, the first one first; those that are known, where not all could be looked at.
+    pub processes: Vec<ProcessName>,
+    /// How many threads they have.
+    pub threads: usize,
+    /// How much memory they have, what they share with others counted for each of them.
+    pub memory: ByteSize,
+    /// The verdict, with its reasons.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
 
 /// A group sleeps in a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,12 +3,12 @@
 //! Whatever fails before the seal, the group runs on ([`Stopped`] when dropped) and no file stays
 //! ([`Writer`](crate::image::Writer) when dropped).
 
+mod check;
 mod memory;
 mod origin;
 mod pages;
 mod record;
 mod restart;
-mod select;
 mod stopped;
 mod tasks;
 mod terminal;
@@ -21,12 +21,11 @@ use std::time::Instant;
 use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
 
 use crate::image::{SectionKind, Writer};
-use crate::kernel::threads;
-use crate::survey::collect::ProcessFacts;
-use crate::survey::connect::Sharer;
-use crate::survey::files::OpenFiles;
-use crate::survey::{collect, connect, files, judge};
+use crate::survey::found::{Found, Unseen};
+use crate::survey::in_flight::Look;
+use crate::survey::{judge, select};
 use crate::{FreezeError, FreezeOptions, Selection};
+pub use check::check;
 use stopped::Stopped;
 use verdict::Verdict;
 
@@ -41,14 +40,18 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     crate::kernel::limits::raise_open_files();
     progress.begins(Phase::Stopping, 0);
     let begin = Instant::now();
-    let mut survey = Survey::of(selection)?;
+    let mut stopped = Stopped::default();
+    let Found { processes, mut open, sharers } = stop(selection, Look::Closely, &mut stopped)?;
     progress.begins(Phase::Recording, 0);
     let mut verdict = Verdict::new(options.accept_losses);
-    verdict.add(judge::judge(&survey.processes, &survey.open, &survey.sharers))?;
+    verdict.note(judge::judge(&processes, &open, &sharers));
+    if verdict.refuses() {
+        verdict.note(record::said(&mut stopped, &processes, &verdict));
+        return Err(verdict.refusal());
+    }
 
     let mut writer = Writer::create(&options.image).map_err(|error| error.problem())?;
-    let Survey { stopped, processes, open, .. } = &mut survey;
-    let recorded = record::record(stopped, processes, open, writer.pages(), &mut verdict, progress)?;
+    let recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
     let group = &recorded.group;
     writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
     writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
@@ -61,7 +64,7 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     let sealed = synced.seal().map_err(|error| error.problem())?;
     if !options.leave_running {
         group.terminal.iter().for_each(terminal::leave_usable);
-        survey.stopped.end();
+        stopped.end();
     }
     Ok(Frozen {
         image: sealed.path,
@@ -74,42 +77,16 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     })
 }
 
-/// A stopped group, and what can be seen of it.
-struct Survey {
-    stopped: Stopped,
-    processes: Vec<ProcessFacts>,
-    open: OpenFiles,
-    sharers: Vec<Sharer>,
-}
-
-impl Survey {
-    /// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.
-    fn of(selection: &Selection) -> Result<Self, FreezeError> {
-        let mut seeds = vec![selection.pid];
-        let mut stopped = Stopped::default();
-        loop {
-            stopped = stopped.stop(&|| select::members(&seeds))?;
-            let collected = threads::each(&stopped.processes, |process| {
-                collect::process(process.pid).map_err(|error| unreadable(&error).of(&process.shown()))
-            });
-            let processes = collected.into_iter().collect::<Result<Vec<_>, _>>()?;
-            let open = files::collect(&processes).map_err(FreezeError::Refused)?;
-            let sharers = connect::sharers(&processes);
-            let joined = if selection.tree_only {
-                Vec::new()
-            } else {
-                [connect::joined(&open, &sharers), connect::orphans(&processes)].concat()
-            };
-            if joined.is_empty() {
-                return Ok(Self { stopped, processes, open, sharers });
-            }
-            seeds.extend(joined);
-        }
-    }
-}
-
-fn unreadable(error: &crate::proc::ProcError) -> Problem {
-    Problem::blocks(ProblemKind::Process, error.to_string()).way_out("Try again")
+/// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.
+fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Found, FreezeError> {
+    let found = Found::of(selection, queues, |seeds| {
+        *stopped = std::mem::take(stopped).stop(&|| select::members(seeds))?;
+        Ok(stopped.processes.iter().map(|process| process.pid).collect())
+    });
+    found.map_err(|unseen| match unseen {
+        Unseen::Refused(problems) => FreezeError::Refused(problems),
+        Unseen::Failed(problem) => problem.into(),
+    })
 }
 
 fn cancelled(progress: &dyn Progress) -> Result<(), FreezeError> {

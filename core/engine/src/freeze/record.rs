@@ -132,6 +132,31 @@ struct Told {
     origin: Origin,
 }
 
+/// What the tasks of each process say of themselves; nothing of a zombie.
+fn ask(stopped: &mut Stopped, facts: &[ProcessFacts]) -> Result<Vec<Option<Answers>>, Problem> {
+    let (running, waits) = stopped.parts();
+    let mut witnesses = Witnesses::nobody();
+    let ask = |(process, found): (&mut StoppedProcess, &ProcessFacts)| {
+        let asked = found
+            .living
+            .as_ref()
+            .map(|living| tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses));
+        asked.transpose()
+    };
+    running.iter_mut().zip(facts).map(ask).collect()
+}
+
+/// What the tasks say that stands in the way, besides what is known already, if they can be asked.
+pub fn said(stopped: &mut Stopped, facts: &[ProcessFacts], verdict: &Verdict) -> Vec<Problem> {
+    if !verdict.lets_ask() {
+        return Vec::new();
+    }
+    match ask(stopped, facts) {
+        Ok(answers) => answers.into_iter().flatten().flat_map(|answers| answers.problems).collect(),
+        Err(problem) => vec![problem],
+    }
+}
+
 fn tell(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],
@@ -139,17 +164,12 @@ fn tell(
     capture: &mut Capture<'_>,
     verdict: &mut Verdict,
 ) -> Result<Told, FreezeError> {
-    let (running, waits) = stopped.parts();
-    let (mut answers, mut witnesses) = (Vec::with_capacity(facts.len()), Witnesses::nobody());
-    for (process, found) in running.iter_mut().zip(facts) {
-        let asked = found
-            .living
-            .as_ref()
-            .map(|living| tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses));
-        answers.push(asked.transpose()?);
-    }
+    let answers = ask(stopped, facts)?;
     let said = answers.iter().flatten();
-    verdict.add(said.clone().flat_map(|answers| answers.problems.iter().cloned()).collect())?;
+    verdict.note(said.clone().flat_map(|answers| answers.problems.iter().cloned()).collect());
+    if verdict.refuses() {
+        return Err(std::mem::replace(verdict, Verdict::new(false)).refusal());
+    }
     let continued = said.flat_map(|answers| answers.continued.iter().copied()).collect();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };

@@ -12,6 +12,7 @@ use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 use crate::puppet::{Ground, Puppet, Stage};
 use crate::resource::task::{interrupted, signals};
+use crate::survey::select;
 
 /// A group that stands still.
 #[derive(Debug, Default)]
@@ -42,8 +43,7 @@ pub struct StoppedProcess {
 
 /// A name for messages, whatever has become of the process.
 fn shown(pid: Pid) -> ProcessName {
-    let comm = proc::parsed(pid, "stat", stat::parse).map_or_else(|_| "?".into(), |stat| stat.comm);
-    ProcessName { pid, comm: String::from_utf8_lossy(&comm).into_owned() }
+    select::shown(pid).unwrap_or_else(|| ProcessName { pid, comm: "?".to_owned() })
 }
 
 impl Stopped {
@@ -240,11 +240,6 @@ impl StoppedProcess {
             puppet.avoid(shared | signals::set_of(pending))?;
         }
         Ok(())
-    }
-
-    /// Its name, for a person.
-    pub fn shown(&self) -> ProcessName {
-        shown(self.pid)
     }
 
     /// Lets it run on as it was.

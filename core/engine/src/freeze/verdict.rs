@@ -1,7 +1,7 @@
 //! What stands in the way of a freeze, and what would be lost by it, as it comes to light: first from outside, then from
 //! what the tasks say of themselves.
 
-use dormouse_wire::{Problem, Severity};
+use dormouse_wire::{Problem, ProblemKind, Severity};
 
 use crate::FreezeError;
 
@@ -19,18 +19,38 @@ impl Verdict {
         Self { problems: Vec::new(), accept_losses }
     }
 
-    /// Adds what was found, each thing once. With something that blocks the freeze ends here, and with losses that nobody
-    /// has accepted: all of them are told.
-    pub fn add(&mut self, found: Vec<Problem>) -> Result<(), FreezeError> {
+    /// Adds what was found, each thing once.
+    pub fn note(&mut self, found: Vec<Problem>) {
         for problem in found {
             if !self.problems.contains(&problem) {
                 self.problems.push(problem);
             }
         }
+    }
+
+    /// Whether the freeze ends here: something blocks it, or there are losses that nobody has accepted.
+    pub fn refuses(&self) -> bool {
         let blocked = self.problems.iter().any(|problem| problem.severity == Severity::Blocks);
-        if blocked || !self.problems.is_empty() && !self.accept_losses {
-            return Err(FreezeError::Refused(std::mem::take(&mut self.problems)));
-        }
-        Ok(())
+        blocked || !self.problems.is_empty() && !self.accept_losses
+    }
+
+    /// Whether the tasks can be asked about themselves: not those that may make no system calls, that could not come back
+    /// from one, or that are somebody else's.
+    pub fn lets_ask(&self) -> bool {
+        const KEEPS_FROM_ASKING: [ProblemKind; 5] = [
+            ProblemKind::Confinement,
+            ProblemKind::Process,
+            ProblemKind::Processor,
+            ProblemKind::Selection,
+            ProblemKind::Tracer,
+        ];
+        let keeps =
+            |problem: &Problem| problem.severity == Severity::Blocks && KEEPS_FROM_ASKING.contains(&problem.kind);
+        !self.problems.iter().any(keeps)
+    }
+
+    /// All of it, as the freeze says it.
+    pub fn refusal(self) -> FreezeError {
+        FreezeError::Refused(self.problems)
     }
 }

@@ -77,7 +77,7 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
-    use super::{Buffer, HUGE};
+    use super::{Buffer, HUGE, PAGE};
 
     #[test]
     fn a_buffer_is_aligned_zeroed_and_its_own() {

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
 
 use super::collect::ProcessFacts;
+use super::in_flight::Look;
 use crate::kernel::{Errno, files, kcmp, pidfd};
 use crate::proc::{self, fdinfo};
 use crate::resource::fd::locks::SeenLock;
@@ -28,8 +29,8 @@ pub struct OpenFiles {
 /// What must be equal for two descriptors to be worth a kcmp: device, inode, flags, position.
 type Likeness = (u64, u64, u32, i64);
 
-/// Collects the open files of the processes.
-pub fn collect(processes: &[ProcessFacts]) -> Result<OpenFiles, Vec<Problem>> {
+/// Collects the open files of the processes; `queues`: how closely what waits in their sockets is looked at.
+pub fn collect(processes: &[ProcessFacts], queues: Look) -> Result<OpenFiles, Vec<Problem>> {
     let mut found = Collector {
         open: OpenFiles::default(),
         alike: HashMap::new(),
@@ -40,7 +41,7 @@ pub fn collect(processes: &[ProcessFacts]) -> Result<OpenFiles, Vec<Problem>> {
     for process in processes {
         found.process(process);
     }
-    found.problems.extend(super::in_flight::collect(&mut found.open.facts).err());
+    found.problems.extend(super::in_flight::collect(&mut found.open.facts, queues).err());
     if found.problems.is_empty() { Ok(found.open) } else { Err(found.problems) }
 }
 

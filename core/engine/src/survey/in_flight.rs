@@ -14,8 +14,18 @@ use crate::resource::fd::unix::facts::{Sockets, Waiting, is_unix, kind};
 use crate::resource::fd::unix::queue::{Seen, look};
 use crate::resource::fd::{FileFacts, FileId, FilesFacts};
 
+/// How closely the queues are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// At everything, to take it along.
+    Closely,
+    /// So that nothing changes for the next look: an empty message that waits behind others can be seen only once, so that
+    /// sockets of messages are left alone.
+    Lightly,
+}
+
 /// Looks into all sockets, and into those that are found on their way.
-pub fn collect(found: &mut FilesFacts) -> Result<(), Problem> {
+pub fn collect(found: &mut FilesFacts, how: Look) -> Result<(), Problem> {
     if !found.files.iter().any(is_unix) {
         return Ok(());
     }
@@ -30,7 +40,10 @@ pub fn collect(found: &mut FilesFacts) -> Result<(), Problem> {
         let facts = &found.files[next];
         if is_unix(facts) && found.sockets.add(facts) {
             let id = facts.id;
-            let seen = look(&facts.file, kind(facts));
+            let seen = match (how, kind(facts)) {
+                (Look::Lightly, kind) if kind != libc::SOCK_STREAM => Ok(Vec::new()),
+                (_, kind) => look(&facts.file, kind),
+            };
             let queue = seen.and_then(|seen| seen.into_iter().map(|one| message(one, id, found)).collect());
             found.sockets.queues.insert(id, queue);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 
 use crate::kernel::threads::each;
 use crate::proc::{self, ProcError, stat};
@@ -67,4 +67,10 @@ fn parents_first(members: Vec<Pid>) -> Vec<Pid> {
         waiting = later;
     }
     ordered
+}
+
+/// The name of a process, for a person; `None` where it is gone.
+pub fn shown(pid: Pid) -> Option<ProcessName> {
+    let comm = proc::parsed(pid, "stat", stat::parse).ok()?.comm;
+    Some(ProcessName { pid, comm: String::from_utf8_lossy(&comm).into_owned() })
 }

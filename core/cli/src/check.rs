@@ -1,0 +1,108 @@
+//! `dormouse check`: whether a group can be frozen, and why not.
+
+use std::process::ExitCode;
+
+use dormouse_engine::Selection;
+use dormouse_wire::{Checked, Pid, Verdict};
+
+use crate::exit::Outcome;
+use crate::output;
+
+/// Says whether a running process and what belongs to it can be frozen, and what would be lost.
+#[derive(Debug, clap::Args)]
+#[command(long_about = ABOUT, after_long_help = EXIT)]
+pub struct Arguments {
+    /// The process to look at, by its pid; its descendants belong to it.
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pid: i32,
+
+    /// Look only at the process and its descendants, even where something that cannot be cut leads out of them.
+    #[arg(long)]
+    tree_only: bool,
+
+    /// Write the answer to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+const ABOUT: &str = "\
+Says whether a running process and what belongs to it can be frozen, and what would be lost.
+
+The answer is what `dormouse freeze` would say, for it is found in the same way: the group stands still for some \
+milliseconds, is looked at and asked, and runs on. Each reason names the process, the thing it holds, what would be \
+lost, and the way out.";
+
+const EXIT: &str = "\
+Exit status:
+  0  The group can be frozen, and nothing would be lost.
+  1  It can be frozen, and something would be lost.
+  2  Something stands in the way.
+
+JSON: an object with `processes` (each with `pid` and `comm`), `threads`, `memory` in bytes, `verdict` (`freezable`, \
+`lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`.";
+
+/// Runs the subcommand.
+pub fn run(arguments: Arguments) -> Outcome {
+    let selection = Selection { pid: Pid(arguments.pid), tree_only: arguments.tree_only };
+    let checked = dormouse_engine::check(&selection);
+    if arguments.json {
+        output::json(&checked)?;
+    } else {
+        output::print(&report(&checked, output::width()))?;
+    }
+    Ok(ExitCode::from(match checked.verdict {
+        Verdict::Freezable => 0,
+        Verdict::Lossy(_) => 1,
+        Verdict::Blocked(_) => 2,
+    }))
+}
+
+fn report(checked: &Checked, width: usize) -> String {
+    let mut text = String::new();
+    if let Some(first) = checked.processes.first() {
+        let size = match checked.threads {
+            0 => String::new(),
+            threads => {
+                format!(", {} and {} of memory", output::count(threads, "thread", "threads"), checked.memory)
+            }
+        };
+        let processes = output::count(checked.processes.len(), "process", "processes");
+        text += &output::wrapped(&format!("{first}: {processes}{size}."), width);
+    }
+    let (sentence, reasons) = match &checked.verdict {
+        Verdict::Freezable => ("It can be frozen, and nothing would be lost.", None),
+        Verdict::Lossy(reasons) => ("It can be frozen, but something would be lost.", Some(reasons)),
+        Verdict::Blocked(reasons) => ("It cannot be frozen.", Some(reasons)),
+    };
+    text += &output::wrapped(sentence, width);
+    if let Some(reasons) = reasons {
+        text += &output::weighed(reasons, width);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use dormouse_wire::{ByteSize, Checked, Pid, Problem, ProblemKind, ProcessName, Verdict};
+
+    use super::report;
+
+    #[test]
+    fn a_verdict_comes_with_all_its_reasons() {
+        let cat = ProcessName { pid: Pid(12), comm: "cat".to_owned() };
+        let blocks = Problem::blocks(ProblemKind::Device, "it is a graphics card").of(&cat).at("/dev/dri/card0");
+        let loses = Problem::loses(ProblemKind::Socket, "it leads to another machine", "the connection").of(&cat);
+        let checked = |verdict| Checked { processes: vec![cat.clone()], threads: 2, memory: ByteSize(4096), verdict };
+        assert_eq!(
+            report(&checked(Verdict::Freezable), 80),
+            "cat (pid 12): 1 process, 2 threads and 4.1 kB of memory.\nIt can be frozen, and nothing would be lost.\n"
+        );
+        assert_eq!(
+            report(&checked(Verdict::from_problems(vec![loses, blocks])), 80),
+            "cat (pid 12): 1 process, 2 threads and 4.1 kB of memory.\nIt cannot be frozen.\n\n\
+             1 thing stands in the way:\n\n  cat (pid 12), /dev/dri/card0\n    Why      it is a graphics card\n\n\
+             1 thing would be lost:\n\n  cat (pid 12)\n    Why      it leads to another machine\n    \
+             Lost     the connection\n"
+        );
+    }
+}

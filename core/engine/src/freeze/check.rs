@@ -1,0 +1,71 @@
+//! Check: what a freeze would say, by the steps of a freeze up to where it would begin to write.
+
+use dormouse_wire::{ByteSize, Checked, Problem, ProblemKind, ProcessName};
+
+use super::stopped::Stopped;
+use super::verdict::Verdict;
+use super::{record, stop};
+use crate::survey::collect::ProcessFacts;
+use crate::survey::in_flight::Look;
+use crate::survey::{judge, select};
+use crate::{FreezeError, Selection};
+
+/// Says whether a group can be frozen, with every reason. The group stands still for some milliseconds, as a freeze would
+/// see it, and runs on. Of one thing it does not speak: descriptors of odd kinds that are on their way in a datagram or
+/// sequenced packet socket. What waits there is looked at only where an end of a socket is missed ([`Look::Lightly`]).
+pub fn check(selection: &Selection) -> Checked {
+    crate::kernel::limits::raise_open_files();
+    let mut stopped = Stopped::default();
+    let mut looked = look(selection, Look::Lightly, &mut stopped);
+    if looked.problems.iter().any(|problem| problem.kind == ProblemKind::UnixSocket) {
+        // The other end may be on its way in a message.
+        looked = look(selection, Look::Closely, &mut stopped);
+    }
+    let mut verdict = Verdict::new(false);
+    verdict.note(looked.problems);
+    let processes = looked.processes;
+    if !processes.is_empty() {
+        verdict.note(record::said(&mut stopped, &processes, &verdict));
+    }
+    drop(stopped);
+    Checked {
+        processes: if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() },
+        threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),
+        memory: ByteSize(processes.iter().map(resident).sum()),
+        verdict: dormouse_wire::Verdict::from_problems(verdict.problems),
+    }
+}
+
+/// The group, as far as it could be looked at, and what was found.
+struct Looked {
+    processes: Vec<ProcessFacts>,
+    problems: Vec<Problem>,
+}
+
+fn look(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Looked {
+    let nobody = |problems| Looked { processes: Vec::new(), problems };
+    match stop(selection, queues, stopped) {
+        Ok(found) => {
+            let problems = judge::judge(&found.processes, &found.open, &found.sharers);
+            Looked { processes: found.processes, problems }
+        }
+        Err(FreezeError::Refused(problems)) => nobody(problems),
+        Err(FreezeError::Failed(problem)) => nobody(vec![*problem]),
+        Err(FreezeError::Cancelled) => nobody(Vec::new()),
+    }
+}
+
+fn shown(found: &ProcessFacts) -> ProcessName {
+    found.shown.clone()
+}
+
+/// How much memory a process has, shared memory too, bytes.
+fn resident(found: &ProcessFacts) -> u64 {
+    found.status.memory.as_ref().map_or(0, |memory| memory.resident)
+}
+
+/// Who would have been frozen, as far as that can be told from outside.
+fn members(selection: &Selection) -> Vec<ProcessName> {
+    let pids = select::members(&[selection.pid]).unwrap_or_default();
+    pids.into_iter().filter_map(select::shown).collect()
+}

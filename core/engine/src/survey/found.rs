@@ -1,0 +1,66 @@
+//! A group as it is found: the selected processes, and whoever cannot be cut from them.
+
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+
+use super::collect::ProcessFacts;
+use super::connect::Sharer;
+use super::files::OpenFiles;
+use super::in_flight::Look;
+use super::{collect, connect, files, select};
+use crate::Selection;
+use crate::kernel::threads;
+use crate::proc::ProcError;
+
+/// What is seen of a group.
+#[derive(Debug)]
+pub struct Found {
+    /// Its processes, each after its parent.
+    pub processes: Vec<ProcessFacts>,
+    /// What they have open.
+    pub open: OpenFiles,
+    /// Who outside maps its memory.
+    pub sharers: Vec<Sharer>,
+}
+
+/// Why a group is not seen.
+#[derive(Debug)]
+pub enum Unseen {
+    /// These things cannot be looked at.
+    Refused(Vec<Problem>),
+    /// Something failed on the way.
+    Failed(Problem),
+}
+
+impl Found {
+    /// Looks at a group, again and again until nobody is missing. `hold` answers the processes that some pids stand for, and
+    /// may see to it that they stand still; `queues`: how closely what waits in sockets is looked at.
+    pub fn of(
+        selection: &Selection,
+        queues: Look,
+        mut hold: impl FnMut(&[Pid]) -> Result<Vec<Pid>, Problem>,
+    ) -> Result<Self, Unseen> {
+        let mut seeds = vec![selection.pid];
+        loop {
+            let members = hold(&seeds).map_err(Unseen::Failed)?;
+            let collected =
+                threads::each(&members, |pid| collect::process(*pid).map_err(|error| unreadable(*pid, &error)));
+            let processes = collected.into_iter().collect::<Result<Vec<_>, _>>().map_err(Unseen::Failed)?;
+            let open = files::collect(&processes, queues).map_err(Unseen::Refused)?;
+            let sharers = connect::sharers(&processes);
+            let joined = if selection.tree_only {
+                Vec::new()
+            } else {
+                [connect::joined(&open, &sharers), connect::orphans(&processes)].concat()
+            };
+            if joined.is_empty() {
+                return Ok(Self { processes, open, sharers });
+            }
+            seeds.extend(joined);
+        }
+    }
+}
+
+fn unreadable(pid: Pid, error: &ProcError) -> Problem {
+    let shown = select::shown(pid).unwrap_or_else(|| ProcessName { pid, comm: "?".to_owned() });
+    Problem::blocks(ProblemKind::Process, error.to_string()).of(&shown).way_out("Try again")
+}
