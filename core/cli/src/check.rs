@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use dormouse_engine::Selection;
 use dormouse_wire::{Checked, Pid, Verdict};
 
+mod picture;
+mod ties;
+
 use crate::exit::Outcome;
 use crate::output;
 
@@ -23,6 +26,19 @@ pub struct Arguments {
     /// Write the answer to standard output as JSON.
     #[arg(long)]
     json: bool,
+
+    /// Write a picture of what ties the group together to standard output: in the language of Graphviz, or drawn.
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
+    graph: Option<Picture>,
+}
+
+/// In which form a picture is written.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Picture {
+    /// The language of Graphviz.
+    Dot,
+    /// Drawn, for a browser.
+    Svg,
 }
 
 const ABOUT: &str = "\
@@ -39,16 +55,18 @@ Exit status:
   2  Something stands in the way.
 
 JSON: an object with `processes` (each with `pid` and `comm`), `threads`, `memory` in bytes, `verdict` (`freezable`, \
-`lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`.";
+`lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`; `graph` with `nodes` and `edges`, whose `from` and `to` are places in the list of \
+nodes; and `unseen`, how many processes could not be looked into.";
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
     let selection = Selection { pid: Pid(arguments.pid), tree_only: arguments.tree_only };
     let checked = dormouse_engine::check(&selection);
-    if arguments.json {
-        output::json(&checked)?;
-    } else {
-        output::print(&report(&checked, output::width()))?;
+    match arguments.graph {
+        Some(Picture::Dot) => output::print(&picture::dot(&checked.graph))?,
+        Some(Picture::Svg) => output::print(&picture::svg(&checked.graph)?)?,
+        None if arguments.json => output::json(&checked)?,
+        None => output::print(&report(&checked, output::width()))?,
     }
     Ok(ExitCode::from(match checked.verdict {
         Verdict::Freezable => 0,
@@ -78,12 +96,19 @@ fn report(checked: &Checked, width: usize) -> String {
     if let Some(reasons) = reasons {
         text += &output::weighed(reasons, width);
     }
+    text += &ties::listed(&checked.graph, width);
+    if checked.unseen > 0 {
+        let others = output::count(checked.unseen, "process", "processes");
+        let sentence = format!("{others} of others could not be looked into; as root they could.");
+        text += "\n";
+        text += &output::wrapped(&sentence, width);
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use dormouse_wire::{ByteSize, Checked, Pid, Problem, ProblemKind, ProcessName, Verdict};
+    use dormouse_wire::{ByteSize, Checked, Graph, Pid, Problem, ProblemKind, ProcessName, Verdict};
 
     use super::report;
 
@@ -92,7 +117,14 @@ mod tests {
         let cat = ProcessName { pid: Pid(12), comm: "cat".to_owned() };
         let blocks = Problem::blocks(ProblemKind::Device, "it is a graphics card").of(&cat).at("/dev/dri/card0");
         let loses = Problem::loses(ProblemKind::Socket, "it leads to another machine", "the connection").of(&cat);
-        let checked = |verdict| Checked { processes: vec![cat.clone()], threads: 2, memory: ByteSize(4096), verdict };
+        let checked = |verdict| Checked {
+            processes: vec![cat.clone()],
+            threads: 2,
+            memory: ByteSize(4096),
+            verdict,
+            graph: Graph::default(),
+            unseen: 0,
+        };
         assert_eq!(
             report(&checked(Verdict::Freezable), 80),
             "cat (pid 12): 1 process, 2 threads and 4.1 kB of memory.\nIt can be frozen, and nothing would be lost.\n"

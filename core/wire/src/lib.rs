@@ -1,14 +1,16 @@
 //! What crosses the bus and the screen, without one system call: [ids](id), [problems and verdicts](verdict),
-//! [progress](progress), and what the engine answers ([report]).
+//! [progress](progress), [what depends on what](graph), and what the engine answers ([report]).
 //!
 //! The engine, the command, the service and the app all speak these types, so that a person reads the same words
 //! everywhere.
 
+pub mod graph;
 pub mod id;
 pub mod progress;
 pub mod report;
 pub mod verdict;
 
+pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use progress::{Phase, Progress, Quiet};
 pub use report::{Checked, Frozen, Thawed};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::graph::Graph;
 use crate::id::{ByteSize, Pid};
 use crate::verdict::{Problem, ProcessName, Verdict};
 
@@ -20,6 +21,10 @@ pub struct Checked {
     /// The verdict, with its reasons.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// What ties the group together, and what leads out of it.
+    pub graph: Graph,
+    /// How many other processes could not be looked into: a tie with one of them does not show.
+    pub unseen: usize,
 }
 
 /// A group sleeps in a file.

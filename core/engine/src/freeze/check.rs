@@ -6,6 +6,7 @@ use super::stopped::Stopped;
 use super::verdict::Verdict;
 use super::{record, stop};
 use crate::survey::collect::ProcessFacts;
+use crate::survey::connections::Connections;
 use crate::survey::in_flight::Look;
 use crate::survey::{judge, select};
 use crate::{FreezeError, Selection};
@@ -28,8 +29,13 @@ pub fn check(selection: &Selection) -> Checked {
         verdict.note(record::said(&mut stopped, &processes, &verdict));
     }
     drop(stopped);
+    let members = if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() };
+    // Nobody needs to stand still for this.
+    let Connections { graph, unseen } = Connections::look();
     Checked {
-        processes: if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() },
+        graph: graph.around(|process| members.iter().any(|member| member.pid == process.pid)),
+        unseen,
+        processes: members,
         threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),
         memory: ByteSize(processes.iter().map(resident).sum()),
         verdict: dormouse_wire::Verdict::from_problems(verdict.problems),

@@ -94,19 +94,45 @@ pub fn set_status(file: &impl AsFd, flags: i32) -> Answer<()> {
     checked(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_SETFL, flags & CAN_CHANGE) }.into()).map(drop)
 }
 
+/// What a path leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The device of its filesystem.
+    pub device: u64,
+    /// Its inode number there.
+    pub inode: u64,
+    /// Its type, `S_IF*`.
+    pub file_type: u32,
+}
+
 /// Device and inode number of what a path leads to, as far as they are known without asking a file server, statx(2).
 pub fn identity(path: &Path) -> Answer<(u64, u64)> {
+    place(path).map(|place| (place.device, place.inode))
+}
+
+/// What a path leads to, as far as that is known without asking a file server, statx(2).
+pub fn place(path: &Path) -> Answer<Place> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
     let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
     // SAFETY: the path ends with a zero, and statx writes one structure, which we hold.
     let answer = unsafe {
-        libc::statx(libc::AT_FDCWD, path.as_ptr(), libc::AT_STATX_DONT_SYNC, libc::STATX_INO, found.as_mut_ptr())
+        libc::statx(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_STATX_DONT_SYNC,
+            libc::STATX_INO | libc::STATX_TYPE,
+            found.as_mut_ptr(),
+        )
     };
     checked(answer.into())?;
     // SAFETY: all zeros are a valid structure, and the kernel has filled it in.
     let found = unsafe { found.assume_init() };
-    Ok((libc::makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+    Ok(Place {
+        device: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
+        inode: found.stx_ino,
+        file_type: u32::from(found.stx_mode) & libc::S_IFMT,
+    })
 }
 
 /// Whether the acting identity may open a path with these rights (R_OK, W_OK), faccessat2(2) with AT_EACCESS. Linux 5.8.

@@ -80,6 +80,14 @@ pub struct EpollTarget {
 }
 
 impl FdInfo {
+    /// The number of a pseudoterminal, for its master.
+    pub fn terminal(&self) -> Option<u32> {
+        self.details.iter().find_map(|detail| match detail {
+            FdDetail::TtyIndex(number) => u32::try_from(*number).ok(),
+            _ => None,
+        })
+    }
+
     /// The locks that were taken through this descriptor.
     pub fn locks(&self) -> impl Iterator<Item = &Lock> {
         self.details.iter().filter_map(|detail| match detail {

@@ -30,6 +30,7 @@ pub mod sockets;
 pub mod stat;
 pub mod status;
 pub mod syscall;
+pub mod tcp;
 pub mod text;
 pub mod timens;
 pub mod timers;

@@ -4,6 +4,7 @@
 pub mod collect;
 pub mod confinement;
 pub mod connect;
+pub mod connections;
 pub mod files;
 pub mod found;
 pub mod in_flight;

@@ -16,7 +16,7 @@ mod named;
 mod network;
 pub mod notify;
 mod outside;
-pub use outside::Holder;
+pub use outside::{Holder, subject};
 mod pidfd;
 mod pipe;
 pub mod pty;

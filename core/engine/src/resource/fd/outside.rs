@@ -30,6 +30,21 @@ impl Holder {
     }
 }
 
+/// The processes of these holders as the subject of a sentence that goes on with `one` or, for several, with `many`; `None`
+/// where there are none.
+pub fn subject(holders: &[Holder], one: &str, many: &str) -> Option<String> {
+    const MOST: usize = 3;
+    let mut names: Vec<String> = holders.iter().map(|holder| holder.process.to_string()).collect();
+    names.dedup();
+    let others = names.len().saturating_sub(MOST);
+    names.truncate(MOST);
+    if others > 0 {
+        names.push(if others == 1 { "one other".to_owned() } else { format!("{others} others") });
+    }
+    let last = names.pop()?;
+    Some(if names.is_empty() { format!("{last} {one}") } else { format!("{} and {last} {many}", names.join(", ")) })
+}
+
 /// The holders outside the group, by device and inode number.
 #[derive(Debug, Default)]
 pub struct Outside {

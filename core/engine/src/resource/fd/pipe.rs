@@ -134,13 +134,13 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     if first(facts, files) != facts.id {
         return Vec::new();
     }
-    let mut others: Vec<_> = files.held_outside(&facts.stat).iter().map(|holder| &holder.process).collect();
-    others.dedup();
-    let problem = |process: &&dormouse_wire::ProcessName| {
-        let what = format!("{process} has an end of it too and is not part of the group");
-        facts.problem(ProblemKind::Pipe, what).way_out("Freeze them together, or redirect it to a file")
+    let (one, many) = ("has an end of it too and is not", "have ends of it too and are not");
+    let subject = super::subject(files.held_outside(&facts.stat), one, many);
+    let problem = |subject: String| {
+        let problem = facts.problem(ProblemKind::Pipe, format!("{subject} part of the group"));
+        problem.way_out("Freeze them together, or redirect it to a file")
     };
-    others.iter().map(problem).collect()
+    subject.map(problem).into_iter().collect()
 }
 
 impl Body {

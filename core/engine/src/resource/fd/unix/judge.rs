@@ -2,9 +2,9 @@
 
 // zoo: no kind
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Problem, ProblemKind};
 
-use super::super::{FileFacts, FileId, FilesFacts, kind_of};
+use super::super::{FileFacts, FileId, FilesFacts, kind_of, subject};
 use super::facts::{self, Link, Sockets, Waiting};
 use super::name::{self, Name};
 use super::options::{Options, STAMPS};
@@ -34,12 +34,9 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
 
 /// Another process that holds the same socket.
 fn shared(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
-    let mut others: Vec<_> = files.held_outside(&facts.stat).iter().map(|holder| &holder.process).collect();
-    others.dedup();
-    let problem = |process: &&ProcessName| {
-        facts.problem(KIND, format!("{process} holds it too and is not part of the group")).way_out(TOGETHER)
-    };
-    others.iter().map(problem).collect()
+    let subject = subject(files.held_outside(&facts.stat), "holds it too and is not", "hold it too and are not");
+    let problem = |subject: String| facts.problem(KIND, format!("{subject} part of the group")).way_out(TOGETHER);
+    subject.map(problem).into_iter().collect()
 }
 
 /// Who holds a socket outside the group, for a person.

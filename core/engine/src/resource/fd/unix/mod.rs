@@ -11,10 +11,10 @@ mod connections;
 mod contents;
 pub mod facts;
 mod judge;
-mod name;
+pub mod name;
 mod options;
 pub mod queue;
-mod services;
+pub mod services;
 
 use std::os::fd::OwnedFd;
 

@@ -2,6 +2,8 @@
 
 // zoo: no kind
 
+use dormouse_wire::ThingKind::{self, MessageBus, PipeWire, PulseAudio, Service as Other, Wayland, X11};
+
 use super::name::Name;
 
 /// A service.
@@ -11,40 +13,42 @@ pub struct Service {
     pub what: &'static str,
     /// What can be done.
     pub way_out: &'static str,
+    /// What it is in a graph.
+    pub kind: ThingKind,
 }
 
 const DISPLAY: &str = "Pause it instead, or start it in a nested session that is frozen with it";
 const CLOSE: &str = "Close the connection in the program, or pause the group instead";
 const LOG: &str = "Start it with its output in a file, or pause the group instead";
 
-/// Part of the name, what it is, what can be done. The first that fits counts.
-const SERVICES: [(&str, &str, &str); 18] = [
-    ("/.X11-unix/", "the X11 display server", DISPLAY),
-    ("/.ICE-unix/", "the session manager (ICE)", CLOSE),
-    ("/wayland-", "the Wayland display server", DISPLAY),
-    ("/dbus/system_bus_socket", "the system's message bus (D-Bus)", CLOSE),
-    ("/dbus-", "a message bus (D-Bus)", CLOSE),
-    ("/at-spi/", "the message bus of assistive technology (D-Bus)", CLOSE),
-    ("/bus", "a message bus (D-Bus)", CLOSE),
-    ("/pipewire-", "PipeWire, for sound and video", CLOSE),
-    ("/pulse/", "PulseAudio, for sound", CLOSE),
-    ("/systemd/journal/", "the journal", LOG),
-    ("/dev/log", "the system's log", LOG),
-    ("/systemd/", "a service of systemd", CLOSE),
-    ("/nscd/", "the cache of names (nscd)", CLOSE),
-    ("/keyring", "the keyring", CLOSE),
-    ("/gnupg/", "GnuPG's agent", CLOSE),
-    ("ssh-", "the SSH agent", CLOSE),
-    ("/tmux-", "tmux", CLOSE),
-    ("docker.sock", "Docker", CLOSE),
+/// Part of the name, what it is, what can be done, and what it is in a graph. The first that fits counts.
+const SERVICES: [(&str, &str, &str, ThingKind); 18] = [
+    ("/.X11-unix/", "the X11 display server", DISPLAY, X11),
+    ("/.ICE-unix/", "the session manager (ICE)", CLOSE, Other),
+    ("/wayland-", "the Wayland display server", DISPLAY, Wayland),
+    ("/dbus/system_bus_socket", "the system's message bus (D-Bus)", CLOSE, MessageBus),
+    ("/dbus-", "a message bus (D-Bus)", CLOSE, MessageBus),
+    ("/at-spi/", "the message bus of assistive technology (D-Bus)", CLOSE, MessageBus),
+    ("/bus", "a message bus (D-Bus)", CLOSE, MessageBus),
+    ("/pipewire-", "PipeWire, for sound and video", CLOSE, PipeWire),
+    ("/pulse/", "PulseAudio, for sound", CLOSE, PulseAudio),
+    ("/systemd/journal/", "the journal", LOG, Other),
+    ("/dev/log", "the system's log", LOG, Other),
+    ("/systemd/", "a service of systemd", CLOSE, Other),
+    ("/nscd/", "the cache of names (nscd)", CLOSE, Other),
+    ("/keyring", "the keyring", CLOSE, Other),
+    ("/gnupg/", "GnuPG's agent", CLOSE, Other),
+    ("ssh-", "the SSH agent", CLOSE, Other),
+    ("/tmux-", "tmux", CLOSE, Other),
+    ("docker.sock", "Docker", CLOSE, Other),
 ];
 
 /// The service at this name.
 pub fn service(name: &Name) -> Service {
     let shown = name.shown();
     let found = SERVICES.iter().find(|(part, ..)| shown.contains(part));
-    let (what, way_out) = found.map_or(("a service", CLOSE), |(_, what, way_out)| (*what, *way_out));
-    Service { what, way_out }
+    let (_, what, way_out, kind) = found.copied().unwrap_or(("", "a service", CLOSE, Other));
+    Service { what, way_out, kind }
 }
 
 #[cfg(test)]

@@ -1,0 +1,36 @@
+//! What ties the processes of this machine together, looked at from outside: nobody is stopped or asked.
+//!
+//! [`holdings`] reads what each process holds, [`ties`] makes edges of it, [`sockets`] those of sockets, whose ends know
+//! each other only by the kernel's lists. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
+
+mod holdings;
+mod sockets;
+mod ties;
+
+use dormouse_wire::{Graph, Pid};
+
+use crate::kernel::threads;
+use crate::proc;
+use holdings::Holdings;
+
+/// The ties of all processes that may be looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    /// Processes, things and the ties between them.
+    pub graph: Graph,
+    /// How many processes may not be looked into: their ties are not known.
+    pub unseen: usize,
+}
+
+impl Connections {
+    /// Looks at all processes but this one.
+    pub fn look() -> Self {
+        let own = Pid(std::process::id() as i32);
+        let mut pids = proc::list_pids().unwrap_or_default();
+        pids.retain(|pid| *pid != own);
+        // Whoever ends meanwhile holds nothing any more.
+        let holdings: Vec<Holdings> = threads::each(&pids, |pid| Holdings::of(*pid)).into_iter().flatten().collect();
+        let unseen = holdings.iter().filter(|holdings| holdings.closed).count();
+        Self { graph: ties::graph(&holdings), unseen }
+    }
+}

@@ -1,0 +1,200 @@
+//! What `dormouse check` says of ties between processes, held against what was made: 300 processes with some 20,000
+//! descriptors. Every tie is found, with both ends right, and none is invented.
+#![allow(clippy::panic, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use dormouse_wire::{Checked, EdgeKind, Node, ThingKind};
+use harness::{Program, Specimen, User, command, wait};
+use serde::Deserialize;
+
+/// A chain of processes: each has pipes, socket pairs, FIFOs, shared memory and a TCP connection with the next, locks a file
+/// for which the next one waits, and asks one service. It writes what it has made to `made`.
+const CHAIN: &str = r#"
+import fcntl, json, mmap, os, socket, sys, time
+folder, count, pipes, pairs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+os.chdir(folder)
+made, lower, held = [], [], []
+inode = lambda fd: os.fstat(fd).st_ino
+address = lambda pair: "%s:%d" % pair
+listener = socket.socket(socket.AF_UNIX); listener.bind(folder + "/service"); listener.listen(4096)
+tcp = socket.socket(); tcp.bind(("127.0.0.1", 0)); tcp.listen(4096)
+started = []
+def child(number, up, down, memory):
+    for fd in (listener.fileno(), tcp.fileno()):
+        if number != 0: os.close(fd)
+    asks = socket.socket(socket.AF_UNIX); asks.connect(folder + "/service")
+    lock = os.open("lock%d" % number, os.O_RDWR | os.O_CREAT)
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    os.close(os.open("locked%d" % number, os.O_CREAT))
+    if number % 10 == 1:
+        while not os.path.exists("locked%d" % (number - 1)): time.sleep(0.01)
+        before = os.open("lock%d" % (number - 1), os.O_RDWR)
+        fcntl.lockf(before, fcntl.LOCK_EX)
+    while True: time.sleep(1000)
+previous, previous_memory = [], None
+for number in range(count):
+    links, memory = [], None
+    if number + 1 < count:
+        for _ in range(pipes):
+            r, w = os.pipe(); links.append(("pipe", w, r, "pipe:[%d]" % inode(r)))
+        for _ in range(pairs):
+            a, b = (s.detach() for s in socket.socketpair())
+            low, high = sorted((inode(a), inode(b)))
+            links.append(("unix-socket", a, b, "socket:[%d]-[%d]" % (low, high)))
+        path = folder + "/fifo%d" % number
+        os.mkfifo(path)
+        r = os.open(path, os.O_RDONLY | os.O_NONBLOCK); w = os.open(path, os.O_WRONLY)
+        links.append(("fifo", w, r, path))
+        client = socket.socket(); client.connect(tcp.getsockname()); server, _ = tcp.accept()
+        ends = sorted((client.getsockname(), client.getpeername()), key=lambda pair: pair[1])
+        links.append(("tcp", client.detach(), server.detach(), "%s and %s" % tuple(map(address, ends))))
+        fd = os.memfd_create("chain")
+        os.ftruncate(fd, 4096); memory = (mmap.mmap(fd, 4096), os.fstat(fd).st_ino); os.close(fd)
+    pid = os.fork()
+    if pid == 0:
+        for _, _, other, _ in links: os.close(other)
+        child(number, previous, links, memory)
+    started.append(pid)
+    for kind, fd, _, name in links: made.append((kind, name, "from", pid, fd))
+    for kind, fd, name in previous: made.append((kind, name, "to", pid, fd))
+    for which in (memory, previous_memory):
+        if which: made.append(("shared-memory", str(which[1]), "from", pid, -1))
+    for _, fd, _, _ in links: os.close(fd)
+    for _, fd, _ in previous: os.close(fd)
+    if previous_memory: previous_memory[0].close()
+    previous = [(kind, other, name) for kind, _, other, name in links]
+    previous_memory = memory
+listener.close(); tcp.close()
+while not all(os.path.exists("locked%d" % number) for number in range(count)): time.sleep(0.05)
+time.sleep(0.5)
+json.dump({"made": made, "pids": started}, open("made.tmp", "w"))
+os.rename("made.tmp", "made")
+while os.path.isdir(folder): time.sleep(0.2)
+"#;
+
+/// What the chain says it has made: kind, name, direction, pid, descriptor.
+#[derive(Deserialize)]
+struct Made {
+    made: Vec<(String, String, String, i32, i32)>,
+    pids: Vec<i32>,
+}
+
+/// A tie, as both sides tell it: kind of thing, its name, whether it leads to the thing, the process, its end.
+type Tie = (String, String, bool, i32, String);
+
+fn chain(count: usize, pipes: usize, pairs: usize) -> (Specimen, Made) {
+    let program = Program::named("connections");
+    let specimen = Specimen::launch(&program, User::Root, |folder| {
+        let mut command = Command::new("python3");
+        command.args(["-c", CHAIN]).arg(folder);
+        command.args([count, pipes, pairs].map(|number| number.to_string())).stdin(Stdio::null());
+        command
+    });
+    let path = specimen.folder().join("made");
+    let text = wait::until(Duration::from_secs(120), || fs::read_to_string(&path).ok());
+    let text = text.unwrap_or_else(|| panic!("the chain was not made:\n{}", specimen.errors()));
+    (specimen, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}")))
+}
+
+fn check(specimen: &Specimen, notes: &Path) -> Checked {
+    let outcome = command::run(&["check", &specimen.pid().to_string(), "--json"], notes, || {});
+    serde_json::from_str(&outcome.said).unwrap_or_else(|error| panic!("{error}:\n{}", outcome.said))
+}
+
+/// The name of a kind in JSON.
+fn word(kind: ThingKind) -> String {
+    serde_json::to_value(kind).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// All ties between processes and things in a graph.
+fn ties(checked: &Checked) -> BTreeSet<Tie> {
+    let graph = &checked.graph;
+    let tie = |from: usize, to: usize, ends: (&Option<String>, &Option<String>)| {
+        let (thing, process, leads_there, end) = match (&graph.nodes[from], &graph.nodes[to]) {
+            (Node::Process { name, .. }, Node::Thing { kind, name: thing }) => ((kind, thing), name, true, ends.0),
+            (Node::Thing { kind, name: thing }, Node::Process { name, .. }) => ((kind, thing), name, false, ends.1),
+            _ => return None,
+        };
+        Some((word(*thing.0), thing.1.clone(), leads_there, process.pid.0, end.clone().unwrap_or_default()))
+    };
+    graph.edges.iter().filter_map(|edge| tie(edge.from, edge.to, (&edge.from_end, &edge.to_end))).collect()
+}
+
+/// What of the ties was made by the chain's links.
+fn expected(made: &Made) -> BTreeSet<Tie> {
+    let of = |(kind, name, direction, pid, fd): &(String, String, String, i32, i32)| {
+        let reads = direction == "to" && (kind == "pipe" || kind == "fifo");
+        (kind.clone(), name.clone(), !reads, *pid, format!("descriptor {fd}"))
+    };
+    made.made.iter().filter(|(kind, ..)| kind != "shared-memory").map(of).collect()
+}
+
+#[test]
+fn every_tie_is_found_and_none_is_invented() {
+    let (specimen, made) = chain(300, 28, 4);
+    let checked = check(&specimen, &specimen.folder());
+    let found = ties(&checked);
+    let links = ["pipe", "unix-socket", "fifo", "tcp"];
+    let seen: BTreeSet<Tie> = found.iter().filter(|tie| links.contains(&tie.0.as_str())).cloned().collect();
+    let wanted = expected(&made);
+    assert!(wanted.len() > 20_000, "only {} ends were made", wanted.len());
+    let (missing, invented): (Vec<_>, Vec<_>) =
+        (wanted.difference(&seen).take(5).collect(), seen.difference(&wanted).take(5).collect());
+    let errors = specimen.errors();
+    assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:?}\ninvented: {invented:?}\n{errors}");
+
+    // Memory is named by its inode, and held by an address that only its process knows.
+    let shared: BTreeSet<(String, i32)> = (found.iter().filter(|tie| tie.0 == "shared-memory"))
+        .map(|tie| (tie.1.rsplit(':').next().unwrap_or_default().trim_end_matches(']').to_owned(), tie.3))
+        .collect();
+    let wanted: BTreeSet<(String, i32)> = (made.made.iter().filter(|(kind, ..)| kind == "shared-memory"))
+        .map(|(_, inode, _, pid, _)| (inode.clone(), *pid))
+        .collect();
+    assert_eq!(shared, wanted, "shared memory");
+
+    let by_kind = |wanted: EdgeKind| checked.graph.edges.iter().filter(|edge| edge.kind == wanted).count();
+    assert_eq!(by_kind(EdgeKind::WaitsForLock), 30, "every tenth waits for the lock of the one before");
+    assert_eq!(by_kind(EdgeKind::Locks), 30, "locks for which nobody waits tie nobody");
+    let service = specimen.folder().join("service").display().to_string();
+    let asks: BTreeSet<i32> = found.iter().filter(|tie| tie.1 == service && tie.2).map(|tie| tie.3).collect();
+    assert_eq!(asks, made.pids.iter().copied().collect(), "all ask the service");
+    let serves: BTreeSet<i32> = found.iter().filter(|tie| tie.1 == service && !tie.2).map(|tie| tie.3).collect();
+    assert_eq!(serves, made.pids.iter().copied().take(1).collect(), "the first one serves it");
+    let parents = by_kind(EdgeKind::Parent);
+    assert!(parents >= 300, "{parents} parents");
+}
+
+#[test]
+fn ends_are_those_that_the_kernel_tells_lsof() {
+    let (specimen, made) = chain(5, 3, 2);
+    let checked = check(&specimen, &specimen.folder());
+    let pids: Vec<String> = made.pids.iter().map(i32::to_string).collect();
+    let lsof = Command::new("lsof").args(["-w", "-n", "-P", "-F", "pfti", "-p", &pids.join(",")]).output();
+    let lsof = lsof.unwrap_or_else(|error| panic!("lsof does not start: {error}"));
+    let (mut pid, mut fd, mut kind) = (0, String::new(), String::new());
+    let mut theirs = BTreeSet::new();
+    for line in String::from_utf8_lossy(&lsof.stdout).lines() {
+        let (field, value) = line.split_at(1);
+        match field {
+            "p" => pid = value.parse().unwrap_or(0),
+            "f" => fd = value.to_owned(),
+            "t" => kind = value.to_owned(),
+            "i" if kind == "FIFO" && fd.parse::<u32>().is_ok() => {
+                theirs.insert((value.to_owned(), pid, format!("descriptor {fd}")));
+            }
+            _ => {}
+        }
+    }
+    let ours: BTreeSet<_> = (ties(&checked).into_iter().filter(|tie| tie.0 == "pipe"))
+        .map(|tie| (tie.1.trim_start_matches("pipe:[").trim_end_matches(']').to_owned(), tie.3, tie.4))
+        .collect();
+    // lsof tells FIFOs with a name by the inode of the file.
+    let named: BTreeSet<_> = theirs.iter().filter(|tie| ours.iter().any(|own| own.0 == tie.0)).cloned().collect();
+    assert_eq!(ours, named);
+    assert_eq!(ours.len(), 2 * 3 * 4);
+}
