@@ -1,5 +1,5 @@
 //! What crosses the bus and the screen, without one system call: [ids](id), [problems and verdicts](verdict),
-//! [progress](progress), and what the engine answers ([report]).
+//! [progress](progress), [windows on displays](window), and what the engine answers ([report]).
 //!
 //! The engine, the command, the service and the app all speak these types, so that a person reads the same words
 //! everywhere.
@@ -8,6 +8,7 @@ pub mod id;
 pub mod progress;
 pub mod report;
 pub mod verdict;
+pub mod window;
 
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use progress::{Phase, Progress, Quiet};
