@@ -72,7 +72,7 @@ pub enum Access {
     Refused(String),
     /// Nobody listens there any more, or it ended meanwhile.
     Gone,
-    /// It was not asked, for nobody seems to be connected, and asking could start a server.
+    /// It was not asked, for nobody seems to be connected: a server may start for the first client, and end with the last.
     Unasked,
 }
 
@@ -98,9 +98,10 @@ pub struct Window {
     pub instance: Option<String>,
     /// The class in WM_CLASS: the name of the application.
     pub class: Option<String>,
-    /// The process that has made it, as the server knows it from its socket (X-Resource extension).
+    /// The process that has connected to make it, as the server knows it from its socket (X-Resource extension). None where
+    /// the server does not know, or the process has ended.
     pub pid: Option<Pid>,
-    /// The process that the window claims to be of (_NET_WM_PID).
+    /// The process that the window claims to be of (_NET_WM_PID), where it is one of this machine.
     pub claimed_pid: Option<Pid>,
     /// The machine that it claims to be of (WM_CLIENT_MACHINE).
     pub machine: Option<String>,

@@ -5,8 +5,10 @@
 //! refuse or lie, so each has the same moment by which all must have ended, and says beside what it told why there is no
 //! more ([`Access`]). No thread is left behind, for none ever waits longer ([`stream`]).
 //!
-//! Nothing is changed: no window, no property, and no server is started. A display that nobody is connected to is asked only
-//! where its server runs, for a compositor starts Xwayland for the first who connects.
+//! Nothing is changed: no window, no property, no server. A display that nobody is connected to is not asked: a compositor
+//! starts Xwayland for the first client, and other servers begin anew when the last one leaves, or end (-terminate,
+//! Xserver(1)). Xwayland is asked once it runs: its clients may be in sandboxes without a network, where they are not seen,
+//! and its compositor starts it again.
 
 mod ask;
 mod atoms;
@@ -25,9 +27,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dormouse_wire::Pid;
-use dormouse_wire::window::{Access, Client, Display, Server, ServerKind, Window, X11};
+use dormouse_wire::window::{Access, Client, Display, Server, ServerKind, X11};
 
 use crate::kernel::threads;
+use crate::proc;
 use ask::{Answer, Question};
 use sockets::{Holders, Sockets};
 
@@ -111,7 +114,7 @@ impl Seen {
         if told && self.sockets.listeners.is_empty() {
             return Answer::none(Access::Gone);
         }
-        if told && self.kind() == ServerKind::Other && self.sockets.clients.is_empty() {
+        if told && self.sockets.clients.is_empty() && self.kind() != ServerKind::Xwayland {
             return Answer::none(Access::Unasked);
         }
         let server = self.server.as_ref().map(|server| server.process.pid);
@@ -126,11 +129,15 @@ impl Seen {
         if let Some(server) = server.as_mut().filter(|_| answer.is_xwayland) {
             server.kind = ServerKind::Xwayland;
         }
-        if server.as_ref().is_some_and(|server| !server::shares_our_pids(server.process.pid)) {
-            answer.clients.clear();
-            answer.windows.iter_mut().for_each(|window| (window.pid, window.claimed_pid) = (None, None));
+        let shares_our_pids = server.as_ref().is_none_or(|server| server::shares_our_pids(server.process.pid));
+        // Whoever has connected may have ended, and a child of it goes on.
+        let is_known = |pid: &Pid| shares_our_pids && proc::folder(*pid).exists();
+        answer.clients.retain(is_known);
+        for window in &mut answer.windows {
+            window.pid = window.pid.filter(is_known);
+            window.claimed_pid =
+                window.claimed_pid.filter(|pid| is_known(pid) && is_of_this_machine(window.machine.as_deref()));
         }
-        keep_own_claims(&mut answer.windows);
         let all: BTreeSet<Pid> = self.holders.iter().chain(&answer.clients).copied().collect();
         let client = |pid: &Pid| Client {
             process: server::named(*pid),
@@ -148,13 +155,10 @@ impl Seen {
     }
 }
 
-/// A window from another machine, or from a container with a name of its own, claims a pid that is not one of ours.
-fn keep_own_claims(windows: &mut [Window]) {
+/// Whether a window is of this machine, as far as it says: one from another, or from a container with a name of its own,
+/// claims a pid that is none of ours.
+fn is_of_this_machine(machine: Option<&str>) -> bool {
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let short = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    for window in windows {
-        if window.machine.as_ref().is_some_and(|machine| short(machine) != short(&host)) {
-            window.claimed_pid = None;
-        }
-    }
+    machine.is_none_or(|machine| short(machine) == short(&host))
 }

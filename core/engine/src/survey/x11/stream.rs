@@ -43,7 +43,12 @@ impl Bounded {
                 other => break other?,
             }
         }
-        Ok(Self { socket: socket.into(), end, received: Cell::new(0), packets: RefCell::default() })
+        Ok(Self::over(socket.into(), end))
+    }
+
+    /// With a socket that is connected and does not block.
+    fn over(socket: UnixStream, end: Instant) -> Self {
+        Self { socket, end, received: Cell::new(0), packets: RefCell::default() }
     }
 
     /// Process and user who made the socket listen, SO_PEERCRED.
@@ -150,6 +155,12 @@ impl Packets {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use x11rb::protocol::xproto::{ConnectionExt, Screen, Setup};
+    use x11rb::rust_connection::RustConnection;
+    use x11rb::x11_utils::Serialize;
+
     use super::*;
 
     fn packet(kind: u8, words: u32) -> Vec<u8> {
@@ -177,5 +188,42 @@ mod tests {
             huge[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
             assert!(!conversation(huge).chunks(piece).all(|bytes| packets.check(bytes).is_ok()));
         }
+    }
+
+    /// What becomes of a question to a server that lets us in and then sends this.
+    fn told(answer: &[u8]) -> Result<String, Box<dyn std::error::Error>> {
+        let setup = Setup {
+            status: 1,
+            protocol_major_version: 11,
+            resource_id_mask: 0x1f_ffff,
+            maximum_request_length: u16::MAX,
+            roots: vec![Screen::default()],
+            ..Setup::default()
+        };
+        let mut greeting = setup.serialize();
+        let words = (greeting.len() / 4 - 2) as u16;
+        greeting[6..8].copy_from_slice(&words.to_ne_bytes());
+        let (own, mut server) = UnixStream::pair()?;
+        own.set_nonblocking(true)?;
+        server.write_all(&greeting)?;
+        server.write_all(answer)?;
+        let stream = Bounded::over(own, Instant::now() + Duration::from_millis(200));
+        let connection = RustConnection::connect_to_stream_with_auth_info(stream, 0, Vec::new(), Vec::new())?;
+        Ok(match connection.intern_atom(true, b"x")?.reply() {
+            Ok(reply) => format!("atom {}", reply.atom),
+            Err(error) => error.to_string(),
+        })
+    }
+
+    #[test]
+    fn a_server_is_heard_until_it_says_too_much_or_nothing() -> Result<(), Box<dyn std::error::Error>> {
+        let mut reply = packet(1, 0);
+        (reply[2], reply[8]) = (1, 42);
+        assert_eq!(told(&reply)?, "atom 42");
+        // Made room for, this packet would take 16 GiB.
+        reply[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
+        assert_eq!(told(&reply)?, "it sends more than any display server would");
+        assert_eq!(told(&[])?, "timed out");
+        Ok(())
     }
 }
