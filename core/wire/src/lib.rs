@@ -1,5 +1,6 @@
 //! What crosses the bus and the screen, without one system call: [ids](id), [problems and verdicts](verdict),
-//! [progress](progress), [what depends on what](graph), and what the engine answers ([report]).
+//! [progress](progress), [what depends on what](graph), [windows on displays](window), and what the engine answers
+//! ([report]).
 //!
 //! The engine, the command, the service and the app all speak these types, so that a person reads the same words
 //! everywhere.
@@ -9,6 +10,7 @@ pub mod id;
 pub mod progress;
 pub mod report;
 pub mod verdict;
+pub mod window;
 
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};

@@ -1,5 +1,6 @@
 //! What is there, without stopping or touching anything: [`collect`] reads what /proc tells of each process, [`files`]
-//! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze.
+//! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze, [`x11`] tells
+//! who holds which windows.
 
 pub mod collect;
 pub mod confinement;
@@ -12,3 +13,4 @@ pub mod judge;
 pub mod select;
 pub mod system_v;
 pub mod terminals;
+pub mod x11;

@@ -15,6 +15,14 @@ use crate::resource::fd::shown_bytes;
 /// Device (major and minor) and inode number.
 type Inode = ((u32, u32), u64);
 
+/// What is mapped, and by whom.
+#[derive(Default)]
+struct Object<'a> {
+    /// Somebody may write it.
+    written: bool,
+    holders: Vec<(Pid, &'a Mapping)>,
+}
+
 /// The graph in the making.
 #[derive(Debug, Default)]
 pub struct Ties {
@@ -124,15 +132,15 @@ impl Ties {
 
     /// Memory that more than one of them maps, if anybody may write it.
     fn mappings(&mut self, holdings: &[Holdings]) {
-        let mut objects: HashMap<Inode, (bool, Vec<(Pid, &Mapping)>)> = HashMap::new();
+        let mut objects: HashMap<Inode, Object<'_>> = HashMap::new();
         for holding in holdings {
             for mapping in holding.shared.iter().filter(|mapping| mapping.inode != 0) {
                 let object = objects.entry((mapping.device, mapping.inode)).or_default();
-                object.0 |= mapping.write;
-                object.1.push((holding.name.pid, mapping));
+                object.written |= mapping.write;
+                object.holders.push((holding.name.pid, mapping));
             }
         }
-        for (((major, minor), inode), (written, holders)) in objects {
+        for (((major, minor), inode), Object { written, holders }) in objects {
             let Some((kind, strength, name)) = holders.first().and_then(|(_, mapping)| object(mapping)) else {
                 continue;
             };
