@@ -96,7 +96,7 @@ fn chain(count: usize, pipes: usize, pairs: usize) -> (Specimen, Made) {
         command
     });
     let path = specimen.folder().join("made");
-    let text = wait::until(Duration::from_secs(120), || fs::read_to_string(&path).ok());
+    let text = wait::until(Duration::from_mins(2), || fs::read_to_string(&path).ok());
     let text = text.unwrap_or_else(|| panic!("the chain was not made:\n{}", specimen.errors()));
     (specimen, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}")))
 }

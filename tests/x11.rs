@@ -467,3 +467,34 @@ fn where_there_is_no_display_none_is_found_at_once() {
     assert_eq!(look(&options), X11::default());
     assert!(start.elapsed() < options.within / 2, "it took {:?}", start.elapsed());
 }
+
+#[test]
+fn a_check_names_the_windows_and_blocks_for_the_display() {
+    let mut screen = Screen::start(&[], 0);
+    let xterm = screen.run("xterm", &["-T", "Notes", "-e", "sleep", "1000"].map(OsStr::new));
+    with_windows(1);
+    let checked = dormouse_engine::check(
+        &dormouse_engine::Selection { pid: xterm, tree_only: true },
+        &Options { within: Duration::from_secs(10), ..Options::default() },
+    );
+    let display = checked.displays.first().unwrap_or_else(|| panic!("no display: {checked:?}"));
+    assert_eq!((display.number, checked.displays.len()), (NUMBER, 1));
+    assert_eq!(sentence(&display.windows.iter().collect::<Vec<_>>()), "holds 1 window: Notes");
+    let dormouse_wire::Verdict::Blocked(reasons) = &checked.verdict else { panic!("{:?}", checked.verdict) };
+    let about = |reason: &&dormouse_wire::Problem| {
+        reason.process.as_ref().is_some_and(|process| process.pid == xterm)
+            && reason.what.contains("the X11 display server")
+            && reason.way_out.as_ref().is_some_and(|way| way.starts_with("Pause it instead"))
+    };
+    assert!(reasons.iter().any(|reason| about(&reason)), "{reasons:#?}");
+    // Nobody takes the server along.
+    assert!(checked.processes.iter().all(|process| process.comm != "Xvfb"), "{:?}", checked.processes);
+    let names: Vec<&str> = checked.processes.iter().map(|process| process.comm.as_str()).collect();
+    assert_eq!(names, ["xterm", "sleep"]);
+    let x11 = |node: &dormouse_wire::Node| {
+        matches!(node, dormouse_wire::Node::Thing { kind: dormouse_wire::ThingKind::X11, .. })
+    };
+    assert!(checked.graph.nodes.iter().any(x11), "{:#?}", checked.graph.nodes);
+    // It runs on.
+    assert_eq!(with_windows(1).windows[0].owner(), Some(xterm));
+}

@@ -1,8 +1,11 @@
 //! `dormouse check`: whether a group can be frozen, and why not.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dormouse_engine::Selection;
+use dormouse_engine::survey::x11::Options;
+use dormouse_wire::window::{Access, Display, Window, sentence};
 use dormouse_wire::{Checked, Pid, Verdict};
 
 mod picture;
@@ -56,12 +59,12 @@ Exit status:
 
 JSON: an object with `processes` (each with `pid` and `comm`), `threads`, `memory` in bytes, `verdict` (`freezable`, \
 `lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`; `graph` with `nodes` and `edges`, whose `from` and `to` are places in the list of \
-nodes; and `unseen`, how many processes could not be looked into.";
+nodes; `displays`, the X displays with its windows; and `unseen`, how many processes could not be looked into.";
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
     let selection = Selection { pid: Pid(arguments.pid), tree_only: arguments.tree_only };
-    let checked = dormouse_engine::check(&selection);
+    let checked = dormouse_engine::check(&selection, &displays());
     match arguments.graph {
         Some(Picture::Dot) => output::print(&picture::dot(&checked.graph))?,
         Some(Picture::Svg) => output::print(&picture::svg(&checked.graph)?)?,
@@ -73,6 +76,30 @@ pub fn run(arguments: Arguments) -> Outcome {
         Verdict::Lossy(_) => 1,
         Verdict::Blocked(_) => 2,
     }))
+}
+
+/// How X servers are asked: with the authority that every program of this caller would use.
+fn displays() -> Options {
+    let named = std::env::var_os("XAUTHORITY").map(PathBuf::from);
+    let usual = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".Xauthority"));
+    Options { authorities: named.into_iter().chain(usual).collect(), ..Options::default() }
+}
+
+/// A line for each display: the windows on it, or why they are not known.
+fn windows(displays: &[Display]) -> Vec<String> {
+    let line = |display: &Display| {
+        let name = format!("On the X display :{}", display.number);
+        match &display.access {
+            Access::Answered => {
+                let windows: Vec<&Window> = display.windows.iter().collect();
+                format!("{name} it {}.", sentence(&windows))
+            }
+            Access::Refused(why) => format!("{name} it may have windows: the server does not let Dormouse in ({why})."),
+            Access::Silent => format!("{name} it may have windows: the server does not answer."),
+            Access::Gone | Access::Unasked => format!("{name} it has no windows: the server is gone."),
+        }
+    };
+    displays.iter().map(line).collect()
 }
 
 fn report(checked: &Checked, width: usize) -> String {
@@ -95,6 +122,12 @@ fn report(checked: &Checked, width: usize) -> String {
     text += &output::wrapped(sentence, width);
     if let Some(reasons) = reasons {
         text += &output::weighed(reasons, width);
+    }
+    if !checked.displays.is_empty() {
+        text += "\n";
+    }
+    for line in windows(&checked.displays) {
+        text += &output::wrapped(&line, width);
     }
     text += &ties::listed(&checked.graph, width);
     if checked.unseen > 0 {

@@ -114,6 +114,16 @@ impl X11 {
         windows.filter(|window| window.owner().is_some_and(|owner| pids.contains(&owner))).collect()
     }
 
+    /// The displays that some of these processes are connected to, with no other clients and windows than theirs.
+    pub fn of(self, pids: &[Pid]) -> Vec<Display> {
+        let theirs = |mut display: Display| {
+            display.clients.retain(|client| pids.contains(&client.process.pid));
+            display.windows.retain(|window| window.owner().is_some_and(|owner| pids.contains(&owner)));
+            (!display.clients.is_empty() || !display.windows.is_empty()).then_some(display)
+        };
+        self.displays.into_iter().filter_map(theirs).collect()
+    }
+
     /// The displays that this process is connected to.
     pub fn displays_of(&self, pid: Pid) -> impl Iterator<Item = &Display> {
         self.displays.iter().filter(move |display| display.clients.iter().any(|client| client.process.pid == pid))

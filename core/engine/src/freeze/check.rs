@@ -1,6 +1,6 @@
 //! Check: what a freeze would say, by the steps of a freeze up to where it would begin to write.
 
-use dormouse_wire::{ByteSize, Checked, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{ByteSize, Checked, Pid, Problem, ProblemKind, ProcessName};
 
 use super::stopped::Stopped;
 use super::verdict::Verdict;
@@ -8,13 +8,13 @@ use super::{record, stop};
 use crate::survey::collect::ProcessFacts;
 use crate::survey::connections::Connections;
 use crate::survey::in_flight::Look;
-use crate::survey::{judge, select};
+use crate::survey::{judge, select, x11};
 use crate::{FreezeError, Selection};
 
 /// Says whether a group can be frozen, with every reason. The group stands still for some milliseconds, as a freeze would
-/// see it, and runs on. Of one thing it does not speak: descriptors of odd kinds that are on their way in a datagram or
+/// see it, and runs on; `displays`: how X servers are asked for its windows. Of one thing it does not speak: descriptors of odd kinds that are on their way in a datagram or
 /// sequenced packet socket. What waits there is looked at only where an end of a socket is missed ([`Look::Lightly`]).
-pub fn check(selection: &Selection) -> Checked {
+pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
     crate::kernel::limits::raise_open_files();
     let mut stopped = Stopped::default();
     let mut looked = look(selection, Look::Lightly, &mut stopped);
@@ -32,8 +32,10 @@ pub fn check(selection: &Selection) -> Checked {
     let members = if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() };
     // Nobody needs to stand still for this.
     let Connections { graph, unseen } = Connections::look();
+    let pids: Vec<Pid> = members.iter().map(|member| member.pid).collect();
     Checked {
-        graph: graph.around(|process| members.iter().any(|member| member.pid == process.pid)),
+        displays: x11::look(displays).of(&pids),
+        graph: graph.around(|process| pids.contains(&process.pid)),
         unseen,
         processes: members,
         threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),
