@@ -156,6 +156,7 @@ mod tests {
             memory: ByteSize(4096),
             verdict,
             graph: Graph::default(),
+            displays: Vec::new(),
             unseen: 0,
         };
         assert_eq!(

@@ -15,7 +15,9 @@ pub fn listed(graph: &Graph, width: usize) -> String {
             continue;
         }
         let mut table = Table::new(&["WHAT", "NAME", "WHO"], &[]);
-        rows.into_iter().for_each(|row| table.row(row));
+        for row in rows {
+            table.row(row);
+        }
         text.extend(["\n", heading, "\n"]);
         text += &table.lines(width);
     }
