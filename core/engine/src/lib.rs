@@ -33,7 +33,8 @@
 //! # The rooms below
 //!
 //! [`puppet`] runs system calls inside a stopped process, a batch at a time, and puts back every register and byte.
-//! [`mod@proc`] turns the text of /proc into values. [`kernel`] has the safe faces of system calls. [`model`] has the nouns.
+//! [`survey::control_group`] knows the control groups of processes, for a freeze (which cannot work in a frozen one) and for a
+//! pause. [`mod@proc`] turns the text of /proc into values. [`kernel`] has the safe faces of system calls. [`model`] has the nouns.
 //! A module uses those below it and never one above: `tests/tidy.rs` holds that.
 //!
 //! # What is undone, and by whom
