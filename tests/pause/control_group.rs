@@ -88,14 +88,20 @@ impl Hierarchy {
     }
 }
 
+/// A folder behind all those below it.
+fn deepest_first(folder: &Path) -> Vec<PathBuf> {
+    let children = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let below = children.filter(|path| path.is_dir()).flat_map(|path| deepest_first(&path));
+    below.chain([folder.to_owned()]).collect()
+}
+
 impl Drop for ControlGroup {
     fn drop(&mut self) {
         let thaw = |folder: &Path| match self.hierarchy {
             Hierarchy::Unified => fs::write(folder.join("cgroup.freeze"), "0"),
             Hierarchy::Old => fs::write(folder.join("freezer.state"), "THAWED"),
         };
-        let children = || fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let folders: Vec<PathBuf> = children().filter(|path| path.is_dir()).chain([self.folder.clone()]).collect();
+        let folders = deepest_first(&self.folder);
         for folder in &folders {
             let _ = thaw(folder);
             let pids = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();

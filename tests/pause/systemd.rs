@@ -27,7 +27,7 @@ impl Manager {
     #[zbus(name = "GetUnitByPID")]
     fn unit_by_pid(&self, pid: u32) -> zbus::fdo::Result<OwnedObjectPath> {
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        if !groups.contains("/app-test.scope\n") {
+        if !groups.contains("/app-test.scope") {
             return Err(zbus::fdo::Error::Failed(format!("PID {pid} does not belong to any loaded unit.")));
         }
         OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/app")
@@ -108,7 +108,16 @@ impl Bus {
     }
 
     fn dormouse(&self, verb: &str, pid: i32) -> Value {
-        dormouse_with(&[verb, "--json", &pid.to_string()], &[("DBUS_SYSTEM_BUS_ADDRESS", &self.address)]).json()
+        self.dormouse_at("DBUS_SYSTEM_BUS_ADDRESS", verb, pid)
+    }
+
+    /// Runs the command with this bus under the name of the variable, and without any other bus.
+    fn dormouse_at(&self, variable: &str, verb: &str, pid: i32) -> Value {
+        let nowhere = "unix:path=/nonexistent/bus";
+        let mut environment = vec![("DBUS_SYSTEM_BUS_ADDRESS", nowhere), ("DBUS_SESSION_BUS_ADDRESS", nowhere)];
+        environment.retain(|(name, _)| *name != variable);
+        environment.push((variable, &self.address));
+        dormouse_with(&[verb, "--json", &pid.to_string()], &environment).json()
     }
 
     fn asked(&self) -> Vec<String> {
@@ -132,7 +141,6 @@ fn counting_in(folder: &Path) -> (Job, i32, PathBuf) {
     (job, pid, count)
 }
 
-/// The processes of a scope lie in a control group further down.
 #[test]
 fn systemd_is_asked_to_freeze_its_unit() {
     let top = ControlGroup::new(Hierarchy::Unified, "systemd");
@@ -144,6 +152,26 @@ fn systemd_is_asked_to_freeze_its_unit() {
     assert_stands_still(&count);
     assert_eq!(bus.dormouse("resume", pid)["by"], serde_json::json!(["systemd"]));
     assert!(!is_frozen(&scope));
+    assert_counts(&count);
+    assert_eq!(bus.asked(), ["freeze app-test.scope", "thaw app-test.scope"]);
+}
+
+/// The apps of a user are units of the user's own systemd, on the user's bus; and their processes may lie deeper.
+#[test]
+fn the_systemd_of_a_user_is_asked_for_the_users_units() {
+    let top = ControlGroup::new(Hierarchy::Unified, "user");
+    top.below("user@0.service");
+    let scope = top.below("user@0.service/app-test.scope");
+    let (one, other) =
+        (top.below("user@0.service/app-test.scope/one"), top.below("user@0.service/app-test.scope/other"));
+    let bus = Bus::with_systemd(&scope, false);
+    let (mut job, pid, count) = counting_in(&one);
+    let children = job.specimen().members().into_iter().filter(|member| *member != pid).collect::<Vec<_>>();
+    enter(&other, &children);
+    assert_eq!(bus.dormouse_at("DBUS_SESSION_BUS_ADDRESS", "pause", pid)["by"], "systemd");
+    assert!(is_frozen(&scope));
+    assert_stands_still(&count);
+    assert_eq!(bus.dormouse_at("DBUS_SESSION_BUS_ADDRESS", "resume", pid)["by"], serde_json::json!(["systemd"]));
     assert_counts(&count);
     assert_eq!(bus.asked(), ["freeze app-test.scope", "thaw app-test.scope"]);
 }

@@ -58,6 +58,16 @@ mod tests {
     use crate::model::RemotePtr;
 
     #[test]
+    fn what_cannot_be_moved_does_not_stop_the_rest() -> Answer<()> {
+        let memory = vec![1_u8; 1 << 20];
+        let page = (memory.as_ptr().addr() as u64).next_multiple_of(4096);
+        let ranges = [4096, page, 4096, page].map(|start| RemoteRange { start: RemotePtr(start), length: 4096 });
+        page_out(Pid(std::process::id() as i32), &ranges)?;
+        assert!(memory.iter().all(|byte| *byte == 1));
+        Ok(())
+    }
+
+    #[test]
     fn the_range_that_cannot_be_moved_is_left_out() {
         let ranges = [4096, 8192, 4096].map(|length| RemoteRange { start: RemotePtr(0), length });
         assert_eq!([0, 4096, 12288, 16384].map(|bytes| whole(&ranges, 3, bytes)), [1, 2, 3, 3]);

@@ -65,7 +65,7 @@ pub fn resume(options: &PauseOptions<'_>) -> Result<Resumed, ResumeError> {
         Err(problem) => return Err(ResumeError::Refused(vec![problem])),
     };
     let now = PausedNow::read(options.records);
-    let held = members.iter().copied().filter(|pid| now.by(*pid).is_some());
+    let held = living(&members).into_iter().filter(|pid| now.by(*pid).is_some());
     let mut held: Vec<Pid> = held.chain(signal::orphans(&records, options.pid, &members)).collect();
     held.dedup();
     if held.is_empty() {
