@@ -5,7 +5,7 @@ DESTDIR ?=
 
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
 BUILD_PACKAGES := build-essential
-TEST_PACKAGES := $(BUILD_PACKAGES) bash default-jdk-headless golang-go less lsof matchbox-window-manager nodejs perl \
+TEST_PACKAGES := $(BUILD_PACKAGES) bash dbus default-jdk-headless golang-go less lsof matchbox-window-manager nodejs perl \
 	python3 sqlite3 tmux twm vim x11-utils xterm xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
 

@@ -20,7 +20,7 @@ const STEPS: [&[&str]; 9] = [
     &["image"],
     &["resource"],
     &["survey"],
-    &["freeze", "thaw"],
+    &["freeze", "thaw", "pause"],
     &["lib"],
 ];
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use dormouse_engine::{FreezeError, ThawError};
+use dormouse_engine::{FreezeError, PauseError, ResumeError, ThawError};
 use dormouse_wire::{Problem, Severity};
 use nix::errno::Errno;
 
@@ -81,6 +81,30 @@ impl From<ThawError> for Failure {
             ThawError::Cancelled => {
                 Self::new("The thaw has been undone; no process of it is left, and the image is unchanged.")
             }
+        }
+    }
+}
+
+impl From<PauseError> for Failure {
+    fn from(error: PauseError) -> Self {
+        match error {
+            PauseError::Refused(problems) => {
+                Self::new("The group cannot be paused; nothing has changed.").because(problems)
+            }
+            PauseError::Failed(problem) => {
+                Self::new("The pause has failed; the group runs on.").because(vec![*problem])
+            }
+        }
+    }
+}
+
+impl From<ResumeError> for Failure {
+    fn from(error: ResumeError) -> Self {
+        match error {
+            ResumeError::Refused(problems) => {
+                Self::new("The group cannot be resumed; nothing has changed.").because(problems)
+            }
+            ResumeError::Failed(problem) => Self::new("Not all of the group could be resumed.").because(vec![*problem]),
         }
     }
 }

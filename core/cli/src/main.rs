@@ -2,7 +2,8 @@
 //!
 //! Every subcommand is one file with its arguments, its help and what it does. They share what a person reads
 //! ([`output`]), how the command ends ([`exit`]), Ctrl-C ([`interrupt`]), the bar ([`progress`]), the folder of
-//! images ([`store`]) and the way to look into one ([`look`]).
+//! images ([`store`]), the way to look into one ([`look`]), the folder that lasts until the next boot ([`runtime`])
+//! and the bus ([`systemd`]).
 
 mod check;
 mod completions;
@@ -17,8 +18,12 @@ mod job;
 mod look;
 mod man;
 mod output;
+mod pause;
 mod progress;
+mod resume;
+mod runtime;
 mod store;
+mod systemd;
 mod terminal;
 mod thaw;
 mod verify;
@@ -52,6 +57,7 @@ Exit status:
 Environment:
   XDG_DATA_HOME  Images lie in its folder `dormouse`; ~/.local/share where it is not set. \
 Those of root lie in /var/lib/dormouse.
+  XDG_RUNTIME_DIR  Who is paused is written down in its folder `dormouse`; for root in /run/dormouse.
   DORMOUSE_LOG   What to log to standard error: off, error, warn, info, debug or trace, or a filter such as \
 dormouse_engine=debug.
 
@@ -63,6 +69,8 @@ enum Command {
     Check(check::Arguments),
     Freeze(freeze::Arguments),
     Thaw(thaw::Arguments),
+    Pause(pause::Arguments),
+    Resume(resume::Arguments),
     Images(images::Arguments),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
@@ -77,6 +85,8 @@ impl Command {
             Self::Check(arguments) => check::run(arguments),
             Self::Freeze(arguments) => freeze::run(arguments),
             Self::Thaw(arguments) => thaw::run(arguments),
+            Self::Pause(arguments) => pause::run(arguments),
+            Self::Resume(arguments) => resume::run(arguments),
             Self::Images(arguments) => images::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),

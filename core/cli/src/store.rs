@@ -47,7 +47,7 @@ pub fn new_image(pid: Pid) -> Result<PathBuf, Failure> {
 }
 
 /// Makes the folder with mode 0700, and takes the rights of others away from one that is there.
-fn make(folder: &Path) -> std::io::Result<()> {
+pub fn make(folder: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     if fs::metadata(folder)?.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;

@@ -6,6 +6,10 @@
 //! the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never asks, and knows no
 //! home directory: that is for its callers. What a person must know comes back as [`Problem`]s, all of them at once.
 //!
+//! [`pause()`] holds a group still in memory and makes no file, [`resume()`] lets it go on, and [`paused`] tells which
+//! processes stand still so. Begin reading at `pause/mod.rs`. The engine knows no bus either: who can ask systemd hands it a
+//! [`Units`].
+//!
 //! # The way of the data
 //!
 //! ```text
@@ -29,7 +33,8 @@
 //! # The rooms below
 //!
 //! [`puppet`] runs system calls inside a stopped process, a batch at a time, and puts back every register and byte.
-//! [`mod@proc`] turns the text of /proc into values. [`kernel`] has the safe faces of system calls. [`model`] has the nouns.
+//! [`survey::control_group`] knows the control groups of processes, for a freeze (which cannot work in a frozen one) and for a
+//! pause. [`mod@proc`] turns the text of /proc into values. [`kernel`] has the safe faces of system calls. [`model`] has the nouns.
 //! A module uses those below it and never one above: `tests/tidy.rs` holds that.
 //!
 //! # What is undone, and by whom
@@ -41,6 +46,7 @@ mod freeze;
 pub mod image;
 pub mod kernel;
 pub mod model;
+mod pause;
 pub mod proc;
 pub mod puppet;
 pub mod resource;
@@ -48,9 +54,10 @@ pub mod survey;
 mod thaw;
 
 pub use freeze::{check, freeze};
+pub use pause::{PausedNow, Units, WithoutUnits, pause, paused, resume};
 pub use thaw::{preflight, thaw};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Pid, Problem};
 
@@ -81,6 +88,41 @@ pub struct ThawOptions {
     pub terminal: Option<PathBuf>,
     /// Do not give that terminal to the job that had the other one.
     pub background: bool,
+}
+
+/// What to pause or to resume, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct PauseOptions<'a> {
+    /// The process to start from; its descendants come along.
+    pub pid: Pid,
+    /// The folder that remembers who was stopped: it must be there, closed to others, and gone after a boot.
+    pub records: &'a Path,
+    /// Who freezes the units of the system.
+    pub units: &'a dyn Units,
+    /// Push the memory of what is paused to swap.
+    pub reclaim: bool,
+}
+
+/// Why a pause did not happen. The group runs on.
+#[derive(Debug, thiserror::Error)]
+pub enum PauseError {
+    /// These things stand in the way.
+    #[error("the group cannot be paused")]
+    Refused(Vec<Problem>),
+    /// Something failed on the way.
+    #[error("{0}")]
+    Failed(Box<Problem>),
+}
+
+/// Why a group does not go on, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// These things stand in the way; the group stands still as before.
+    #[error("the group cannot be resumed")]
+    Refused(Vec<Problem>),
+    /// Something failed on the way.
+    #[error("{0}")]
+    Failed(Box<Problem>),
 }
 
 /// Why a freeze did not happen. The group runs on, and there is no image.

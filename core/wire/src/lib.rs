@@ -15,5 +15,5 @@ pub mod window;
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use progress::{Phase, Progress, Quiet};
-pub use report::{Checked, Frozen, Thawed};
+pub use report::{Checked, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};
 pub use verdict::{Problem, ProblemKind, ProcessName, Severity, Verdict};

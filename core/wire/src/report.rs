@@ -1,5 +1,6 @@
 //! What the engine answers: to a check, and when a freeze or a thaw has succeeded.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,4 +64,61 @@ pub struct Thawed {
     pub foreground: Option<Pid>,
     /// What could not be given back.
     pub losses: Vec<Problem>,
+}
+
+/// What holds a paused process still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PausedBy {
+    /// systemd, which has frozen the unit.
+    Systemd,
+    /// The freezer of cgroup v2.
+    ControlGroup,
+    /// The freezer of cgroup v1.
+    OldFreezer,
+    /// SIGSTOP, sent to every process.
+    Signal,
+}
+
+impl fmt::Display for PausedBy {
+    /// Behind "by": `by SIGSTOP`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Systemd => "systemd, which froze its unit",
+            Self::ControlGroup => "the freezer of its control group",
+            Self::OldFreezer => "the freezer of its control group (cgroup v1)",
+            Self::Signal => "SIGSTOP",
+        })
+    }
+}
+
+/// A group stands still in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Its processes, the first one first.
+    pub processes: Vec<ProcessName>,
+    /// What holds it still.
+    pub by: PausedBy,
+    /// What became of its memory, if that was to go to swap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaimed: Option<Reclaimed>,
+}
+
+/// What went to swap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reclaimed {
+    /// How much of the group's memory is in swap now and was not before.
+    pub moved: ByteSize,
+    /// Why nothing went, or not all: a clause without a full stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
+}
+
+/// A paused group goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// The processes that go on, the first one first.
+    pub processes: Vec<ProcessName>,
+    /// What had held them still.
+    pub by: Vec<PausedBy>,
 }

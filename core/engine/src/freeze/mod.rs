@@ -23,7 +23,7 @@ use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
 use crate::image::{SectionKind, Writer};
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
-use crate::survey::{judge, select};
+use crate::survey::{control_group, judge, select};
 use crate::{FreezeError, FreezeOptions, Selection};
 pub use check::check;
 use stopped::Stopped;
@@ -80,6 +80,7 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
 /// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.
 fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Found, FreezeError> {
     let found = Found::of(selection, queues, |seeds| {
+        control_group::none_is_frozen(&select::members(seeds)?)?;
         *stopped = std::mem::take(stopped).stop(&|| select::members(seeds))?;
         Ok(stopped.processes.iter().map(|process| process.pid).collect())
     });

@@ -1,6 +1,7 @@
 //! Safe faces of system calls: the only home of raw ones. Each function names its man page, checks its arguments
 //! with types, and returns an [`Errno`].
 
+pub mod advice;
 pub mod anonymous;
 pub mod buffer;
 pub mod bystander;

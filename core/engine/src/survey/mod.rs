@@ -6,6 +6,7 @@ pub mod collect;
 pub mod confinement;
 pub mod connect;
 pub mod connections;
+pub mod control_group;
 pub mod files;
 pub mod found;
 pub mod in_flight;

@@ -82,3 +82,8 @@ pub fn shown(pid: Pid) -> Option<ProcessName> {
     let comm = proc::parsed(pid, "stat", stat::parse).ok()?.comm;
     Some(ProcessName { pid, comm: String::from_utf8_lossy(&comm).into_owned() })
 }
+
+/// A name for messages, whatever has become of the process.
+pub fn named(pid: Pid) -> ProcessName {
+    shown(pid).unwrap_or_else(|| ProcessName { pid, comm: "?".to_owned() })
+}
