@@ -16,6 +16,7 @@ mod verdict;
 mod vfork;
 mod waiting;
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
@@ -80,8 +81,16 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
 /// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.
 fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Found, FreezeError> {
     let found = Found::of(selection, queues, |seeds| {
-        control_group::none_is_frozen(&select::members(seeds)?)?;
-        *stopped = std::mem::take(stopped).stop(&|| select::members(seeds))?;
+        let looked = Cell::new(false);
+        let members = || {
+            let members = select::members(seeds)?;
+            // Whoever is frozen does not stop: once is enough, for the others stand still from then on.
+            if !looked.replace(true) {
+                control_group::none_is_frozen(&members)?;
+            }
+            Ok(members)
+        };
+        *stopped = std::mem::take(stopped).stop(&members)?;
         Ok(stopped.processes.iter().map(|process| process.pid).collect())
     });
     found.map_err(|unseen| match unseen {
