@@ -1,11 +1,14 @@
 //! What is there, without stopping or touching anything: [`collect`] reads what /proc tells of each process, [`files`]
 //! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze, [`x11`] tells
 //! who holds which windows.
+//!
+//! [`everyone`] looks at all processes of the machine.
 
 pub mod collect;
 pub mod confinement;
 pub mod connect;
 pub mod connections;
+pub mod everyone;
 pub mod files;
 pub mod found;
 pub mod in_flight;
