@@ -62,12 +62,12 @@ pub struct Process {
     /// Whether there is something about it that the caller may not read.
     pub hidden: bool,
     /// What changes when it executes another program.
-    program: Program,
+    pub(in crate::survey) program: Program,
 }
 
 /// A comm, and where code and arguments lie: nearly no execve(2) leaves all as they were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Program {
+pub(in crate::survey) struct Program {
     comm: Vec<u8>,
     addresses: [u64; 3],
 }
