@@ -44,6 +44,7 @@ added; none changes its meaning, and what is not known is absent:
   started    when the first process started, in seconds since 1970-01-01 UTC
   uid, user  who the first process belongs to
   paused     whether all of it stands still
+  ended      whether all of it has ended, and only waits for its parents to take note
 
 Examples:
   dormouse list
@@ -159,7 +160,11 @@ pub fn table(list: &[Listed], cpu: bool, now: SystemTime) -> Table {
     for group in list {
         let memory = group.memory.map_or_else(|| "-".to_owned(), |memory| memory.to_string());
         let share = group.cpu.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0));
-        let state = if group.paused { "paused" } else { "running" };
+        let state = match group {
+            Listed { ended: true, .. } => "ended",
+            Listed { paused: true, .. } => "paused",
+            _ => "running",
+        };
         let start = group.started.and_then(|started| UNIX_EPOCH.checked_add(Duration::from_secs(started)));
         let age =
             start.map_or_else(|| "-".to_owned(), |start| when::ago(now.duration_since(start).unwrap_or_default()));
@@ -196,6 +201,7 @@ mod tests {
             uid: None,
             user: None,
             paused: true,
+            ended: false,
         };
         let now = UNIX_EPOCH + Duration::from_secs(1300);
         let shown = table(&[group], true, now).within(72, FLEXIBLE);

@@ -64,4 +64,6 @@ pub struct Listed {
     pub user: Option<String>,
     /// Whether all of it stands still: stopped by signals, or frozen with its control group.
     pub paused: bool,
+    /// Whether all of it has ended, and only waits for its parents to take note.
+    pub ended: bool,
 }

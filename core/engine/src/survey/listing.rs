@@ -34,7 +34,7 @@ pub fn listed(group: &Group<'_>, entries: &Entries) -> Listed {
     let members = &group.members;
     let name = entries.name(group);
     let started = group.first.started.and_then(|started| started.duration_since(UNIX_EPOCH).ok());
-    let mut living = members.iter().filter(|process| !process.has_ended()).peekable();
+    let living: Vec<_> = members.iter().filter(|process| !process.has_ended()).collect();
     Listed {
         id: group.id.clone(),
         kind: group.kind,
@@ -51,7 +51,8 @@ pub fn listed(group: &Group<'_>, entries: &Entries) -> Listed {
         started: started.map(|started| started.as_secs()),
         uid: group.first.uid,
         user: None,
-        paused: living.peek().is_some() && living.all(|process| process.paused),
+        paused: !living.is_empty() && living.iter().all(|process| process.paused),
+        ended: living.is_empty(),
     }
 }
 
@@ -87,12 +88,15 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_paused_when_all_that_live_stand_still() {
+    fn a_group_is_paused_when_all_that_live_stand_still_and_has_ended_when_none_lives() {
         let paused = |process| Process { paused: true, ..process };
         let zombie = Process { state: State::Zombie, ..process(12, 10, None) };
-        let is_paused = |processes: &[Process]| of(processes, &Entries::default(), Whose::All)[0].paused;
-        assert!(is_paused(&[paused(process(10, 10, None)), zombie.clone()]));
-        assert!(!is_paused(&[paused(process(10, 10, None)), process(11, 10, None)]));
-        assert!(!is_paused(&[zombie]));
+        let is_paused = |processes: &[Process]| {
+            let list = of(processes, &Entries::default(), Whose::All);
+            (list[0].paused, list[0].ended)
+        };
+        assert_eq!(is_paused(&[paused(process(10, 10, None)), zombie.clone()]), (true, false));
+        assert_eq!(is_paused(&[paused(process(10, 10, None)), process(11, 10, None)]), (false, false));
+        assert_eq!(is_paused(&[zombie]), (false, true));
     }
 }

@@ -60,7 +60,7 @@ impl Everyone {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::process::{Child, Command};
     use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
@@ -68,6 +68,25 @@ mod tests {
 
     fn me() -> Pid {
         Pid(std::process::id() as i32)
+    }
+
+    /// A process that does nothing, until it is dropped.
+    struct Sleeper(Child);
+
+    impl Sleeper {
+        fn start() -> Self {
+            Self(Command::new("sleep").arg("60").spawn().expect("it starts"))
+        }
+
+        fn pid(&self) -> Pid {
+            Pid(self.0.id() as i32)
+        }
+    }
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            let _ = self.0.kill().and_then(|()| self.0.wait());
+        }
     }
 
     #[test]
@@ -106,11 +125,11 @@ mod tests {
     #[test]
     fn a_process_that_has_ended_is_not_there_any_more() -> Result<(), ProcError> {
         let mut everyone = Everyone::new();
-        let mut child = Command::new("sleep").arg("60").spawn().expect("it starts");
-        let pid = Pid(child.id() as i32);
+        let child = Sleeper::start();
         everyone.look()?;
-        assert!(everyone.known(pid).is_some_and(|process| process.parent == me()));
-        child.kill().and_then(|()| child.wait()).expect("it ends");
+        assert!(everyone.known(child.pid()).is_some_and(|process| process.parent == me()));
+        let pid = child.pid();
+        drop(child);
         everyone.look()?;
         assert!(everyone.known(pid).is_none());
         Ok(())
@@ -118,16 +137,13 @@ mod tests {
 
     #[test]
     fn a_stopped_process_is_paused() -> Result<(), ProcError> {
-        let mut child = Command::new("sleep").arg("60").spawn().expect("it starts");
-        let pid = Pid(child.id() as i32);
-        let raw = nix::unistd::Pid::from_raw(pid.0);
+        let child = Sleeper::start();
+        let raw = nix::unistd::Pid::from_raw(child.pid().0);
         nix::sys::signal::kill(raw, nix::sys::signal::SIGSTOP).expect("a signal can be sent");
         nix::sys::wait::waitpid(raw, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)).expect("it stops");
         let mut everyone = Everyone::new();
         everyone.look()?;
-        let paused = everyone.known(pid).map(|process| process.paused);
-        child.kill().and_then(|()| child.wait()).expect("it ends");
-        assert_eq!(paused, Some(true));
+        assert_eq!(everyone.known(child.pid()).map(|process| process.paused), Some(true));
         Ok(())
     }
 }

@@ -118,8 +118,15 @@ fn interpreter(program: &[u8]) -> Option<&'static Interpreter> {
     INTERPRETERS.iter().find(|interpreter| interpreter.names.iter().any(|name| name.as_bytes() == plain))
 }
 
-/// The first word that is neither an option nor the value of one.
+/// What the interpreter runs, unless that comes out of a descriptor and has no name.
 fn script(interpreter: &Interpreter, words: &[&[u8]]) -> Option<Vec<u8>> {
+    const UNNAMED: [&[u8]; 3] = [b"/dev/fd/", b"/dev/stdin", b"/proc/self/fd/"];
+    let word = first_word(interpreter, words)?;
+    (!UNNAMED.iter().any(|place| word.starts_with(place))).then(|| base(&word).to_vec())
+}
+
+/// The first word that is neither an option nor the value of one.
+fn first_word(interpreter: &Interpreter, words: &[&[u8]]) -> Option<Vec<u8>> {
     let is_one_of = |list: &[&str], word: &[u8]| list.iter().any(|option| option.as_bytes() == word);
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -129,15 +136,15 @@ fn script(interpreter: &Interpreter, words: &[&[u8]]) -> Option<Vec<u8>> {
         if is_one_of(interpreter.named, word) {
             let name = rest.next()?;
             // The module of Python is called by its option: `http.server` alone would mean nothing to a person.
-            return Some(if *word == b"-m" { [b"-m ", *name].concat() } else { base(name).to_vec() });
+            return Some(if *word == b"-m" { [b"-m ", *name].concat() } else { name.to_vec() });
         }
         if *word == b"--" {
-            return rest.next().map(|name| base(name).to_vec());
+            return rest.next().map(|name| name.to_vec());
         }
         if is_one_of(interpreter.with_value, word) {
             rest.next();
         } else if !word.starts_with(b"-") && !word.starts_with(b"+") && !word.is_empty() {
-            return Some(base(word).to_vec());
+            return Some(word.to_vec());
         } else if word.len() > 2 && !word.starts_with(b"--") && ends_in_code(interpreter, word) {
             return None;
         }
@@ -176,6 +183,7 @@ mod tests {
             ("bash -c sleep 1", "bash"),
             ("sh -ec sleep 1", "sh"),
             ("-bash", "bash"),
+            ("bash /dev/fd/3", "bash"),
             ("bash -o pipefail run", "bash run"),
             ("perl -w -Ilib /usr/bin/prove t", "perl prove"),
             ("node --require ./x.js server.js", "node server.js"),

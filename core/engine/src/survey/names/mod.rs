@@ -31,7 +31,7 @@ pub struct DataFolders {
 /// The desktop entries of the system, read once.
 #[derive(Debug, Default)]
 pub struct Entries {
-    entries: Vec<Entry>,
+    all: Vec<Entry>,
     by_id: HashMap<String, usize>,
     by_program: HashMap<Vec<u8>, usize>,
 }
@@ -58,10 +58,10 @@ impl Entries {
         let mut sorted = Self::default();
         for entry in found {
             // A hidden entry hides those of its ID in later folders.
-            sorted.by_id.entry(entry.id.clone()).or_insert(sorted.entries.len());
-            sorted.entries.push(entry);
+            sorted.by_id.entry(entry.id.clone()).or_insert(sorted.all.len());
+            sorted.all.push(entry);
         }
-        let entries = &sorted.entries;
+        let entries = &sorted.all;
         sorted.by_id.retain(|_, index| !entries[*index].hidden);
         for index in sorted.by_id.values().copied() {
             let rank = |index: usize| (entries[index].no_display, entries[index].words, &entries[index].id);
@@ -76,18 +76,14 @@ impl Entries {
 
     /// The entry with this desktop file ID, without `.desktop`.
     pub fn by_id(&self, id: &str) -> Option<&Entry> {
-        self.by_id.get(id).and_then(|index| self.entries.get(*index))
+        self.by_id.get(id).and_then(|index| self.all.get(*index))
     }
 
     /// The entry of a window: of the class that X11 windows have (WM_CLASS, either part), or the application id that Wayland
     /// windows have.
     pub fn by_window_class(&self, class: &str) -> Option<&Entry> {
         let find = |fits: &dyn Fn(&Entry) -> bool| {
-            self.by_id
-                .values()
-                .map(|index| &self.entries[*index])
-                .filter(|entry| fits(entry))
-                .min_by_key(|entry| &entry.id)
+            self.by_id.values().map(|index| &self.all[*index]).filter(|entry| fits(entry)).min_by_key(|entry| &entry.id)
         };
         let same = |text: &str| text.eq_ignore_ascii_case(class);
         find(&|entry| entry.window_class.as_deref() == Some(class))
@@ -105,7 +101,7 @@ impl Entries {
         let (own, script) = command
             .map_or((None, None), |command| ((!command.is_interpreter).then_some(command.program), command.script));
         let names = [executable.filter(is_its_own), own.as_deref(), script.as_deref()];
-        names.into_iter().flatten().find_map(|name| self.entries.get(*self.by_program.get(name)?))
+        names.into_iter().flatten().find_map(|name| self.all.get(*self.by_program.get(name)?))
     }
 
     /// What a person calls a group.
