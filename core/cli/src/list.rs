@@ -139,9 +139,9 @@ impl Lister {
         };
         let hidden = processes.iter().filter(|process| process.hidden && is_listed(process.uid)).count();
         if hidden > 0 {
-            let which = output::count(hidden, "process is", "processes are");
+            let which = output::count(hidden, "process does", "processes do");
             output::say(&format!(
-                "The programs of {which} not known, so that a name may be missing; root would see them."
+                "{which} not show everything to you, so that a name may be missing; root would see it."
             ));
         }
     }

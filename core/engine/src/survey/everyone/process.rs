@@ -236,7 +236,9 @@ fn program(process: &mut Process, before: Option<&Process>) -> Result<(), ProcEr
         process.arguments = Some(arguments.into());
     }
     process.executable = allowed(process, proc::link(pid, "exe"))?.map(Into::into);
-    Ok(())
+    // What is kept must not be that of another process, which has the pid by now.
+    let is_same = proc::parsed(pid, "stat", stat::parse)?.start_time == process.start_time;
+    if is_same { Ok(()) } else { Err(ProcError::Gone) }
 }
 
 /// What was read, or nothing where that may not be or is not there: only a process that is gone is a failure.

@@ -86,6 +86,9 @@ impl Entries {
             self.by_id.values().map(|index| &self.all[*index]).filter(|entry| fits(entry)).min_by_key(|entry| &entry.id)
         };
         let same = |text: &str| text.eq_ignore_ascii_case(class);
+        if class.is_empty() {
+            return None;
+        }
         find(&|entry| entry.window_class.as_deref() == Some(class))
             .or_else(|| self.by_id(class))
             .or_else(|| find(&|entry| entry.window_class.as_deref().is_some_and(same)))
