@@ -29,22 +29,22 @@ out, and never guessed.
 
 With --json, the list is an array of objects, and with --watch such an array in one line every 2 seconds. Fields may be \
 added; none changes its meaning, and what is not known is absent:
-  id         what to type to mean the group
-  kind       app, service, session or tree
-  name       what a person calls it, in the person's language
-  icon       name or file of its icon
+  id           what to type to mean the group
+  kind         app, service, session or tree
+  name         what a person calls it, in the person's language
+  icon         name or file of its icon
   application  its desktop file, without .desktop
-  unit       its systemd unit
-  first_pid  the process that the others came from
-  processes  how many processes it has
-  members    the processes, each with pid and comm
-  memory     bytes of memory, with what is shared counted for each
-  swap       bytes of it in swap space
-  cpu        processors used since the list before (0.5 is half of one); not in a first list
-  started    when the first process started, in seconds since 1970-01-01 UTC
-  uid, user  who the first process belongs to
-  paused     whether all of it stands still
-  ended      whether all of it has ended, and only waits for its parents to take note
+  unit         its systemd unit
+  first_pid    the process that the others came from
+  processes    how many processes it has
+  members      the processes, each with pid and comm
+  memory       bytes of memory, with what is shared counted for each
+  swap         bytes of it in swap space
+  cpu          processors used since the list before (0.5 is half of one); not in a first list
+  started      when the first process started, in seconds since 1970-01-01 UTC
+  uid, user    who the first process belongs to
+  paused       whether all of it stands still
+  ended        whether all of it has ended, and only waits for its parents to take note
 
 Examples:
   dormouse list
@@ -207,8 +207,8 @@ mod tests {
         let shown = table(&[group], true, now).within(72, FLEXIBLE);
         assert_eq!(
             shown,
-            "GROUP             NAME        PROCESSES   MEMORY   CPU  STATE   STARTED\n\
-             app-gnome-org.g…  Calculator          3  52.4 MB  12 %  paused  5 min ago\n"
+            "GROUP            NAME        PROCESSES   MEMORY   CPU  STATE   STARTED\n\
+             app-gnome-org.…  Calculator          3  52.4 MB  12 %  paused  5 min ago\n"
         );
     }
 }
