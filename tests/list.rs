@@ -26,8 +26,12 @@ fn done<T>(result: std::io::Result<T>) -> T {
 struct Session(Child);
 
 impl Session {
+    /// Outside the unit that the test may run in: the processes of a unit are one group.
     fn start(mut command: Command) -> Self {
-        let started = in_own_session(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let path = unified().join("cgroup.procs");
+        let procs = fs::File::options().write(true).open(&path);
+        let procs = procs.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let started = in_own_session(&mut command, procs).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         Self(started.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
     }
 
@@ -55,9 +59,15 @@ impl Drop for Session {
     }
 }
 
-fn in_own_session(command: &mut Command) -> &mut Command {
-    // SAFETY: between fork and exec it makes one system call and touches no memory.
-    unsafe { command.pre_exec(|| nix::unistd::setsid().map(|_| ()).map_err(Into::into)) }
+/// `procs` takes the process into the control group that it is of, cgroups(7).
+fn in_own_session(command: &mut Command, procs: fs::File) -> &mut Command {
+    let enter = move || {
+        nix::unistd::setsid()?;
+        nix::unistd::write(&procs, b"0")?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes two system calls and touches no memory.
+    unsafe { command.pre_exec(enter) }
 }
 
 fn read(path: &str) -> String {
