@@ -199,7 +199,8 @@ fn from_stat(pid: Pid, stat: Stat, before: Option<&Process>, moment: &Moment) ->
         hidden: false,
         cpu_time,
         cpu_share: moment.since.and_then(share),
-        paused: matches!(stat.state, State::Stopped | State::Traced),
+        // Not when its tracer has stopped it: that is the tracer's to end, and under strace(1) it happens all the time.
+        paused: stat.state == State::Stopped,
         program: Program { comm: stat.comm.clone(), addresses: [stat.start_code, stat.start_stack, stat.arg_start] },
         comm: stat.comm,
     }
