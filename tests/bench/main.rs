@@ -7,6 +7,7 @@
 #![allow(clippy::panic, missing_docs)]
 
 mod disk;
+mod everyone;
 mod fixture;
 mod run;
 mod table;
@@ -89,9 +90,15 @@ fn main() {
             name => names.push(name),
         }
     }
-    let known = |name: &&str| CASES.iter().any(|case| case.name == *name);
-    assert!(names.iter().all(known), "there are {}", CASES.map(|case| case.name).join(", "));
+    let known = |name: &&str| *name == everyone::NAME || CASES.iter().any(|case| case.name == *name);
+    assert!(names.iter().all(known), "there are {}, {}", CASES.map(|case| case.name).join(", "), everyone::NAME);
     let chosen = CASES.iter().filter(|case| names.is_empty() || names.contains(&case.name));
     let results: Vec<_> = chosen.map(|case| (case, run::rounds(case, rounds))).collect();
-    print!("{}", table::table(&results));
+    if !results.is_empty() {
+        print!("{}", table::table(&results));
+    }
+    // The last one: from here on only one processor is used.
+    if names.is_empty() || names.contains(&everyone::NAME) {
+        print!("{}", everyone::run(rounds));
+    }
 }

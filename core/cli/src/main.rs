@@ -15,6 +15,7 @@ mod images;
 mod inspect;
 mod interrupt;
 mod job;
+mod list;
 mod look;
 mod man;
 mod output;
@@ -66,6 +67,7 @@ An image holds all memory of its processes, passwords and keys among it: keep it
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    List(list::Arguments),
     Check(check::Arguments),
     Freeze(freeze::Arguments),
     Thaw(thaw::Arguments),
@@ -82,6 +84,7 @@ enum Command {
 impl Command {
     fn run(self) -> Outcome {
         match self {
+            Self::List(arguments) => list::run(arguments),
             Self::Check(arguments) => check::run(arguments),
             Self::Freeze(arguments) => freeze::run(arguments),
             Self::Thaw(arguments) => thaw::run(arguments),

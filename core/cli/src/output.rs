@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Write};
 
 use dormouse_wire::{Problem, Severity};
 use serde::Serialize;
-use terminal_size::{Width, terminal_size_of};
+use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::exit::Failure;
 
@@ -12,6 +12,7 @@ use crate::exit::Failure;
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=100;
 /// The width where there is no terminal.
 const PLAIN_WIDTH: usize = 80;
+const PLAIN_HEIGHT: usize = 24;
 
 /// Says something to the person.
 pub fn say(sentence: &str) {
@@ -50,14 +51,25 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     print(&(text + "\n"))
 }
 
+/// Writes a value to standard output as JSON in one line; false when nobody reads it any more.
+pub fn json_line(value: &impl Serialize) -> Result<bool, Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Failure::new(format!("The answer cannot be written as JSON: {error}.")))?;
+    print_if_read(&(text + "\n"))
+}
+
 /// Writes text to standard output. Whoever reads it may stop early.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_if_read(text).map(|_| ())
+}
+
+/// Writes text to standard output; false when nobody reads it any more.
+pub fn print_if_read(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::system("Standard output cannot be written to", &error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::system("Standard output cannot be written to", &error)),
     }
 }
 
@@ -66,11 +78,16 @@ pub fn width() -> usize {
     within(terminal_size_of(io::stdout()))
 }
 
+/// How many lines the terminal on standard output has.
+pub fn height() -> usize {
+    terminal_size_of(io::stdout()).map_or(PLAIN_HEIGHT, |(_, Height(lines))| usize::from(lines))
+}
+
 fn error_width() -> usize {
     within(terminal_size_of(io::stderr()))
 }
 
-fn within(size: Option<(Width, terminal_size::Height)>) -> usize {
+fn within(size: Option<(Width, Height)>) -> usize {
     size.map_or(PLAIN_WIDTH, |(Width(columns), _)| usize::from(columns)).clamp(*WIDTHS.start(), *WIDTHS.end())
 }
 
@@ -200,13 +217,31 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
 
+    /// The table as lines of at most `width` letters, where `flexible` columns are shortened first, the widest of them first,
+    /// but not to fewer letters than stand beside them.
+    pub fn within(&self, width: usize, flexible: &[(usize, usize)]) -> String {
+        let mut narrow = self.clone();
+        loop {
+            let widths = narrow.widths();
+            let total = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+            let shrinks = |(column, least): &&(usize, usize)| widths.get(*column).is_some_and(|width| width > least);
+            let widest = flexible.iter().filter(shrinks).max_by_key(|(column, _)| widths[*column]);
+            let Some((column, _)) = widest.filter(|_| total > width) else { return narrow.lines(width) };
+            for cell in narrow.rows.iter_mut().filter_map(|row| row.get_mut(*column)) {
+                *cell = cut(cell, widths[*column] - 1);
+            }
+        }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
+        (0..columns).map(|column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect()
+    }
+
     /// The table as lines of at most `width` letters.
     pub fn lines(&self, width: usize) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widest = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(widest).collect();
+        let widths = self.widths();
         let mut text = String::new();
         for row in &self.rows {
             let mut line = String::new();

@@ -65,11 +65,21 @@ pub fn lasted(time: Duration) -> String {
     }
 }
 
+/// A time that has passed: `12 s ago`, `5 min ago`, `3 h ago`, `2 days ago`.
+pub fn ago(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s ago"),
+        seconds @ 60..3600 => format!("{} min ago", seconds / 60),
+        seconds @ 3600..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::{date, lasted, rfc3339, stamp};
+    use super::{ago, date, lasted, rfc3339, stamp};
 
     #[test]
     fn a_moment_is_told_in_the_gregorian_calendar() {
@@ -83,5 +93,11 @@ mod tests {
     fn a_short_time_has_a_fitting_unit() {
         let told = [400, 12_000, 3_140_000].map(|micros| lasted(Duration::from_micros(micros)));
         assert_eq!(told, ["0.4 ms", "12 ms", "3.1 s"]);
+    }
+
+    #[test]
+    fn a_time_that_has_passed_is_told_in_one_unit() {
+        let told = [59, 60, 3_600, 100_000, 172_800].map(|seconds| ago(Duration::from_secs(seconds)));
+        assert_eq!(told, ["59 s ago", "1 min ago", "1 h ago", "27 h ago", "2 days ago"]);
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! # The doors
 //!
-//! [`check()`] says whether a [`Selection`] can be frozen, [`freeze()`] puts it to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into the file between
-//! the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never asks, and knows no
-//! home directory: that is for its callers. What a person must know comes back as [`Problem`]s, all of them at once.
+//! [`survey::everyone`] sees all that runs, for [`survey::listing`] to tell of it in groups. [`check()`] says whether a
+//! [`Selection`] can be frozen, [`freeze()`] puts it to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into
+//! the file between the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never
+//! asks, and knows no home directory: that is for its callers. What a person must know comes back as [`Problem`]s, all of
+//! them at once.
 //!
 //! [`pause()`] holds a group still in memory and makes no file, [`resume()`] lets it go on, and [`paused`] tells which
 //! processes stand still so. Begin reading at `pause/mod.rs`. The engine knows no bus either: who can ask systemd hands it a

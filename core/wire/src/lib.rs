@@ -1,12 +1,13 @@
 //! What crosses the bus and the screen, without one system call: [ids](id), [problems and verdicts](verdict),
-//! [progress](progress), [what depends on what](graph), [windows on displays](window), and what the engine answers
-//! ([report]).
+//! [progress](progress), [what depends on what](graph), [windows on displays](window), what the engine answers
+//! ([report]), and the groups of a machine ([listing]).
 //!
 //! The engine, the command, the service and the app all speak these types, so that a person reads the same words
 //! everywhere.
 
 pub mod graph;
 pub mod id;
+pub mod listing;
 pub mod progress;
 pub mod report;
 pub mod verdict;
@@ -14,6 +15,7 @@ pub mod window;
 
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
+pub use listing::{GroupKind, Listed};
 pub use progress::{Phase, Progress, Quiet};
 pub use report::{Checked, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};
 pub use verdict::{Problem, ProblemKind, ProcessName, Severity, Verdict};

@@ -18,6 +18,7 @@
 
 pub mod auxv;
 pub mod cgroup;
+pub mod cmdline;
 pub mod fdinfo;
 pub mod limits;
 pub mod locks;
@@ -26,8 +27,10 @@ pub mod mountinfo;
 pub mod ns;
 pub mod numbers;
 pub mod sched;
+pub mod smaps_rollup;
 pub mod sockets;
 pub mod stat;
+pub mod statm;
 pub mod status;
 pub mod syscall;
 pub mod tcp;

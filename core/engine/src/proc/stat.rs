@@ -74,6 +74,10 @@ pub struct Stat {
     pub foreground: i32,
     /// `PF_*` of include/linux/sched.h.
     pub flags: u32,
+    /// Processor time of all its threads in user mode, in clock ticks; those reaped among its children are not counted.
+    pub user_time: u64,
+    /// Processor time of all its threads in the kernel, in clock ticks.
+    pub system_time: u64,
     /// The nice value, -20 to 19.
     pub nice: i32,
     /// How many threads the process has.
@@ -118,7 +122,15 @@ pub struct Stat {
     pub exit_code: i32,
 }
 
+/// `PF_KTHREAD` of include/linux/sched.h.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
 impl Stat {
+    /// Whether it is a thread of the kernel.
+    pub fn is_kernel_thread(&self) -> bool {
+        self.flags & KERNEL_THREAD != 0
+    }
+
     /// Whether the addresses are true; else the caller lacks ptrace access. Also false for threads of the kernel and for
     /// zombies, which have no memory.
     pub fn shows_addresses(&self) -> bool {
@@ -161,6 +173,8 @@ fn stat(bytes: &[u8]) -> Option<Stat> {
         tty: signed(7)?,
         foreground: signed(8)?,
         flags: unsigned(9)?,
+        user_time: address(14)?,
+        system_time: address(15)?,
         nice: signed(19)?,
         threads: unsigned(20)?,
         itrealvalue: text::decimal(field(21)?)?,
@@ -192,7 +206,7 @@ mod tests {
     use super::*;
     use crate::proc::{self, ProcError};
 
-    const NUMBERS: &[u8] = b" R 8016 8015 3332 34816 8025 4194304 105 0 0 0 0 0 0 0 20 -5 1 0 137466 3133440 416 \
+    const NUMBERS: &[u8] = b" R 8016 8015 3332 34816 8025 4194304 105 0 0 0 7 6 0 0 20 -5 1 0 137466 3133440 416 \
         18446744073709551615 94418345398272 94418345418153 140736770666608 0 0 0 0 0 0 0 0 0 17 1 3 2 0 0 0 \
         94418345434160 94418345435776 94418739732480 140736770669072 140736770669301 140736770669302 140736770670571 9\n";
 
@@ -207,6 +221,7 @@ mod tests {
         assert_eq!((stat.ppid, stat.pgrp, stat.session), (Pid(8016), Pid(8015), Pid(3332)));
         assert_eq!((stat.terminal(), stat.foreground, stat.flags), (Some((136, 0)), 8025, 4194304));
         assert_eq!((stat.nice, stat.threads, stat.itrealvalue, stat.start_time), (-5, 1, 0, 137466));
+        assert_eq!((stat.user_time, stat.system_time), (7, 6));
         assert_eq!((stat.virtual_size, stat.resident_pages), (3133440, 416));
         assert_eq!(
             (stat.start_code, stat.end_code, stat.start_stack),

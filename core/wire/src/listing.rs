@@ -1,0 +1,69 @@
+//! The groups of a machine as a list shows them: `dormouse list --json`, the service and the app.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ByteSize, Pid};
+use crate::verdict::ProcessName;
+
+/// What makes processes a group. Stable names: programs match on them in `--json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupKind {
+    /// An app that the desktop, Flatpak or Snap has started in a unit of its own, systemd.unit(5).
+    App,
+    /// Another service or scope of systemd.
+    Service,
+    /// A session, setsid(2): what was started from one terminal, say.
+    Session,
+    /// A process and its descendants that share their session with init.
+    Tree,
+}
+
+/// A group of processes: what a person calls an app or a job. What is not known is absent, and never guessed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// What a person types to mean this group: the unit (with `:UID` behind it where several users have one of that name),
+    /// `session-PID`, or the pid of the first process.
+    pub id: String,
+    /// What makes it a group.
+    pub kind: GroupKind,
+    /// What a person calls it, in the person's language.
+    pub name: String,
+    /// The icon's name or its file, Desktop Entry Specification, "Icon".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icon: Option<String>,
+    /// The desktop file it was started from, without `.desktop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// The systemd unit, such as `app-gnome-org.gnome.Calculator-1234.scope`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The process that the others came from.
+    pub first_pid: Pid,
+    /// How many processes it has.
+    pub processes: usize,
+    /// They, the first one first and then by age.
+    pub members: Vec<ProcessName>,
+    /// The memory of its processes in bytes; what several share counts for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// How many bytes of them are in swap space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<ByteSize>,
+    /// What part of one processor it has used since the list before: 0.5 is half of one, 2 are two. Absent in a first list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<f64>,
+    /// When the first process started, in seconds since 1970-01-01 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
+    /// The user id that the first process belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The name of that user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Whether all of it stands still: stopped by signals, or frozen with its control group.
+    pub paused: bool,
+    /// Whether all of it has ended, and only waits for its parents to take note.
+    pub ended: bool,
+}
