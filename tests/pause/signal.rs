@@ -82,6 +82,8 @@ fn a_pause_within_a_pause_ends_with_it() {
         job.specimen().members().into_iter().find(|member| Stat::of(*member).is_some_and(|it| it.ppid() == pid));
     let child = child.unwrap_or_else(|| panic!("the pipeline has no child"));
     pause(child);
+    // Whoever reads from it comes to the end of what was written.
+    std::thread::sleep(Duration::from_millis(200));
     assert_stands_still(&count);
     pause(pid);
     resume(pid);
