@@ -60,7 +60,8 @@ fn who_was_stopped_before_stays_stopped() {
     pause(other_pid);
     assert_eq!((state(other_pid), state(sleeper)), ('T', 'T'));
     assert_eq!(pids(&resume(other_pid)), BTreeSet::from([other_pid]));
-    assert_eq!((state(other_pid), state(sleeper)), ('S', 'T'));
+    assert_ne!(state(other_pid), 'T');
+    assert_eq!(state(sleeper), 'T');
 
     // A group that was stopped by others altogether is nobody's to continue.
     // SAFETY: sends a signal to a process that this test has started.
@@ -81,6 +82,8 @@ fn a_pause_within_a_pause_ends_with_it() {
         job.specimen().members().into_iter().find(|member| Stat::of(*member).is_some_and(|it| it.ppid() == pid));
     let child = child.unwrap_or_else(|| panic!("the pipeline has no child"));
     pause(child);
+    // Whoever reads from it comes to the end of what was written.
+    std::thread::sleep(Duration::from_millis(200));
     assert_stands_still(&count);
     pause(pid);
     resume(pid);

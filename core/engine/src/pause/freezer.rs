@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dormouse_wire::{PausedBy, Pid, Problem, ProblemKind};
 
-use super::standing;
+use super::standing::{self, Standing};
 use super::units::Units;
 use crate::proc;
 use crate::proc::cgroup;
@@ -44,7 +44,12 @@ pub fn fitting(hierarchies: &Hierarchies, members: &[Pid], freezer: Freezer) -> 
     let members: HashSet<Pid> = members.iter().copied().collect();
     let mut groups: Vec<ControlGroup> = Vec::new();
     for pid in living {
-        let group = hierarchies.of(pid, freezer)?;
+        let Some(group) = hierarchies.of(pid, freezer) else {
+            if standing::of(pid) == Standing::Ended {
+                continue;
+            }
+            return None;
+        };
         if groups.iter().any(|known| group.folder.starts_with(&known.folder)) {
             continue;
         }

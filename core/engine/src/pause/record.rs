@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
+use super::standing::{self, Standing};
 use crate::proc::{self, stat, text};
 
 const HEADING: &[u8] = b"dormouse pause 1";
@@ -61,14 +62,15 @@ impl Record {
         Self { path, group, stopped }
     }
 
-    /// All records in the folder. What they say of processes that are gone is left out.
+    /// All records in the folder. What they say of processes that have ended is left out, also of those that their parents
+    /// have not asked for yet.
     pub fn all(folder: &Path) -> Vec<Self> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
         let paths = paths.filter(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         let mut found = Vec::new();
         for mut record in paths.filter_map(|path| read(&path)) {
-            record.stopped.retain(|one| one.is_there());
+            record.stopped.retain(|one| one.is_there() && standing::of(one.pid) != Standing::Ended);
             if record.stopped.is_empty() {
                 let _ = fs::remove_file(&record.path);
             } else {

@@ -12,7 +12,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use super::select::named;
 use crate::proc::cgroup::{self, CgroupMembership};
-use crate::proc::{self, ProcError, mountinfo, text};
+use crate::proc::{self, ProcError, mountinfo, stat, text};
 
 /// Which freezer a control group has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,9 +121,9 @@ impl ControlGroup {
         Ok(found)
     }
 
-    /// Whether nobody else is in it or below.
+    /// Whether nobody else is in it or below. Who was made since the members were listed descends from one of them.
     pub fn holds_only(&self, members: &HashSet<Pid>) -> bool {
-        self.processes().is_ok_and(|processes| processes.is_subset(members))
+        self.processes().is_ok_and(|processes| processes.into_iter().all(|pid| is_or_was_below(pid, members)))
     }
 
     /// Whether all in it stand still, or are just about to, be it for a group above.
@@ -156,6 +156,20 @@ impl ControlGroup {
     fn says(&self, file: &str, word: &[u8]) -> bool {
         fs::read(self.folder.join(file)).is_ok_and(|bytes| bytes.trim_ascii() == word)
     }
+}
+
+/// Whether a process is a member or descends from one, or has ended meanwhile.
+fn is_or_was_below(pid: Pid, members: &HashSet<Pid>) -> bool {
+    let mut above = pid;
+    while !members.contains(&above) {
+        match proc::parsed(above, "stat", stat::parse) {
+            Ok(stat) if stat.ppid.0 > 0 => above = stat.ppid,
+            // A process of another pid namespace has the pid 0 here.
+            Ok(_) | Err(ProcError::Missing { .. } | ProcError::Denied { .. }) => return false,
+            Err(_) => return above == pid && pid.0 > 0,
+        }
+    }
+    true
 }
 
 /// A process whose control group is frozen cannot be frozen into a file: the work inside it would never be done.
