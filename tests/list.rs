@@ -353,3 +353,38 @@ fn a_person_watches_until_ctrl_c() {
     });
     assert!(ended.is_some(), "Ctrl-C does not end it");
 }
+
+#[test]
+fn a_group_is_meant_by_its_id_with_all_its_processes() {
+    // The leader's grandchild has lost its parent, and is found by the session alone.
+    let mut command = Command::new("bash");
+    command.args(["-c", "(sleep 1001 &) ; exec sleep 1002"]).stderr(Stdio::null());
+    let session = Session::start(command).runs("sleep");
+    let orphan = until(PATIENCE, || {
+        let group = list().into_iter().find(|group| group.id == session.id())?;
+        group.members.iter().map(|member| member.pid.0).find(|pid| *pid != session.pid())
+    });
+    let orphan = orphan.unwrap_or_else(|| panic!("the second sleep is not in {}", session.id()));
+    let run = |arguments: &[&str]| done(Command::new(command::path()).args(arguments).output());
+
+    let checked = run(&["check", &session.id(), "--json", "--tree-only"]);
+    let checked: dormouse_wire::Checked =
+        serde_json::from_slice(&checked.stdout).unwrap_or_else(|error| panic!("{error}: {checked:?}"));
+    let pids: BTreeSet<i32> = checked.processes.iter().map(|process| process.pid.0).collect();
+    assert_eq!(pids, BTreeSet::from([session.pid(), orphan]));
+
+    let state = |pid: i32| read(&format!("/proc/{pid}/stat")).split(' ').nth(2).map(str::to_owned);
+    let paused = run(&["pause", &session.id()]);
+    assert!(paused.status.success(), "{}", String::from_utf8_lossy(&paused.stderr));
+    // A message is broken where the line ends.
+    let said = String::from_utf8_lossy(&paused.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains(&format!("dormouse resume {}", session.id())), "{said}");
+    assert_eq!([session.pid(), orphan].map(state), [Some("T".to_owned()), Some("T".to_owned())]);
+    let resumed = run(&["resume", &session.id()]);
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert_eq!([session.pid(), orphan].map(state), [Some("S".to_owned()), Some("S".to_owned())]);
+
+    let unknown = run(&["freeze", "session-of-nobody"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no group is called so"));
+}

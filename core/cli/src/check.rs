@@ -6,21 +6,22 @@ use std::process::ExitCode;
 use dormouse_engine::Selection;
 use dormouse_engine::survey::x11::Options;
 use dormouse_wire::window::{Access, Display, Window, sentence};
-use dormouse_wire::{Checked, Pid, Verdict};
+use dormouse_wire::{Checked, Verdict};
 
 mod picture;
 mod ties;
 
 use crate::exit::Outcome;
 use crate::output;
+use crate::target::Target;
 
 /// Says whether a running process and what belongs to it can be frozen, and what would be lost.
 #[derive(Debug, clap::Args)]
 #[command(long_about = ABOUT, after_long_help = EXIT)]
 pub struct Arguments {
-    /// The process to look at, by its pid; its descendants belong to it.
-    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
-    pid: i32,
+    /// The process to look at, by its pid; its descendants belong to it; or a group by its id in `dormouse list`.
+    #[arg(value_name = "PID|GROUP")]
+    target: Target,
 
     /// Look only at the process and its descendants, even where something that cannot be cut leads out of them.
     #[arg(long)]
@@ -63,7 +64,11 @@ nodes; `displays`, the X displays with its windows; and `unseen`, how many proce
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
-    let selection = Selection { pid: Pid(arguments.pid), tree_only: arguments.tree_only };
+    let (pid, others) = match arguments.target.processes() {
+        Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
+        processes => processes?,
+    };
+    let selection = Selection { pid, others, tree_only: arguments.tree_only };
     let checked = dormouse_engine::check(&selection, &displays());
     match arguments.graph {
         Some(Picture::Dot) => output::print(&picture::dot(&checked.graph))?,

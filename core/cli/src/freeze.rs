@@ -4,19 +4,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dormouse_engine::{FreezeOptions, Selection};
-use dormouse_wire::{Frozen, Pid};
+use dormouse_wire::Frozen;
 
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
+use crate::target::Target;
 use crate::{output, store, when};
 
 /// Puts a running process and what belongs to it to sleep in a file.
 #[derive(Debug, clap::Args)]
 #[command(long_about = ABOUT, after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// The process to freeze, by its pid; its descendants come along.
-    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
-    pid: i32,
+    /// The process to freeze, by its pid; its descendants come along; or a group by its id in `dormouse list`.
+    #[arg(value_name = "PID|GROUP")]
+    target: Target,
 
     /// The image file to make. It must not exist.
     ///
@@ -71,12 +72,12 @@ pub fn run(arguments: Arguments) -> Outcome {
 }
 
 fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
-    let pid = Pid(arguments.pid);
+    let (pid, others) = arguments.target.processes()?;
     let image = match &arguments.output {
         Some(file) => file.clone(),
         None => store::new_image(pid)?,
     };
-    let selection = Selection { pid, tree_only: arguments.tree_only };
+    let selection = Selection { pid, others, tree_only: arguments.tree_only };
     let options = FreezeOptions { image, leave_running: false, accept_losses: arguments.accept_losses };
     let bar = Bar::new()?;
     dormouse_engine::freeze(&selection, &options, &bar).map_err(Failure::from)

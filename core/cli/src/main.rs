@@ -25,6 +25,7 @@ mod resume;
 mod runtime;
 mod store;
 mod systemd;
+mod target;
 mod terminal;
 mod thaw;
 mod verify;

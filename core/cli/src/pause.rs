@@ -3,20 +3,21 @@
 use std::process::ExitCode;
 
 use dormouse_engine::PauseOptions;
-use dormouse_wire::{ByteSize, Paused, Pid, Reclaimed};
+use dormouse_wire::{ByteSize, Paused, Reclaimed};
 
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::systemd::Systemd;
+use crate::target::Target;
 use crate::{output, runtime};
 
 /// Holds a running process and its descendants still, in memory.
 #[derive(Debug, clap::Args)]
 #[command(long_about = ABOUT, after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// The process to pause, by its pid; its descendants come along.
-    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
-    pid: i32,
+    /// The process to pause, by its pid; its descendants come along; or a group by its id in `dormouse list`.
+    #[arg(value_name = "PID|GROUP")]
+    target: Target,
 
     /// Push the memory of the processes to swap, so that others can have it.
     #[arg(long)]
@@ -55,7 +56,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     if arguments.json {
         output::json(&paused)?;
     } else {
-        output::say(&summary(&paused, arguments.pid));
+        output::say(&summary(&paused, &arguments.target));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -64,16 +65,17 @@ fn pause(arguments: &Arguments) -> Result<Paused, Failure> {
     let records = runtime::folder()?;
     // It is short, and would leave half of the group stopped.
     let _uninterrupted = Interrupt::watch()?;
-    let options =
-        PauseOptions { pid: Pid(arguments.pid), records: &records, units: &Systemd, reclaim: arguments.reclaim };
+    let (pid, others) = arguments.target.processes()?;
+    let reclaim = arguments.reclaim;
+    let options = PauseOptions { pid, others: &others, records: &records, units: &Systemd, reclaim };
     dormouse_engine::pause(&options).map_err(Failure::from)
 }
 
-fn summary(paused: &Paused, pid: i32) -> String {
+fn summary(paused: &Paused, target: &Target) -> String {
     let first = paused.processes.first().map_or_else(String::new, |first| format!(", {first} first"));
     let count = output::count(paused.processes.len(), "process", "processes");
     let reclaimed = paused.reclaimed.as_ref().map_or_else(String::new, reclaimed);
-    format!("Paused {count}{first}, by {}. {reclaimed}To go on: dormouse resume {pid}", paused.by)
+    format!("Paused {count}{first}, by {}. {reclaimed}To go on: dormouse resume {target}", paused.by)
 }
 
 fn reclaimed(reclaimed: &Reclaimed) -> String {
@@ -93,7 +95,7 @@ fn reclaimed(reclaimed: &Reclaimed) -> String {
 mod tests {
     use dormouse_wire::{ByteSize, Paused, PausedBy, Pid, ProcessName, Reclaimed};
 
-    use super::summary;
+    use super::{Target, summary};
 
     #[test]
     fn a_pause_is_summed_up_with_the_way_back() {
@@ -104,10 +106,13 @@ mod tests {
             reclaimed: None,
         };
         assert_eq!(
-            summary(&paused, 12),
+            summary(&paused, &Target::Process(Pid(12))),
             "Paused 3 processes, cat (pid 12) first, by SIGSTOP. To go on: dormouse resume 12"
         );
         paused.reclaimed = Some(Reclaimed { moved: ByteSize(2_000_000), why_not: None });
-        assert!(summary(&paused, 12).contains("by SIGSTOP. 2.0 MB of its memory went to swap. To go on"));
+        assert!(
+            summary(&paused, &Target::Process(Pid(12)))
+                .contains("by SIGSTOP. 2.0 MB of its memory went to swap. To go on")
+        );
     }
 }

@@ -3,20 +3,21 @@
 use std::process::ExitCode;
 
 use dormouse_engine::PauseOptions;
-use dormouse_wire::{Pid, Resumed};
+use dormouse_wire::Resumed;
 
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
 use crate::systemd::Systemd;
+use crate::target::Target;
 use crate::{output, runtime};
 
 /// Lets a paused process and its descendants go on.
 #[derive(Debug, clap::Args)]
 #[command(long_about = ABOUT)]
 pub struct Arguments {
-    /// The process that was paused, by its pid; its descendants come along.
-    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
-    pid: i32,
+    /// The process that was paused, by its pid; its descendants come along; or a group by its id in `dormouse list`.
+    #[arg(value_name = "PID|GROUP")]
+    target: Target,
 
     /// Write what was done, or why it was not, to standard output as JSON.
     #[arg(long)]
@@ -48,7 +49,8 @@ fn resume(arguments: &Arguments) -> Result<Resumed, Failure> {
     // It is short, and would leave half of the group stopped.
     let _uninterrupted = Interrupt::watch()?;
     let units = Systemd;
-    let options = PauseOptions { pid: Pid(arguments.pid), records: &records, units: &units, reclaim: false };
+    let (pid, others) = arguments.target.processes()?;
+    let options = PauseOptions { pid, others: &others, records: &records, units: &units, reclaim: false };
     dormouse_engine::resume(&options).map_err(Failure::from)
 }
 

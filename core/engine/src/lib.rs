@@ -68,6 +68,8 @@ use dormouse_wire::{Pid, Problem};
 pub struct Selection {
     /// The process to start from; its descendants always come along.
     pub pid: Pid,
+    /// Others that are to come along, with theirs.
+    pub others: Vec<Pid>,
     /// Leave it at the descendants, even where something that cannot be cut leads out of them.
     pub tree_only: bool,
 }
@@ -97,6 +99,8 @@ pub struct ThawOptions {
 pub struct PauseOptions<'a> {
     /// The process to start from; its descendants come along.
     pub pid: Pid,
+    /// Others that belong to it, with their descendants.
+    pub others: &'a [Pid],
     /// The folder that remembers who was stopped: it must be there, closed to others, and gone after a boot.
     pub records: &'a Path,
     /// Who freezes the units of the system.

@@ -74,6 +74,7 @@ fn resident(found: &ProcessFacts) -> u64 {
 
 /// Who would have been frozen, as far as that can be told from outside.
 fn members(selection: &Selection) -> Vec<ProcessName> {
-    let pids = select::members(&[selection.pid]).unwrap_or_default();
+    let seeds: Vec<Pid> = std::iter::once(selection.pid).chain(selection.others.iter().copied()).collect();
+    let pids = select::members(&seeds).unwrap_or_default();
     pids.into_iter().filter_map(select::shown).collect()
 }

@@ -36,7 +36,7 @@ pub use units::{Units, WithoutUnits};
 
 /// Holds a group still.
 pub fn pause(options: &PauseOptions<'_>) -> Result<Paused, PauseError> {
-    let members = || select::members(&[options.pid]);
+    let members = || select::members(&seeds(options));
     let first = living(&members().map_err(|problem| PauseError::Refused(vec![problem]))?);
     let now = PausedNow::read(options.records);
     if let Some(problem) = not_to_be_paused(options.pid, &first, &now) {
@@ -58,7 +58,7 @@ pub fn pause(options: &PauseOptions<'_>) -> Result<Paused, PauseError> {
 /// Lets a paused group go on.
 pub fn resume(options: &PauseOptions<'_>) -> Result<Resumed, ResumeError> {
     let records = Record::all(options.records);
-    let members = match select::members(&[options.pid]) {
+    let members = match select::members(&seeds(options)) {
         Ok(members) => members,
         // Whoever the pause began from may have ended since: its record knows the others.
         Err(_) if records.iter().any(|record| record.group.pid == options.pid) => Vec::new(),
@@ -113,6 +113,10 @@ impl PausedNow {
         let is_ours = !self.stopped.is_empty() && Remembered::of(pid).is_some_and(|one| self.stopped.contains(&one));
         (is_ours && standing::of(pid).is_still()).then_some(PausedBy::Signal)
     }
+}
+
+fn seeds(options: &PauseOptions<'_>) -> Vec<Pid> {
+    std::iter::once(options.pid).chain(options.others.iter().copied()).collect()
 }
 
 fn not_to_be_paused(pid: Pid, living: &[Pid], now: &PausedNow) -> Option<Problem> {

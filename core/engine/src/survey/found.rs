@@ -40,6 +40,7 @@ impl Found {
         mut hold: impl FnMut(&[Pid]) -> Result<Vec<Pid>, Problem>,
     ) -> Result<Self, Unseen> {
         let mut seeds = vec![selection.pid];
+        seeds.extend(&selection.others);
         loop {
             let members = hold(&seeds).map_err(Unseen::Failed)?;
             let collected =
