@@ -97,7 +97,7 @@ $(BINARY): $(SOURCES)
 # After `make run` this builds nothing, so that `sudo make install` needs no Rust of root.
 install: $(BINARY)
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir)
-	install -m 755 $(BINARY) $(bindir)/dormouse
+	install -s -m 755 $(BINARY) $(bindir)/dormouse
 	$(BINARY) man $(mandir)
 	chmod 644 $(mandir)/dormouse.1 $(mandir)/dormouse-*.1
 	$(BINARY) completions bash > $(bashdir)/dormouse

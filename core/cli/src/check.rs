@@ -137,7 +137,8 @@ fn report(checked: &Checked, width: usize) -> String {
     text += &ties::listed(&checked.graph, width);
     if checked.unseen > 0 {
         let others = output::count(checked.unseen, "process", "processes");
-        let sentence = format!("{others} of others could not be looked into; as root they could.");
+        let root = if nix::unistd::geteuid().is_root() { "" } else { "; as root they could" };
+        let sentence = format!("{others} outside the group could not be looked into{root}.");
         text += "\n";
         text += &output::wrapped(&sentence, width);
     }

@@ -111,6 +111,12 @@ pub fn wrapped(sentence: &str, width: usize) -> String {
     wrap(&printable(sentence), width, "", "")
 }
 
+/// A sentence below a heading.
+pub fn indented(sentence: &str, width: usize, depth: usize) -> String {
+    let indent = " ".repeat(depth);
+    wrap(&printable(sentence), width, &indent, &indent)
+}
+
 /// All problems below their headings: first what stands in the way, then what would be lost.
 pub fn weighed(problems: &[Problem], width: usize) -> String {
     let mut text = String::new();

@@ -2,30 +2,52 @@
 
 use dormouse_wire::{Edge, EdgeKind, Graph, Node, Strength};
 
-use crate::output::{self, Table};
+use crate::output;
 
-/// A table of the things that members hold with others; empty where there are none.
+/// The things that members hold with others, and who holds them; empty where there are none.
 pub fn listed(graph: &Graph, width: usize) -> String {
     let mut text = String::new();
     for (heading, strength) in
         [("What cannot be cut:", Strength::Strong), ("What leads to services, devices and others:", Strength::Weak)]
     {
-        let rows: Vec<[String; 3]> = (0..graph.nodes.len()).filter_map(|place| row(graph, place, strength)).collect();
-        if rows.is_empty() {
+        let entries = entries(graph, strength);
+        if entries.is_empty() {
             continue;
         }
-        let mut table = Table::new(&["WHAT", "NAME", "WHO"], &[]);
-        for row in rows {
-            table.row(row);
-        }
         text.extend(["\n", heading, "\n"]);
-        text += &table.lines(width);
+        for entry in entries {
+            let kind = match entry.names.len() {
+                1 => entry.kind.to_owned(),
+                several => format!("{several} × {}", entry.kind),
+            };
+            text += &output::indented(&format!("{kind} {}", several(&entry.names)), width, 2);
+            text += &output::indented(&entry.who, width, 6);
+        }
     }
     text
 }
 
-/// The line of a thing whose strongest tie is of this strength.
-fn row(graph: &Graph, place: usize, strength: Strength) -> Option<[String; 3]> {
+/// Things of one kind that the same processes hold in the same way.
+struct Entry {
+    kind: &'static str,
+    names: Vec<String>,
+    who: String,
+}
+
+fn entries(graph: &Graph, strength: Strength) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    for place in 0..graph.nodes.len() {
+        let Some((kind, name, who)) = row(graph, place, strength) else { continue };
+        match entries.iter_mut().find(|entry| entry.kind == kind && entry.who == who) {
+            Some(entry) => entry.names.push(name),
+            None => entries.push(Entry { kind, names: vec![name], who }),
+        }
+    }
+    entries
+}
+
+/// Kind, name and holders of a thing whose strongest tie is of this strength.
+fn row(graph: &Graph, place: usize, strength: Strength) -> Option<(&'static str, String, String)> {
     let Node::Thing { kind, name } = &graph.nodes[place] else { return None };
     let ties: Vec<&Edge> = graph.edges.iter().filter(|edge| edge.from == place || edge.to == place).collect();
     if ties.iter().map(|edge| edge.strength).max() != Some(strength) {
@@ -65,7 +87,7 @@ fn row(graph: &Graph, place: usize, strength: Strength) -> Option<[String; 3]> {
             parts.push(format!("{word} {}", several(&who)));
         }
     }
-    Some([kind.shown().to_owned(), name.clone(), parts.join("; ")])
+    Some((kind.shown(), name.clone(), parts.join("; ")))
 }
 
 /// Several names in a line that can be read.
@@ -98,16 +120,20 @@ mod tests {
                 process(2, "less"),
                 thing(ThingKind::Pipe, "pipe:[7]"),
                 thing(ThingKind::X11, "@/tmp/.X11-unix/X0"),
+                thing(ThingKind::Pipe, "pipe:[8]"),
             ],
             edges: vec![
                 edge(0, 2, EdgeKind::Writes, Strength::Strong),
                 edge(2, 1, EdgeKind::Reads, Strength::Strong),
                 edge(1, 3, EdgeKind::Asks, Strength::Weak),
+                edge(0, 4, EdgeKind::Writes, Strength::Strong),
+                edge(4, 1, EdgeKind::Reads, Strength::Strong),
             ],
         };
-        let text = listed(&graph, 100);
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert!(lines.contains(&vec!["pipe", "pipe:[7]", "cat", "(pid", "1)", "→", "less", "(pid", "2)"]), "{text}");
-        assert!(lines.contains(&vec!["X11", "display", "@/tmp/.X11-unix/X0", "less", "(pid", "2)"]), "{text}");
+        assert_eq!(
+            listed(&graph, 100),
+            "\nWhat cannot be cut:\n  2 × pipe pipe:[7], pipe:[8]\n      cat (pid 1) → less (pid 2)\n\
+             \nWhat leads to services, devices and others:\n  X11 display @/tmp/.X11-unix/X0\n      less (pid 2)\n"
+        );
     }
 }

@@ -9,7 +9,24 @@ pub fn texts(property: &GetPropertyReply, utf8: u32) -> Vec<String> {
     }
     let bytes = property.value.strip_suffix(b"\0").unwrap_or(&property.value);
     let is_utf8 = utf8 != 0 && property.type_ == utf8;
-    bytes.split(|byte| *byte == 0).map(|text| decode(text, is_utf8)).collect()
+    bytes.split(|byte| *byte == 0).map(|text| if is_utf8 { decode(text, true) } else { compound(text) }).collect()
+}
+
+/// The parts of COMPOUND_TEXT that are UTF-8 stand between these two (Compound Text Encoding, "Extended segments").
+const UTF8_BEGINS: &[u8] = b"\x1b%G";
+const UTF8_ENDS: &[u8] = b"\x1b%@";
+
+fn compound(text: &[u8]) -> String {
+    let (mut decoded, mut rest) = (String::new(), text);
+    let find = |bytes: &[u8], mark: &[u8]| bytes.windows(mark.len()).position(|window| window == mark);
+    while let Some(begin) = find(rest, UTF8_BEGINS) {
+        let inside = &rest[begin + UTF8_BEGINS.len()..];
+        let end = find(inside, UTF8_ENDS).unwrap_or(inside.len());
+        decoded += &decode(&rest[..begin], false);
+        decoded += &decode(&inside[..end], true);
+        rest = inside.get(end + UTF8_ENDS.len()..).unwrap_or_default();
+    }
+    decoded + &decode(rest, false)
 }
 
 fn decode(text: &[u8], is_utf8: bool) -> String {
@@ -38,6 +55,8 @@ mod tests {
         assert_eq!(of(STRING, b"caf\xe9"), ["café"]);
         assert_eq!(of(STRING, "café".as_bytes()), ["café"]);
         assert_eq!(of(UTF8, b"caf\xe9\n"), ["caf\u{fffd}\n"]);
+        assert_eq!(of(STRING, "Caf\u{1b}%Gé —\u{1b}%@ x\u{1b}%Gü".as_bytes()), ["Café — xü"]);
+        assert_eq!(of(STRING, b"\x1b%@\x1b%"), ["\u{1b}%@\u{1b}%"]);
         assert_eq!(texts(&GetPropertyReply::default(), UTF8), Vec::<String>::new());
     }
 }
