@@ -6,6 +6,7 @@
 //! program that does not come back as it was is a failure.
 #![allow(clippy::panic, missing_docs)]
 
+mod connections;
 mod disk;
 mod everyone;
 mod fixture;
@@ -68,6 +69,9 @@ const CASES: [Case; 10] = [
     case("heirs", "heirs", 2048, Bar::None, Bar::None),
 ];
 
+/// A bench of what is seen and not frozen: its name, and what it says after so many rounds.
+type Survey = (&'static str, fn(usize) -> String);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [word, mode, size, folder] = arguments.as_slice()
@@ -90,15 +94,20 @@ fn main() {
             name => names.push(name),
         }
     }
-    let known = |name: &&str| *name == everyone::NAME || CASES.iter().any(|case| case.name == *name);
-    assert!(names.iter().all(known), "there are {}, {}", CASES.map(|case| case.name).join(", "), everyone::NAME);
+    let surveys: [Survey; 2] = [(everyone::NAME, everyone::run), (connections::NAME, connections::run)];
+    let known =
+        |name: &&str| surveys.iter().any(|(survey, _)| name == survey) || CASES.iter().any(|case| case.name == *name);
+    let all = CASES.map(|case| case.name).into_iter().chain(surveys.map(|(name, _)| name));
+    assert!(names.iter().all(known), "there are {}", all.collect::<Vec<_>>().join(", "));
     let chosen = CASES.iter().filter(|case| names.is_empty() || names.contains(&case.name));
     let results: Vec<_> = chosen.map(|case| (case, run::rounds(case, rounds))).collect();
     if !results.is_empty() {
         print!("{}", table::table(&results));
     }
     // The last one: from here on only one processor is used.
-    if names.is_empty() || names.contains(&everyone::NAME) {
-        print!("{}", everyone::run(rounds));
+    for (name, run) in surveys {
+        if names.is_empty() || names.contains(&name) {
+            print!("{}", run(rounds));
+        }
     }
 }

@@ -68,8 +68,9 @@ pub fn fitting(hierarchies: &Hierarchies, members: &[Pid], freezer: Freezer) -> 
 
 /// In cgroup v1 each thread may be in a group of its own.
 fn has_scattered_threads(pid: Pid) -> bool {
-    let leader = proc::parsed(pid, "cgroup", cgroup::parse).ok();
-    let elsewhere = |tid| proc::parsed_thread(pid, tid, "cgroup", cgroup::parse).ok() != leader;
+    // Whoever ends meanwhile is nowhere any more.
+    let Ok(leader) = proc::parsed(pid, "cgroup", cgroup::parse) else { return false };
+    let elsewhere = |tid| proc::parsed_thread(pid, tid, "cgroup", cgroup::parse).is_ok_and(|found| found != leader);
     proc::list_threads(pid).unwrap_or_default().into_iter().any(elsewhere)
 }
 

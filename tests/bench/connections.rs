@@ -1,0 +1,77 @@
+//! How long it takes to find what ties everybody together, on one processor, with a thousand processes and fifty thousand
+//! descriptors more than there are; held against `lsof`, which lists the same descriptors.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dormouse_engine::survey::connections::Connections;
+use dormouse_wire::Node;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::{Pid, pipe};
+
+/// The name of this bench on the command line.
+pub const NAME: &str = "connections";
+const PROCESSES: usize = 1000;
+/// Each process has both ends of so many pipes, and the next one has them too.
+const PIPES: usize = 13;
+const BAR: Duration = Duration::from_millis(400);
+/// How many times as fast as `lsof`.
+const TIMES: f64 = 10.0;
+
+/// Processes that do nothing; they end with this.
+struct Crowd(Vec<Child>);
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn pipes() -> Vec<impl Sized> {
+    (0..PIPES).map(|_| pipe().unwrap_or_else(|error| panic!("pipe: {error}"))).collect()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Looks again and again, and says the medians.
+pub fn run(rounds: usize) -> String {
+    let (mut crowd, mut before) = (Crowd(Vec::new()), pipes());
+    for _ in 0..PROCESSES {
+        let next = pipes();
+        let started = Command::new("sleep").arg("600").stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        crowd.0.push(started.unwrap_or_else(|error| panic!("sleep: {error}")));
+        before = next;
+    }
+    drop(before);
+    let mut one = CpuSet::new();
+    one.set(0).and_then(|()| sched_setaffinity(Pid::from_raw(0), &one)).unwrap_or_else(|error| panic!("{error}"));
+    let (mut ours, mut theirs, mut shared) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..rounds {
+        let begin = Instant::now();
+        let found = Connections::look();
+        ours.push(begin.elapsed());
+        shared = found.graph.nodes.iter().filter(|node| matches!(node, Node::Thing { .. })).count();
+        let begin = Instant::now();
+        let lsof = Command::new("lsof").args(["-w", "-n", "-P", "-F", "pfti"]).stdout(Stdio::null()).status();
+        assert!(lsof.is_ok(), "lsof does not start: {lsof:?}");
+        theirs.push(begin.elapsed());
+    }
+    drop(crowd);
+    assert!(shared >= (PROCESSES - 1) * PIPES, "only {shared} things are held by several");
+    let (ours, theirs) = (median(ours).as_secs_f64() * 1e3, median(theirs).as_secs_f64() * 1e3);
+    format!(
+        "\n{PROCESSES} processes with {} descriptors, {shared} things between them, on one processor\n{:>20}: {ours:6.1} ms, \
+         {:.2} of the bar of {:.0} ms; `lsof` takes {theirs:.0} ms, {:.1} times as long (bar {TIMES})\n",
+        PROCESSES * PIPES * 4,
+        "what ties them",
+        ours / (BAR.as_secs_f64() * 1e3),
+        BAR.as_secs_f64() * 1e3,
+        theirs / ours,
+    )
+}
