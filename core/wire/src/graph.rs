@@ -127,7 +127,7 @@ pub enum Strength {
 }
 
 /// A tie between two nodes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Edge {
     /// Where it begins: who has made, who writes, who asks.
     pub from: usize,

@@ -1,9 +1,11 @@
 //! What one process holds that others may hold too.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
 
 use dormouse_wire::{FdNumber, Pid, ProcessName, Tid};
+use nix::fcntl::{AtFlags, readlinkat};
+use nix::sys::stat::fstatat;
 
 use crate::kernel::files::{self, Place};
 use crate::proc::maps::{Mapping, parse_maps};
@@ -65,7 +67,9 @@ impl Holdings {
             .any(|error| matches!(error, Some(ProcError::Denied { .. })));
         let mut shared = maps.unwrap_or_default();
         shared.retain(|mapping| mapping.shared);
-        let descriptor = |number| Descriptor::of(pid, number);
+        // Thousands of names are looked up below it.
+        let folder = files::open(&proc::folder(pid).join("fd"), libc::O_PATH | libc::O_DIRECTORY);
+        let descriptor = |number| Descriptor::of(pid, folder.as_ref().ok()?, number);
         Some(Self {
             name,
             parent: stat.ppid,
@@ -79,9 +83,9 @@ impl Holdings {
 }
 
 impl Descriptor {
-    fn of(pid: Pid, number: FdNumber) -> Option<Self> {
-        let path = proc::folder(pid).join(format!("fd/{number}"));
-        let link = std::fs::read_link(&path).ok()?.into_os_string().into_vec();
+    fn of(pid: Pid, folder: &OwnedFd, number: FdNumber) -> Option<Self> {
+        let name = number.to_string();
+        let link = readlinkat(folder, name.as_str()).ok()?.into_vec();
         let inode = |prefix: &[u8]| {
             let digits = link.strip_prefix(prefix)?.strip_suffix(b"]")?;
             std::str::from_utf8(digits).ok()?.parse().ok()
@@ -94,13 +98,13 @@ impl Descriptor {
             let info = proc::parsed(pid, &format!("fdinfo/{number}"), fdinfo::parse).ok();
             info.and_then(|info| info.terminal()).map_or_else(|| Target::Path(link.clone(), None), Target::Master)
         } else if link.starts_with(b"/") {
-            let place = files::place(&path).ok();
+            let place = files::place(&proc::folder(pid).join("fd").join(&name)).ok();
             Target::Path(link, place)
         } else {
             return None;
         };
         // The link's own mode says how the descriptor was opened, proc_pid_fd(5).
-        let mode = path.symlink_metadata().ok()?.mode();
+        let mode = fstatat(folder, name.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()?.st_mode;
         Some(Self { number, target, access: (mode & 0o400 != 0, mode & 0o200 != 0) })
     }
 }

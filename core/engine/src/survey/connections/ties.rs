@@ -29,7 +29,6 @@ pub struct Ties {
     graph: Graph,
     processes: HashMap<Pid, usize>,
     things: HashMap<(ThingKind, String), usize>,
-    known: HashSet<Edge>,
 }
 
 /// The graph of all that these processes hold.
@@ -66,11 +65,9 @@ impl Ties {
         self.processes.get(&pid).copied()
     }
 
-    /// Adds a tie, once.
-    pub fn tie(&mut self, edge: Edge) {
-        if self.known.insert(edge.clone()) {
-            self.graph.edges.push(edge);
-        }
+    /// Adds a tie; twice the same is the same.
+    fn tie(&mut self, edge: Edge) {
+        self.graph.edges.push(edge);
     }
 
     /// A tie from a process to a thing; `end`: what it holds it by.
@@ -211,6 +208,9 @@ impl Ties {
                 graph.edges.push(Edge { from, to, ..edge });
             }
         }
+        // A process is tied to a service by both lists of the kernel, to a terminal as often as it is on it.
+        graph.edges.sort_unstable();
+        graph.edges.dedup();
         graph
     }
 }
