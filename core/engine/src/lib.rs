@@ -25,7 +25,8 @@
 //! 1. `freeze` stops every thread, again and again until no new one shows, and joins to the group whoever
 //!    cannot be cut from it. Begin reading at `freeze/mod.rs`: it tells the steps in their order.
 //! 2. [`survey`] looks: what each process holds (`collect`), which descriptors are one open file (`files`), who outside has a
-//!    part in it (`connect`), what stands in the way (`judge`). It changes nothing, and the group may run meanwhile.
+//!    part in it (`connect`), what stands in the way (`judge`), what ties everybody to everybody (`connections`, a graph). It
+//!    changes nothing, and the group may run meanwhile.
 //! 3. [`resource`] is the heart: one file a kind of thing. Each has its record, and says how it is recognised, judged,
 //!    captured, checked before a thaw, and given back. [`resource::group::Group`] holds all records: it is what an image says.
 //! 4. [`image`] keeps records and pages in one file that is there whole or not at all.
