@@ -77,6 +77,61 @@ os.rename("made.tmp", "made")
 while os.path.isdir(folder): time.sleep(0.2)
 "#;
 
+/// A service that shares memory with whoever connects, as display servers do, and a client of it.
+const SERVICE: &str = r#"
+import mmap, os, socket, sys, time
+listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]); listener.listen(5)
+client, _ = listener.accept()
+fd = os.memfd_create("shared"); os.ftruncate(fd, 4096); memory = mmap.mmap(fd, 4096)
+socket.send_fds(client, [b"x"], [fd])
+time.sleep(1000)
+"#;
+const CLIENT: &str = r#"
+import mmap, os, socket, sys, time
+asks = socket.socket(socket.AF_UNIX)
+while asks.connect_ex(sys.argv[2]): time.sleep(0.01)
+_, (fd,), _, _ = socket.recv_fds(asks, 1, 1)
+memory = mmap.mmap(fd, 4096); os.close(fd)
+open(sys.argv[1] + "/ready", "w").close()
+while os.path.isdir(sys.argv[1]): time.sleep(0.2)
+"#;
+
+/// Ends a process when it is dropped.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn a_service_that_shares_memory_is_not_taken_along() {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let name = folder.path().join("service");
+    let mut service = Command::new("setsid");
+    service
+        .args(["python3", "-c", SERVICE])
+        .arg(&name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let service = Ended(service.spawn().unwrap_or_else(|error| panic!("{error}")));
+    let program = Program::named("client");
+    let mut client = Specimen::launch(&program, User::Root, |folder| {
+        let mut command = Command::new("python3");
+        command.args(["-c", CLIENT]).arg(folder).arg(&name);
+        command
+    });
+    client.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let checked = check(&client, &client.folder());
+    let pids: Vec<i32> = checked.processes.iter().map(|process| process.pid.0).collect();
+    assert_eq!(pids, [client.pid()], "the service is {}", service.0.id());
+    let dormouse_wire::Verdict::Blocked(reasons) = &checked.verdict else { panic!("{:?}", checked.verdict) };
+    let about = |kind| reasons.iter().filter(|reason| reason.kind == kind).count();
+    assert_eq!((about(dormouse_wire::ProblemKind::Memory), about(dormouse_wire::ProblemKind::UnixSocket)), (1, 1));
+}
+
 /// What the chain says it has made: kind, name, direction, pid, descriptor.
 #[derive(Deserialize)]
 struct Made {

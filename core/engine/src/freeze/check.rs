@@ -19,7 +19,8 @@ pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
     let mut stopped = Stopped::default();
     let mut looked = look(selection, Look::Lightly, &mut stopped);
     if looked.problems.iter().any(|problem| problem.kind == ProblemKind::UnixSocket) {
-        // The other end may be on its way in a message.
+        // The other end may be on its way in a message. It is begun anew: nobody stands still that does not belong to it.
+        drop(std::mem::take(&mut stopped));
         looked = look(selection, Look::Closely, &mut stopped);
     }
     let mut verdict = Verdict::new(false);

@@ -61,13 +61,26 @@ impl Stopped {
                 fresh.extend(stopped.seize(*pid)?);
             }
             if fresh.is_empty() {
-                stopped.processes.retain(|process| pids.contains(&process.pid));
+                stopped.let_others_go(&pids);
                 stopped.processes.sort_by_key(|process| pids.iter().position(|pid| *pid == process.pid));
                 return stopped.look();
             }
             for (pid, tid) in fresh {
                 stopped.wait(pid, tid)?;
             }
+        }
+    }
+
+    /// Lets those go that are no members any more.
+    fn let_others_go(&mut self, members: &[Pid]) {
+        let (kept, others) =
+            std::mem::take(&mut self.processes).into_iter().partition(|process| members.contains(&process.pid));
+        self.processes = kept;
+        for mut process in others {
+            process.release();
+            process.puppets.iter().for_each(|puppet| {
+                self.seized.remove(&puppet.tid);
+            });
         }
     }
 
