@@ -1,5 +1,6 @@
 //! The graph of a group as a picture: in DOT, the language of Graphviz, and drawn as SVG.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use dormouse_wire::{Edge, EdgeKind, Graph, Node, Strength};
@@ -24,7 +25,12 @@ pub fn dot(graph: &Graph) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(text, "  n{place} [label=\"{label}\" {look}];");
     }
+    let mut drawn = HashSet::new();
     for edge in &graph.edges {
+        // A process that holds a thing by several descriptors has one arrow.
+        if !drawn.insert((edge.from, edge.to, edge.kind)) {
+            continue;
+        }
         let style = if edge.strength == Strength::Strong { "solid" } else { "dashed" };
         let _ = writeln!(text, "  n{} -> n{} [label=\"{}\" style={style}];", edge.from, edge.to, says(edge));
     }
