@@ -1,13 +1,17 @@
 //! Unix sockets that lead out of a group: a connection to a service is refused by name, a pair without a name makes its
 //! other holder a member, a datagram socket that logs is connected again; and a server that comes back in the middle of
-//! a conversation with its client. And terminals: one that only half of its users would leave, and two at once.
+//! a conversation with its client. And terminals: one that only half of its users would leave, and two at once. And a process
+//! that lives in another pid namespace.
 #![allow(missing_docs, clippy::panic)]
 
+use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use harness::{Job, User};
+use harness::wait::{PATIENCE, until};
+use harness::{Job, User, command};
 
 /// A program that connects to what lies in its folder, and says what it hears.
 const CLIENT: &str = r#"
@@ -149,7 +153,7 @@ fn receive(socket: &UnixDatagram) -> String {
 /// Lets everybody reach the socket.
 fn opened(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
-    let set = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777));
+    let set = fs::set_permissions(path, fs::Permissions::from_mode(0o777));
     set.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
@@ -218,7 +222,7 @@ fn the_holder_of_the_other_end_of_a_pair_joins() {
     let (image, known) = (job.specimen().image(), job.specimen().members());
     let folder = image.parent().unwrap_or(&image).to_owned();
     let arguments = ["freeze", &child, "-o", &image.to_string_lossy()];
-    harness::command::run(&arguments, &folder, || harness::group::reap(&known)).expect_success("freeze");
+    command::run(&arguments, &folder, || harness::group::reap(&known)).expect_success("freeze");
     job.specimen().assert_asleep(&known);
     job.specimen().thaw().expect_success("thaw");
     job.specimen().assert_awake(&known);
@@ -250,7 +254,7 @@ fn a_terminal_that_the_tree_shares_with_others_is_refused_where_only_the_tree_is
     let words: Vec<_> = said.split_whitespace().collect();
     let (image, known) = (job.specimen().image(), job.specimen().members());
     let folder = image.parent().unwrap_or(&image).to_owned();
-    let freeze = |arguments: &[&str]| harness::command::run(arguments, &folder, || harness::group::reap(&known));
+    let freeze = |arguments: &[&str]| command::run(arguments, &folder, || harness::group::reap(&known));
     let image = image.to_string_lossy();
     let outcome = freeze(&["freeze", words[1], "--tree-only", "-o", &image]);
     assert!(!outcome.status.success(), "half of the users of a terminal were frozen");
@@ -288,4 +292,32 @@ fn a_job_on_two_terminals_outside_it_is_refused_with_both() {
     }
     job.make("go");
     job.end();
+}
+
+/// Its pid is another there: a signal that it sends itself would not come, and nothing may be asked of it.
+#[test]
+fn a_process_of_another_pid_namespace_is_refused_and_runs_on() {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let count = folder.path().join("count");
+    let script = "i=0; while :; do i=$((i+1)); echo $i >$0; sleep 0.05; done";
+    let mut command = Command::new("setsid");
+    command.args(["unshare", "--pid", "--fork", "--kill-child", "bash", "-c", script]).arg(&count);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("unshare does not start: {error}"));
+    let counted = || fs::read_to_string(&count).ok()?.trim().parse::<u64>().ok();
+    let goes_on = |from: u64| until(PATIENCE, || counted().filter(|now| *now > from));
+    let first = goes_on(0);
+    let pid = child.id().to_string();
+    let run = |arguments: &[&str]| command::run(arguments, folder.path(), || {});
+    let checked = run(&["check", &pid, "--tree-only"]);
+    let image = folder.path().join("image").display().to_string();
+    let frozen = run(&["freeze", &pid, "--tree-only", "-o", &image]);
+    let last = counted().and_then(goes_on);
+    let _ = (child.kill(), child.wait());
+    assert!(first.is_some() && last.is_some(), "it does not count: {first:?}, {last:?}");
+    assert_eq!((checked.status.code(), frozen.status.code()), (Some(2), Some(1)), "{}", checked.said);
+    for said in [checked.said, frozen.said] {
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("it is in a namespace of its own (pid)"), "{said}");
+    }
 }

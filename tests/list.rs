@@ -384,7 +384,10 @@ fn a_group_is_meant_by_its_id_with_all_its_processes() {
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     assert_eq!([session.pid(), orphan].map(state), [Some("S".to_owned()), Some("S".to_owned())]);
 
-    let unknown = run(&["freeze", "session-of-nobody"]);
-    assert_eq!(unknown.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no group is called so"));
+    // To check, 1 would mean that it can be frozen.
+    for (word, code) in [("freeze", 1), ("check", 2)] {
+        let unknown = run(&[word, "session-of-nobody"]);
+        assert_eq!(unknown.status.code(), Some(code), "{word}");
+        assert!(String::from_utf8_lossy(&unknown.stderr).contains("no group is called so"));
+    }
 }

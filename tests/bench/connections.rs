@@ -1,13 +1,14 @@
 //! How long it takes to find what ties everybody together, on one processor, with a thousand processes and fifty thousand
 //! descriptors more than there are; held against `lsof`, which lists the same descriptors.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dormouse_engine::survey::connections::Connections;
 use dormouse_wire::Node;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::{Pid, pipe};
+use nix::unistd::pipe;
+
+use crate::crowd::{Crowd, stay_on_one_processor};
 
 /// The name of this bench on the command line.
 pub const NAME: &str = "connections";
@@ -17,18 +18,6 @@ const PIPES: usize = 13;
 const BAR: Duration = Duration::from_millis(400);
 /// How many times as fast as `lsof`.
 const TIMES: f64 = 10.0;
-
-/// Processes that do nothing; they end with this.
-struct Crowd(Vec<Child>);
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
 
 fn pipes() -> Vec<impl Sized> {
     (0..PIPES).map(|_| pipe().unwrap_or_else(|error| panic!("pipe: {error}"))).collect()
@@ -41,16 +30,14 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 /// Looks again and again, and says the medians.
 pub fn run(rounds: usize) -> String {
-    let (mut crowd, mut before) = (Crowd(Vec::new()), pipes());
+    let (mut crowd, mut before) = (Crowd::default(), pipes());
     for _ in 0..PROCESSES {
         let next = pipes();
-        let started = Command::new("sleep").arg("600").stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        crowd.0.push(started.unwrap_or_else(|error| panic!("sleep: {error}")));
+        crowd.join();
         before = next;
     }
     drop(before);
-    let mut one = CpuSet::new();
-    one.set(0).and_then(|()| sched_setaffinity(Pid::from_raw(0), &one)).unwrap_or_else(|error| panic!("{error}"));
+    stay_on_one_processor();
     let (mut ours, mut theirs, mut shared) = (Vec::new(), Vec::new(), 0);
     for _ in 0..rounds {
         let begin = Instant::now();

@@ -7,6 +7,7 @@
 #![allow(clippy::panic, missing_docs)]
 
 mod connections;
+mod crowd;
 mod disk;
 mod everyone;
 mod fixture;

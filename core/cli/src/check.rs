@@ -56,17 +56,25 @@ const EXIT: &str = "\
 Exit status:
   0  The group can be frozen, and nothing would be lost.
   1  It can be frozen, and something would be lost.
-  2  Something stands in the way.
+  2  Something stands in the way, or there is no such process or group.
 
 JSON: an object with `processes` (each with `pid` and `comm`), `threads`, `memory` in bytes, `verdict` (`freezable`, \
 `lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`; `graph` with `nodes` and `edges`, whose `from` and `to` are places in the list of \
 nodes; `displays`, the X displays with its windows; and `unseen`, how many processes could not be looked into.";
 
+/// The exit status where something stands in the way.
+const BLOCKED: u8 = 2;
+
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
     let (pid, others) = match arguments.target.processes() {
-        Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
-        processes => processes?,
+        Ok(processes) => processes,
+        // 1 would say that it can be frozen.
+        Err(failure) => {
+            let failure = if arguments.json { output::failure_as_json(failure) } else { failure };
+            output::failure(&failure);
+            return Ok(ExitCode::from(BLOCKED));
+        }
     };
     let selection = Selection { pid, others, tree_only: arguments.tree_only };
     let checked = dormouse_engine::check(&selection, &displays());
@@ -79,7 +87,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     Ok(ExitCode::from(match checked.verdict {
         Verdict::Freezable => 0,
         Verdict::Lossy(_) => 1,
-        Verdict::Blocked(_) => 2,
+        Verdict::Blocked(_) => BLOCKED,
     }))
 }
 

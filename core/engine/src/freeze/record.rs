@@ -168,7 +168,7 @@ fn tell(
     let said = answers.iter().flatten();
     verdict.note(said.clone().flat_map(|answers| answers.problems.iter().cloned()).collect());
     if verdict.refuses() {
-        return Err(std::mem::replace(verdict, Verdict::new(false)).refusal());
+        return Err(verdict.refusal());
     }
     let continued = said.flat_map(|answers| answers.continued.iter().copied()).collect();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Tid};
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
 use serde_bytes::ByteBuf;
 
 use super::waiting::Waits;
@@ -12,7 +12,7 @@ use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 use crate::puppet::{Ground, Puppet, Stage};
 use crate::resource::task::{interrupted, signals};
-use crate::survey::select;
+use crate::survey::select::named;
 
 /// A group that stands still.
 #[derive(Debug, Default)]
@@ -39,11 +39,6 @@ pub struct StoppedProcess {
     pub stopped_by: Option<i32>,
     /// The engine's pages in it, and from where they are removed.
     pub stage: Option<(Stage, Ground)>,
-}
-
-/// A name for messages, whatever has become of the process.
-fn shown(pid: Pid) -> ProcessName {
-    select::shown(pid).unwrap_or_else(|| ProcessName { pid, comm: "?".to_owned() })
 }
 
 impl Stopped {
@@ -89,7 +84,7 @@ impl Stopped {
         let threads = match proc::list_threads(pid) {
             Ok(threads) => threads,
             Err(ProcError::Gone) => return Ok(Vec::new()),
-            Err(error) => return Err(Problem::blocks(ProblemKind::Process, error.to_string()).of(&shown(pid))),
+            Err(error) => return Err(Problem::blocks(ProblemKind::Process, error.to_string()).of(&named(pid))),
         };
         let mut fresh = Vec::new();
         for tid in threads {
@@ -114,7 +109,7 @@ impl Stopped {
     fn wait(&mut self, pid: Pid, tid: Tid) -> Result<(), Problem> {
         let failed = |errno: Errno| {
             Problem::blocks(ProblemKind::Thread, format!("thread {tid} cannot be stopped: {}", errno.desc()))
-                .of(&shown(pid))
+                .of(&named(pid))
         };
         if !self.processes.iter().any(|process| process.pid == pid) {
             return Ok(());
@@ -152,7 +147,7 @@ impl Stopped {
     fn take_over(&mut self, pid: Pid, tid: Tid, stopped_by: Option<i32>) -> Result<(), Problem> {
         let failed = |errno: Errno| {
             let what = format!("thread {tid} cannot be taken over: {}", errno.desc());
-            Problem::blocks(ProblemKind::Thread, what).of(&shown(pid))
+            Problem::blocks(ProblemKind::Thread, what).of(&named(pid))
         };
         let Some(process) = self.processes.iter_mut().find(|process| process.pid == pid) else { return Ok(()) };
         process.stopped_by = stopped_by.or(process.stopped_by);
@@ -176,9 +171,9 @@ impl Stopped {
             }
             Err(Errno::ENOEXEC) => {
                 let what = "it is a 32-bit program, and those cannot be frozen yet";
-                Err(Problem::blocks(ProblemKind::Processor, what).of(&shown(pid)).way_out("Pause it instead"))
+                Err(Problem::blocks(ProblemKind::Processor, what).of(&named(pid)).way_out("Pause it instead"))
             }
-            Err(Errno::EBUSY) => Err(has_no_marker(tid).of(&shown(pid))),
+            Err(Errno::EBUSY) => Err(has_no_marker(tid).of(&named(pid))),
             Err(errno) => Err(failed(errno)),
         }
     }
@@ -190,10 +185,10 @@ impl Stopped {
             let pid = process.pid;
             process.look().map_err(|errno| {
                 if let (Errno::EBUSY, Some(first)) = (errno, process.puppets.first()) {
-                    return has_no_marker(first.tid).of(&shown(pid));
+                    return has_no_marker(first.tid).of(&named(pid));
                 }
                 let what = format!("its waiting signals cannot be read: {}", errno.desc());
-                Problem::blocks(ProblemKind::Signal, what).of(&shown(pid)).way_out("Try again in a moment")
+                Problem::blocks(ProblemKind::Signal, what).of(&named(pid)).way_out("Try again in a moment")
             })?;
         }
         Ok(self)
@@ -299,12 +294,12 @@ fn leave(puppet: &mut Puppet) {
 fn does_not_stop(pid: Pid, tid: Tid) -> Problem {
     let what =
         format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
-    Problem::blocks(ProblemKind::Thread, what).of(&shown(pid)).way_out("Try again in a moment")
+    Problem::blocks(ProblemKind::Thread, what).of(&named(pid)).way_out("Try again in a moment")
 }
 
 fn hides_its_call(pid: Pid, tid: Tid) -> Problem {
     let what = format!("thread {tid} goes on with a system call that was interrupted, and does not come to wait in it");
-    Problem::blocks(ProblemKind::Thread, what).of(&shown(pid)).way_out("Try again in a moment")
+    Problem::blocks(ProblemKind::Thread, what).of(&named(pid)).way_out("Try again in a moment")
 }
 
 fn has_no_marker(tid: Tid) -> Problem {
@@ -320,7 +315,7 @@ fn is_dead(pid: Pid, tid: Tid) -> bool {
 }
 
 fn refused(pid: Pid, errno: Errno) -> Problem {
-    let process = shown(pid);
+    let process = named(pid);
     let tracer = proc::parsed(pid, "status", proc::status::parse).ok().and_then(|status| status.tracer);
     if let Some(tracer) = tracer.filter(|tracer| tracer.0 != 0) {
         let problem = Problem::blocks(ProblemKind::Tracer, format!("pid {tracer} traces it already"));

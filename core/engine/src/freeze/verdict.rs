@@ -35,10 +35,11 @@ impl Verdict {
     }
 
     /// Whether the tasks can be asked about themselves: not those that may make no system calls, that could not come back
-    /// from one, or that are somebody else's.
+    /// from one, whose pids mean others where they live, or that are somebody else's.
     pub fn lets_ask(&self) -> bool {
-        const KEEPS_FROM_ASKING: [ProblemKind; 5] = [
+        const KEEPS_FROM_ASKING: [ProblemKind; 6] = [
             ProblemKind::Confinement,
+            ProblemKind::Namespace,
             ProblemKind::Process,
             ProblemKind::Processor,
             ProblemKind::Selection,
@@ -50,7 +51,7 @@ impl Verdict {
     }
 
     /// All of it, as the freeze says it.
-    pub fn refusal(self) -> FreezeError {
-        FreezeError::Refused(self.problems)
+    pub fn refusal(&mut self) -> FreezeError {
+        FreezeError::Refused(std::mem::take(&mut self.problems))
     }
 }

@@ -27,7 +27,6 @@ pub mod mountinfo;
 pub mod ns;
 pub mod numbers;
 pub mod sched;
-pub mod smaps_rollup;
 pub mod sockets;
 pub mod stat;
 pub mod statm;

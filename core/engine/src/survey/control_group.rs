@@ -63,7 +63,8 @@ impl Hierarchies {
         self.within(&proc::parsed(pid, "cgroup", cgroup::parse).ok()?, freezer)
     }
 
-    fn within(&self, memberships: &[CgroupMembership], freezer: Freezer) -> Option<ControlGroup> {
+    /// The same for a process with these memberships.
+    pub fn within(&self, memberships: &[CgroupMembership], freezer: Freezer) -> Option<ControlGroup> {
         let (top, root) = match freezer {
             Freezer::Unified => self.unified.as_ref()?,
             Freezer::Old => self.old.as_ref()?,

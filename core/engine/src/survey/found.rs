@@ -1,6 +1,6 @@
 //! A group as it is found: the selected processes, and whoever cannot be cut from them.
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use super::collect::ProcessFacts;
 use super::connect::Sharer;
@@ -62,6 +62,5 @@ impl Found {
 }
 
 fn unreadable(pid: Pid, error: &ProcError) -> Problem {
-    let shown = select::shown(pid).unwrap_or_else(|| ProcessName { pid, comm: "?".to_owned() });
-    Problem::blocks(ProblemKind::Process, error.to_string()).of(&shown).way_out("Try again")
+    Problem::blocks(ProblemKind::Process, error.to_string()).of(&select::named(pid)).way_out("Try again")
 }

@@ -7,9 +7,6 @@ use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 use crate::kernel::threads::each;
 use crate::proc::{self, ProcError, stat};
 
-/// PF_KTHREAD of include/linux/sched.h: one of the flags in proc_pid_stat(5).
-const KERNEL_THREAD: u32 = 0x0020_0000;
-
 /// The processes of a selection and all their descendants, each after its parent. The first one is what was asked for.
 pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
     let Some(selected) = seeds.first().copied() else { return Ok(Vec::new()) };
@@ -21,7 +18,7 @@ pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
         let problem = Problem::blocks(ProblemKind::Selection, what).at(format!("pid {selected}"));
         problem.way_out("Look for it with `ps -e`")
     })?;
-    if found.flags & KERNEL_THREAD != 0 {
+    if found.is_kernel_thread() {
         let problem = Problem::blocks(ProblemKind::Selection, "it is a thread of the kernel");
         let comm = String::from_utf8_lossy(&found.comm).into_owned();
         return Err(problem.of(&ProcessName { pid: selected, comm }).way_out("Choose another process"));
