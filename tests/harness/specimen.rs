@@ -135,17 +135,23 @@ impl Specimen {
     }
 
     /// Runs `dormouse freeze` on the group, and reaps what it ends. Before that `dormouse check` is asked, which must have
-    /// said the same.
+    /// said the same: the group holds still.
     pub fn freeze(&mut self) -> Outcome {
+        let arguments = self.program.freeze_arguments;
+        let checked = Said::by_check(&self.pid.to_string(), arguments, self.base.path());
+        let outcome = self.freeze_at_once();
+        checked.compare(&Said::by_freeze(&outcome), arguments.contains(&"--accept-losses"));
+        outcome
+    }
+
+    /// The same without asking first: a group that changes all the time is another one when it is asked again.
+    pub fn freeze_at_once(&mut self) -> Outcome {
         let known = self.members();
         let (pid, image) = (self.pid.to_string(), self.image());
         let image = image.to_string_lossy();
-        let checked = Said::by_check(&pid, self.program.freeze_arguments, self.base.path());
         let mut arguments = vec!["freeze", &pid, "--json", "-o", &image];
         arguments.extend(self.program.freeze_arguments);
-        let outcome = command::run(&arguments, self.base.path(), || group::reap(&known));
-        checked.compare(&Said::by_freeze(&outcome), self.program.freeze_arguments.contains(&"--accept-losses"));
-        outcome
+        command::run(&arguments, self.base.path(), || group::reap(&known))
     }
 
     /// Panics unless every process of `group` is gone and the image is there, for its owner alone.
