@@ -70,6 +70,8 @@ fn stopped_twice(name: &'static str) {
     specimen.assert_awake(&group);
     wait_for_states(pid, "T");
     send(pid, libc::SIGCONT);
+    // Only who waits again can be woken.
+    wait_for_states(pid, "S");
     let answer = specimen.go();
     assert_eq!(answer, Answer::Ok, "a call of {name} that was stopped twice came back wrong");
     specimen.assert_ends();
