@@ -12,7 +12,7 @@ use ciborium::Value;
 use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
-use crate::forge::{each, forged, group};
+use crate::forge::{each, field, forged, group};
 
 /// Init of the namespace: thaws, then looks who is there besides itself. Zombies are nobody.
 const INIT: &str = r#"
@@ -150,6 +150,37 @@ fn thawed(image: &Path, lie: &str) -> bool {
         assert!(left.is_empty(), "{lie}: the thaw has failed and left\n{left}\n{said}");
     }
     code == Some(0)
+}
+
+/// Some of the threads are there already when one of them cannot be made: they go too.
+#[test]
+fn about_the_id_of_each_thread() {
+    const TOO_HIGH: i32 = 1 << 25;
+    let mut specimen = Specimen::start(Path::new(ZOO), &Program::named("threads"), User::Root);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("it could not be set up: {answer:?}"));
+    specimen.freeze().expect_success("freeze");
+    let (image, truth) = (specimen.image(), group(&specimen.image()));
+    let lied = image.with_file_name("lie.dormouse");
+    for thread in 0.. {
+        let (mut record, mut seen) = (truth.clone(), 0);
+        each(&mut record, &mut |value| {
+            if let Some(tid) = field(value, "registers").is_some().then(|| field(value, "tid")).flatten() {
+                if seen == thread {
+                    *tid = Value::from(TOO_HIGH);
+                }
+                seen += 1;
+            }
+        });
+        if thread == seen {
+            assert!(seen > 2, "its threads were not found");
+            break;
+        }
+        forged(&image, &record, &lied);
+        assert!(!thawed(&lied, &format!("the id of thread {thread}")), "a thread came back with an id that none can have");
+        fs::remove_file(&lied).unwrap_or_else(|error| panic!("{error}"));
+    }
+    specimen.thaw().expect_success("thaw");
+    assert_eq!(specimen.go(), harness::specimen::Answer::Ok);
 }
 
 macro_rules! lies {

@@ -398,14 +398,19 @@ fn not_born(errno: Errno, process: &ProcessName) -> Problem {
     problem.of(process).way_out(way_out)
 }
 
+/// Ends a process and takes the news of its end. The end of a leader is only told of when that of every other thread that
+/// the engine traces has been taken, of those too that were born before another one could not be.
 fn end(pid: Pid) {
     use std::os::fd::AsFd;
     if let Ok(handle) = pidfd::open(pid) {
         let _ = pidfd::send_signal(handle.as_fd(), libc::SIGKILL);
     }
-    while let Ok(event) = ptrace::wait(pid.leader()) {
-        if matches!(event, Event::Ended(_)) {
-            break;
+    let threads = crate::proc::list_threads(pid).unwrap_or_default();
+    for tid in threads.into_iter().filter(|tid| *tid != pid.leader()).chain([pid.leader()]) {
+        while let Ok(event) = ptrace::wait(tid) {
+            if matches!(event, Event::Ended(_)) {
+                break;
+            }
         }
     }
 }
@@ -418,18 +423,8 @@ impl Drop for Tree {
         // Children before their parents, so that every one is gone from its parent's list and from ours.
         let stand_ins = self.stand_ins.iter().map(|stand_in| &stand_in.built);
         for built in self.built.iter().rev().flatten().chain(stand_ins) {
-            let Some(leader) = built.puppets.first() else { continue };
-            let threads: Vec<_> = built.puppets.iter().skip(1).map(|puppet| puppet.tid).collect();
-            use std::os::fd::AsFd;
-            if let Ok(handle) = pidfd::open(leader.pid) {
-                let _ = pidfd::send_signal(handle.as_fd(), libc::SIGKILL);
-            }
-            for tid in threads.into_iter().chain([leader.tid]) {
-                while let Ok(event) = ptrace::wait(tid) {
-                    if matches!(event, Event::Ended(_)) {
-                        break;
-                    }
-                }
+            if let Some(leader) = built.puppets.first() {
+                end(leader.pid);
             }
         }
     }
