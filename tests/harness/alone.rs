@@ -1,11 +1,21 @@
-//! What tests that run at the same time would take from each other: the numbers of pseudo-terminals. The kernel gives the
-//! lowest free one, and a program that sleeps has none.
+//! What tests that run at the same time would take from each other. The numbers of pseudo-terminals: the kernel gives the
+//! lowest free one, and a program that sleeps has none. The files that Java has of each of its processes: whoever starts
+//! Java removes those of processes that are not there.
 
 use std::fs::File;
 
 /// Waits until no other test uses terminals; until this is dropped none does.
 pub fn with_terminals() -> File {
-    let path = std::env::temp_dir().join("dormouse-tests-use-terminals");
+    with("terminals")
+}
+
+/// The same for Java.
+pub fn with_java() -> File {
+    with("java")
+}
+
+fn with(what: &str) -> File {
+    let path = std::env::temp_dir().join(format!("dormouse-tests-use-{what}"));
     let options = File::options().create(true).truncate(false).write(true).open(&path);
     let file = options.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     file.lock().unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -60,6 +60,7 @@ public class Busy {
 
 /// Compiled before it is started.
 fn carries_on(user: User) {
+    let _alone = harness::alone::with_java();
     let job = Job::start("java", user, |folder| {
         super::compile(folder, ("Busy.java", SOURCE), &["javac", "Busy.java"]);
         let mut command = Command::new("java");
@@ -71,6 +72,7 @@ fn carries_on(user: User) {
 
 /// Compiled by the program itself.
 fn carries_on_from_source(user: User) {
+    let _alone = harness::alone::with_java();
     naps(Job::script(&["java", "-Xmx96m"], user, ("Busy.java", SOURCE), &[]));
 }
 
