@@ -28,11 +28,16 @@ struct Session(Child);
 impl Session {
     /// Outside the unit that the test may run in: the processes of a unit are one group.
     fn start(mut command: Command) -> Self {
+        let command = in_own_session(&mut command, Self::no_unit()).stdin(Stdio::null()).stdout(Stdio::null());
+        let started = command.stderr(Stdio::null()).spawn();
+        Self(started.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
+    }
+
+    /// Who writes 0 there is in no unit.
+    fn no_unit() -> fs::File {
         let path = unified().join("cgroup.procs");
         let procs = fs::File::options().write(true).open(&path);
-        let procs = procs.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let started = in_own_session(&mut command, procs).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        Self(started.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
+        procs.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     fn pid(&self) -> i32 {
@@ -59,14 +64,15 @@ impl Drop for Session {
     }
 }
 
-/// `procs` takes the process into the control group that it is of, cgroups(7).
+/// `procs` takes the process into the control group that it is of, cgroups(7). It inherits nothing else: a pipe of the test
+/// would join it to all others that have it.
 fn in_own_session(command: &mut Command, procs: fs::File) -> &mut Command {
     let enter = move || {
         nix::unistd::setsid()?;
         nix::unistd::write(&procs, b"0")?;
-        Ok(())
+        harness::specimen::inherit_nothing()
     };
-    // SAFETY: between fork and exec it makes two system calls and touches no memory.
+    // SAFETY: between fork and exec it makes three system calls and touches no memory.
     unsafe { command.pre_exec(enter) }
 }
 
@@ -252,6 +258,69 @@ fn a_shell_on_a_terminal_is_no_part_of_the_terminal_emulator() {
 }
 
 #[test]
+fn who_cannot_be_cut_from_each_other_is_one_group() {
+    let folder = done(tempfile::tempdir());
+    let script = folder.path().join("pair.py");
+    let source = "import os, time\nreader, writer = os.pipe()\nif os.fork() == 0:\n    os.setsid()\ntime.sleep(600)\n";
+    done(fs::write(&script, source));
+    let mut python = Command::new("/usr/bin/python3");
+    python.arg(&script);
+    let session = Session::start(python).runs("python3");
+    let group = until(PATIENCE, || Some(find(&list(), &session.id())).filter(|group| !group.joined.is_empty()));
+    let group = group.unwrap_or_else(|| panic!("nobody joins it: {:?}", find(&list(), &session.id())));
+    let child = group.members[1].pid;
+    assert_eq!((group.processes, group.members[0].pid.0), (2, session.pid()));
+    assert_eq!((group.joined.len(), group.joined[0].id.as_str()), (1, format!("session-{child}").as_str()));
+    assert!(group.joined[0].through.starts_with("pipe pipe:["), "{:?}", group.joined);
+    assert!(group.private < group.memory && group.private.is_some_and(|size| size.0 > 100_000), "{:?}", group.private);
+    // Its own name means the whole.
+    let checked = done(Command::new(command::path()).args(["check", "--json", &group.joined[0].id]).output());
+    let checked: dormouse_wire::Checked = serde_json::from_slice(&checked.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&checked.stderr)));
+    let pids: Vec<i32> = checked.processes.iter().map(|process| process.pid.0).collect();
+    assert_eq!(pids, [session.pid(), child.0]);
+    let _ = kill(Pid::from_raw(child.0), Signal::SIGKILL);
+}
+
+/// Init of a namespace of processes: others that are tested at this time must not be made to stand still.
+const JUDGED: &str = r#"
+setsid sleep 600 >/dev/null 2>&1 &
+free=$!
+setsid unshare --uts sleep 600 >/dev/null 2>&1 &
+held=$!
+for pid in $free $held; do
+    until grep -qx sleep /proc/$pid/comm; do sleep 0.05; done
+    "$1" check --json $pid > "$2/$pid.json"
+done
+"$1" list --check --json > "$2/list.json" && "$1" list --check > "$2/table"
+echo $free $held
+"#;
+
+#[test]
+fn the_list_says_what_a_check_says() {
+    let folder = done(tempfile::tempdir());
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--fork", "--pid", "--mount-proc", "--kill-child", "setsid", "sh", "-c", JUDGED, "sh"]);
+    let command = unshare.arg(command::path()).arg(folder.path()).env("COLUMNS", "200");
+    let output = done(in_own_session(command, Session::no_unit()).output());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let pids: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(pids.len(), 2, "{said} {}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| read(&folder.path().join(name).to_string_lossy());
+    let list: Vec<Listed> = serde_json::from_str(&read("list.json")).unwrap_or_else(|error| panic!("{error}"));
+    for (pid, words) in [(pids[0], " yes"), (pids[1], " no")] {
+        let checked: dormouse_wire::Checked =
+            serde_json::from_str(&read(&format!("{pid}.json"))).unwrap_or_else(|error| panic!("{error}"));
+        let id = format!("session-{pid}");
+        assert_eq!(find(&list, &id).verdict, Some(checked.verdict));
+        let table = read("table");
+        let row = table.lines().find(|line| line.starts_with(&format!("{id} ")));
+        assert!(row.is_some_and(|row| row.trim_end().ends_with(words)), "{words} is not said in\n{table}");
+    }
+    assert!(list.iter().all(|group| group.verdict.is_some()), "{list:?}");
+}
+
+#[test]
 fn every_process_is_in_one_group_but_init_and_threads_of_the_kernel() {
     let list = list();
     let members: Vec<i32> = list.iter().flat_map(|group| &group.members).map(|member| member.pid.0).collect();
@@ -382,7 +451,9 @@ fn a_group_is_meant_by_its_id_with_all_its_processes() {
     assert_eq!([session.pid(), orphan].map(state), [Some("T".to_owned()), Some("T".to_owned())]);
     let resumed = run(&["resume", &session.id()]);
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
-    assert_eq!([session.pid(), orphan].map(state), [Some("S".to_owned()), Some("S".to_owned())]);
+    // Each runs for a moment before it sleeps again.
+    let both_sleep = || ([session.pid(), orphan].map(state) == ["S", "S"].map(|s| Some(s.to_owned()))).then_some(());
+    until(PATIENCE, both_sleep).unwrap_or_else(|| panic!("they are {:?}", [session.pid(), orphan].map(state)));
 
     // To check, 1 would mean that it can be frozen.
     for (word, code) in [("freeze", 1), ("check", 2)] {

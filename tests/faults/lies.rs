@@ -176,7 +176,10 @@ fn about_the_id_of_each_thread() {
             break;
         }
         forged(&image, &record, &lied);
-        assert!(!thawed(&lied, &format!("the id of thread {thread}")), "a thread came back with an id that none can have");
+        assert!(
+            !thawed(&lied, &format!("the id of thread {thread}")),
+            "a thread came back with an id that none can have"
+        );
         fs::remove_file(&lied).unwrap_or_else(|error| panic!("{error}"));
     }
     specimen.thaw().expect_success("thaw");

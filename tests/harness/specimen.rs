@@ -284,14 +284,19 @@ fn become_subreaper() {
     assert_eq!(result, 0, "PR_SET_CHILD_SUBREAPER: {}", io::Error::last_os_error());
 }
 
+/// What the runner of the tests left open belongs to nobody in the group; runs between fork and exec.
+pub fn inherit_nothing() -> io::Result<()> {
+    // SAFETY: marks descriptors to be closed at exec; takes numbers only.
+    let result = unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// A session of its own, and the user; runs between fork and exec.
 pub(crate) fn enter(user: User) -> io::Result<()> {
     let done = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
     // SAFETY: takes nothing.
     done(unsafe { libc::setsid() })?;
-    // What the runner of the tests left open belongs to nobody in the group.
-    // SAFETY: marks descriptors to be closed at exec; takes numbers only.
-    done(unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) })?;
+    inherit_nothing()?;
     if user == User::Ordinary {
         // SAFETY: an empty list is given, and numbers.
         done(unsafe { libc::setgroups(0, std::ptr::null()) })?;

@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use dormouse_engine::Selection;
 use dormouse_engine::survey::everyone::Everyone;
+use dormouse_engine::survey::groups;
 use dormouse_engine::survey::listing::{self, Whose};
 use dormouse_engine::survey::names::Entries;
-use dormouse_wire::{Listed, Pid};
+use dormouse_wire::{Listed, Pid, Verdict};
 use nix::unistd::{Uid, User};
 
 use crate::exit::{Failure, Outcome};
@@ -22,7 +24,8 @@ use crate::when;
 #[command(after_long_help = "\
 Every process belongs to one group: its systemd unit where it has one, else its session (setsid(2)), else the tree it grew \
 in. A shell in a terminal is a group of its own. A group is meant by its id, which is the first column, or by the pid of any \
-of its processes. The largest comes first; memory that processes share counts for each of them.
+of its processes. Groups that cannot be cut from each other are one: they share a pipe, say, or memory. The largest comes \
+first; memory that processes share counts for each of them.
 
 Without root, processes of other users show less of themselves: their programs may not be known. What is not known is left \
 out, and never guessed.
@@ -38,22 +41,31 @@ added; none changes its meaning, and what is not known is absent:
   first_pid    the process that the others came from
   processes    how many processes it has
   members      the processes, each with pid and comm
+  joined       groups that are part of it because they cannot be cut from it, each with its id and what it goes through
   memory       bytes of memory, with what is shared counted for each
+  private      bytes of it that belong to no file and are shared with nobody but by copy-on-write
   swap         bytes of it in swap space
   cpu          processors used since the list before (0.5 is half of one); not in a first list
   started      when the first process started, in seconds since 1970-01-01 UTC
   uid, user    who the first process belongs to
   paused       whether all of it stands still
   ended        whether all of it has ended, and only waits for its parents to take note
+  verdict      with --check: freezable, lossy or blocked, and the reasons, as in `check --json`
 
 Examples:
   dormouse list
   dormouse list --watch
+  dormouse list --check
   dormouse list --json | jq -r '.[] | select(.kind == \"app\") | .id'")]
+#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Arguments {
     /// Write the list to standard output as JSON.
     #[arg(long)]
     json: bool,
+
+    /// Say of each group whether it can be frozen, as `dormouse check` does: each stands still for some milliseconds.
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
 
     /// List again every 2 seconds, until Ctrl-C.
     #[arg(long)]
@@ -77,7 +89,10 @@ fn list(arguments: &Arguments) -> Outcome {
     if arguments.watch {
         return watch::run(&mut lister, arguments.json);
     }
-    let list = lister.look()?;
+    let mut list = lister.look()?;
+    if arguments.check {
+        list.iter_mut().for_each(judge);
+    }
     if arguments.json {
         output::json(&list)?;
     } else if list.is_empty() {
@@ -87,6 +102,22 @@ fn list(arguments: &Arguments) -> Outcome {
     }
     lister.tell_what_is_hidden();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says of a group what a freeze of it would say.
+fn judge(group: &mut Listed) {
+    let others = group.members.iter().map(|member| member.pid).filter(|pid| *pid != group.first_pid).collect();
+    let selection = Selection { pid: group.first_pid, others, tree_only: false };
+    group.verdict = Some(dormouse_engine::verdict(&selection));
+}
+
+/// A verdict in a word or two.
+fn brief(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Freezable => "yes",
+        Verdict::Lossy(_) => "with losses",
+        Verdict::Blocked(_) => "no",
+    }
 }
 
 /// Lists again and again.
@@ -115,7 +146,8 @@ impl Lister {
     pub fn look(&mut self) -> Result<Vec<Listed>, Failure> {
         let processes =
             self.everyone.look().map_err(|error| Failure::new(format!("The processes cannot be listed: {error}.")))?;
-        let mut list = listing::of(processes, &self.entries, self.whose);
+        let groups = groups::now(processes, Pid(std::process::id() as i32));
+        let mut list = listing::of(&groups, &self.entries, self.whose);
         for group in &mut list {
             let Some(uid) = group.uid else { continue };
             let name = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
@@ -152,11 +184,12 @@ pub const FLEXIBLE: &[(usize, usize)] = &[(0, 12), (1, 12)];
 
 /// The list for a person. The share of the processor is known from the second list on.
 pub fn table(list: &[Listed], cpu: bool, now: SystemTime) -> Table {
-    let mut table = if cpu {
-        Table::new(&["GROUP", "NAME", "PROCESSES", "MEMORY", "CPU", "STATE", "STARTED"], &[2, 3, 4])
-    } else {
-        Table::new(&["GROUP", "NAME", "PROCESSES", "MEMORY", "STATE", "STARTED"], &[2, 3])
-    };
+    let judged = list.iter().any(|group| group.verdict.is_some());
+    let mut heads = vec!["GROUP", "NAME", "PROCESSES", "MEMORY"];
+    heads.extend(cpu.then_some("CPU"));
+    heads.extend(["STATE", "STARTED"]);
+    heads.extend(judged.then_some("FREEZABLE"));
+    let mut table = Table::new(&heads, if cpu { &[2, 3, 4] } else { &[2, 3] });
     for group in list {
         let memory = group.memory.map_or_else(|| "-".to_owned(), |memory| memory.to_string());
         let share = group.cpu.map_or_else(|| "-".to_owned(), |share| format!("{:.0} %", share * 100.0));
@@ -171,6 +204,7 @@ pub fn table(list: &[Listed], cpu: bool, now: SystemTime) -> Table {
         let mut cells = vec![group.id.clone(), group.name.clone(), group.processes.to_string(), memory];
         cells.extend(cpu.then_some(share));
         cells.extend([state.to_owned(), age]);
+        cells.extend(judged.then(|| group.verdict.as_ref().map_or("-", brief).to_owned()));
         table.row(cells);
     }
     table
@@ -194,7 +228,9 @@ mod tests {
             first_pid: Pid(1234),
             processes: 3,
             members: Vec::new(),
+            joined: Vec::new(),
             memory: Some(ByteSize(52_400_000)),
+            private: None,
             swap: None,
             cpu: Some(0.125),
             started: Some(1000),
@@ -202,6 +238,7 @@ mod tests {
             user: None,
             paused: true,
             ended: false,
+            verdict: None,
         };
         let now = UNIX_EPOCH + Duration::from_secs(1300);
         let shown = table(&[group], true, now).within(72, FLEXIBLE);

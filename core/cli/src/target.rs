@@ -52,7 +52,7 @@ impl Target {
         let mut everyone = Everyone::new();
         let processes =
             everyone.look().map_err(|error| Failure::new(format!("The processes cannot be listed: {error}.")))?;
-        let groups = groups::of(processes);
+        let groups = groups::now(processes, Pid(std::process::id() as i32));
         let unclear = |what: &str, way_out: &str| {
             let problem = Problem::blocks(ProblemKind::Selection, what).at(name.clone()).way_out(way_out);
             Failure::new("It is not clear which group is meant.").because(vec![problem])

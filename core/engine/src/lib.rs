@@ -3,7 +3,7 @@
 //! # The doors
 //!
 //! [`survey::everyone`] sees all that runs, for [`survey::listing`] to tell of it in groups. [`check()`] says whether a
-//! [`Selection`] can be frozen, [`freeze()`] puts it to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into
+//! [`Selection`] can be frozen ([`verdict()`] says only that), [`freeze()`] puts it to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into
 //! the file between the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never
 //! asks, and knows no home directory: that is for its callers. What a person must know comes back as [`Problem`]s, all of
 //! them at once.
@@ -56,7 +56,7 @@ pub mod resource;
 pub mod survey;
 mod thaw;
 
-pub use freeze::{check, freeze};
+pub use freeze::{check, freeze, verdict};
 pub use pause::{PausedNow, Units, WithoutUnits, pause, paused, resume};
 pub use thaw::{preflight, thaw};
 

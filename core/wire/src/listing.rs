@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ByteSize, Pid};
-use crate::verdict::ProcessName;
+use crate::verdict::{ProcessName, Verdict};
 
 /// What makes processes a group. Stable names: programs match on them in `--json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -44,9 +44,15 @@ pub struct Listed {
     pub processes: usize,
     /// They, the first one first and then by age.
     pub members: Vec<ProcessName>,
+    /// Groups that were joined to it by what cannot be cut.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Joined>,
     /// The memory of its processes in bytes; what several share counts for each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
+    /// How many bytes of it are private: of no file, and shared with nobody but by copy-on-write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<ByteSize>,
     /// How many bytes of them are in swap space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swap: Option<ByteSize>,
@@ -66,4 +72,16 @@ pub struct Listed {
     pub paused: bool,
     /// Whether all of it has ended, and only waits for its parents to take note.
     pub ended: bool,
+    /// What a freeze of it would say, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none", flatten)]
+    pub verdict: Option<Verdict>,
+}
+
+/// A group that would stand for itself, were it not joined to another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// Its id, which means the whole group as well.
+    pub id: String,
+    /// What they share, for a person.
+    pub through: String,
 }

@@ -11,10 +11,34 @@ use crate::survey::in_flight::Look;
 use crate::survey::{judge, select, x11};
 use crate::{FreezeError, Selection};
 
-/// Says whether a group can be frozen, with every reason. The group stands still for some milliseconds, as a freeze would
-/// see it, and runs on; `displays`: how X servers are asked for its windows. Of one thing it does not speak: descriptors of odd kinds that are on their way in a datagram or
-/// sequenced packet socket. What waits there is looked at only where an end of a socket is missed ([`Look::Lightly`]).
+/// Says whether a group can be frozen, with every reason, and what ties it to others. The group stands still for some
+/// milliseconds, as a freeze would see it, and runs on; `displays`: how X servers are asked for its windows.
 pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
+    let (processes, verdict) = judged(selection);
+    let members = if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() };
+    // Nobody needs to stand still for this.
+    let Connections { graph, unseen } = Connections::look();
+    let pids: Vec<Pid> = members.iter().map(|member| member.pid).collect();
+    Checked {
+        displays: x11::look(displays).of(&pids),
+        graph: graph.around(|process| pids.contains(&process.pid)),
+        unseen,
+        processes: members,
+        threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),
+        memory: ByteSize(processes.iter().map(resident).sum()),
+        verdict,
+    }
+}
+
+/// Only the verdict of [`check`].
+pub fn verdict(selection: &Selection) -> dormouse_wire::Verdict {
+    judged(selection).1
+}
+
+/// The processes of the group, none where they cannot be looked at, and the verdict. Of one thing it does not speak:
+/// descriptors of odd kinds that are on their way in a datagram or sequenced packet socket. What waits there is looked at
+/// only where an end of a socket is missed ([`Look::Lightly`]).
+fn judged(selection: &Selection) -> (Vec<ProcessFacts>, dormouse_wire::Verdict) {
     crate::kernel::limits::raise_open_files();
     let mut stopped = Stopped::default();
     let mut looked = look(selection, Look::Lightly, &mut stopped);
@@ -29,20 +53,7 @@ pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
     if !processes.is_empty() {
         verdict.note(record::said(&mut stopped, &processes, &verdict));
     }
-    drop(stopped);
-    let members = if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() };
-    // Nobody needs to stand still for this.
-    let Connections { graph, unseen } = Connections::look();
-    let pids: Vec<Pid> = members.iter().map(|member| member.pid).collect();
-    Checked {
-        displays: x11::look(displays).of(&pids),
-        graph: graph.around(|process| pids.contains(&process.pid)),
-        unseen,
-        processes: members,
-        threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),
-        memory: ByteSize(processes.iter().map(resident).sum()),
-        verdict: dormouse_wire::Verdict::from_problems(verdict.problems),
-    }
+    (processes, dormouse_wire::Verdict::from_problems(verdict.problems))
 }
 
 /// The group, as far as it could be looked at, and what was found.

@@ -26,7 +26,7 @@ use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
 use crate::survey::{control_group, judge, select};
 use crate::{FreezeError, FreezeOptions, Selection};
-pub use check::check;
+pub use check::{check, verdict};
 use stopped::Stopped;
 use verdict::Verdict;
 

@@ -4,8 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use dormouse_wire::{ByteSize, Listed};
 
-use super::everyone::Process;
-use super::groups::{self, Group};
+use super::groups::Group;
 use super::names::Entries;
 
 /// Whose groups to list.
@@ -17,9 +16,8 @@ pub enum Whose {
     User(u32),
 }
 
-/// The groups of these processes, the largest first. Names of users are left to the caller.
-pub fn of(processes: &[Process], entries: &Entries, whose: Whose) -> Vec<Listed> {
-    let groups = groups::of(processes);
+/// These groups, the largest first. Names of users and verdicts are left to the caller.
+pub fn of(groups: &[Group<'_>], entries: &Entries, whose: Whose) -> Vec<Listed> {
     let is_wanted = |group: &&Group<'_>| match whose {
         Whose::All => true,
         Whose::User(uid) => group.members.iter().any(|process| process.uid == Some(uid)),
@@ -45,6 +43,8 @@ pub fn listed(group: &Group<'_>, entries: &Entries) -> Listed {
         first_pid: group.first.pid,
         processes: members.len(),
         members: members.iter().map(|process| process.shown()).collect(),
+        joined: group.joined.clone(),
+        private: sum(members.iter().map(|process| process.private)),
         memory: sum(members.iter().map(|process| process.resident)),
         swap: sum(members.iter().map(|process| process.swap)),
         cpu: members.iter().filter_map(|process| process.cpu_share).reduce(|sum, share| sum + share),
@@ -53,6 +53,7 @@ pub fn listed(group: &Group<'_>, entries: &Entries) -> Listed {
         user: None,
         paused: !living.is_empty() && living.iter().all(|process| process.paused),
         ended: living.is_empty(),
+        verdict: None,
     }
 }
 
@@ -67,6 +68,8 @@ mod tests {
 
     use super::*;
     use crate::proc::stat::State;
+    use crate::survey::everyone::Process;
+    use crate::survey::groups;
 
     fn process(pid: i32, session: i32, memory: Option<u64>) -> Process {
         Process { session: Pid(session), resident: memory.map(ByteSize), ..Process::sample(pid, &["x"]) }
@@ -77,7 +80,7 @@ mod tests {
         let of_user = |process| Process { uid: Some(5), ..process };
         let processes =
             [process(10, 10, Some(1)), of_user(process(11, 10, None)), process(20, 20, None), process(30, 30, Some(7))];
-        let list = |whose| of(&processes, &Entries::default(), whose);
+        let list = |whose| of(&groups::of(&processes), &Entries::default(), whose);
         let told: Vec<_> =
             list(Whose::All).into_iter().map(|group| (group.first_pid.0, group.memory, group.processes)).collect();
         assert_eq!(told, [(30, Some(ByteSize(7)), 1), (10, Some(ByteSize(1)), 2), (20, None, 1)]);
@@ -92,7 +95,7 @@ mod tests {
         let paused = |process| Process { paused: true, ..process };
         let zombie = Process { state: State::Zombie, ..process(12, 10, None) };
         let is_paused = |processes: &[Process]| {
-            let list = of(processes, &Entries::default(), Whose::All);
+            let list = of(&groups::of(processes), &Entries::default(), Whose::All);
             (list[0].paused, list[0].ended)
         };
         assert_eq!(is_paused(&[paused(process(10, 10, None)), zombie.clone()]), (true, false));

@@ -51,6 +51,8 @@ pub struct Process {
     pub cgroups: Option<Arc<Cgroups>>,
     /// How much memory it has; what it shares with others counts fully.
     pub resident: Option<ByteSize>,
+    /// How much of it is private: of no file, and shared with nobody but by copy-on-write.
+    pub private: Option<ByteSize>,
     /// How much of it is in swap space.
     pub swap: Option<ByteSize>,
     /// How much processor time it has used.
@@ -195,6 +197,7 @@ fn from_stat(pid: Pid, stat: Stat, before: Option<&Process>, moment: &Moment) ->
         executable: None,
         cgroups: None,
         resident: None,
+        private: None,
         swap: None,
         hidden: false,
         cpu_time,
@@ -211,7 +214,8 @@ fn details(process: &mut Process, before: Option<&Process>) -> Result<(), ProcEr
     let pid = process.pid;
     if let Some(status) = allowed(process, proc::parsed(pid, "status", status::parse))? {
         process.uid = Some(status.uid.real);
-        process.swap = Some(ByteSize(status.memory.map_or(0, |memory| memory.swap)));
+        let memory = status.memory.unwrap_or_default();
+        (process.private, process.swap) = (Some(ByteSize(memory.resident_anonymous)), Some(ByteSize(memory.swap)));
     }
     let statm = allowed(process, proc::parsed(pid, "statm", statm::parse))?;
     process.resident = statm.map(|statm| ByteSize(statm.resident.saturating_mul(crate::kernel::pagemap::PAGE)));

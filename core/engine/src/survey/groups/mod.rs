@@ -4,16 +4,19 @@
 //! shares the unit of the terminal emulator: a session with a pseudo-terminal of its own is a group by itself. Threads of
 //! the kernel and init belong to no group.
 //!
-//! What cannot be cut (shared memory, a pipe, a shared file table, one tracing the other) may join groups on top of
-//! that. It takes a look at descriptors and memory, and so is found for one group at a time, where it is to be frozen:
-//! `freeze` does it. Pure: processes in, groups out.
+//! On top of that, what cannot be cut (shared memory, a pipe, one tracing the other) joins groups: [`joined`]. Pure but
+//! for [`now`]: processes in, groups out.
 
+mod join;
 pub mod unit;
+
+pub use join::joined;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use dormouse_wire::{GroupKind, Pid};
+use dormouse_wire::{GroupKind, Joined, Pid};
 
+use super::connections::Connections;
 use super::everyone::Process;
 use unit::Unit;
 
@@ -30,6 +33,8 @@ pub struct Group<'a> {
     pub first: &'a Process,
     /// All of them: the first one first, then by age.
     pub members: Vec<&'a Process>,
+    /// Groups that would stand for themselves, were they not joined to it by what cannot be cut.
+    pub joined: Vec<Joined>,
 }
 
 /// What processes of one group have in common.
@@ -46,6 +51,11 @@ enum Bond {
 const INIT: Pid = Pid(1);
 /// Major numbers of the slaves of pseudo-terminals, Documentation/admin-guide/devices.txt.
 const PSEUDO_TERMINALS: std::ops::RangeInclusive<u32> = 136..=143;
+
+/// The groups that these processes are in now: sorted, and joined by what a look at everybody shows. `asker`: see [`joined`].
+pub fn now(processes: &[Process], asker: Pid) -> Vec<Group<'_>> {
+    joined(of(processes), &Connections::look().graph, asker)
+}
 
 /// Sorts processes into groups, in the order of their first processes' pids.
 pub fn of(processes: &[Process]) -> Vec<Group<'_>> {
@@ -132,7 +142,7 @@ fn group<'a>(bond: Bond, mut members: Vec<&'a Process>, units: &mut HashMap<Vec<
         Bond::Session(session) => (format!("session-{session}"), GroupKind::Session, None),
         Bond::Tree(top) => (top.to_string(), GroupKind::Tree, None),
     };
-    Some(Group { id, kind, unit, first, members })
+    Some(Group { id, kind, unit, first, members, joined: Vec::new() })
 }
 
 /// Units of several managers may have one name: those of users get the uid behind it, and what is still the same then the
@@ -204,7 +214,8 @@ pub enum Found<'g, 'a> {
 pub fn find<'g, 'a>(groups: &'g [Group<'a>], text: &str) -> Found<'g, 'a> {
     let pid = text.parse().ok().map(Pid);
     let has_pid = |group: &&Group<'_>| group.members.iter().any(|process| Some(process.pid) == pid);
-    if let Some(group) = groups.iter().find(|group| group.id == text).or_else(|| groups.iter().find(has_pid)) {
+    let has_id = |group: &&Group<'_>| group.id == text || group.joined.iter().any(|part| part.id == text);
+    if let Some(group) = groups.iter().find(has_id).or_else(|| groups.iter().find(has_pid)) {
         return Found::One(group);
     }
     let is_called = |group: &&Group<'_>| {
