@@ -5,8 +5,9 @@ DESTDIR ?=
 
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
 BUILD_PACKAGES := build-essential
-TEST_PACKAGES := $(BUILD_PACKAGES) bash dbus default-jdk-headless golang-go less lsof matchbox-window-manager nodejs perl \
-	python3 sqlite3 tmux twm vim x11-utils xterm xvfb
+TEST_PACKAGES := $(BUILD_PACKAGES) at-spi2-core bash chromium dbus default-jdk-headless firefox-esr \
+	gnome-calculator gnome-text-editor golang-go less lsof matchbox-window-manager nodejs perl postgresql python3 \
+	redis-server redis-tools sqlite3 tmux twm vim weston x11-utils xterm xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)

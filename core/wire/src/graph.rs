@@ -178,12 +178,13 @@ pub enum EdgeKind {
 
 impl Graph {
     /// The graph as seen from a group: its members, what they hold, and who else holds that. Ties that cannot be cut come
-    /// with whoever is at their other end, boundaries with whoever serves them.
+    /// with whoever is at their other end, as TCP connections on this machine do; boundaries with whoever serves them.
     #[must_use]
     pub fn around(&self, members: impl Fn(&ProcessName) -> bool) -> Self {
         let is_member = |node: &Node| matches!(node, Node::Process { name, .. } if members(name));
         let inside: Vec<bool> = self.nodes.iter().map(is_member).collect();
         let is_thing = |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { .. }));
+        let is_tcp = |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { kind: ThingKind::Tcp, .. }));
         let mut held = vec![false; self.nodes.len()];
         for edge in &self.edges {
             if inside[edge.from] && is_thing(edge.to) {
@@ -196,7 +197,8 @@ impl Graph {
         let mut kept = inside.clone();
         for edge in &self.edges {
             let (from, to) = (edge.from, edge.to);
-            let ties = edge.strength == Strength::Strong || edge.kind == EdgeKind::ServedBy;
+            let ties =
+                edge.strength == Strength::Strong || edge.kind == EdgeKind::ServedBy || is_tcp(from) || is_tcp(to);
             let direct = inside[from] && !is_thing(to) || inside[to] && !is_thing(from);
             if direct || inside[from] || inside[to] || ties && (held[from] || held[to]) {
                 kept[from] = true;

@@ -75,9 +75,9 @@ pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let masters = open.facts.files.iter().filter(|file| pty::is_master(file));
     let numbers = masters.filter_map(|master| terminal::number(&master.file).ok());
     let on_terminals = numbers.flat_map(|number| pty::users_outside(number, &open.facts)).map(|process| process.pid);
-    // A display server shares memory with each of its clients, and is taken along by none.
-    let servers = if sharers.is_empty() { Vec::new() } else { unix::facts::servers(&open.facts) };
-    let sharers = sharers.iter().map(|sharer| sharer.outside.pid).filter(|pid| !servers.contains(pid));
+    // A display server shares memory with each of its clients: none of them takes it along, and it takes none along.
+    let apart = if sharers.is_empty() { Vec::new() } else { unix::facts::servers_and_clients(&open.facts) };
+    let sharers = sharers.iter().map(|sharer| sharer.outside.pid).filter(|pid| !apart.contains(pid));
     let sockets = unix::facts::joined(&open.facts);
     let mut joined: Vec<Pid> = ends.chain(sockets).chain(sharers).chain(on_terminals).collect();
     joined.sort();

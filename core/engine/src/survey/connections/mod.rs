@@ -1,9 +1,10 @@
 //! What ties the processes of this machine together, looked at from outside: nobody is stopped or asked.
 //!
 //! [`holdings`] reads what each process holds, [`ties`] makes edges of it, [`sockets`] those of sockets, whose ends know
-//! each other only by the kernel's lists. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
+//! each other only by the kernel's lists; [`served`] tells memory of a service and its client from what ties a group. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
 
 mod holdings;
+mod served;
 mod sockets;
 mod ties;
 

@@ -1,7 +1,7 @@
 //! The ties that sockets make: sock_diag(7) tells which unix sockets are connected, `/proc/net/tcp` the addresses of both
 //! ends of a connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dormouse_wire::{EdgeKind, Pid, Strength, ThingKind};
 
@@ -29,8 +29,10 @@ pub fn tie(holdings: &[Holdings], ties: &mut Ties) {
     }
     let all = netlink::unix_sockets().unwrap_or_default();
     let by_inode: HashMap<u32, &UnixSocket> = all.iter().map(|socket| (socket.inode, socket)).collect();
+    let listened: HashSet<&[u8]> =
+        all.iter().filter(|socket| socket.listens).filter_map(|socket| socket.name.as_deref()).collect();
     for socket in &all {
-        unix(socket, &by_inode, &holders, ties);
+        unix(socket, &Others { by_inode: &by_inode, listened: &listened }, &holders, ties);
     }
     let lines: Vec<TcpLine> = ["net/tcp", "net/tcp6"]
         .iter()
@@ -43,8 +45,30 @@ fn of(holders: &Holders, inode: impl Into<u64>) -> &[(Pid, String)] {
     holders.get(&inode.into()).map_or(&[], Vec::as_slice)
 }
 
-fn unix(socket: &UnixSocket, by_inode: &HashMap<u32, &UnixSocket>, holders: &Holders, ties: &mut Ties) {
-    let name = |socket: &UnixSocket| socket.name.as_deref().and_then(Name::of);
+/// The other unix sockets.
+struct Others<'a> {
+    by_inode: &'a HashMap<u32, &'a UnixSocket>,
+    /// The names at which somebody listens.
+    listened: &'a HashSet<&'a [u8]>,
+}
+
+impl Others<'_> {
+    /// The name to which a connection was made. An end of a pair has one, too, once it has sent credentials: the kernel
+    /// gives it, and nobody listens there.
+    fn name(&self, socket: &UnixSocket) -> Option<Name> {
+        let name = socket.name.as_deref().filter(|name| !is_automatic(name) || self.listened.contains(name))?;
+        Name::of(name)
+    }
+}
+
+/// Whether the kernel chose the name: NUL and five hexadecimal digits, unix(7), "Autobind feature".
+fn is_automatic(name: &[u8]) -> bool {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    matches!(name, [0, digits @ ..] if digits.len() == 5 && digits.iter().all(is_digit))
+}
+
+fn unix(socket: &UnixSocket, others: &Others<'_>, holders: &Holders, ties: &mut Ties) {
+    let name = |socket: &UnixSocket| others.name(socket);
     if socket.listens {
         let Some(name) = name(socket) else { return };
         let thing = ties.thing(service(&name).kind, &name.shown());
@@ -57,7 +81,7 @@ fn unix(socket: &UnixSocket, by_inode: &HashMap<u32, &UnixSocket>, holders: &Hol
         }
         return;
     }
-    let Some(peer) = socket.peer.and_then(|peer| by_inode.get(&peer)) else { return };
+    let Some(peer) = socket.peer.and_then(|peer| others.by_inode.get(&peer)) else { return };
     // The server's end has the name of the socket that it was accepted from; a client has none as a rule.
     let mutual = peer.peer == Some(socket.inode);
     match (name(socket), name(peer)) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use dormouse_wire::{Edge, EdgeKind, Graph, Node, Pid, Strength, ThingKind};
 
 use super::holdings::{Descriptor, Holdings, Target};
-use super::sockets;
+use super::{served, sockets};
 use crate::kernel::files::Place;
 use crate::proc::locks;
 use crate::proc::maps::{Mapping, MappingName};
@@ -47,6 +47,7 @@ pub fn graph(holdings: &[Holdings]) -> Graph {
     ties.mappings(holdings);
     ties.locks(holdings);
     sockets::tie(holdings, &mut ties);
+    served::loosen(&mut ties.graph);
     ties.finish()
 }
 

@@ -171,18 +171,18 @@ impl Sockets {
     }
 }
 
-/// Processes outside the group that serve it: they hold the other end of a connection that one of its members has made to a
+/// Processes outside the group that serve it, or that it serves: they hold the other end of a connection that was made to a
 /// name.
-pub fn servers(files: &FilesFacts) -> Vec<Pid> {
-    let served_by = |facts: &FileFacts| match files.sockets.link(facts) {
+pub fn servers_and_clients(files: &FilesFacts) -> Vec<Pid> {
+    let other_end = |facts: &FileFacts| match files.sockets.link(facts) {
         Link::Outside(peer) => {
             let named = files.sockets.by_inode(peer).is_some_and(|peer| peer.name.is_some());
-            (named && Sockets::name(facts).is_none()).then_some(peer)
+            (named || Sockets::name(facts).is_some()).then_some(peer)
         }
         Link::WaitsOutside(listener) => Some(listener),
         _ => None,
     };
-    let sockets = files.files.iter().filter(|facts| is_unix(facts)).filter_map(served_by);
+    let sockets = files.files.iter().filter(|facts| is_unix(facts)).filter_map(other_end);
     sockets.flat_map(|inode| files.sockets.holders(inode, files)).map(|holder| holder.process.pid).collect()
 }
 

@@ -1,0 +1,106 @@
+//! A browser that confines its own processes with namespaces and seccomp.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use dormouse_wire::{Pid, ProblemKind, Strength};
+
+use crate::said::{CLOSE_IT, PAUSE, Reason, Said, at_socket};
+use crate::scene::{Scene, done};
+
+/// What `--type=` says each process is; the browser itself has none, and its helper another program.
+fn kinds(said: &Said) -> BTreeMap<String, Vec<Pid>> {
+    let mut kinds = BTreeMap::<String, Vec<Pid>>::new();
+    for process in &said.checked.processes {
+        let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let own = line.split(' ').find_map(|word| word.strip_prefix("--type="));
+        let kind = own.unwrap_or(if line.contains("crashpad") { "crashpad" } else { "browser" });
+        kinds.entry(kind.to_owned()).or_default().push(process.pid);
+    }
+    kinds
+}
+
+fn confined(pid: Pid, kind: ProblemKind, what: &str) -> Reason {
+    Reason { kind, pid, at: "", what: format!("{what}, which cannot be given back yet"), way_out: PAUSE }
+}
+
+/// Whether a process has a namespace that is not this one's.
+fn has_own(pid: Pid, namespace: &str) -> bool {
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
+    of(&pid.to_string()) != of("thread-self")
+}
+
+fn is_filtered(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line == "Seccomp:\t2")
+}
+
+#[test]
+fn chromium_is_one_group_with_its_confined_processes() {
+    let mut scene = Scene::new();
+    let page = scene.home().join("page.html");
+    done(fs::write(&page, "<title>Page</title>Hello"));
+    let profile = format!("--user-data-dir={}", scene.home().join("profile").display());
+    let port = scene.home().join("profile/DevToolsActivePort");
+    let options = ["--headless", "--disable-gpu", "--remote-debugging-port=0", &profile];
+    let mut chromium = scene.program("chromium", &options);
+    let browser = scene.start(chromium.arg(&page));
+    scene.wait_for(&port);
+
+    let said = scene.check_until(browser, |said| {
+        let kinds = kinds(said);
+        let missing =
+            ["browser", "crashpad", "renderer", "utility", "zygote"].iter().find(|kind| !kinds.contains_key(**kind));
+        if let Some(kind) = missing {
+            return Err(format!("there is no {kind}: {kinds:?}"));
+        }
+        let mut expected = Vec::new();
+        for process in &said.checked.processes {
+            for namespace in ["net", "pid", "user"] {
+                if has_own(process.pid, namespace) {
+                    let what = format!("it is in a namespace of its own ({namespace})");
+                    expected.push(confined(process.pid, ProblemKind::Namespace, &what));
+                }
+            }
+            if is_filtered(process.pid) {
+                expected.push(confined(process.pid, ProblemKind::Confinement, "it is confined by seccomp"));
+            }
+        }
+        let renderers = &kinds["renderer"];
+        let filtered = |pid: &Pid| expected.iter().any(|reason| reason.pid == *pid && reason.what.contains("seccomp"));
+        let apart = |pid: &Pid| ["net", "pid", "user"].iter().all(|namespace| has_own(*pid, namespace));
+        if !renderers.iter().all(|pid| filtered(pid) && apart(pid)) {
+            return Err("the renderers are not confined".to_owned());
+        }
+        let missing = expected.iter().find(|reason| said.is_blocked_by_one(reason).is_err());
+        missing.map_or(Ok(()), |reason| Err(format!("this reason is missing: {reason:#?}")))
+    });
+    let text = done(fs::read_to_string(&port));
+    let listens = format!(
+        "it is a TCP socket that listens at 127.0.0.1:{}, which cannot be frozen yet",
+        text.lines().next().unwrap_or_default()
+    );
+    assert_eq!(said.is_blocked_by_one(&at_socket(ProblemKind::Socket, browser, listens, CLOSE_IT)), Ok(()));
+
+    let kinds = kinds(&said);
+    assert_eq!(kinds["browser"], [browser]);
+    let has = ["chromium parent chromium", "chromium maps! shared-memory", "chromium holds! unix-socket"];
+    let ties = said.ties();
+    assert!(has.iter().all(|start| ties.iter().any(|tie| tie.starts_with(start))), "{ties:#?}");
+    for renderer in &kinds["renderer"] {
+        assert!(said.common("shared-memory", Strength::Strong, &[browser, *renderer]) > 0, "{renderer}: {ties:#?}");
+    }
+    // Its zygotes send their credentials through pairs, which have names by that, and are no services.
+    assert!(!ties.iter().any(|tie| tie.contains(" asks service @")), "{ties:#?}");
+    assert!(said.bound_to().is_empty(), "{ties:#?}");
+    assert!(said.checked.displays.is_empty(), "{}", said.text);
+
+    let listed = scene.listed(browser);
+    assert_eq!((listed.name.as_str(), listed.icon.as_deref()), ("Chromium Web Browser", Some("chromium")));
+    assert_eq!(listed.first_pid, browser);
+    let listed: Vec<Pid> = listed.members.iter().map(|member| member.pid).collect();
+    let of_the_browser = kinds.iter().filter(|(kind, _)| *kind != "crashpad").flat_map(|(_, pids)| pids);
+    let missing: Vec<&Pid> = of_the_browser.filter(|pid| !listed.contains(pid)).collect();
+    assert!(missing.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()), "{missing:?}");
+}

@@ -1,0 +1,92 @@
+//! A Wayland compositor without a screen, and an app of GNOME on it in a bus session of its own.
+
+use dormouse_wire::{Pid, ProblemKind, Strength};
+
+use crate::said::{CLOSE, NEST, Reason, TOGETHER, at_socket, same};
+use crate::scene::Scene;
+
+#[test]
+fn a_compositor_and_an_app_on_it_are_two_groups() {
+    let mut scene = Scene::new();
+    let options =
+        ["--backend=headless-backend.so", "--use-pixman", "--socket=wayland-7", "--idle-time=0", "--no-config"];
+    let weston = scene.start(&mut scene.program("weston", &options));
+    let display = scene.runtime().join("wayland-7");
+    scene.wait_for(&display);
+    let display = display.display().to_string();
+    scene.find("weston-desktop-");
+    let mut session = scene.program("dbus-run-session", &["--", "gnome-calculator"]);
+    let session = scene.start(session.env("WAYLAND_DISPLAY", "wayland-7").env("GDK_BACKEND", "wayland"));
+    let app = scene.find("gnome-calculato");
+    let bus = scene.find("dbus-daemon");
+
+    // The app alone: its display and its buses are outside.
+    let connected = [
+        at_socket(
+            ProblemKind::UnixSocket,
+            app,
+            format!("it is connected to the Wayland display server, weston (pid {weston}), at {display}"),
+            NEST,
+        ),
+        // Pictures go to the compositor in memory.
+        Reason {
+            kind: ProblemKind::Memory,
+            pid: app,
+            at: "shared memory ",
+            what: format!("weston (pid {weston}) has this memory too and is not part of the group"),
+            way_out: TOGETHER,
+        },
+    ];
+    let bus_of = |said: &crate::said::Said, start: &str| {
+        let ties = said.ties();
+        let at = ties
+            .iter()
+            .find_map(|tie| tie.strip_prefix("gnome-calculato asks message-bus ").filter(|at| at.starts_with(start)));
+        at.map(str::to_owned).ok_or("it is not connected to the bus")
+    };
+    let said = scene.check_until(app, |said| {
+        let mut expected = connected.to_vec();
+        let assistive = format!("{}/at-spi/bus", scene.runtime().display());
+        let servers: Vec<Pid> = (said.checked.graph.nodes.iter())
+            .filter_map(|node| match node {
+                dormouse_wire::Node::Process { name, .. } if name.comm == "dbus-daemon" => Some(name.pid),
+                _ => None,
+            })
+            .collect();
+        let other = servers.into_iter().find(|pid| *pid != bus).ok_or("the bus of assistive technology is not there")?;
+        let at = bus_of(said, "/tmp/dbus-")?;
+        let what = format!("it is connected to a message bus (D-Bus), dbus-daemon (pid {bus}), at {at}");
+        expected.push(at_socket(ProblemKind::UnixSocket, app, what, CLOSE));
+        let what = format!(
+            "it is connected to the message bus of assistive technology (D-Bus), dbus-daemon (pid {other}), at {assistive}"
+        );
+        expected.push(at_socket(ProblemKind::UnixSocket, app, what, CLOSE));
+        said.is_blocked_by(&expected)
+    });
+    assert_eq!(said.members(), ["gnome-calculato"]);
+    let has = [format!("gnome-calculato asks wayland {display}"), format!("wayland {display} served-by weston")];
+    assert_eq!(said.has(&has.each_ref().map(String::as_str)), Ok(()));
+    assert!(said.common("shared-memory", Strength::Weak, &[app, weston]) > 0, "{:#?}", said.ties());
+    assert!(said.bound_to().is_empty(), "{:#?}", said.ties());
+
+    // With its session, the display alone is outside.
+    let group =
+        ["at-spi-bus-laun", "at-spi2-registr", "dbus-daemon", "dbus-daemon", "dbus-run-sessio", "gnome-calculato"];
+    scene.check_until(session, |said| {
+        same(said.members(), group.to_vec())?;
+        said.is_blocked_by(&connected)
+    });
+    let listed = scene.listed(app);
+    assert_eq!((listed.first_pid, listed.processes), (session, group.len()));
+
+    // The compositor takes its own helpers along, and no app that shows its window there.
+    let helpers = ["weston", "weston-desktop-", "weston-keyboard"];
+    let said = scene.check_until(weston, |said| same(said.members(), helpers.to_vec()));
+    let what = format!("gnome-calculato (pid {app}) is connected to it at {display} and is not part of the group");
+    assert!(said.reasons().iter().any(|reason| reason.what == what), "{}", said.text);
+    let has = ["weston parent weston-keyboard", "weston parent weston-desktop-"];
+    assert_eq!(said.has(&has), Ok(()));
+    assert!(said.bound_to().is_empty(), "{:#?}", said.ties());
+    let listed = scene.listed(weston);
+    assert_eq!((listed.name.as_str(), listed.processes), ("weston", 3));
+}
