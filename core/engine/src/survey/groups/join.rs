@@ -77,15 +77,11 @@ fn bonds(graph: &Graph) -> Vec<(String, Vec<Pid>)> {
             (None, None) => {}
         }
     }
-    let services = services(graph);
-    for (place, mut pids) in holders {
-        let Some(Node::Thing { kind, name }) = graph.nodes.get(place) else { continue };
-        match kind {
-            ThingKind::Terminal | ThingKind::Fifo => continue,
-            ThingKind::SharedMemory | ThingKind::SystemV => pids = without_servers(pids, &services),
-            _ => {}
+    for (place, pids) in holders {
+        match graph.nodes.get(place) {
+            None | Some(Node::Process { .. } | Node::Thing { kind: ThingKind::Terminal | ThingKind::Fifo, .. }) => {}
+            Some(Node::Thing { kind, name }) => bonds.push((format!("{} {name}", kind.shown()), pids)),
         }
-        bonds.push((format!("{} {name}", kind.shown()), pids));
     }
     bonds
 }
@@ -95,35 +91,6 @@ fn between(edge: &Edge, from: Pid, to: Pid) -> String {
         EdgeKind::Tracer => format!("pid {from} traces pid {to}"),
         _ => format!("pid {from} and pid {to} share what they are made of"),
     }
-}
-
-/// Who serves and who asks, for each service.
-fn services(graph: &Graph) -> Vec<(HashSet<Pid>, HashSet<Pid>)> {
-    let mut services: BTreeMap<usize, (HashSet<Pid>, HashSet<Pid>)> = BTreeMap::new();
-    for edge in &graph.edges {
-        let (thing, process) = match edge.kind {
-            EdgeKind::ServedBy => (edge.from, edge.to),
-            EdgeKind::Asks => (edge.to, edge.from),
-            _ => continue,
-        };
-        let Some(Node::Process { name, .. }) = graph.nodes.get(process) else { continue };
-        let (servers, clients) = services.entry(thing).or_default();
-        if edge.kind == EdgeKind::Asks {
-            clients.insert(name.pid)
-        } else {
-            servers.insert(name.pid)
-        };
-    }
-    services.into_values().collect()
-}
-
-/// A display server shares memory with each of its clients, and is taken along by none.
-fn without_servers(pids: Vec<Pid>, services: &[(HashSet<Pid>, HashSet<Pid>)]) -> Vec<Pid> {
-    let serves_another = |pid: &Pid| {
-        let asks = |clients: &HashSet<Pid>| pids.iter().any(|other| other != pid && clients.contains(other));
-        services.iter().any(|(servers, clients)| servers.contains(pid) && asks(clients))
-    };
-    pids.iter().filter(|pid| !serves_another(pid)).copied().collect()
 }
 
 /// The app among them gives the name, else the service, else the eldest session.
@@ -166,9 +133,8 @@ mod tests {
             graph.nodes.push(Node::Thing { kind: *kind, name: format!("thing {thing}") });
             for (pid, kind) in *holders {
                 let process = (pid - 10) as usize;
-                let (from, to) = if *kind == EdgeKind::ServedBy { (thing, process) } else { (process, thing) };
                 let (kind, strength) = (*kind, *strength);
-                graph.edges.push(Edge { from, to, kind, strength, from_end: None, to_end: None });
+                graph.edges.push(Edge { from: process, to: thing, kind, strength, from_end: None, to_end: None });
             }
         }
         graph
@@ -195,17 +161,6 @@ mod tests {
         assert_eq!((joined[1].id.as_str(), joined[1].kind), ("session-11", GroupKind::Session));
         let why: Vec<_> = joined[1].joined.iter().map(|part| (part.id.as_str(), part.through.as_str())).collect();
         assert_eq!(why, [("session-12", "pipe thing 10"), ("session-14", "shared memory thing 11")]);
-    }
-
-    #[test]
-    fn a_server_that_shares_memory_with_its_clients_joins_none() {
-        let (maps, weak) = (EdgeKind::Maps, Strength::Weak);
-        let graph = graph(&[
-            (ThingKind::X11, weak, &[(11, EdgeKind::ServedBy), (12, EdgeKind::Asks), (13, EdgeKind::Asks)]),
-            (ThingKind::SharedMemory, Strength::Strong, &[(11, maps), (12, maps)]),
-            (ThingKind::SharedMemory, Strength::Strong, &[(11, maps), (13, maps)]),
-        ]);
-        assert_eq!(sorted(&processes(4), &graph, 10), [[10], [11], [12], [13]]);
     }
 
     #[test]
