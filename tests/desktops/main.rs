@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::panic)]
 
 mod chromium;
+mod firefox;
 mod message_bus;
 mod postgres;
 mod redis;

@@ -123,8 +123,7 @@ impl Said {
         missing.map_or(Ok(()), |tie| Err(format!("this tie is missing: {tie}")))
     }
 
-    /// How many things of a kind these processes hold together, by the words of `--json`, and nobody else does; with ties
-    /// that cannot be cut or with others.
+    /// How many things of a kind, by the words of `--json`, all these processes hold, with ties that are all this strong.
     pub fn common(&self, kind: &str, strength: Strength, holders: &[Pid]) -> usize {
         let graph = &self.checked.graph;
         let wanted: BTreeSet<Pid> = holders.iter().copied().collect();
@@ -140,7 +139,7 @@ impl Said {
                 Node::Process { .. } => false,
             };
             of_kind(&graph.nodes[*place])
-                && pids.collect::<BTreeSet<_>>() == wanted
+                && wanted.is_subset(&pids.collect())
                 && edges().all(|edge| edge.strength == strength)
         };
         (0..graph.nodes.len()).filter(is_common).count()

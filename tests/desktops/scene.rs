@@ -39,12 +39,23 @@ impl Scene {
         let base = done(tempfile::Builder::new().prefix("desktop-").tempdir());
         done(fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)));
         let scene = Self { group: control_group(), base, children: Vec::new() };
-        for folder in [scene.home(), scene.runtime()] {
-            done(fs::create_dir(&folder));
-            done(fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)));
-            done(chown(&folder, Some(ORDINARY), Some(ORDINARY)));
-        }
+        Self::own(&scene.home());
+        Self::own(&scene.runtime());
         scene
+    }
+
+    /// Makes a folder that is the user's own.
+    fn own(folder: &Path) {
+        done(fs::create_dir(folder));
+        done(fs::set_permissions(folder, fs::Permissions::from_mode(0o700)));
+        done(chown(folder, Some(ORDINARY), Some(ORDINARY)));
+    }
+
+    /// A new folder in the user's home.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.home().join(name);
+        Self::own(&folder);
+        folder
     }
 
     /// The user's home folder.

@@ -1,0 +1,53 @@
+//! A browser whose processes are confined by seccomp.
+
+use std::fs;
+
+use dormouse_wire::{Pid, ProblemKind, Strength};
+
+use crate::said::{CLOSE_IT, PAUSE, Reason, Said, at_socket};
+use crate::scene::{Scene, done};
+
+/// The process that shows the page.
+fn content(said: &Said) -> Result<Pid, String> {
+    let found = said.checked.processes.iter().find(|process| process.comm == "file:// Content");
+    found.map(|process| process.pid).ok_or_else(|| "it shows no page".to_owned())
+}
+
+#[test]
+fn firefox_is_one_group_with_its_confined_processes() {
+    let mut scene = Scene::new();
+    let page = scene.home().join("page.html");
+    done(fs::write(&page, "<title>Page</title>Hello"));
+    // One that is missing would be asked for, in a dialog that nobody sees.
+    let profile = scene.folder("profile");
+    let mut firefox = scene.program("firefox-esr", &["--headless", "--no-remote", "--profile"]);
+    let firefox = scene.start(firefox.arg(&profile).arg(&page));
+
+    let said = scene.check_until(firefox, |said| {
+        let pid = content(said)?;
+        let confined = |kind, what: &str| {
+            let what = format!("{what}, which cannot be given back yet");
+            said.is_blocked_by_one(&Reason { kind, pid, at: "", what, way_out: PAUSE })
+        };
+        confined(ProblemKind::Confinement, "it is confined by seccomp")?;
+        for namespace in ["ipc", "net", "user"] {
+            confined(ProblemKind::Namespace, &format!("it is in a namespace of its own ({namespace})"))?;
+        }
+        said.has(&["firefox-esr parent forkserver", "forkserver parent file:// Content"])?;
+        let netlink = "it is a netlink socket for the network's configuration, which cannot be frozen yet";
+        said.is_blocked_by_one(&at_socket(ProblemKind::Socket, firefox, netlink, CLOSE_IT))
+    });
+    let ties = said.ties();
+    let page = content(&said).unwrap_or_else(|wrong| panic!("{wrong}"));
+    for kind in ["unix-socket", "shared-memory"] {
+        assert!(said.common(kind, Strength::Strong, &[firefox, page]) > 0, "{kind}: {ties:#?}");
+    }
+    assert!(said.members().contains(&"crashhelper"), "{:?}", said.members());
+    assert!(said.bound_to().is_empty(), "{ties:#?}");
+    assert!(said.checked.displays.is_empty(), "{}", said.text);
+
+    let listed = scene.listed(firefox);
+    assert_eq!((listed.name.as_str(), listed.icon.as_deref()), ("Firefox ESR", Some("firefox-esr")));
+    assert_eq!(listed.first_pid, firefox);
+    assert!(listed.members.iter().any(|member| member.pid == page), "{listed:?}");
+}
