@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::Graph;
 use crate::id::{ByteSize, Pid};
+use crate::needs::Needs;
 use crate::verdict::{Problem, ProcessName, Verdict};
 use crate::window::Display;
 
@@ -25,6 +26,8 @@ pub struct Checked {
     pub verdict: Verdict,
     /// What ties the group together, and what leads out of it.
     pub graph: Graph,
+    /// What it needs of the system.
+    pub needs: Needs,
     /// The X displays that its members are connected to, with their clients and windows among the members.
     pub displays: Vec<Display>,
     /// How many other processes could not be looked into: a tie with one of them does not show.

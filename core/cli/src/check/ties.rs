@@ -2,6 +2,7 @@
 
 use dormouse_wire::{Edge, EdgeKind, Graph, Node, Strength};
 
+use super::several;
 use crate::output;
 
 /// The things that members hold with others, and who holds them; empty where there are none.
@@ -88,16 +89,6 @@ fn row(graph: &Graph, place: usize, strength: Strength) -> Option<(&'static str,
         }
     }
     Some((kind.shown(), name.clone(), parts.join("; ")))
-}
-
-/// Several names in a line that can be read.
-fn several(names: &[String]) -> String {
-    const MOST: usize = 3;
-    match names {
-        [] => "nobody".to_owned(),
-        names if names.len() <= MOST => names.join(", "),
-        names => format!("{} and {}", names[..MOST].join(", "), output::count(names.len() - MOST, "other", "others")),
-    }
 }
 
 #[cfg(test)]

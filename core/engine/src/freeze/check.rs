@@ -8,7 +8,7 @@ use super::{record, stop};
 use crate::survey::collect::ProcessFacts;
 use crate::survey::connections::Connections;
 use crate::survey::in_flight::Look;
-use crate::survey::{judge, select, x11};
+use crate::survey::{judge, needs, select, x11};
 use crate::{FreezeError, Selection};
 
 /// Says whether a group can be frozen, with every reason. The group stands still for some milliseconds, as a freeze would
@@ -32,11 +32,12 @@ pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
     drop(stopped);
     let members = if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() };
     // Nobody needs to stand still for this.
-    let Connections { graph, unseen } = Connections::look();
+    let Connections { graph, unseen, holdings } = Connections::look();
     let pids: Vec<Pid> = members.iter().map(|member| member.pid).collect();
     Checked {
         displays: x11::look(displays).of(&pids),
         graph: graph.around(|process| pids.contains(&process.pid)),
+        needs: needs::of(&holdings, &pids),
         unseen,
         processes: members,
         threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),
