@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use dormouse_engine::Selection;
 use dormouse_engine::survey::x11::Options;
+use dormouse_wire::bus::Bus;
 use dormouse_wire::window::{Access, Display, Window, sentence};
 use dormouse_wire::{Checked, Verdict};
 
@@ -61,7 +62,7 @@ Exit status:
 
 JSON: an object with `processes` (each with `pid` and `comm`), `threads`, `memory` in bytes, `verdict` (`freezable`, \
 `lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`; `graph` with `nodes` and `edges`, whose `from` and `to` are places in the list of \
-nodes; `needs`, what the group needs of the system: `filesystems` with its `files`, `devices`, and `endpoints` in the network; `displays`, the X displays with its windows; and `unseen`, how many processes could not be looked into.";
+nodes; `needs`, what the group needs of the system: `filesystems` with its `files`, `devices`, and `endpoints` in the network; `displays`, the X displays with its windows; `buses`, the message buses with its names; and `unseen`, how many processes could not be looked into.";
 
 /// The exit status where something stands in the way.
 const BLOCKED: u8 = 2;
@@ -116,6 +117,20 @@ fn windows(displays: &[Display]) -> Vec<String> {
     displays.iter().map(line).collect()
 }
 
+/// A line for each bus that has not told all names.
+fn unnamed(buses: &[Bus]) -> Vec<String> {
+    let line = |bus: &Bus| {
+        let why = match &bus.access {
+            Access::Answered => return None,
+            Access::Refused(why) => format!("the bus does not let Dormouse in ({why})"),
+            Access::Silent => "the bus does not answer".to_owned(),
+            Access::Gone | Access::Unasked => "the bus is gone".to_owned(),
+        };
+        Some(format!("On the message bus {} it may have names: {why}.", bus.name))
+    };
+    buses.iter().filter_map(line).collect()
+}
+
 fn report(checked: &Checked, width: usize) -> String {
     let mut text = String::new();
     if let Some(first) = checked.processes.first() {
@@ -141,6 +156,10 @@ fn report(checked: &Checked, width: usize) -> String {
         text += "\n";
     }
     for line in windows(&checked.displays) {
+        text += &output::wrapped(&line, width);
+    }
+    for line in unnamed(&checked.buses) {
+        text += "\n";
         text += &output::wrapped(&line, width);
     }
     text += &ties::listed(&checked.graph, width);
@@ -184,6 +203,7 @@ mod tests {
             graph: Graph::default(),
             needs: Needs::default(),
             displays: Vec::new(),
+            buses: Vec::new(),
             unseen: 0,
         };
         assert_eq!(

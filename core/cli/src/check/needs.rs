@@ -62,7 +62,7 @@ fn files(files: &[File]) -> Vec<String> {
             // That of nearly everybody.
             found if found.is_empty() || does == Use::Root && found == ["/"] => {}
             found if found.len() <= 2 => {
-                parts.push(format!("{} {}", if found.len() == 1 { one } else { many }, found.join(", ")))
+                parts.push(format!("{} {}", if found.len() == 1 { one } else { many }, found.join(", ")));
             }
             found => parts.push(output::count(found.len(), one, many)),
         }

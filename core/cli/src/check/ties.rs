@@ -58,10 +58,14 @@ fn row(graph: &Graph, place: usize, strength: Strength) -> Option<(&'static str,
         let mut who: Vec<String> = Vec::new();
         for edge in ties.iter().filter(|edge| kinds.contains(&edge.kind)) {
             let other = if edge.from == place { edge.to } else { edge.from };
-            if let Node::Process { name, .. } = &graph.nodes[other]
-                && !who.contains(&name.to_string())
-            {
-                who.push(name.to_string());
+            let Node::Process { name, .. } = &graph.nodes[other] else { continue };
+            // A client has a name of its own on a message bus.
+            let name = match &edge.to_end {
+                Some(end) if edge.kind == EdgeKind::Asks => format!("{name} as {end}"),
+                _ => name.to_string(),
+            };
+            if !who.contains(&name) {
+                who.push(name);
             }
         }
         who
