@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use dormouse_engine::Selection;
 use dormouse_engine::survey::x11::Options;
+use dormouse_wire::bus::Bus;
 use dormouse_wire::window::{Access, Display, Window, sentence};
 use dormouse_wire::{Checked, Verdict};
 
+mod needs;
 mod picture;
 mod ties;
 
@@ -60,7 +62,7 @@ Exit status:
 
 JSON: an object with `processes` (each with `pid` and `comm`), `threads`, `memory` in bytes, `verdict` (`freezable`, \
 `lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`; `graph` with `nodes` and `edges`, whose `from` and `to` are places in the list of \
-nodes; `displays`, the X displays with its windows; and `unseen`, how many processes could not be looked into.";
+nodes; `needs`, what the group needs of the system: `filesystems` with its `files`, `devices`, and `endpoints` in the network; `displays`, the X displays with its windows; `buses`, the message buses with its names; and `unseen`, how many processes could not be looked into.";
 
 /// The exit status where something stands in the way.
 const BLOCKED: u8 = 2;
@@ -115,6 +117,20 @@ fn windows(displays: &[Display]) -> Vec<String> {
     displays.iter().map(line).collect()
 }
 
+/// A line for each bus that has not told all names.
+fn unnamed(buses: &[Bus]) -> Vec<String> {
+    let line = |bus: &Bus| {
+        let why = match &bus.access {
+            Access::Answered => return None,
+            Access::Refused(why) => format!("the bus does not let Dormouse in ({why})"),
+            Access::Silent => "the bus does not answer".to_owned(),
+            Access::Gone | Access::Unasked => "the bus is gone".to_owned(),
+        };
+        Some(format!("On the message bus {} it may have names: {why}.", bus.name))
+    };
+    buses.iter().filter_map(line).collect()
+}
+
 fn report(checked: &Checked, width: usize) -> String {
     let mut text = String::new();
     if let Some(first) = checked.processes.first() {
@@ -142,7 +158,12 @@ fn report(checked: &Checked, width: usize) -> String {
     for line in windows(&checked.displays) {
         text += &output::wrapped(&line, width);
     }
+    for line in unnamed(&checked.buses) {
+        text += "\n";
+        text += &output::wrapped(&line, width);
+    }
     text += &ties::listed(&checked.graph, width);
+    text += &needs::listed(&checked.needs, width);
     if checked.unseen > 0 {
         let others = output::count(checked.unseen, "process", "processes");
         let root = if nix::unistd::geteuid().is_root() { "" } else { "; as root they could" };
@@ -153,9 +174,19 @@ fn report(checked: &Checked, width: usize) -> String {
     text
 }
 
+/// Several names in a line that can be read.
+fn several(names: &[String]) -> String {
+    const MOST: usize = 3;
+    match names {
+        [] => "nobody".to_owned(),
+        names if names.len() <= MOST => names.join(", "),
+        names => format!("{} and {}", names[..MOST].join(", "), output::count(names.len() - MOST, "other", "others")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use dormouse_wire::{ByteSize, Checked, Graph, Pid, Problem, ProblemKind, ProcessName, Verdict};
+    use dormouse_wire::{ByteSize, Checked, Graph, Needs, Pid, Problem, ProblemKind, ProcessName, Verdict};
 
     use super::report;
 
@@ -170,7 +201,9 @@ mod tests {
             memory: ByteSize(4096),
             verdict,
             graph: Graph::default(),
+            needs: Needs::default(),
             displays: Vec::new(),
+            buses: Vec::new(),
             unseen: 0,
         };
         assert_eq!(

@@ -1,13 +1,15 @@
 //! What crosses the bus and the screen, without one system call: [ids](id), [problems and verdicts](verdict),
-//! [progress](progress), [what depends on what](graph), [windows on displays](window), what the engine answers
-//! ([report]), and the groups of a machine ([listing]).
+//! [progress](progress), [what depends on what](graph), [what a group needs](needs), [windows on displays](window), [names on buses](bus), what the
+//! engine answers ([report]), and the groups of a machine ([listing]).
 //!
 //! The engine, the command, the service and the app all speak these types, so that a person reads the same words
 //! everywhere.
 
+pub mod bus;
 pub mod graph;
 pub mod id;
 pub mod listing;
+pub mod needs;
 pub mod progress;
 pub mod report;
 pub mod verdict;
@@ -16,6 +18,7 @@ pub mod window;
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use listing::{GroupKind, Joined, Listed};
+pub use needs::Needs;
 pub use progress::{Phase, Progress, Quiet};
 pub use report::{Checked, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};
 pub use verdict::{Problem, ProblemKind, ProcessName, Severity, Verdict};

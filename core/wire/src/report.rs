@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::Bus;
 use crate::graph::Graph;
 use crate::id::{ByteSize, Pid};
+use crate::needs::Needs;
 use crate::verdict::{Problem, ProcessName, Verdict};
 use crate::window::Display;
 
@@ -25,8 +27,12 @@ pub struct Checked {
     pub verdict: Verdict,
     /// What ties the group together, and what leads out of it.
     pub graph: Graph,
+    /// What it needs of the system.
+    pub needs: Needs,
     /// The X displays that its members are connected to, with their clients and windows among the members.
     pub displays: Vec<Display>,
+    /// The message buses that its members are connected to, with the names that members have there.
+    pub buses: Vec<Bus>,
     /// How many other processes could not be looked into: a tie with one of them does not show.
     pub unseen: usize,
 }

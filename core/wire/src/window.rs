@@ -60,7 +60,7 @@ pub enum ServerKind {
     Other,
 }
 
-/// Whether a display has answered the survey.
+/// Whether a display, or a message bus, has answered the survey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "state", content = "reason")]
 pub enum Access {

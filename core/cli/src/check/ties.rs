@@ -2,6 +2,7 @@
 
 use dormouse_wire::{Edge, EdgeKind, Graph, Node, Strength};
 
+use super::several;
 use crate::output;
 
 /// The things that members hold with others, and who holds them; empty where there are none.
@@ -57,10 +58,14 @@ fn row(graph: &Graph, place: usize, strength: Strength) -> Option<(&'static str,
         let mut who: Vec<String> = Vec::new();
         for edge in ties.iter().filter(|edge| kinds.contains(&edge.kind)) {
             let other = if edge.from == place { edge.to } else { edge.from };
-            if let Node::Process { name, .. } = &graph.nodes[other]
-                && !who.contains(&name.to_string())
-            {
-                who.push(name.to_string());
+            let Node::Process { name, .. } = &graph.nodes[other] else { continue };
+            // A client has a name of its own on a message bus.
+            let name = match &edge.to_end {
+                Some(end) if edge.kind == EdgeKind::Asks => format!("{name} as {end}"),
+                _ => name.to_string(),
+            };
+            if !who.contains(&name) {
+                who.push(name);
             }
         }
         who
@@ -88,16 +93,6 @@ fn row(graph: &Graph, place: usize, strength: Strength) -> Option<(&'static str,
         }
     }
     Some((kind.shown(), name.clone(), parts.join("; ")))
-}
-
-/// Several names in a line that can be read.
-fn several(names: &[String]) -> String {
-    const MOST: usize = 3;
-    match names {
-        [] => "nobody".to_owned(),
-        names if names.len() <= MOST => names.join(", "),
-        names => format!("{} and {}", names[..MOST].join(", "), output::count(names.len() - MOST, "other", "others")),
-    }
 }
 
 #[cfg(test)]

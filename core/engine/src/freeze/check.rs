@@ -5,10 +5,11 @@ use dormouse_wire::{ByteSize, Checked, Pid, Problem, ProblemKind, ProcessName};
 use super::stopped::Stopped;
 use super::verdict::Verdict;
 use super::{record, stop};
+use crate::kernel::threads::beside;
 use crate::survey::collect::ProcessFacts;
 use crate::survey::connections::Connections;
 use crate::survey::in_flight::Look;
-use crate::survey::{judge, select, x11};
+use crate::survey::{buses, judge, needs, select, x11};
 use crate::{FreezeError, Selection};
 
 /// Says whether a group can be frozen, with every reason, and what ties it to others. The group stands still for some
@@ -17,11 +18,16 @@ pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
     let (processes, verdict) = judged(selection);
     let members = if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() };
     // Nobody needs to stand still for this.
-    let Connections { graph, unseen } = Connections::look();
+    let Connections { graph, unseen, holdings } = Connections::look();
     let pids: Vec<Pid> = members.iter().map(|member| member.pid).collect();
+    let mut graph = graph.around(|process| pids.contains(&process.pid));
+    let (displays, buses) = beside(|| x11::look(displays).of(&pids), || buses::look(&graph));
+    buses::name_ends(&buses, &mut graph);
     Checked {
-        displays: x11::look(displays).of(&pids),
-        graph: graph.around(|process| pids.contains(&process.pid)),
+        displays,
+        graph,
+        buses,
+        needs: needs::of(&holdings, &pids),
         unseen,
         processes: members,
         threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),

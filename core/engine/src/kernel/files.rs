@@ -103,6 +103,10 @@ pub struct Place {
     pub inode: u64,
     /// Its type, `S_IF*`.
     pub file_type: u32,
+    /// How many names it has.
+    pub names: u32,
+    /// The mount by which it was reached: the id in mountinfo, Linux 5.8. 0 where the kernel does not tell.
+    pub mount: u64,
 }
 
 /// Device and inode number of what a path leads to, as far as they are known without asking a file server, statx(2).
@@ -121,7 +125,7 @@ pub fn place(path: &Path) -> Answer<Place> {
             libc::AT_FDCWD,
             path.as_ptr(),
             libc::AT_STATX_DONT_SYNC,
-            libc::STATX_INO | libc::STATX_TYPE,
+            libc::STATX_INO | libc::STATX_TYPE | libc::STATX_NLINK | libc::STATX_MNT_ID,
             found.as_mut_ptr(),
         )
     };
@@ -132,7 +136,23 @@ pub fn place(path: &Path) -> Answer<Place> {
         device: libc::makedev(found.stx_dev_major, found.stx_dev_minor),
         inode: found.stx_ino,
         file_type: u32::from(found.stx_mode) & libc::S_IFMT,
+        names: found.stx_nlink,
+        mount: if found.stx_mask & libc::STATX_MNT_ID == 0 { 0 } else { found.stx_mnt_id },
     })
+}
+
+/// What the kernel calls the protocol of a socket, such as `TCP` or `AF_VSOCK`: the attribute `system.sockprotoname` of a
+/// descriptor, getxattr(2).
+pub fn socket_protocol(descriptor: &Path) -> Answer<String> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(descriptor.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let mut name = [0_u8; 64];
+    // SAFETY: both strings end with a zero, and the kernel writes no more than the array holds.
+    let length = checked(unsafe {
+        libc::getxattr(path.as_ptr(), c"system.sockprotoname".as_ptr(), name.as_mut_ptr().cast(), name.len())
+    } as libc::c_long)?;
+    let name = name.get(..length as usize).unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
 }
 
 /// Whether the acting identity may open a path with these rights (R_OK, W_OK), faccessat2(2) with AT_EACCESS. Linux 5.8.

@@ -1,17 +1,18 @@
-//! TCP connections of a network namespace: `/proc/net/tcp` and `/proc/net/tcp6`, proc_pid_net(5).
+//! The internet sockets of a network namespace: `/proc/net/tcp` and `/proc/net/tcp6`, proc_pid_net(5), and those of UDP, ICMP
+//! and raw sockets, which have the same columns.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::text::{self, Unreadable};
 
-/// A line of `/proc/net/tcp`.
+/// A line of `/proc/net/tcp`. Of a raw socket the port of its own address is the number of its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TcpLine {
     /// This end.
     pub local: SocketAddr,
     /// The other end; all zeros for one that listens.
     pub remote: SocketAddr,
-    /// `TCP_*` of include/net/tcp_states.h: 1 established, 10 listening.
+    /// `TCP_*` of include/net/tcp_states.h: 1 established, 7 closed (or bound, where nobody connects), 10 listening.
     pub state: u8,
     /// The inode number in `socket:[…]`; 0 where no process holds it any more.
     pub inode: u64,

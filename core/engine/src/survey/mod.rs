@@ -1,10 +1,11 @@
 //! What is there, without stopping or touching anything: [`collect`] reads what /proc tells of each process, [`files`]
 //! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze, [`x11`] tells
-//! who holds which windows.
+//! who holds which windows, [`buses`] the names on message buses, [`needs`] what a group needs of the system.
 //!
 //! [`everyone`] looks at all processes of the machine, [`groups`] sorts them into what a person calls an app or a job,
 //! [`names`] finds names and icons for those, and [`listing`] tells of it all.
 
+pub mod buses;
 pub mod collect;
 pub mod confinement;
 pub mod connect;
@@ -18,6 +19,7 @@ pub mod in_flight;
 pub mod judge;
 pub mod listing;
 pub mod names;
+pub mod needs;
 pub mod select;
 pub mod system_v;
 pub mod terminals;

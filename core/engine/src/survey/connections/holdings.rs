@@ -12,7 +12,7 @@ use crate::proc::maps::{Mapping, parse_maps};
 use crate::proc::{self, ProcError, fdinfo, stat};
 
 /// What a process holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Holdings {
     /// The process.
     pub name: ProcessName,
@@ -31,7 +31,7 @@ pub struct Holdings {
 }
 
 /// A descriptor.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Descriptor {
     /// Its number.
     pub number: FdNumber,

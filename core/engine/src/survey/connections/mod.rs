@@ -1,9 +1,11 @@
 //! What ties the processes of this machine together, looked at from outside: nobody is stopped or asked.
 //!
-//! [`holdings`] reads what each process holds, [`ties`] makes edges of it, [`sockets`] those of sockets, whose ends know
-//! each other only by the kernel's lists; [`served`] tells memory of a service and its client from what ties a group. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
+//! [`holdings`] reads what each process holds ([`devices`] knows what a device is), [`ties`] makes edges of it, [`sockets`]
+//! those of sockets, whose ends know each other only by the kernel's lists; [`served`] tells memory of a service and its
+//! client from what ties a group. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
 
-mod holdings;
+pub mod devices;
+pub mod holdings;
 mod served;
 mod sockets;
 mod ties;
@@ -21,6 +23,8 @@ pub struct Connections {
     pub graph: Graph,
     /// How many processes may not be looked into: their ties are not known.
     pub unseen: usize,
+    /// What each process holds.
+    pub holdings: Vec<Holdings>,
 }
 
 impl Connections {
@@ -32,6 +36,6 @@ impl Connections {
         // Whoever ends meanwhile holds nothing any more.
         let holdings: Vec<Holdings> = threads::each(&pids, |pid| Holdings::of(*pid)).into_iter().flatten().collect();
         let unseen = holdings.iter().filter(|holdings| holdings.closed).count();
-        Self { graph: ties::graph(&holdings), unseen }
+        Self { graph: ties::graph(&holdings), unseen, holdings }
     }
 }

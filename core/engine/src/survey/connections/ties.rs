@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use dormouse_wire::{Edge, EdgeKind, Graph, Node, Pid, Strength, ThingKind};
 
+use super::devices;
 use super::holdings::{Descriptor, Holdings, Target};
 use super::{served, sockets};
 use crate::kernel::files::Place;
@@ -116,7 +117,7 @@ impl Ties {
                     (thing, ends(descriptor.access), Strength::Strong)
                 }
                 libc::S_IFCHR | libc::S_IFBLK => {
-                    let Some(kind) = device(path) else { return };
+                    let Some(kind) = devices::kind(path) else { return };
                     (self.thing(kind, &shown_bytes(path)), vec![EdgeKind::Holds], Strength::Weak)
                 }
                 _ => return,
@@ -234,27 +235,6 @@ fn terminal((major, minor): (u32, u32)) -> Option<String> {
     }
 }
 
-/// What a device is; `None` for those that tie nobody to anything, such as `/dev/null`.
-fn device(path: &[u8]) -> Option<ThingKind> {
-    const NOBODYS: [&[u8]; 7] =
-        [b"/dev/null", b"/dev/zero", b"/dev/full", b"/dev/random", b"/dev/urandom", b"/dev/tty", b"/dev/ptmx"];
-    const KINDS: [(&[u8], ThingKind); 8] = [
-        (b"/dev/dri/", ThingKind::Gpu),
-        (b"/dev/nvidia", ThingKind::Gpu),
-        (b"/dev/kfd", ThingKind::Gpu),
-        (b"/dev/snd/", ThingKind::Sound),
-        (b"/dev/video", ThingKind::Camera),
-        (b"/dev/media", ThingKind::Camera),
-        (b"/dev/pts/", ThingKind::Terminal),
-        (b"/dev/tty", ThingKind::Terminal),
-    ];
-    if NOBODYS.contains(&path) {
-        return None;
-    }
-    let kind = KINDS.iter().find(|(start, _)| path.starts_with(start)).map(|(_, kind)| *kind);
-    Some(kind.unwrap_or(ThingKind::Device))
-}
-
 /// What a shared mapping maps, whether its sharers can be cut, and its name.
 fn object(mapping: &Mapping) -> Option<(ThingKind, Strength, String)> {
     let path = match &mapping.name {
@@ -271,7 +251,7 @@ fn object(mapping: &Mapping) -> Option<(ThingKind, Strength, String)> {
     let (kind, strength) = match deleted {
         true => (ThingKind::SharedMemory, Strength::Strong),
         false if name.starts_with(b"/dev/shm/") => (ThingKind::SharedMemory, Strength::Weak),
-        false if name.starts_with(b"/dev/") => (device(name)?, Strength::Weak),
+        false if name.starts_with(b"/dev/") => (devices::kind(name)?, Strength::Weak),
         false => (ThingKind::File, Strength::Weak),
     };
     Some((kind, strength, shown_bytes(name)))
