@@ -6,7 +6,7 @@ use std::fs;
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
 use crate::said::{CLOSE_IT, PAUSE, Reason, Said, at_socket};
-use crate::scene::{Scene, done};
+use crate::scene::{Scene, check_until, done, group_of, wait_for};
 
 /// What `--type=` says each process is; the browser itself has none, and its helper another program.
 fn kinds(said: &Said) -> BTreeMap<String, Vec<Pid>> {
@@ -46,9 +46,9 @@ fn chromium_is_one_group_with_its_confined_processes() {
     let options = ["--headless", "--disable-gpu", "--remote-debugging-port=0", &profile];
     let mut chromium = scene.program("chromium", &options);
     let browser = scene.start(chromium.arg(&page));
-    scene.wait_for(&port);
+    wait_for(&port);
 
-    let said = scene.check_until(browser, |said| {
+    let said = check_until(browser, |said| {
         let kinds = kinds(said);
         let missing =
             ["browser", "crashpad", "renderer", "utility", "zygote"].iter().find(|kind| !kinds.contains_key(**kind));
@@ -96,7 +96,7 @@ fn chromium_is_one_group_with_its_confined_processes() {
     assert!(said.bound_to().is_empty(), "{ties:#?}");
     assert!(said.checked.displays.is_empty(), "{}", said.text);
 
-    let listed = scene.listed(browser);
+    let listed = group_of(browser);
     assert_eq!((listed.name.as_str(), listed.icon.as_deref()), ("Chromium Web Browser", Some("chromium")));
     assert_eq!(listed.first_pid, browser);
     let listed: Vec<Pid> = listed.members.iter().map(|member| member.pid).collect();

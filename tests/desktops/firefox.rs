@@ -5,7 +5,7 @@ use std::fs;
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
 use crate::said::{CLOSE_IT, PAUSE, Reason, Said, at_socket};
-use crate::scene::{Scene, done};
+use crate::scene::{Scene, check_until, done, group_of};
 
 /// The process that shows the page.
 fn content(said: &Said) -> Result<Pid, String> {
@@ -23,7 +23,7 @@ fn firefox_is_one_group_with_its_confined_processes() {
     let mut firefox = scene.program("firefox-esr", &["--headless", "--no-remote", "--profile"]);
     let firefox = scene.start(firefox.arg(&profile).arg(&page));
 
-    let said = scene.check_until(firefox, |said| {
+    let said = check_until(firefox, |said| {
         let pid = content(said)?;
         let confined = |kind, what: &str| {
             let what = format!("{what}, which cannot be given back yet");
@@ -46,7 +46,7 @@ fn firefox_is_one_group_with_its_confined_processes() {
     assert!(said.bound_to().is_empty(), "{ties:#?}");
     assert!(said.checked.displays.is_empty(), "{}", said.text);
 
-    let listed = scene.listed(firefox);
+    let listed = group_of(firefox);
     assert_eq!((listed.name.as_str(), listed.icon.as_deref()), ("Firefox ESR", Some("firefox-esr")));
     assert_eq!(listed.first_pid, firefox);
     assert!(listed.members.iter().any(|member| member.pid == page), "{listed:?}");

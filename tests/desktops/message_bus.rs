@@ -3,7 +3,7 @@
 use dormouse_wire::ProblemKind;
 
 use crate::said::{CLOSE, at_socket, same};
-use crate::scene::Scene;
+use crate::scene::{Scene, check_until, group_of};
 
 #[test]
 fn a_session_of_dbus_is_one_group_and_freezes_whole_or_not_at_all() {
@@ -17,7 +17,7 @@ fn a_session_of_dbus_is_one_group_and_freezes_whole_or_not_at_all() {
         let bus = ties.iter().find_map(|tie| tie.strip_prefix("dbus-monitor asks message-bus "));
         bus.map(str::to_owned).ok_or("it is not connected")
     };
-    let said = scene.check_until(monitor, |said| {
+    let said = check_until(monitor, |said| {
         let what = format!("it is connected to a message bus (D-Bus), dbus-daemon (pid {bus}), at {}", at(said)?);
         said.is_blocked_by(&[at_socket(ProblemKind::UnixSocket, monitor, what, CLOSE)])
     });
@@ -27,7 +27,7 @@ fn a_session_of_dbus_is_one_group_and_freezes_whole_or_not_at_all() {
     assert!(said.bound_to().is_empty(), "{:#?}", said.ties());
 
     // The session takes its bus along, and nothing stands in the way.
-    let said = scene.check_until(session, |said| said.is_blocked_by(&[]));
+    let said = check_until(session, |said| said.is_blocked_by(&[]));
     assert_eq!(said.members(), ["dbus-daemon", "dbus-monitor", "dbus-run-sessio"]);
     let has = [
         "dbus-run-sessio parent dbus-daemon",
@@ -38,8 +38,8 @@ fn a_session_of_dbus_is_one_group_and_freezes_whole_or_not_at_all() {
     assert_eq!(said.has(&has), Ok(()));
     assert!(said.text.contains("It can be frozen, and nothing would be lost."), "{}", said.text);
 
-    let listed = scene.listed(monitor);
+    let listed = group_of(monitor);
     assert_eq!((listed.name.as_str(), listed.first_pid, listed.processes), ("dbus-run-session", session, 3));
     // It runs on, and so does the bus.
-    scene.check_until(bus, |said| same(said.members(), vec!["dbus-daemon"]));
+    check_until(bus, |said| same(said.members(), vec!["dbus-daemon"]));
 }

@@ -7,7 +7,7 @@ use dormouse_wire::{Pid, ProblemKind, Strength};
 use harness::wait::{PATIENCE, until};
 
 use crate::said::{CLOSE, CLOSE_IT, PAUSE_OR_CLOSE, Reason, at_socket, same};
-use crate::scene::{Scene, done};
+use crate::scene::{Scene, check_until, done, group_of, wait_for};
 
 /// The folder of the programs, whose version Debian has in its path.
 fn programs() -> String {
@@ -25,7 +25,7 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     let postgres = format!("{programs}/postgres");
     let main = scene.start(&mut scene.program(&postgres, &["-D", &data, "-k", &home, "-p", "5432"]));
     let socket = format!("{home}/.s.PGSQL.5432");
-    scene.wait_for(Path::new(&socket));
+    wait_for(Path::new(&socket));
     let psql =
         ["-h", &home, "-U", "me", "-d", "postgres", "--no-psqlrc", "-c", "select 1", "-c", "select pg_sleep(1000)"];
     let ready = format!("{programs}/pg_isready");
@@ -33,7 +33,7 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     assert!(until(PATIENCE, is_ready).is_some(), "postgres lets nobody in");
     let (client, _) = scene.start_saying(&mut scene.program(&format!("{programs}/psql"), &psql));
 
-    let said = scene.check_until(main, |said| same(said.members(), vec!["postgres"; 7]));
+    let said = check_until(main, |said| same(said.members(), vec!["postgres"; 7]));
     let pids: Vec<Pid> = said.checked.processes.iter().map(|process| process.pid).collect();
     assert_eq!(pids[0], main);
     // System V holds a few bytes that tell that the database is in use; the buffers are anonymous.
@@ -66,9 +66,9 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
 
     let asks = format!("it is connected to a service, postgres (pid {backend}), at {socket}");
     let because = [at_socket(ProblemKind::UnixSocket, client, asks, CLOSE)];
-    let said = scene.check_until(client, |said| said.is_blocked_by(&because));
+    let said = check_until(client, |said| said.is_blocked_by(&because));
     assert_eq!(said.members(), ["psql"]);
     assert_eq!(said.has(&[&format!("psql asks service {socket}"), &serves]), Ok(()));
-    assert_eq!(scene.listed(main).name, "postgres");
-    assert_eq!((scene.listed(client).name.as_str(), scene.listed(client).processes), ("psql", 1));
+    assert_eq!(group_of(main).name, "postgres");
+    assert_eq!((group_of(client).name.as_str(), group_of(client).processes), ("psql", 1));
 }

@@ -7,7 +7,7 @@ use dormouse_wire::ProblemKind;
 use harness::wait::{PATIENCE, until};
 
 use crate::said::{CLOSE_IT, Said, at_socket};
-use crate::scene::Scene;
+use crate::scene::{Scene, check_until, group_of};
 
 #[test]
 fn redis_and_its_client_are_two_groups_with_a_connection_between_them() {
@@ -21,7 +21,7 @@ fn redis_and_its_client_are_two_groups_with_a_connection_between_them() {
     let mut client = scene.program("redis-cli", &["SUBSCRIBE", "news"]);
     let (client, _) = scene.start_saying(client.stdin(Stdio::null()));
 
-    let said = scene.check_until(server, |said| {
+    let said = check_until(server, |said| {
         let about = |what: &str| at_socket(ProblemKind::Socket, server, what, CLOSE_IT);
         let (from, to) = ends(said)?;
         said.is_blocked_by(&[
@@ -40,11 +40,11 @@ fn redis_and_its_client_are_two_groups_with_a_connection_between_them() {
 
     let what = format!("it is a TCP connection from {from} to {to}, which cannot be frozen yet");
     let because = [at_socket(ProblemKind::Socket, client, what, CLOSE_IT)];
-    let said = scene.check_until(client, |said| said.is_blocked_by(&because));
+    let said = check_until(client, |said| said.is_blocked_by(&because));
     assert_eq!((said.members(), said.has(&[&own, &other])), (vec!["redis-cli"], Ok(())));
     assert!(said.bound_to().is_empty(), "{:?}", said.ties());
 
-    let listed = [server, client].map(|pid| scene.listed(pid));
+    let listed = [server, client].map(group_of);
     let told = listed.map(|group| (group.name, group.processes));
     assert_eq!(told, [("redis-server".to_owned(), 1), ("redis-cli".to_owned(), 1)]);
 }

@@ -157,7 +157,7 @@ impl Said {
     }
 }
 
-/// Turns a comparison into an answer for [`check_until`](crate::scene::Scene::check_until).
+/// Turns a comparison into an answer for [`check_until`](crate::scene::check_until).
 pub fn same<T: PartialEq + std::fmt::Debug>(found: T, expected: T) -> Result<(), String> {
     if found == expected { Ok(()) } else { Err(format!("{found:?} where it should be {expected:?}")) }
 }

@@ -128,11 +128,6 @@ impl Scene {
         assert!(status.is_some_and(|status| status.success()), "{command:?}: {status:?}\n{said}");
     }
 
-    /// Waits for a file that says that a program is ready.
-    pub fn wait_for(&self, path: &Path) {
-        assert!(until(PATIENCE, || path.exists().then_some(())).is_some(), "{} does not come", path.display());
-    }
-
     /// The pid of the process with this command name, of those that were started here.
     pub fn find(&self, comm: &str) -> Pid {
         let found = until(PATIENCE, || {
@@ -141,56 +136,6 @@ impl Scene {
             pids.find(|pid| Stat::of(*pid).is_some_and(|stat| stat.comm() == comm)).map(Pid)
         });
         found.unwrap_or_else(|| panic!("no {comm} is started"))
-    }
-
-    /// `dormouse check`, as a program and as a person reads it.
-    pub fn check(&self, pid: Pid) -> Said {
-        let run = |arguments: &[&str]| {
-            let mut dormouse = Command::new(command::path());
-            let output = done(dormouse.arg("check").args(arguments).stdin(Stdio::null()).env_remove("HOME").output());
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(output.status.code().is_some_and(|code| code <= 2) && !text.is_empty(), "{output:?}");
-            (text, output.status.code())
-        };
-        let pid = pid.to_string();
-        let ((json, code), (text, _)) = (run(&[&pid, "--json"]), run(&[&pid]));
-        let said = Said::new(done(serde_json::from_str(&json)), text, code);
-        for process in &said.checked.processes {
-            let state = Stat::of(process.pid.0).map(|stat| stat.state());
-            assert!(!matches!(state, Some('T' | 't')), "{process} is left standing still");
-        }
-        said
-    }
-
-    /// Checks until what is said holds: programs go on setting themselves up when they have shown their window.
-    pub fn check_until(&self, pid: Pid, holds: impl Fn(&Said) -> Result<(), String>) -> Said {
-        let mut last = String::new();
-        let said = until(PATIENCE, || {
-            let said = self.check(pid);
-            match holds(&said) {
-                Ok(()) => Some(said),
-                Err(wrong) => {
-                    last = format!("{wrong}\n{}\n{:#?}", said.text, said.ties());
-                    std::thread::sleep(Duration::from_millis(100));
-                    None
-                }
-            }
-        });
-        let said = said.unwrap_or_else(|| panic!("{last}"));
-        assert!(Stat::of(pid.0).is_some_and(|stat| !stat.is_dead()), "{pid} has ended");
-        said
-    }
-
-    /// The group that this process is the first of, as `dormouse list` has it.
-    pub fn listed(&self, pid: Pid) -> Listed {
-        let mut dormouse = Command::new(command::path());
-        dormouse.args(["list", "--all", "--json"]).env("LC_ALL", "C").env_remove("HOME").env_remove("XDG_DATA_HOME");
-        let output = done(dormouse.env_remove("XDG_DATA_DIRS").stdin(Stdio::null()).output());
-        let list: Vec<Listed> = done(serde_json::from_slice(&output.stdout));
-        let found = list.into_iter().find(|group| group.members.iter().any(|member| member.pid == pid));
-        let found = found.unwrap_or_else(|| panic!("{pid} is in no group"));
-        assert!(!found.paused && !found.ended, "{found:?}");
-        found
     }
 }
 
@@ -203,6 +148,61 @@ impl Drop for Scene {
         // It can go when the last process has gone.
         until(Duration::from_secs(10), || fs::remove_dir(&self.group).ok());
     }
+}
+
+/// Waits for a file that says that a program is ready.
+pub fn wait_for(path: &Path) {
+    assert!(until(PATIENCE, || path.exists().then_some(())).is_some(), "{} does not come", path.display());
+}
+
+/// `dormouse check`, as a program and as a person reads it.
+fn check(pid: Pid) -> Said {
+    let run = |arguments: &[&str]| {
+        let mut dormouse = Command::new(command::path());
+        let output = done(dormouse.arg("check").args(arguments).stdin(Stdio::null()).env_remove("HOME").output());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.code().is_some_and(|code| code <= 2) && !text.is_empty(), "{output:?}");
+        (text, output.status.code())
+    };
+    let pid = pid.to_string();
+    let ((json, code), (text, _)) = (run(&[&pid, "--json"]), run(&[&pid]));
+    let said = Said::new(done(serde_json::from_str(&json)), text, code);
+    for process in &said.checked.processes {
+        let state = Stat::of(process.pid.0).map(|stat| stat.state());
+        assert!(!matches!(state, Some('T' | 't')), "{process} is left standing still");
+    }
+    said
+}
+
+/// Checks until what is said holds: programs go on setting themselves up when they have shown their window.
+pub fn check_until(pid: Pid, holds: impl Fn(&Said) -> Result<(), String>) -> Said {
+    let mut last = String::new();
+    let said = until(PATIENCE, || {
+        let said = check(pid);
+        match holds(&said) {
+            Ok(()) => Some(said),
+            Err(wrong) => {
+                last = format!("{wrong}\n{}\n{:#?}", said.text, said.ties());
+                std::thread::sleep(Duration::from_millis(100));
+                None
+            }
+        }
+    });
+    let said = said.unwrap_or_else(|| panic!("{last}"));
+    assert!(Stat::of(pid.0).is_some_and(|stat| !stat.is_dead()), "{pid} has ended");
+    said
+}
+
+/// The group that this process is the first of, as `dormouse list` has it.
+pub fn group_of(pid: Pid) -> Listed {
+    let mut dormouse = Command::new(command::path());
+    dormouse.args(["list", "--all", "--json"]).env("LC_ALL", "C").env_remove("HOME").env_remove("XDG_DATA_HOME");
+    let output = done(dormouse.env_remove("XDG_DATA_DIRS").stdin(Stdio::null()).output());
+    let list: Vec<Listed> = done(serde_json::from_slice(&output.stdout));
+    let found = list.into_iter().find(|group| group.members.iter().any(|member| member.pid == pid));
+    let found = found.unwrap_or_else(|| panic!("{pid} is in no group"));
+    assert!(!found.paused && !found.ended, "{found:?}");
+    found
 }
 
 /// Leaves behind this machine's network and displays. The network that is left leads nowhere but to itself.

@@ -3,7 +3,7 @@
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
 use crate::said::{CLOSE, NEST, Reason, TOGETHER, at_socket, same};
-use crate::scene::Scene;
+use crate::scene::{Scene, check_until, group_of, wait_for};
 
 #[test]
 fn a_compositor_and_an_app_on_it_are_two_groups() {
@@ -12,7 +12,7 @@ fn a_compositor_and_an_app_on_it_are_two_groups() {
         ["--backend=headless-backend.so", "--use-pixman", "--socket=wayland-7", "--idle-time=0", "--no-config"];
     let weston = scene.start(&mut scene.program("weston", &options));
     let display = scene.runtime().join("wayland-7");
-    scene.wait_for(&display);
+    wait_for(&display);
     let display = display.display().to_string();
     scene.find("weston-desktop-");
     let mut session = scene.program("dbus-run-session", &["--", "gnome-calculator"]);
@@ -44,7 +44,7 @@ fn a_compositor_and_an_app_on_it_are_two_groups() {
             .find_map(|tie| tie.strip_prefix("gnome-calculato asks message-bus ").filter(|at| at.starts_with(start)));
         at.map(str::to_owned).ok_or("it is not connected to the bus")
     };
-    let said = scene.check_until(app, |said| {
+    let said = check_until(app, |said| {
         let mut expected = connected.to_vec();
         let assistive = format!("{}/at-spi/bus", scene.runtime().display());
         let servers: Vec<Pid> = (said.checked.graph.nodes.iter())
@@ -53,7 +53,8 @@ fn a_compositor_and_an_app_on_it_are_two_groups() {
                 _ => None,
             })
             .collect();
-        let other = servers.into_iter().find(|pid| *pid != bus).ok_or("the bus of assistive technology is not there")?;
+        let other =
+            servers.into_iter().find(|pid| *pid != bus).ok_or("the bus of assistive technology is not there")?;
         let at = bus_of(said, "/tmp/dbus-")?;
         let what = format!("it is connected to a message bus (D-Bus), dbus-daemon (pid {bus}), at {at}");
         expected.push(at_socket(ProblemKind::UnixSocket, app, what, CLOSE));
@@ -72,21 +73,21 @@ fn a_compositor_and_an_app_on_it_are_two_groups() {
     // With its session, the display alone is outside.
     let group =
         ["at-spi-bus-laun", "at-spi2-registr", "dbus-daemon", "dbus-daemon", "dbus-run-sessio", "gnome-calculato"];
-    scene.check_until(session, |said| {
+    check_until(session, |said| {
         same(said.members(), group.to_vec())?;
         said.is_blocked_by(&connected)
     });
-    let listed = scene.listed(app);
+    let listed = group_of(app);
     assert_eq!((listed.first_pid, listed.processes), (session, group.len()));
 
     // The compositor takes its own helpers along, and no app that shows its window there.
     let helpers = ["weston", "weston-desktop-", "weston-keyboard"];
-    let said = scene.check_until(weston, |said| same(said.members(), helpers.to_vec()));
+    let said = check_until(weston, |said| same(said.members(), helpers.to_vec()));
     let what = format!("gnome-calculato (pid {app}) is connected to it at {display} and is not part of the group");
     assert!(said.reasons().iter().any(|reason| reason.what == what), "{}", said.text);
     let has = ["weston parent weston-keyboard", "weston parent weston-desktop-"];
     assert_eq!(said.has(&has), Ok(()));
     assert!(said.bound_to().is_empty(), "{:#?}", said.ties());
-    let listed = scene.listed(weston);
+    let listed = group_of(weston);
     assert_eq!((listed.name.as_str(), listed.processes), ("weston", 3));
 }

@@ -5,7 +5,7 @@ use dormouse_wire::{Pid, ProblemKind, Strength};
 use harness::wait::{PATIENCE, until};
 
 use crate::said::{CLOSE, NEST, PAUSE_OR_CLOSE, Reason, Said, TOGETHER, at_socket, same};
-use crate::scene::Scene;
+use crate::scene::{Scene, check_until, group_of};
 
 const DISPLAY: &str = "@/tmp/.X11-unix/X0";
 
@@ -34,7 +34,7 @@ fn a_terminal_and_the_shell_in_it_are_two_groups_with_an_edge_between_them() {
 
     let connected = format!("it is connected to the X11 display server, Xvfb (pid {server}), at {DISPLAY}");
     let because = [at_socket(ProblemKind::UnixSocket, xterm, connected, NEST)];
-    let said = scene.check_until(xterm, |said| said.is_blocked_by(&because));
+    let said = check_until(xterm, |said| said.is_blocked_by(&because));
     // Whoever freezes the terminal freezes the shell; the server is left alone.
     assert_eq!(said.members(), ["bash", "xterm"]);
     let has = [&format!("x11 {DISPLAY} served-by Xvfb"), &format!("xterm asks x11 {DISPLAY}"), "xterm parent bash"];
@@ -45,13 +45,13 @@ fn a_terminal_and_the_shell_in_it_are_two_groups_with_an_edge_between_them() {
     assert!(said.bound_to().is_empty(), "{:#?}", said.ties());
     assert!(said.text.contains("On the X display :0 it holds 1 window: Notes."), "{}", said.text);
 
-    let (terminal, shell) = (scene.listed(xterm), scene.listed(shell));
+    let (terminal, shell) = (group_of(xterm), group_of(shell));
     assert_eq!(
         (terminal.name.as_str(), terminal.icon.as_deref(), terminal.processes),
         ("XTerm", Some("mini.xterm"), 1)
     );
     assert_eq!((shell.name.as_str(), shell.processes), ("bash", 1));
-    assert_eq!(scene.listed(server).name, "Xvfb");
+    assert_eq!(group_of(server).name, "Xvfb");
 }
 
 /// An app of GNOME with its window on the display.
@@ -118,15 +118,17 @@ fn apps_of_gnome_are_groups_of_their_own_beside_the_display_and_the_buses() {
     });
     let own_bus = format!("{}/bus", scene.runtime().display());
     let assistive = format!("{}/at-spi/bus_0", scene.runtime().display());
-    apps.iter().for_each(|(pid, _)| wait_for_window(*pid));
+    for (pid, _) in &apps {
+        wait_for_window(*pid);
+    }
     let accessibility = served_by(
-        &scene.check_until(apps[0].0, |said| said.has(&[&format!("message-bus {assistive} served-by dbus-daemon")])),
+        &check_until(apps[0].0, |said| said.has(&[&format!("message-bus {assistive} served-by dbus-daemon")])),
         bus,
     );
 
     for (pid, app) in &apps {
         let expected = reasons(*pid, server, (bus, &own_bus), (accessibility, &assistive));
-        let said = scene.check_until(*pid, |said| said.is_blocked_by(&expected));
+        let said = check_until(*pid, |said| said.is_blocked_by(&expected));
         assert_eq!(said.members(), [app.comm]);
         let has = [
             format!("{} asks x11 {DISPLAY}", app.comm),
@@ -141,17 +143,17 @@ fn apps_of_gnome_are_groups_of_their_own_beside_the_display_and_the_buses() {
         assert_eq!(said.checked.displays.iter().map(|display| display.number).collect::<Vec<_>>(), [0]);
         let sentence = format!("On the X display :0 it holds 1 window: {}.", app.title);
         assert!(said.text.contains(&sentence), "{}", said.text);
-        let listed = scene.listed(*pid);
+        let listed = group_of(*pid);
         assert_eq!((listed.name.as_str(), listed.icon.as_deref(), listed.processes), (app.name, Some(app.icon), 1));
         assert_eq!(listed.first_pid, *pid);
     }
     scene.find("at-spi2-registr");
-    let mut of_the_bus: Vec<String> = scene.listed(bus).members.into_iter().map(|member| member.comm).collect();
+    let mut of_the_bus: Vec<String> = group_of(bus).members.into_iter().map(|member| member.comm).collect();
     of_the_bus.sort();
     assert_eq!(of_the_bus, ["at-spi-bus-laun", "at-spi2-registr", "dbus-daemon", "dbus-daemon"]);
 
     // Whoever asks for the server gets the server, though it shares memory with its clients.
-    let said = scene.check_until(server, |said| same(said.members(), vec!["Xvfb"]));
+    let said = check_until(server, |said| same(said.members(), vec!["Xvfb"]));
     assert!(said.bound_to().is_empty(), "{:#?}", said.ties());
     for (pid, app) in &apps {
         let what = format!("{} (pid {pid}) is connected to it at {DISPLAY} and is not part of the group", app.comm);
@@ -161,9 +163,9 @@ fn apps_of_gnome_are_groups_of_their_own_beside_the_display_and_the_buses() {
 
 /// The other message bus that a program is connected to.
 fn served_by(said: &Said, not: Pid) -> Pid {
-    let buses = said.checked.graph.nodes.iter().filter_map(|node| match node {
+    let mut buses = said.checked.graph.nodes.iter().filter_map(|node| match node {
         dormouse_wire::Node::Process { name, .. } if name.comm == "dbus-daemon" && name.pid != not => Some(name.pid),
         _ => None,
     });
-    buses.last().unwrap_or_else(|| panic!("{}", said.text))
+    buses.next_back().unwrap_or_else(|| panic!("{}", said.text))
 }
