@@ -6,7 +6,7 @@ DESTDIR ?=
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
 BUILD_PACKAGES := build-essential
 TEST_PACKAGES := $(BUILD_PACKAGES) at-spi2-core bash chromium dbus default-jdk-headless firefox-esr \
-	gnome-calculator gnome-text-editor golang-go less lsof matchbox-window-manager nodejs perl postgresql python3 \
+	gnome-calculator gnome-text-editor golang-go iproute2 less lsof matchbox-window-manager nodejs perl postgresql python3 \
 	redis-server redis-tools sqlite3 tmux twm vim weston x11-utils xterm xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
 

@@ -14,7 +14,7 @@ use dormouse_wire::bus::Bus;
 use dormouse_wire::window::Access;
 use dormouse_wire::{Checked, EdgeKind, Node, ThingKind};
 use harness::command;
-use harness::specimen::ORDINARY;
+use harness::specimen::{ORDINARY, without_inheritance};
 use harness::wait::{PATIENCE, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -58,7 +58,7 @@ struct Program(Child);
 impl Program {
     fn start(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(done(command.spawn()))
+        Self(done(without_inheritance(command).spawn()))
     }
 
     fn pid(&self) -> i32 {
@@ -94,7 +94,7 @@ impl OwnBus {
         command.args(["--session", "--nofork", "--nopidfile", "--print-address=1"]);
         command.arg(format!("--address=unix:{kind}={path}")).uid(user).gid(user);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut daemon = done(command.spawn());
+        let mut daemon = done(without_inheritance(&mut command).spawn());
         let mut said = [0];
         // It says its address once it listens.
         let output = daemon.stdout.as_mut().unwrap_or_else(|| panic!("it has no output"));

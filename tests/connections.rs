@@ -253,3 +253,73 @@ fn ends_are_those_that_the_kernel_tells_lsof() {
     assert_eq!(ours, named);
     assert_eq!(ours.len(), 2 * 3 * 4);
 }
+
+#[test]
+fn ends_of_unix_sockets_are_those_that_the_kernel_tells_ss() {
+    let (specimen, made) = chain(5, 1, 3);
+    let checked = check(&specimen, &specimen.folder());
+    let ss = Command::new("ss").args(["-xpanH"]).output().unwrap_or_else(|error| panic!("ss does not start: {error}"));
+    let service = specimen.folder().join("service").display().to_string();
+    let mut theirs = BTreeSet::new();
+    for line in String::from_utf8_lossy(&ss.stdout).lines() {
+        // Type, state, two lengths, own address and inode, the other's, and who holds it.
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, state, _, _, own, inode, _, peer, ..] = words[..] else { continue };
+        let (inode, peer): (u64, u64) = (inode.parse().unwrap_or(0), peer.parse().unwrap_or(0));
+        let (kind, name, leads_there) = match (state, own, peer) {
+            ("LISTEN", own, _) if own == service => ("service", service.clone(), false),
+            // Nobody accepts: who asks has no other end yet.
+            ("ESTAB", "*", 0) => ("service", service.clone(), true),
+            ("ESTAB", "*", _) => ("unix-socket", format!("socket:[{}]-[{}]", inode.min(peer), inode.max(peer)), true),
+            _ => continue,
+        };
+        for holder in line.split("pid=").skip(1) {
+            let (pid, fd) = holder.split_once(",fd=").unwrap_or_default();
+            let pid = pid.parse().unwrap_or(0);
+            let fd = fd.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+            if made.pids.contains(&pid) {
+                theirs.insert((kind.to_owned(), name.clone(), leads_there, pid, format!("descriptor {fd}")));
+            }
+        }
+    }
+    let is_told = |tie: &Tie| tie.0 == "unix-socket" || tie.1 == service;
+    let ours: BTreeSet<Tie> = ties(&checked).into_iter().filter(is_told).collect();
+    assert_eq!(ours, theirs);
+    // Four links of three pairs with two ends, five who ask, one who serves.
+    assert_eq!(ours.len(), 4 * 3 * 2 + 5 + 1);
+}
+
+#[test]
+fn locks_are_those_that_the_kernel_lists() {
+    let (specimen, made) = chain(15, 1, 1);
+    let checked = check(&specimen, &specimen.folder());
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_else(|error| panic!("{error}"));
+    let mut all = BTreeSet::new();
+    for line in locks.lines() {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let waits = words.first() == Some(&"->");
+        let [_, _, _, pid, file, ..] = words[usize::from(waits)..] else { continue };
+        let inode = file.rsplit(':').next().and_then(|inode| inode.parse::<u64>().ok()).unwrap_or(0);
+        let pid = pid.parse().unwrap_or(0);
+        if made.pids.contains(&pid) {
+            all.insert((inode, pid, waits));
+        }
+    }
+    let waited_for: BTreeSet<u64> = all.iter().filter(|lock| lock.2).map(|lock| lock.0).collect();
+    let theirs: BTreeSet<_> = all.into_iter().filter(|lock| waited_for.contains(&lock.0)).collect();
+    let graph = &checked.graph;
+    let lock = |edge: &dormouse_wire::Edge| {
+        let waits = edge.kind == EdgeKind::WaitsForLock;
+        let (Node::Process { name, .. }, Node::Thing { name: path, .. }) =
+            (&graph.nodes[edge.from], &graph.nodes[edge.to])
+        else {
+            panic!("a lock leads from a process to a file: {edge:?}")
+        };
+        let file = fs::metadata(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        (std::os::unix::fs::MetadataExt::ino(&file), name.pid.0, waits)
+    };
+    let locks = graph.edges.iter().filter(|edge| matches!(edge.kind, EdgeKind::Locks | EdgeKind::WaitsForLock));
+    let ours: BTreeSet<_> = locks.map(lock).collect();
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.len(), 4, "two locks, and two who wait for them");
+}

@@ -291,6 +291,13 @@ pub fn inherit_nothing() -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Lets a program have nothing of this process but the standard descriptors: a pipe of the runner of the tests would join it
+/// to all others that have that.
+pub fn without_inheritance(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec it makes one system call and touches no memory.
+    unsafe { command.pre_exec(inherit_nothing) }
+}
+
 /// A session of its own, and the user; runs between fork and exec.
 pub(crate) fn enter(user: User) -> io::Result<()> {
     let done = |result: i32| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
