@@ -36,6 +36,29 @@ fn is_filtered(pid: Pid) -> bool {
     status.lines().any(|line| line == "Seccomp:\t2")
 }
 
+/// All kinds of its processes are there, and each is blocked for what confines it; pages are confined by everything.
+fn is_confined(said: &Said) -> Result<(), String> {
+    const APART: [&str; 3] = ["net", "pid", "user"];
+    let kinds = kinds(said);
+    let wanted = ["browser", "crashpad", "renderer", "utility", "zygote"];
+    if let Some(kind) = wanted.iter().find(|kind| !kinds.contains_key(**kind)) {
+        return Err(format!("there is no {kind}: {kinds:?}"));
+    }
+    for process in &said.checked.processes {
+        for namespace in APART.iter().filter(|namespace| has_own(process.pid, namespace)) {
+            let what = format!("it is in a namespace of its own ({namespace})");
+            said.is_blocked_by_one(&confined(process.pid, ProblemKind::Namespace, &what))?;
+        }
+        if is_filtered(process.pid) {
+            let what = "it is confined by seccomp";
+            said.is_blocked_by_one(&confined(process.pid, ProblemKind::Confinement, what))?;
+        }
+    }
+    let is_free = |pid: &&Pid| !is_filtered(**pid) || APART.iter().any(|namespace| !has_own(**pid, namespace));
+    let free = kinds["renderer"].iter().find(is_free);
+    free.map_or(Ok(()), |pid| Err(format!("the renderer {pid} is not confined")))
+}
+
 #[test]
 fn chromium_is_one_group_with_its_confined_processes() {
     let mut scene = Scene::new();
@@ -48,34 +71,7 @@ fn chromium_is_one_group_with_its_confined_processes() {
     let browser = scene.start(chromium.arg(&page));
     wait_for(&port);
 
-    let said = check_until(browser, |said| {
-        let kinds = kinds(said);
-        let missing =
-            ["browser", "crashpad", "renderer", "utility", "zygote"].iter().find(|kind| !kinds.contains_key(**kind));
-        if let Some(kind) = missing {
-            return Err(format!("there is no {kind}: {kinds:?}"));
-        }
-        let mut expected = Vec::new();
-        for process in &said.checked.processes {
-            for namespace in ["net", "pid", "user"] {
-                if has_own(process.pid, namespace) {
-                    let what = format!("it is in a namespace of its own ({namespace})");
-                    expected.push(confined(process.pid, ProblemKind::Namespace, &what));
-                }
-            }
-            if is_filtered(process.pid) {
-                expected.push(confined(process.pid, ProblemKind::Confinement, "it is confined by seccomp"));
-            }
-        }
-        let renderers = &kinds["renderer"];
-        let filtered = |pid: &Pid| expected.iter().any(|reason| reason.pid == *pid && reason.what.contains("seccomp"));
-        let apart = |pid: &Pid| ["net", "pid", "user"].iter().all(|namespace| has_own(*pid, namespace));
-        if !renderers.iter().all(|pid| filtered(pid) && apart(pid)) {
-            return Err("the renderers are not confined".to_owned());
-        }
-        let missing = expected.iter().find(|reason| said.is_blocked_by_one(reason).is_err());
-        missing.map_or(Ok(()), |reason| Err(format!("this reason is missing: {reason:#?}")))
-    });
+    let said = check_until(browser, is_confined);
     let text = done(fs::read_to_string(&port));
     let listens = format!(
         "it is a TCP socket that listens at 127.0.0.1:{}, which cannot be frozen yet",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dormouse_wire::{Checked, Node, Pid, Problem, ProblemKind, Strength, Verdict};
+use dormouse_wire::{Checked, EdgeKind, Node, Pid, Problem, ProblemKind, Strength, Verdict};
 
 /// What can be done about a display.
 pub const NEST: &str = "Pause it instead, or start it in a nested session that is frozen with it";
@@ -143,6 +143,18 @@ impl Said {
                 && edges().all(|edge| edge.strength == strength)
         };
         (0..graph.nodes.len()).filter(is_common).count()
+    }
+
+    /// Who serves the service of this name.
+    pub fn server_of(&self, service: &str) -> Result<Pid, String> {
+        let graph = &self.checked.graph;
+        let is_it = |place: usize| matches!(&graph.nodes[place], Node::Thing { name, .. } if name == service);
+        let mut served = graph.edges.iter().filter(|edge| edge.kind == EdgeKind::ServedBy && is_it(edge.from));
+        let server = served.find_map(|edge| match &graph.nodes[edge.to] {
+            Node::Process { name, .. } => Some(name.pid),
+            Node::Thing { .. } => None,
+        });
+        server.ok_or_else(|| format!("nobody serves {service}"))
     }
 
     /// The processes outside the group to which a tie leads that cannot be cut.

@@ -2,8 +2,32 @@
 
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
-use crate::said::{CLOSE, NEST, Reason, TOGETHER, at_socket, same};
+use crate::said::{CLOSE, NEST, Reason, Said, TOGETHER, at_socket, same};
 use crate::scene::{Scene, check_until, group_of, wait_for};
+
+/// What the compositor is to the app.
+fn shows(app: Pid, weston: Pid, display: &str) -> Vec<Reason> {
+    let connected = format!("it is connected to the Wayland display server, weston (pid {weston}), at {display}");
+    let what = format!("weston (pid {weston}) has this memory too and is not part of the group");
+    vec![
+        at_socket(ProblemKind::UnixSocket, app, connected, NEST),
+        // Pictures go to the compositor in memory.
+        Reason { kind: ProblemKind::Memory, pid: app, at: "shared memory ", what, way_out: TOGETHER },
+    ]
+}
+
+/// What the two buses are to the app.
+fn buses(said: &Said, app: Pid, assistive: &str) -> Result<Vec<Reason>, String> {
+    const ASKS: &str = "gnome-calculato asks message-bus ";
+    let ties = said.ties();
+    let at = ties.iter().find_map(|tie| tie.strip_prefix(ASKS).filter(|at| at.starts_with("/tmp/dbus-")));
+    let at = at.ok_or("it is not connected to the bus")?;
+    let reason = |what: &str, at: &str| -> Result<Reason, String> {
+        let what = format!("it is connected to {what} (D-Bus), dbus-daemon (pid {}), at {at}", said.server_of(at)?);
+        Ok(at_socket(ProblemKind::UnixSocket, app, what, CLOSE))
+    };
+    Ok(vec![reason("a message bus", at)?, reason("the message bus of assistive technology", assistive)?])
+}
 
 #[test]
 fn a_compositor_and_an_app_on_it_are_two_groups() {
@@ -18,52 +42,12 @@ fn a_compositor_and_an_app_on_it_are_two_groups() {
     let mut session = scene.program("dbus-run-session", &["--", "gnome-calculator"]);
     let session = scene.start(session.env("WAYLAND_DISPLAY", "wayland-7").env("GDK_BACKEND", "wayland"));
     let app = scene.find("gnome-calculato");
-    let bus = scene.find("dbus-daemon");
 
     // The app alone: its display and its buses are outside.
-    let connected = [
-        at_socket(
-            ProblemKind::UnixSocket,
-            app,
-            format!("it is connected to the Wayland display server, weston (pid {weston}), at {display}"),
-            NEST,
-        ),
-        // Pictures go to the compositor in memory.
-        Reason {
-            kind: ProblemKind::Memory,
-            pid: app,
-            at: "shared memory ",
-            what: format!("weston (pid {weston}) has this memory too and is not part of the group"),
-            way_out: TOGETHER,
-        },
-    ];
-    let bus_of = |said: &crate::said::Said, start: &str| {
-        let ties = said.ties();
-        let at = ties
-            .iter()
-            .find_map(|tie| tie.strip_prefix("gnome-calculato asks message-bus ").filter(|at| at.starts_with(start)));
-        at.map(str::to_owned).ok_or("it is not connected to the bus")
-    };
-    let said = check_until(app, |said| {
-        let mut expected = connected.to_vec();
-        let assistive = format!("{}/at-spi/bus", scene.runtime().display());
-        let servers: Vec<Pid> = (said.checked.graph.nodes.iter())
-            .filter_map(|node| match node {
-                dormouse_wire::Node::Process { name, .. } if name.comm == "dbus-daemon" => Some(name.pid),
-                _ => None,
-            })
-            .collect();
-        let other =
-            servers.into_iter().find(|pid| *pid != bus).ok_or("the bus of assistive technology is not there")?;
-        let at = bus_of(said, "/tmp/dbus-")?;
-        let what = format!("it is connected to a message bus (D-Bus), dbus-daemon (pid {bus}), at {at}");
-        expected.push(at_socket(ProblemKind::UnixSocket, app, what, CLOSE));
-        let what = format!(
-            "it is connected to the message bus of assistive technology (D-Bus), dbus-daemon (pid {other}), at {assistive}"
-        );
-        expected.push(at_socket(ProblemKind::UnixSocket, app, what, CLOSE));
-        said.is_blocked_by(&expected)
-    });
+    let connected = shows(app, weston, &display);
+    let assistive = format!("{}/at-spi/bus", scene.runtime().display());
+    let said =
+        check_until(app, |said| said.is_blocked_by(&[connected.clone(), buses(said, app, &assistive)?].concat()));
     assert_eq!(said.members(), ["gnome-calculato"]);
     let has = [format!("gnome-calculato asks wayland {display}"), format!("wayland {display} served-by weston")];
     assert_eq!(said.has(&has.each_ref().map(String::as_str)), Ok(()));

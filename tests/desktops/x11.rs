@@ -4,7 +4,7 @@ use dormouse_engine::survey::x11::{Options, look};
 use dormouse_wire::{Pid, ProblemKind, Strength};
 use harness::wait::{PATIENCE, until};
 
-use crate::said::{CLOSE, NEST, PAUSE_OR_CLOSE, Reason, Said, TOGETHER, at_socket, same};
+use crate::said::{CLOSE, NEST, PAUSE_OR_CLOSE, Reason, TOGETHER, at_socket, same};
 use crate::scene::{Scene, check_until, group_of};
 
 const DISPLAY: &str = "@/tmp/.X11-unix/X0";
@@ -121,10 +121,8 @@ fn apps_of_gnome_are_groups_of_their_own_beside_the_display_and_the_buses() {
     for (pid, _) in &apps {
         wait_for_window(*pid);
     }
-    let accessibility = served_by(
-        &check_until(apps[0].0, |said| said.has(&[&format!("message-bus {assistive} served-by dbus-daemon")])),
-        bus,
-    );
+    let said = check_until(apps[0].0, |said| said.server_of(&assistive).map(|_| ()));
+    let accessibility = said.server_of(&assistive).unwrap_or_else(|wrong| panic!("{wrong}"));
 
     for (pid, app) in &apps {
         let expected = reasons(*pid, server, (bus, &own_bus), (accessibility, &assistive));
@@ -159,13 +157,4 @@ fn apps_of_gnome_are_groups_of_their_own_beside_the_display_and_the_buses() {
         let what = format!("{} (pid {pid}) is connected to it at {DISPLAY} and is not part of the group", app.comm);
         assert!(said.reasons().iter().any(|reason| reason.what == what), "{}", said.text);
     }
-}
-
-/// The other message bus that a program is connected to.
-fn served_by(said: &Said, not: Pid) -> Pid {
-    let mut buses = said.checked.graph.nodes.iter().filter_map(|node| match node {
-        dormouse_wire::Node::Process { name, .. } if name.comm == "dbus-daemon" && name.pid != not => Some(name.pid),
-        _ => None,
-    });
-    buses.next_back().unwrap_or_else(|| panic!("{}", said.text))
 }
