@@ -85,10 +85,7 @@ impl Scene {
         let enter = move || {
             nix::unistd::setsid()?;
             nix::unistd::write(&procs, b"0")?;
-            // Whatever the caller of the tests has open is no business of theirs.
-            // SAFETY: takes numbers only.
-            let closed = unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) };
-            nix::errno::Errno::result(closed)?;
+            harness::specimen::inherit_nothing()?;
             // SAFETY: takes numbers only.
             let left = unsafe { libc::setgroups(0, std::ptr::null()) };
             nix::errno::Errno::result(left)?;

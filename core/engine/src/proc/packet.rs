@@ -5,8 +5,6 @@ use super::text::{self, Unreadable};
 /// A line of `/proc/net/packet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PacketLine {
-    /// The protocol it receives, `ETH_P_*`; 3 for all.
-    pub protocol: u16,
     /// The number of the interface it is bound to; 0 for all.
     pub interface: u32,
     /// The inode number in `socket:[…]`.
@@ -20,9 +18,8 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<PacketLine>, Unreadable> {
 
 /// `SK REFCNT TYPE PROTOCOL INTERFACE RUNNING RMEM USER INODE`
 fn read(line: &[u8]) -> Option<PacketLine> {
-    let mut words = text::words(line).skip(3);
-    let protocol = u16::try_from(text::hexadecimal(words.next()?)?).ok()?;
-    Some(PacketLine { protocol, interface: text::decimal(words.next()?)?, inode: text::decimal(words.nth(3)?)? })
+    let mut words = text::words(line).skip(4);
+    Some(PacketLine { interface: text::decimal(words.next()?)?, inode: text::decimal(words.nth(3)?)? })
 }
 
 #[cfg(test)]
@@ -35,7 +32,7 @@ mod tests {
     fn a_socket_is_read() {
         let lines = b"sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n\
             00000000a7d1bb32 3      3    0003   2     1 0      0      9123  \n";
-        assert_eq!(parse(lines), Ok(vec![PacketLine { protocol: 3, interface: 2, inode: 9123 }]));
+        assert_eq!(parse(lines), Ok(vec![PacketLine { interface: 2, inode: 9123 }]));
         assert!(parse(b"sk\n00000000a7d1bb32 3      3    0003\n").is_err());
     }
 

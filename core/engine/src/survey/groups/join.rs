@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dormouse_wire::{Edge, EdgeKind, Graph, Joined, Node, Pid, Strength, ThingKind};
+use dormouse_wire::{Graph, Joined, Node, Pid, Strength, ThingKind};
 
 use super::{Group, INIT};
 use crate::survey::everyone::Process;
@@ -71,7 +71,10 @@ fn bonds(graph: &Graph) -> Vec<(String, Vec<Pid>)> {
     let mut bonds = Vec::new();
     for edge in graph.edges.iter().filter(|edge| edge.strength == Strength::Strong) {
         match (process(edge.from), process(edge.to)) {
-            (Some(from), Some(to)) => bonds.push((between(edge, from, to), vec![from, to])),
+            // Nothing else ties processes to each other without a thing between them.
+            (Some(tracer), Some(traced)) => {
+                bonds.push((format!("pid {tracer} traces pid {traced}"), vec![tracer, traced]));
+            }
             (Some(pid), None) => holders.entry(edge.to).or_default().push(pid),
             (None, Some(pid)) => holders.entry(edge.from).or_default().push(pid),
             (None, None) => {}
@@ -84,13 +87,6 @@ fn bonds(graph: &Graph) -> Vec<(String, Vec<Pid>)> {
         }
     }
     bonds
-}
-
-fn between(edge: &Edge, from: Pid, to: Pid) -> String {
-    match edge.kind {
-        EdgeKind::Tracer => format!("pid {from} traces pid {to}"),
-        _ => format!("pid {from} and pid {to} share what they are made of"),
-    }
 }
 
 /// The app among them gives the name, else the service, else the eldest session.
@@ -110,7 +106,7 @@ fn whole<'a>(mut parts: Vec<(usize, Group<'a>)>, ties: &BTreeMap<usize, String>)
 
 #[cfg(test)]
 mod tests {
-    use dormouse_wire::{GroupKind, ProcessName};
+    use dormouse_wire::{Edge, EdgeKind, GroupKind, ProcessName};
 
     use super::*;
     use crate::survey::groups;
@@ -161,6 +157,17 @@ mod tests {
         assert_eq!((joined[1].id.as_str(), joined[1].kind), ("session-11", GroupKind::Session));
         let why: Vec<_> = joined[1].joined.iter().map(|part| (part.id.as_str(), part.through.as_str())).collect();
         assert_eq!(why, [("session-12", "pipe thing 10"), ("session-14", "shared memory thing 11")]);
+    }
+
+    #[test]
+    fn a_debugger_is_one_group_with_what_it_traces() {
+        let mut graph = graph(&[]);
+        let (kind, strength) = (EdgeKind::Tracer, Strength::Strong);
+        graph.edges.push(Edge { from: 1, to: 2, kind, strength, from_end: None, to_end: None });
+        let processes = processes(4);
+        assert_eq!(sorted(&processes, &graph, 10), [vec![10], vec![11, 12], vec![13]]);
+        let joined = joined(groups::of(&processes), &graph, Pid(10));
+        assert_eq!(joined[1].joined[0].through, "pid 11 traces pid 12");
     }
 
     #[test]

@@ -115,10 +115,22 @@ fn internet(protocol: &str, line: &TcpLine) -> Listed {
 /// What the kernel says of a socket that is in no list: one of another family, or one that is bound nowhere, which needs
 /// nothing.
 fn named(descriptor: &str) -> Option<About> {
-    const ELSEWHERE: [&str; 11] =
-        ["TCP", "TCPv6", "UDP", "UDPv6", "UDP-Lite", "UDPLITEv6", "PING", "PINGv6", "UNIX", "UNIX-STREAM", "MPTCP"];
+    const LISTED_WHEN_BOUND: [&str; 12] = [
+        "TCP",
+        "TCPv6",
+        "UDP",
+        "UDPv6",
+        "UDP-Lite",
+        "UDPLITEv6",
+        "PING",
+        "PINGv6",
+        "UNIX",
+        "UNIX-STREAM",
+        "MPTCP",
+        "MPTCPv6",
+    ];
     let name = files::socket_protocol(descriptor.as_ref()).ok()?;
-    let bound_nowhere = ELSEWHERE.contains(&name.as_str()) || name == "MPTCPv6";
+    let bound_nowhere = LISTED_WHEN_BOUND.contains(&name.as_str());
     (!bound_nowhere).then(|| (name.trim_start_matches("AF_").to_lowercase(), EndpointState::Open, None, None, false))
 }
 
