@@ -1,11 +1,13 @@
 //! What crosses the bus and the screen, without one system call: [ids](id), [problems and verdicts](verdict),
 //! [progress](progress), [what depends on what](graph), [what a group needs](needs), [windows on displays](window), [names on buses](bus), what the
-//! engine answers ([report]), and the groups of a machine ([listing]).
+//! engine answers ([report]), and the groups of a machine ([listing]). With the feature `dbus` also the service's interfaces ([dbus]).
 //!
 //! The engine, the command, the service and the app all speak these types, so that a person reads the same words
 //! everywhere.
 
 pub mod bus;
+#[cfg(feature = "dbus")]
+pub mod dbus;
 pub mod graph;
 pub mod id;
 pub mod listing;

@@ -1,0 +1,47 @@
+//! The service on the bus: its name, its objects and its interfaces, for whoever asks it.
+//!
+//! What is large or has many shapes crosses as one string of JSON: the same documents that the command writes with
+//! `--json`, and the same types. What a program steers by (paths, properties of jobs, descriptors) has D-Bus types of its
+//! own. The introspection files in `data/` say the same for other languages.
+
+pub mod groups;
+pub mod images;
+mod job;
+pub mod jobs;
+pub mod service;
+mod sleeping;
+
+pub use groups::GroupsProxy;
+pub use images::ImagesProxy;
+pub use job::{Failure, JobKind, JobState};
+pub use jobs::JobProxy;
+pub use service::ServiceProxy;
+pub use sleeping::{Folder, Sleeping};
+
+/// The name of the service, on the system bus or on that of a session.
+pub const NAME: &str = "io.github.dormouse.Dormouse1";
+/// The object that answers for groups, images and the service.
+pub const PATH: &str = "/io/github/dormouse/Dormouse1";
+/// Below this are the jobs.
+pub const JOBS: &str = "/io/github/dormouse/Dormouse1/jobs";
+
+/// What [`GroupsProxy::freeze`] can be told.
+pub mod freeze_options {
+    /// `b`: go on when something would be lost.
+    pub const ACCEPT_LOSSES: &str = "accept-losses";
+    /// `s`: what the image is called for a person.
+    pub const LABEL: &str = "label";
+}
+
+/// Refusals and failures: names of D-Bus errors. The first line of the message is a sentence; each line below it is one
+/// reason, with its way out.
+pub mod error {
+    /// The caller may not do this, or has not authenticated.
+    pub const NOT_AUTHORIZED: &str = "io.github.dormouse.Dormouse1.Error.NotAuthorized";
+    /// There is no such group, image or job.
+    pub const NOT_FOUND: &str = "io.github.dormouse.Dormouse1.Error.NotFound";
+    /// It cannot be done, for the reasons that the message gives.
+    pub const FAILED: &str = "io.github.dormouse.Dormouse1.Error.Failed";
+    /// The caller asks for too much at a time.
+    pub const BUSY: &str = "io.github.dormouse.Dormouse1.Error.Busy";
+}

@@ -1,0 +1,42 @@
+//! The interface of the images.
+
+use std::collections::HashMap;
+
+use zbus::zvariant::{Fd, OwnedObjectPath, Value};
+
+/// The caller's images.
+#[zbus::proxy(
+    interface = "io.github.dormouse.Dormouse1.Images",
+    default_service = "io.github.dormouse.Dormouse1",
+    default_path = "/io/github/dormouse/Dormouse1"
+)]
+pub trait Images {
+    /// The images in the caller's folder: JSON, a list of [`Sleeping`](super::Sleeping).
+    fn list(&self) -> zbus::Result<String>;
+
+    /// The folder, and how much room it has: JSON, a [`Folder`](super::Folder).
+    fn folder(&self) -> zbus::Result<String>;
+
+    /// What is in an image: JSON, as `dormouse inspect --json` writes it.
+    fn inspect(&self, image: &str) -> zbus::Result<String>;
+
+    /// What stands in the way of waking it here and now: JSON, a list of [`Problem`](crate::Problem), empty where nothing does.
+    fn preflight(&self, image: &str) -> zbus::Result<String>;
+
+    /// Begins to wake it; answers the job. Its result is a [`Thawed`](crate::Thawed). The image stays.
+    fn thaw(&self, image: &str, options: HashMap<&str, Value<'_>>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Begins to copy it into a file that the caller has opened; answers the job.
+    fn export(&self, image: &str, file: Fd<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Begins to copy an image from a file that the caller has opened into the caller's folder, checking every byte; answers
+    /// the job. Its result is a [`Sleeping`](super::Sleeping).
+    fn import(&self, name: &str, file: Fd<'_>) -> zbus::Result<OwnedObjectPath>;
+
+    /// Deletes it.
+    fn delete(&self, image: &str) -> zbus::Result<()>;
+
+    /// The images of the receiver may have changed. Sent to watchers of groups, too.
+    #[zbus(signal)]
+    fn changed(&self) -> zbus::Result<()>;
+}
