@@ -474,7 +474,7 @@ fn a_check_names_the_windows_and_blocks_for_the_display() {
     let xterm = screen.run("xterm", &["-T", "Notes", "-e", "sleep", "1000"].map(OsStr::new));
     with_windows(1);
     let checked = dormouse_engine::check(
-        &dormouse_engine::Selection { pid: xterm, others: Vec::new(), tree_only: true },
+        &dormouse_engine::Selection { pid: xterm, others: Vec::new(), tree_only: true, asker: None },
         &Options { within: Duration::from_secs(10), ..Options::default() },
     );
     let display = checked.displays.first().unwrap_or_else(|| panic!("no display: {checked:?}"));

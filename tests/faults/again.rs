@@ -27,7 +27,7 @@ fn a_call_that_is_interrupted_again_and_again_goes_on() {
             _ => specimen.image().with_file_name(format!("copy-{copy}.dormouse")),
         };
         let options = FreezeOptions { image, leave_running: true, accept_losses: false };
-        let selection = Selection { pid: Pid(specimen.pid()), others: Vec::new(), tree_only: false };
+        let selection = Selection { pid: Pid(specimen.pid()), others: Vec::new(), tree_only: false, asker: None };
         dormouse_engine::freeze(&selection, &options, &Quiet).unwrap_or_else(|error| panic!("{error}: {error:?}"));
     }
     specimen.end_processes(&group);

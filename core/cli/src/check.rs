@@ -78,7 +78,7 @@ pub fn run(arguments: Arguments) -> Outcome {
             return Ok(ExitCode::from(BLOCKED));
         }
     };
-    let selection = Selection { pid, others, tree_only: arguments.tree_only };
+    let selection = Selection { pid, others, tree_only: arguments.tree_only, asker: None };
     let checked = dormouse_engine::check(&selection, &displays());
     match arguments.graph {
         Some(Picture::Dot) => output::print(&picture::dot(&checked.graph))?,

@@ -77,7 +77,7 @@ fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
         Some(file) => file.clone(),
         None => store::new_image(pid)?,
     };
-    let selection = Selection { pid, others, tree_only: arguments.tree_only };
+    let selection = Selection { pid, others, tree_only: arguments.tree_only, asker: None };
     let options = FreezeOptions { image, leave_running: false, accept_losses: arguments.accept_losses };
     let bar = Bar::new()?;
     dormouse_engine::freeze(&selection, &options, &bar).map_err(Failure::from)

@@ -107,7 +107,7 @@ fn list(arguments: &Arguments) -> Outcome {
 /// Says of a group what a freeze of it would say.
 fn judge(group: &mut Listed) {
     let others = group.members.iter().map(|member| member.pid).filter(|pid| *pid != group.first_pid).collect();
-    let selection = Selection { pid: group.first_pid, others, tree_only: false };
+    let selection = Selection { pid: group.first_pid, others, tree_only: false, asker: None };
     group.verdict = Some(dormouse_engine::verdict(&selection));
 }
 

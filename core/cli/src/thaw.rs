@@ -84,8 +84,11 @@ pub fn run(arguments: Arguments) -> Outcome {
 }
 
 fn thaw(arguments: &Arguments, terminal: Option<&Terminal>) -> Result<Thawed, Failure> {
-    let options =
-        ThawOptions { terminal: terminal.map(|terminal| terminal.path().to_owned()), background: arguments.background };
+    let options = ThawOptions {
+        terminal: terminal.map(|terminal| terminal.path().to_owned()),
+        background: arguments.background,
+        ..ThawOptions::default()
+    };
     let bar = Bar::new()?;
     dormouse_engine::thaw(&arguments.image, &options, &bar).map_err(Failure::from)
 }

@@ -45,6 +45,7 @@
 //! A stopped group that is dropped runs on. An image that is dropped before its seal is no file. A half-built tree that is
 //! dropped is gone, and the kernel ends it when the engine is killed. So every `?` on the way is safe.
 
+mod asker;
 mod freeze;
 pub mod image;
 pub mod kernel;
@@ -56,6 +57,7 @@ pub mod resource;
 pub mod survey;
 mod thaw;
 
+pub use asker::Asker;
 pub use freeze::{check, freeze, verdict};
 pub use pause::{PausedNow, Units, WithoutUnits, pause, paused, resume};
 pub use thaw::{preflight, thaw};
@@ -73,6 +75,9 @@ pub struct Selection {
     pub others: Vec<Pid>,
     /// Leave it at the descendants, even where something that cannot be cut leads out of them.
     pub tree_only: bool,
+    /// For whom: then no process of anybody else is touched, and the image is made with this user's rights. None: the
+    /// engine's own user, who may do whatever the kernel allows.
+    pub asker: Option<Asker>,
 }
 
 /// How to freeze.
@@ -93,6 +98,9 @@ pub struct ThawOptions {
     pub terminal: Option<PathBuf>,
     /// Do not give that terminal to the job that had the other one.
     pub background: bool,
+    /// For whom: then the image must be this user's own, is read with his rights, and may hold nothing that he could not
+    /// have had. None: the image's owner may have written anything into it, but is trusted as far as his own rights go.
+    pub asker: Option<Asker>,
 }
 
 /// What to pause or to resume, and how.

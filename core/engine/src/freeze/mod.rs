@@ -24,8 +24,8 @@ use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
 use crate::image::{SectionKind, Writer};
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
-use crate::survey::{control_group, judge, select};
-use crate::{FreezeError, FreezeOptions, Selection};
+use crate::survey::{belongs, control_group, judge, select};
+use crate::{Asker, FreezeError, FreezeOptions, Selection};
 pub use check::{check, verdict};
 use stopped::Stopped;
 use verdict::Verdict;
@@ -51,7 +51,11 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
         return Err(verdict.refusal());
     }
 
-    let mut writer = Writer::create(&options.image).map_err(|error| error.problem())?;
+    let asker = selection.asker.as_ref();
+    let mut writer = {
+        let _acting = asker.map(Asker::acting).transpose()?;
+        Writer::create(&options.image).map_err(|error| error.problem())?
+    };
     let recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
     let group = &recorded.group;
     writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
@@ -62,7 +66,10 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     progress.begins(Phase::Sealing, 0);
     let synced = writer.sync().map_err(|error| error.problem())?;
     cancelled(progress)?;
-    let sealed = synced.seal().map_err(|error| error.problem())?;
+    let sealed = {
+        let _acting = asker.map(Asker::acting).transpose()?;
+        synced.seal().map_err(|error| error.problem())?
+    };
     if !options.leave_running {
         group.terminal.iter().for_each(terminal::leave_usable);
         stopped.end();
@@ -84,6 +91,9 @@ fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Fo
         let looked = Cell::new(false);
         let members = || {
             let members = select::members(seeds)?;
+            if let Some(asker) = &selection.asker {
+                belongs::all_to(asker, &members)?;
+            }
             // Whoever is frozen does not stop: once is enough, for the others stand still from then on.
             if !looked.replace(true) {
                 control_group::none_is_frozen(&members)?;

@@ -5,6 +5,7 @@
 //! [`everyone`] looks at all processes of the machine, [`groups`] sorts them into what a person calls an app or a job,
 //! [`names`] finds names and icons for those, and [`listing`] tells of it all.
 
+pub mod belongs;
 pub mod buses;
 pub mod collect;
 pub mod confinement;

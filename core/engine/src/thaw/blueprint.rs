@@ -17,7 +17,7 @@ use crate::resource::task::credentials::Privileges;
 /// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut problems = consistent::problems(group, reader);
-    problems.extend(trust::problems(group, reader));
+    problems.extend(trust::problems(group, reader, options.asker.as_ref()));
     if !problems.is_empty() {
         return problems;
     }

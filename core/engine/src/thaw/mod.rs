@@ -58,7 +58,10 @@ pub fn thaw(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Res
 fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Result<Thawed, ThawError> {
     crate::kernel::limits::raise_open_files();
     progress.begins(Phase::Checking, 0);
-    let reader = Reader::open(image).map_err(|error| error.problem())?;
+    let reader = match &options.asker {
+        Some(asker) => asker.open(image)?,
+        None => Reader::open(image).map_err(|error| error.problem())?,
+    };
     let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
     let problems = preflight(&group, &reader, options);
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {

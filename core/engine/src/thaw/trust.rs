@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 use dormouse_wire::{Problem, ProblemKind};
 
+use crate::Asker;
 use crate::image::Reader;
 use crate::resource::content::Origin;
 use crate::resource::group::{Group, Life};
@@ -18,8 +19,8 @@ struct Claims {
     capabilities: u64,
 }
 
-/// What of the image its owner could not have had.
-pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
+/// What of the image its owner could not have had; `asker`: who wants it, if it is not the engine's own user.
+pub fn problems(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Problem> {
     let path = reader.path().display().to_string();
     let problem =
         |what: String, way_out: String| Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out);
@@ -34,26 +35,38 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         let what = format!("others than its owner may write to it (mode {:o})", found.mode() & 0o7777);
         problems.push(problem(what, format!("If you are sure that nobody did: chmod 600 {path}")));
     }
+    if let Some(asker) = asker
+        && asker.user != 0
+        && asker.user != found.uid()
+    {
+        let what = format!("it belongs to user {}, and is wanted by user {}", found.uid(), asker.user);
+        problems.push(problem(what, "Thaw images of your own".into()));
+        return problems;
+    }
     let claims = Claims::of(group);
     let trust = || format!("If you trust whoever made it, make it your own: chown root:root {path}");
     if found.uid() == 0 {
         return problems;
     }
-    let more = |claimed: &BTreeSet<u32>, own: u32| {
-        let more: Vec<String> = claimed.iter().filter(|id| **id != own).map(u32::to_string).collect();
+    let more = |claimed: &BTreeSet<u32>, own: &dyn Fn(u32) -> bool| {
+        let more: Vec<String> = claimed.iter().filter(|id| !own(**id)).map(u32::to_string).collect();
         more.join(", ")
     };
-    let users = more(&claims.users, found.uid());
+    let users = more(&claims.users, &|user| user == found.uid());
     if !users.is_empty() {
         problems.push(problem(
             format!("it belongs to user {}, and holds what belongs to user {users}", found.uid()),
             trust(),
         ));
     }
-    let groups = more(&claims.groups, found.gid());
+    let of_asker = |group: u32| asker.is_some_and(|asker| asker.user == found.uid() && asker.has_group(group));
+    let groups = more(&claims.groups, &|group| group == found.gid() || of_asker(group));
     if !groups.is_empty() {
         let what = format!("it belongs to group {}, and holds what has the rights of group {groups}", found.gid());
         problems.push(problem(what, trust()));
+    }
+    for favour in favours(group) {
+        problems.push(problem(format!("it belongs to user {}, and holds {favour}", found.uid()), trust()));
     }
     if claims.capabilities != 0 {
         let what =
@@ -61,6 +74,29 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         problems.push(problem(what, trust()));
     }
     problems
+}
+
+/// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5).
+fn favours(group: &Group) -> Vec<String> {
+    const REAL_TIME: u32 = 1;
+    let mut favours = Vec::new();
+    for process in &group.processes {
+        let Some(alive) = process.alive() else { continue };
+        if alive.attributes.oom_score_adjustment < 0 {
+            favours.push(format!("{}, which is spared when memory runs out", process.shown()));
+        }
+        for thread in &alive.threads {
+            let attributes = &thread.scheduling.attributes;
+            let ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
+            if attributes.nice < 0 || !ordinary.contains(&(attributes.policy as i32)) {
+                favours.push(format!("{}, whose thread {} runs before others", process.shown(), thread.tid));
+            }
+            if thread.scheduling.io_priority >> 13 == REAL_TIME {
+                favours.push(format!("{}, whose thread {} gets the disk before others", process.shown(), thread.tid));
+            }
+        }
+    }
+    favours
 }
 
 impl Claims {

@@ -1,0 +1,84 @@
+//! Whether processes are a user's own, so that he may have their memory in a file: the rule by which the kernel lets one
+//! process trace another, ptrace(2), "Ptrace access mode checking", without the exceptions for the mighty.
+
+use std::os::unix::fs::MetadataExt;
+
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
+
+use super::select;
+use crate::Asker;
+use crate::kernel::threads::each;
+use crate::proc::stat::State;
+use crate::proc::status::{self, Status};
+use crate::proc::{self, ProcError};
+
+/// Says of the first process that is not the user's own what makes it so, and how many more there are.
+pub fn all_to(asker: &Asker, members: &[Pid]) -> Result<(), Problem> {
+    if asker.user == 0 {
+        return Ok(());
+    }
+    let own = proc::link(Pid(std::process::id() as i32), "ns/user").ok();
+    let found = each(members, |pid| Some((*pid, foreign(asker, *pid, own.as_deref())?)));
+    let mut found = found.into_iter().flatten();
+    let Some((pid, what)) = found.next() else { return Ok(()) };
+    let more = match found.count() {
+        0 => String::new(),
+        1 => "; nor is one more process its user's alone".to_owned(),
+        more => format!("; nor are {more} more processes their user's alone"),
+    };
+    let problem = Problem::blocks(ProblemKind::Privilege, format!("{what}{more}")).of(&select::named(pid));
+    Err(problem.way_out(format!("An administrator can do it: sudo dormouse freeze {pid}")))
+}
+
+/// What makes a process more than the user's own.
+fn foreign(asker: &Asker, pid: Pid, own: Option<&[u8]>) -> Option<String> {
+    let threads = match proc::list_threads(pid) {
+        Ok(threads) => threads,
+        Err(ProcError::Gone) => return None,
+        Err(error) => return Some(format!("it cannot be told whose it is: {error}")),
+    };
+    threads.iter().find_map(|tid| foreign_thread(asker, pid, *tid, own))
+}
+
+fn foreign_thread(asker: &Asker, pid: Pid, tid: Tid, own: Option<&[u8]>) -> Option<String> {
+    let status = match proc::parsed_thread(pid, tid, "status", status::parse) {
+        Ok(status) => status,
+        Err(ProcError::Gone) => return None,
+        Err(error) => return Some(format!("it cannot be told whose it is: {error}")),
+    };
+    if let Some(what) = of_another(asker, &status) {
+        return Some(what);
+    }
+    if matches!(status.state, State::Zombie | State::Dead) {
+        return None;
+    }
+    let capabilities = status.capabilities.permitted | status.capabilities.inheritable | status.capabilities.ambient;
+    // In a user namespace of its own it is mighty over nobody else.
+    if capabilities != 0 && proc::link(pid, "ns/user").ok().as_deref() == own {
+        return Some("it has rights that its user has not (capabilities)".to_owned());
+    }
+    // Whatever is not dumpable belongs to root in /proc, proc_pid(5).
+    match std::fs::metadata(proc::thread_folder(pid, tid).join("status")) {
+        Ok(found) if found.uid() != asker.user => Some(
+            "it keeps its memory even from its own user (PR_SET_DUMPABLE), as programs with passwords do".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn of_another(asker: &Asker, status: &Status) -> Option<String> {
+    let users = [status.uid.real, status.uid.effective, status.uid.saved, status.uid.filesystem];
+    if let Some(user) = users.into_iter().find(|user| *user != asker.user) {
+        return Some(format!("it has the rights of {}", named(user)));
+    }
+    let groups = [status.gid.real, status.gid.effective, status.gid.saved, status.gid.filesystem];
+    let group = groups.iter().chain(&status.groups).find(|group| !asker.has_group(**group))?;
+    Some(format!("it has the rights of group {group}, which its user has not"))
+}
+
+fn named(user: u32) -> String {
+    match nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(user)) {
+        Ok(Some(found)) => found.name,
+        _ => format!("user {user}"),
+    }
+}
