@@ -4,7 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use dormouse_engine::{FreezeError, PauseError, ResumeError, ThawError};
-use dormouse_wire::{Problem, Severity};
+use dormouse_service::failure;
+use dormouse_wire::{Problem, dbus};
 use nix::errno::Errno;
 
 /// What every subcommand answers.
@@ -50,67 +51,36 @@ impl Failure {
     }
 }
 
+impl From<dbus::Failure> for Failure {
+    fn from(failure: dbus::Failure) -> Self {
+        Self::new(failure.sentence).because(failure.problems)
+    }
+}
+
 impl From<FreezeError> for Failure {
     fn from(error: FreezeError) -> Self {
-        match error {
-            FreezeError::Refused(problems) if only_losses(&problems) => {
-                Self::new("The group has not been frozen, because something would be lost; it runs on.")
-                    .because(problems)
-                    .hint("To freeze it all the same, say --accept-losses.")
-            }
-            FreezeError::Refused(problems) => Self::new("The group cannot be frozen; it runs on.").because(problems),
-            FreezeError::Failed(problem) => {
-                Self::new("The freeze has failed; the group runs on.").because(vec![*problem])
-            }
-            FreezeError::Cancelled => {
-                Self::new("The freeze has been undone; the group runs on, and there is no image.")
-            }
-        }
+        let losses = matches!(&error, FreezeError::Refused(problems) if failure::only_losses(problems));
+        let failure = Self::from(failure::of_freeze(error));
+        if losses { failure.hint("To freeze it all the same, say --accept-losses.") } else { failure }
     }
 }
 
 impl From<ThawError> for Failure {
     fn from(error: ThawError) -> Self {
-        match error {
-            ThawError::Refused(problems) => {
-                Self::new("The image cannot be thawed here; it is unchanged.").because(problems)
-            }
-            ThawError::Failed(problem) => {
-                Self::new("The thaw has failed; the image is unchanged.").because(vec![*problem])
-            }
-            ThawError::Cancelled => {
-                Self::new("The thaw has been undone; no process of it is left, and the image is unchanged.")
-            }
-        }
+        failure::of_thaw(error).into()
     }
 }
 
 impl From<PauseError> for Failure {
     fn from(error: PauseError) -> Self {
-        match error {
-            PauseError::Refused(problems) => {
-                Self::new("The group cannot be paused; nothing has changed.").because(problems)
-            }
-            PauseError::Failed(problem) => {
-                Self::new("The pause has failed; the group runs on.").because(vec![*problem])
-            }
-        }
+        failure::of_pause(error).into()
     }
 }
 
 impl From<ResumeError> for Failure {
     fn from(error: ResumeError) -> Self {
-        match error {
-            ResumeError::Refused(problems) => {
-                Self::new("The group cannot be resumed; nothing has changed.").because(problems)
-            }
-            ResumeError::Failed(problem) => Self::new("Not all of the group could be resumed.").because(vec![*problem]),
-        }
+        failure::of_resume(error).into()
     }
-}
-
-fn only_losses(problems: &[Problem]) -> bool {
-    !problems.is_empty() && problems.iter().all(|problem| problem.severity == Severity::Loses)
 }
 
 #[cfg(test)]

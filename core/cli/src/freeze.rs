@@ -9,7 +9,9 @@ use dormouse_wire::Frozen;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::target::Target;
-use crate::{output, store, when};
+use dormouse_service::when;
+
+use crate::{output, store};
 
 /// Puts a running process and what belongs to it to sleep in a file.
 #[derive(Debug, clap::Args)]
@@ -78,7 +80,7 @@ fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
         None => store::new_image(pid)?,
     };
     let selection = Selection { pid, others, tree_only: arguments.tree_only, asker: None };
-    let options = FreezeOptions { image, leave_running: false, accept_losses: arguments.accept_losses };
+    let options = FreezeOptions { image, leave_running: false, accept_losses: arguments.accept_losses, label: None };
     let bar = Bar::new()?;
     dormouse_engine::freeze(&selection, &options, &bar).map_err(Failure::from)
 }

@@ -9,9 +9,11 @@ use dormouse_wire::{ByteSize, Problem};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
-use crate::look::Image;
 use crate::output::Table;
-use crate::{output, store, when};
+use dormouse_service::look::Image;
+use dormouse_service::when;
+
+use crate::{output, store};
 
 /// Lists the images in your folder of images.
 #[derive(Debug, clap::Args)]

@@ -1,13 +1,14 @@
 //! `dormouse inspect`: what is in an image, without thawing it.
 
-mod json;
 mod text;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::exit::Outcome;
-use crate::look::{self, Image};
+use dormouse_service::look::{Image, json};
+
+use crate::look;
 use crate::output;
 
 /// Shows what is in an image.

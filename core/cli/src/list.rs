@@ -1,6 +1,5 @@
 //! `dormouse list`: the groups of this machine.
 
-mod folders;
 mod watch;
 
 use std::collections::HashMap;
@@ -17,7 +16,7 @@ use nix::unistd::{Uid, User};
 
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, Table};
-use crate::when;
+use dormouse_service::{folders, when};
 
 /// Lists what runs, as groups: apps, services, sessions.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,9 @@
 //! The command `dormouse`: puts running programs to sleep in a file and wakes them later.
 //!
 //! Every subcommand is one file with its arguments, its help and what it does. They share what a person reads
-//! ([`output`]), how the command ends ([`exit`]), Ctrl-C ([`interrupt`]), the bar ([`progress`]), the folder of
-//! images ([`store`]), the way to look into one ([`look`]), the folder that lasts until the next boot ([`runtime`])
-//! and the bus ([`systemd`]).
+//! ([`output`]), how the command ends ([`exit`]), Ctrl-C ([`interrupt`]), the bar ([`progress`]), and words for
+//! what the folders of images and of the runtime can do wrong ([`store`], [`runtime`], [`look`]): what is behind these is the
+//! service's too, and in its crate.
 
 mod check;
 mod completions;
@@ -23,13 +23,12 @@ mod pause;
 mod progress;
 mod resume;
 mod runtime;
+mod serve;
 mod store;
-mod systemd;
 mod target;
 mod terminal;
 mod thaw;
 mod verify;
-mod when;
 
 use std::io;
 use std::process::ExitCode;
@@ -77,6 +76,10 @@ enum Command {
     Images(images::Arguments),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
+    Serve(serve::Arguments),
+    /// Does one piece of work for the service.
+    #[command(hide = true)]
+    Worker,
     Demo(demo::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -94,6 +97,11 @@ impl Command {
             Self::Images(arguments) => images::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),
+            Self::Serve(arguments) => serve::run(arguments),
+            Self::Worker => {
+                dormouse_service::worker::run();
+                Ok(ExitCode::SUCCESS)
+            }
             Self::Demo(arguments) => demo::run(arguments),
             Self::Completions(arguments) => completions::run(arguments),
             Self::Man(arguments) => man::run(arguments),

@@ -7,9 +7,9 @@ use dormouse_wire::{ByteSize, Paused, Reclaimed};
 
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::systemd::Systemd;
 use crate::target::Target;
 use crate::{output, runtime};
+use dormouse_service::systemd::Systemd;
 
 /// Holds a running process and its descendants still, in memory.
 #[derive(Debug, clap::Args)]

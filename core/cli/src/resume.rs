@@ -7,9 +7,9 @@ use dormouse_wire::Resumed;
 
 use crate::exit::{Failure, Outcome};
 use crate::interrupt::Interrupt;
-use crate::systemd::Systemd;
 use crate::target::Target;
 use crate::{output, runtime};
+use dormouse_service::systemd::Systemd;
 
 /// Lets a paused process and its descendants go on.
 #[derive(Debug, clap::Args)]

@@ -1,148 +1,30 @@
-//! The folder of images. They hold all memory of their processes, so nobody else may enter it.
+//! The folder of images, with words for what can go wrong.
 
-use std::env;
-use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use dormouse_service::store;
 use dormouse_wire::Pid;
-use nix::unistd::Uid;
 
 use crate::exit::Failure;
-use crate::when;
-
-/// What the name of an image ends with, without the dot.
-pub const EXTENSION: &str = "dormouse";
-/// Where the images of root lie.
-const OF_ROOT: &str = "/var/lib/dormouse";
 
 /// The folder of the person's images; it may not exist yet.
 pub fn folder() -> Result<PathBuf, Failure> {
-    if Uid::effective().is_root() {
-        return Ok(PathBuf::from(OF_ROOT));
-    }
-    in_home(env::var_os("XDG_DATA_HOME").as_deref(), env::var_os("HOME").as_deref())
+    store::folder()
         .ok_or_else(|| Failure::new("The folder for images is not known: neither XDG_DATA_HOME nor HOME is set."))
-}
-
-/// XDG Base Directory Specification: a path that is not absolute is as good as none.
-fn in_home(data: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
-    let absolute = |path: Option<&OsStr>| path.map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = absolute(data).or_else(|| absolute(home).map(|home| home.join(".local/share")))?;
-    Some(data.join("dormouse"))
 }
 
 /// The name of a new image for the process, in the folder, which exists when this returns.
 pub fn new_image(pid: Pid) -> Result<PathBuf, Failure> {
     let folder = folder()?;
-    make(&folder).map_err(|error| {
+    store::make(&folder).map_err(|error| {
         Failure::system(format_args!("The folder {} cannot be made or closed to others", folder.display()), &error)
             .hint("Name another place for the image with --output.")
     })?;
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    Ok(unused(&folder, &name(&comm, pid, SystemTime::now())))
-}
-
-/// Makes the folder with mode 0700, and takes the rights of others away from one that is there.
-pub fn make(folder: &Path) -> std::io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    if fs::metadata(folder)?.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    }
-    Ok(())
-}
-
-/// `NAME-PID-DATE`: only letters, digits, dots, dashes and underscores, so that no shell needs quotes.
-fn name(comm: &str, pid: Pid, now: SystemTime) -> String {
-    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '_' };
-    let comm: String = comm.trim_end().chars().map(plain).collect();
-    let comm = comm.trim_start_matches(['.', '-']);
-    let comm = if comm.is_empty() { "process" } else { comm };
-    format!("{comm}-{pid}-{}", when::stamp(now))
-}
-
-/// The first name that no file has: a job can be frozen, thawed and frozen again within a second.
-fn unused(folder: &Path, name: &str) -> PathBuf {
-    let numbered = |number| match number {
-        1 => folder.join(format!("{name}.{EXTENSION}")),
-        _ => folder.join(format!("{name}-{number}.{EXTENSION}")),
-    };
-    let mut number: u64 = 1;
-    while numbered(number).symlink_metadata().is_ok() {
-        number += 1;
-    }
-    numbered(number)
+    Ok(store::new_image(&folder, pid))
 }
 
 /// The images in the folder, by name. A folder that is not there holds none.
 pub fn images(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |error| Failure::system(format_args!("The folder {} cannot be read", folder.display()), &error);
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut images = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == EXTENSION) {
-            images.push(path);
-        }
-    }
-    images.sort();
-    Ok(images)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::path::PathBuf;
-    use std::time::UNIX_EPOCH;
-
-    use dormouse_wire::Pid;
-
-    use super::{images, in_home, make, name, unused};
-
-    #[test]
-    fn a_name_needs_no_quotes_in_a_shell() {
-        let names = ["bash\n", "Web Content", "-sh", "../x", "", "été"].map(|comm| name(comm, Pid(42), UNIX_EPOCH));
-        let begins = ["bash", "Web_Content", "sh", "_x", "process", "_t_"];
-        assert_eq!(names, begins.map(|comm| format!("{comm}-42-1970-01-01-000000")));
-    }
-
-    #[test]
-    fn images_lie_in_the_data_folder_or_in_the_home() {
-        let [data, home, relative] = ["/d", "/h", "x"].map(OsStr::new);
-        assert_eq!(in_home(Some(data), Some(home)), Some(PathBuf::from("/d/dormouse")));
-        assert_eq!(in_home(Some(relative), Some(home)), Some(PathBuf::from("/h/.local/share/dormouse")));
-        assert_eq!(in_home(None, None), None);
-    }
-
-    #[test]
-    fn a_name_that_is_taken_is_never_used_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for expected in ["sh-1.dormouse", "sh-1-2.dormouse", "sh-1-3.dormouse"] {
-            let path = unused(folder.path(), "sh-1");
-            assert_eq!(path, folder.path().join(expected));
-            fs::write(path, "").expect("a file");
-        }
-        fs::write(folder.path().join("notes.txt"), "").expect("a file");
-        assert_eq!(images(folder.path()).map(|images| images.len()), Ok(3));
-        assert_eq!(images(&folder.path().join("absent")), Ok(Vec::new()));
-    }
-
-    #[test]
-    fn the_folder_is_closed_to_others() {
-        let parent = tempfile::tempdir().expect("a folder");
-        let folder = parent.path().join("a/b");
-        for _ in 0..2 {
-            make(&folder).expect("the folder is made");
-            assert_eq!(fs::metadata(&folder).expect("it is there").permissions().mode() & 0o777, 0o700);
-            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it can be opened to others");
-        }
-    }
+    store::images(folder).map_err(failed)
 }

@@ -64,7 +64,7 @@ pub use thaw::{preflight, thaw};
 
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Pid, Problem};
+use dormouse_wire::{Label, Pid, Problem};
 
 /// Which processes to freeze.
 #[derive(Clone, Debug)]
@@ -89,6 +89,8 @@ pub struct FreezeOptions {
     pub leave_running: bool,
     /// Go on when something would be lost.
     pub accept_losses: bool,
+    /// What a person calls the group, for lists of images.
+    pub label: Option<Label>,
 }
 
 /// How to thaw.

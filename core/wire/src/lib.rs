@@ -19,7 +19,7 @@ pub mod window;
 
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
-pub use listing::{GroupKind, Joined, Listed};
+pub use listing::{GroupKind, Joined, Label, Listed};
 pub use needs::Needs;
 pub use progress::{Phase, Progress, Quiet};
 pub use report::{Checked, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};

@@ -11,9 +11,9 @@ use dormouse_engine::resource::memory::mapping::{Backing, Mapping, PAGE, Source}
 use dormouse_engine::resource::named_file;
 use dormouse_wire::{ByteSize, Pid};
 
-use crate::look::{Frame, Inside};
 use crate::output::{self, Table};
-use crate::when;
+use dormouse_service::look::{Frame, Inside};
+use dormouse_service::when;
 
 /// All of it, in lines of at most `width` letters.
 pub fn shown(path: &Path, frame: &Frame, inside: &Inside, all_memory: bool, width: usize) -> String {

@@ -61,6 +61,9 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
     writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
     writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
     writer.section(SectionKind::Losses, &verdict.problems).map_err(|error| error.problem())?;
+    if let Some(label) = &options.label {
+        writer.section(SectionKind::Label, label).map_err(|error| error.problem())?;
+    }
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);

@@ -21,6 +21,8 @@ pub enum SectionKind {
     Origin,
     /// What was announced as lost when the group was frozen.
     Losses,
+    /// What a person calls the group.
+    Label,
 }
 
 /// What is fixed about a section: one row of the table in `core/FORMAT.md`.
@@ -33,10 +35,11 @@ struct Row {
 }
 
 /// A new section is one line here, one name in [`SectionKind`] and one row in `core/FORMAT.md`.
-const ROWS: [Row; 3] = [
+const ROWS: [Row; 4] = [
     Row { kind: SectionKind::Group, name: "group", number: *b"GRUP", version: 1, required: true },
     Row { kind: SectionKind::Origin, name: "origin", number: *b"ORIG", version: 1, required: true },
     Row { kind: SectionKind::Losses, name: "losses", number: *b"LOSS", version: 1, required: false },
+    Row { kind: SectionKind::Label, name: "label", number: *b"LABL", version: 1, required: false },
 ];
 
 impl SectionKind {

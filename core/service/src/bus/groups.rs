@@ -1,0 +1,131 @@
+//! The interface of the running groups.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dormouse_engine::survey::listing::Whose;
+use dormouse_wire::dbus::{JobKind, freeze_options};
+use dormouse_wire::{Checked, Label, Verdict};
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::zvariant::{OwnedObjectPath, Value};
+
+use super::{Error, House, guarded, job, json, meant, unguarded};
+use crate::authorize::Action;
+use crate::watch::redact;
+use crate::worker::Task;
+
+/// The object that answers for groups.
+#[derive(Debug)]
+pub struct Groups(pub Arc<House>);
+
+#[zbus::interface(name = "io.github.dormouse.Dormouse1.Groups")]
+impl Groups {
+    async fn list(&self, everybody: bool, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let whose = if everybody {
+            self.0.authorize(&caller, &header, Action::SeeOthers, "").await?;
+            Whose::All
+        } else {
+            Whose::User(caller.user)
+        };
+        json(&self.0.survey.list(whose).await?)
+    }
+
+    async fn verdict(&self, group: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let group = self.0.group(&caller, group).await?;
+        if let Some(why) = &group.guarded {
+            return json(&Verdict::Blocked(vec![guarded(why)]));
+        }
+        json(&self.0.answer(&caller, Task::Verdict(meant(&group.listed))).await?)
+    }
+
+    async fn check(&self, group: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let group = self.0.group(&caller, group).await?;
+        let found = self.0.answer(&caller, Task::Check(meant(&group.listed))).await?;
+        let mut checked: Checked = serde_json::from_value(found)
+            .map_err(|error| Error::Failed(format!("The answer cannot be understood: {error}.")))?;
+        if let Some(why) = &group.guarded {
+            let mut reasons = match std::mem::replace(&mut checked.verdict, Verdict::Freezable) {
+                Verdict::Freezable => Vec::new(),
+                Verdict::Lossy(reasons) | Verdict::Blocked(reasons) => reasons,
+            };
+            reasons.push(guarded(why));
+            checked.verdict = Verdict::from_problems(reasons);
+        }
+        if caller.user != 0 {
+            redact(&mut checked.graph, caller.user);
+        }
+        json(&checked)
+    }
+
+    async fn freeze(
+        &self,
+        group: &str,
+        options: HashMap<String, Value<'_>>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let (accept_losses, label) = told(&options)?;
+        let group = unguarded(self.0.group(&caller, group).await?)?;
+        self.0.authorize(&caller, &header, Action::Own, &group.name).await?;
+        let label = Label {
+            name: label.or_else(|| Some(group.name.clone())),
+            icon: group.icon.clone(),
+            application: group.application.clone(),
+        };
+        let task = Task::Freeze { meant: meant(&group), accept_losses, label };
+        job::begin(&self.0, &caller, JobKind::Freeze, group.id, task, None).await
+    }
+
+    async fn pause(&self, group: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let group = unguarded(self.0.group(&caller, group).await?)?;
+        self.0.authorize(&caller, &header, Action::Own, &group.name).await?;
+        let paused = json(&self.0.answer(&caller, Task::Pause(meant(&group))).await?);
+        self.0.survey.hurry();
+        paused
+    }
+
+    async fn resume(&self, group: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let group = unguarded(self.0.group(&caller, group).await?)?;
+        self.0.authorize(&caller, &header, Action::Own, &group.name).await?;
+        let resumed = json(&self.0.answer(&caller, Task::Resume(meant(&group))).await?);
+        self.0.survey.hurry();
+        resumed
+    }
+
+    async fn watch(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        self.0.watchers.lock().await.add(caller)
+    }
+
+    async fn unwatch(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        self.0.watchers.lock().await.remove(&caller.name);
+        Ok(())
+    }
+
+    #[zbus(signal)]
+    async fn changed(emitter: &SignalEmitter<'_>, groups: String, gone: Vec<String>) -> zbus::Result<()>;
+}
+
+/// What the options say; one that is not known is refused, for it might matter.
+fn told(options: &HashMap<String, Value<'_>>) -> Result<(bool, Option<String>), Error> {
+    let (mut accept_losses, mut label) = (false, None);
+    for (name, value) in options {
+        let odd = |_| Error::Failed(format!("The option {name} has the wrong type."));
+        match name.as_str() {
+            freeze_options::ACCEPT_LOSSES => accept_losses = bool::try_from(value).map_err(odd)?,
+            freeze_options::LABEL => label = Some(String::try_from(value.try_clone().map_err(odd)?).map_err(odd)?),
+            _ => return Err(Error::Failed(format!("There is no option {name}."))),
+        }
+    }
+    if label.as_ref().is_some_and(|label| label.len() > 1000) {
+        return Err(Error::Failed("The name is too long.".to_owned()));
+    }
+    Ok((accept_losses, label))
+}

@@ -1,0 +1,98 @@
+//! The interface of the images.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use dormouse_wire::dbus::JobKind;
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::zvariant::{Fd, OwnedObjectPath, Value};
+
+use super::{Error, House, job, json};
+use crate::authorize::Action;
+use crate::worker::Task;
+
+/// The object that answers for images.
+#[derive(Debug)]
+pub struct Images(pub Arc<House>);
+
+#[zbus::interface(name = "io.github.dormouse.Dormouse1.Images")]
+impl Images {
+    async fn list(&self, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        json(&self.0.answer(&caller, Task::Images).await?)
+    }
+
+    async fn folder(&self, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        json(&self.0.answer(&caller, Task::Room).await?)
+    }
+
+    async fn inspect(&self, image: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        json(&self.0.answer(&caller, Task::Inspect(image.to_owned())).await?)
+    }
+
+    async fn preflight(&self, image: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        json(&self.0.answer(&caller, Task::Preflight(image.to_owned())).await?)
+    }
+
+    async fn thaw(
+        &self,
+        image: &str,
+        options: HashMap<String, Value<'_>>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        if let Some(name) = options.keys().next() {
+            return Err(Error::Failed(format!("There is no option {name}.")));
+        }
+        self.0.authorize(&caller, &header, Action::Own, image).await?;
+        let task = Task::Thaw(image.to_owned());
+        job::begin(&self.0, &caller, JobKind::Thaw, image.to_owned(), task, None).await
+    }
+
+    async fn export(
+        &self,
+        image: &str,
+        file: Fd<'_>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let task = Task::Export(image.to_owned());
+        let file = Some(own(file)?);
+        job::begin(&self.0, &caller, JobKind::Export, image.to_owned(), task, file).await
+    }
+
+    async fn import(
+        &self,
+        name: &str,
+        file: Fd<'_>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let task = Task::Import(name.to_owned());
+        let file = Some(own(file)?);
+        job::begin(&self.0, &caller, JobKind::Import, name.to_owned(), task, file).await
+    }
+
+    async fn delete(&self, image: &str, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        self.0.answer(&caller, Task::Delete(image.to_owned())).await?;
+        self.0.images_changed(caller.user).await;
+        Ok(())
+    }
+
+    #[zbus(signal)]
+    async fn changed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
+}
+
+fn own(file: Fd<'_>) -> Result<OwnedFd, Error> {
+    let file = match file {
+        Fd::Owned(file) => Ok(file),
+        Fd::Borrowed(file) => file.try_clone_to_owned(),
+    };
+    file.map_err(|error| Error::Failed(format!("The file cannot be used: {error}.")))
+}

@@ -1,0 +1,134 @@
+//! The objects on the bus: one interface a file.
+
+pub mod caller;
+mod error;
+mod groups;
+mod images;
+mod job;
+mod jobs;
+mod limit;
+mod service;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dormouse_wire::dbus::PATH;
+use dormouse_wire::{Listed, Problem, ProblemKind};
+use tokio::sync::Mutex;
+use zbus::Connection;
+use zbus::message::Header;
+
+pub use error::Error;
+
+use crate::authorize::{Action, authorize};
+use crate::watch::{Group, Survey, Watchers};
+use crate::worker::{self, Meant, Order, Task};
+use caller::Caller;
+use jobs::Jobs;
+use limit::{Limit, Place};
+
+/// What all objects share.
+#[derive(Debug)]
+pub struct House {
+    /// The bus.
+    pub connection: Connection,
+    /// Whether this is the service of one session, without power over anybody else.
+    pub session: bool,
+    /// The look at all processes.
+    pub survey: Survey,
+    /// Who wants to hear of changes.
+    pub watchers: Mutex<Watchers>,
+    /// The jobs.
+    pub jobs: Jobs,
+    /// How much is done at a time.
+    limit: Limit,
+    /// Whether anybody has called since this was last looked at.
+    called: AtomicBool,
+}
+
+impl House {
+    /// Without anybody in it.
+    pub fn new(connection: Connection, session: bool) -> Arc<Self> {
+        Arc::new(Self {
+            connection,
+            session,
+            survey: Survey::begin(),
+            watchers: Mutex::default(),
+            jobs: Jobs::default(),
+            limit: Limit::default(),
+            called: AtomicBool::new(false),
+        })
+    }
+
+    /// Puts the objects on the bus.
+    pub async fn open(self: &Arc<Self>) -> zbus::Result<()> {
+        let server = self.connection.object_server();
+        server.at(PATH, groups::Groups(Arc::clone(self))).await?;
+        server.at(PATH, images::Images(Arc::clone(self))).await?;
+        server.at(PATH, service::Service(Arc::clone(self))).await?;
+        Ok(())
+    }
+
+    /// Whether nobody watches, no job is remembered, and nobody has called since this was last asked.
+    pub async fn is_idle(&self) -> bool {
+        let called = self.called.swap(false, Ordering::Relaxed);
+        !called && self.watchers.lock().await.is_empty() && self.jobs.is_empty() && self.limit.is_idle()
+    }
+
+    /// Who calls; and room to work for him, as long as the place is kept.
+    async fn enter(&self, header: &Header<'_>) -> Result<(Caller, Place), Error> {
+        self.called.store(true, Ordering::Relaxed);
+        let caller = Caller::of(self, header).await?;
+        let place = self.limit.place(caller.user).await?;
+        Ok((caller, place))
+    }
+
+    /// The group of the caller that has this id.
+    async fn group(&self, caller: &Caller, id: &str) -> Result<Group, Error> {
+        if id.len() > 4096 {
+            return Err(Error::NotFound("No group has a name as long as that.".to_owned()));
+        }
+        self.survey.find(id.to_owned(), caller.user, caller.pid).await.map_err(Error::from)
+    }
+
+    /// Lets a worker do something brief for the caller.
+    async fn answer(&self, caller: &Caller, task: Task) -> Result<serde_json::Value, Error> {
+        let order = Order { who: caller.who(self.session)?, task };
+        worker::answer(&order).await.map_err(Error::from)
+    }
+
+    /// Whether the caller may do this.
+    async fn authorize(
+        &self,
+        caller: &Caller,
+        header: &Header<'_>,
+        action: Action,
+        subject: &str,
+    ) -> Result<(), Error> {
+        authorize(&self.connection, caller, header, action, subject).await
+    }
+}
+
+/// Why a group is left alone.
+fn guarded(why: &str) -> Problem {
+    Problem::blocks(ProblemKind::Selection, why).way_out("Choose another group")
+}
+
+/// A group that is not to be left alone.
+fn unguarded(group: Group) -> Result<Listed, Error> {
+    match &group.guarded {
+        Some(why) => Err(Error::Failed(format!("This group is left alone: {why}."))),
+        None => Ok(group.listed),
+    }
+}
+
+/// The processes of a group.
+fn meant(group: &Listed) -> Meant {
+    let others = group.members.iter().map(|member| member.pid).filter(|pid| *pid != group.first_pid).collect();
+    Meant { pid: group.first_pid, others }
+}
+
+/// JSON for the bus.
+fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Failed(format!("The answer cannot be written down: {error}.")))
+}

@@ -1,0 +1,35 @@
+//! The interface of the service itself.
+
+use std::sync::Arc;
+
+use nix::unistd::Uid;
+use zbus::message::Header;
+use zbus::zvariant::OwnedObjectPath;
+
+use super::{Error, House};
+
+/// The object that answers for the service.
+#[derive(Debug)]
+pub struct Service(pub Arc<House>);
+
+#[zbus::interface(name = "io.github.dormouse.Dormouse1.Service")]
+impl Service {
+    async fn jobs(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<OwnedObjectPath>, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        Ok(self.0.jobs.of(caller.user))
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn lacks(&self) -> &'static str {
+        if Uid::effective().is_root() {
+            ""
+        } else {
+            "The service runs without the rights of an administrator: it can list and pause what is yours, and freeze nothing."
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The folder of images. They hold all memory of their processes, so nobody else may enter it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use dormouse_wire::Pid;
+use nix::unistd::Uid;
+
+use crate::when;
+
+/// What the name of an image ends with, without the dot.
+pub const EXTENSION: &str = "dormouse";
+/// Where the images of root lie.
+const OF_ROOT: &str = "/var/lib/dormouse";
+
+/// The folder of the images of whoever runs this, by the environment; it may not exist yet. None: neither XDG_DATA_HOME nor
+/// HOME is set.
+pub fn folder() -> Option<PathBuf> {
+    if Uid::effective().is_root() {
+        return Some(PathBuf::from(OF_ROOT));
+    }
+    in_home(env::var_os("XDG_DATA_HOME").as_deref(), env::var_os("HOME").as_deref())
+}
+
+/// The folder of a user's images, by his home.
+pub fn folder_of(user: u32, home: &Path) -> PathBuf {
+    if user == 0 { PathBuf::from(OF_ROOT) } else { home.join(".local/share/dormouse") }
+}
+
+/// XDG Base Directory Specification: a path that is not absolute is as good as none.
+fn in_home(data: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
+    let absolute = |path: Option<&OsStr>| path.map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute(data).or_else(|| absolute(home).map(|home| home.join(".local/share")))?;
+    Some(data.join("dormouse"))
+}
+
+/// The name of a new image for the process in the folder.
+pub fn new_image(folder: &Path, pid: Pid) -> PathBuf {
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    unused(folder, &name(&comm, pid, SystemTime::now()))
+}
+
+/// The first name that no image in the folder has, by the name that somebody wants it to have.
+pub fn named(folder: &Path, wanted: &str) -> PathBuf {
+    let stem = wanted.strip_suffix(EXTENSION).and_then(|stem| stem.strip_suffix('.')).unwrap_or(wanted);
+    unused(folder, &plain(stem))
+}
+
+/// The image in the folder that has this id: the name of its file, and nothing that leads elsewhere.
+pub fn with_id(folder: &Path, id: &str) -> Option<PathBuf> {
+    let is_name = !id.starts_with('.') && !id.contains(['/', '\0']);
+    let path = Path::new(id);
+    (is_name && path.extension().is_some_and(|extension| extension == EXTENSION)).then(|| folder.join(path))
+}
+
+/// Makes the folder with mode 0700, and takes the rights of others away from one that is there.
+pub fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if fs::metadata(folder)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// `NAME-PID-DATE`.
+fn name(comm: &str, pid: Pid, now: SystemTime) -> String {
+    format!("{}-{pid}-{}", plain(comm), when::stamp(now))
+}
+
+/// Only letters, digits, dots, dashes and underscores, so that no shell needs quotes; and not more than a file can have.
+fn plain(name: &str) -> String {
+    const MOST: usize = 120;
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '_' };
+    let name: String = name.trim_end().chars().take(MOST).map(plain).collect();
+    let name = name.trim_start_matches(['.', '-']);
+    if name.is_empty() { "process".to_owned() } else { name.to_owned() }
+}
+
+/// The first name that no file has: a job can be frozen, thawed and frozen again within a second.
+fn unused(folder: &Path, name: &str) -> PathBuf {
+    let numbered = |number| match number {
+        1 => folder.join(format!("{name}.{EXTENSION}")),
+        _ => folder.join(format!("{name}-{number}.{EXTENSION}")),
+    };
+    let mut number: u64 = 1;
+    while numbered(number).symlink_metadata().is_ok() {
+        number += 1;
+    }
+    numbered(number)
+}
+
+/// The images in the folder, by name. A folder that is not there holds none.
+pub fn images(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut images = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            images.push(path);
+        }
+    }
+    images.sort();
+    Ok(images)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+    use std::time::UNIX_EPOCH;
+
+    use dormouse_wire::Pid;
+
+    use super::{images, in_home, make, name, named, unused, with_id};
+
+    #[test]
+    fn a_name_needs_no_quotes_in_a_shell() {
+        let names = ["bash\n", "Web Content", "-sh", "../x", "", "été"].map(|comm| name(comm, Pid(42), UNIX_EPOCH));
+        let begins = ["bash", "Web_Content", "sh", "_x", "process", "_t_"];
+        assert_eq!(names, begins.map(|comm| format!("{comm}-42-1970-01-01-000000")));
+    }
+
+    #[test]
+    fn images_lie_in_the_data_folder_or_in_the_home() {
+        let [data, home, relative] = ["/d", "/h", "x"].map(OsStr::new);
+        assert_eq!(in_home(Some(data), Some(home)), Some(PathBuf::from("/d/dormouse")));
+        assert_eq!(in_home(Some(relative), Some(home)), Some(PathBuf::from("/h/.local/share/dormouse")));
+        assert_eq!(in_home(None, None), None);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_never_used_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for expected in ["sh-1.dormouse", "sh-1-2.dormouse", "sh-1-3.dormouse"] {
+            let path = unused(folder.path(), "sh-1");
+            assert_eq!(path, folder.path().join(expected));
+            fs::write(path, "").expect("a file");
+        }
+        fs::write(folder.path().join("notes.txt"), "").expect("a file");
+        assert_eq!(images(folder.path()).expect("the folder can be read").len(), 3);
+        assert_eq!(images(&folder.path().join("absent")).expect("it is as good as empty"), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn the_folder_is_closed_to_others() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("a/b");
+        for _ in 0..2 {
+            make(&folder).expect("the folder is made");
+            assert_eq!(fs::metadata(&folder).expect("it is there").permissions().mode() & 0o777, 0o700);
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it can be opened to others");
+        }
+    }
+
+    #[test]
+    fn an_id_leads_nowhere_but_to_an_image_in_the_folder() {
+        let folder = std::path::Path::new("/f");
+        assert_eq!(with_id(folder, "sh-1.dormouse"), Some(PathBuf::from("/f/sh-1.dormouse")));
+        for odd in [
+            "../x.dormouse",
+            "/etc/x.dormouse",
+            "a/b.dormouse",
+            ".x.dormouse",
+            "",
+            "..",
+            "x",
+            "x.dormouse/",
+            "\0.dormouse",
+        ] {
+            assert_eq!(with_id(folder, odd), None, "{odd:?}");
+        }
+        assert_eq!(named(folder, "my build.dormouse"), PathBuf::from("/f/my_build.dormouse"));
+        assert_eq!(named(folder, "../../etc/passwd"), PathBuf::from("/f/_.._etc_passwd.dormouse"));
+    }
+}

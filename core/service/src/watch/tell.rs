@@ -1,0 +1,64 @@
+//! Tells watchers what has changed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dormouse_engine::survey::listing::Whose;
+use dormouse_wire::dbus::PATH;
+
+use crate::bus::House;
+
+/// Between two looks, at least.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// So many times as long as a look took, nobody looks: it costs less than a hundredth of a processor.
+const REST: u32 = 150;
+/// After something was done there is no rest but this.
+const SETTLE: Duration = Duration::from_millis(150);
+
+const GROUPS: &str = "io.github.dormouse.Dormouse1.Groups";
+const IMAGES: &str = "io.github.dormouse.Dormouse1.Images";
+
+/// Looks and tells, as long as the service lives.
+pub async fn tell_watchers(house: Arc<House>) {
+    let mut rest = INTERVAL;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            () = house.survey.hurried() => tokio::time::sleep(SETTLE).await,
+        }
+        let begin = Instant::now();
+        for user in house.watchers.lock().await.users() {
+            if let Ok(now) = house.survey.list(Whose::User(user)).await {
+                house.tell(user, &now).await;
+            }
+        }
+        rest = INTERVAL.max(begin.elapsed() * REST);
+    }
+}
+
+impl House {
+    /// Tells a user's watchers what they do not know.
+    async fn tell(&self, user: u32, now: &[dormouse_wire::Listed]) {
+        let mut watchers = self.watchers.lock().await;
+        for watcher in watchers.0.values_mut().filter(|watcher| watcher.caller.user == user) {
+            let (news, gone) = watcher.heard.catch_up(now);
+            let name = watcher.caller.name.inner();
+            if let (false, Ok(text)) = (news.is_empty() && gone.is_empty(), serde_json::to_string(&news)) {
+                let _ = self.connection.emit_signal(Some(name.clone()), PATH, GROUPS, "Changed", &(text, gone)).await;
+            }
+            let folder = watcher.caller.who(self.session).ok().map(|who| who.folder);
+            let changed = folder.and_then(|folder| folder.metadata().ok()).and_then(|found| found.modified().ok());
+            if changed != watcher.images {
+                watcher.images = changed;
+                let _ = self.connection.emit_signal(Some(name.clone()), PATH, IMAGES, "Changed", &()).await;
+            }
+        }
+    }
+
+    /// Tells a user's watchers that something has become of his images.
+    pub async fn images_changed(&self, user: u32) {
+        for name in self.watchers.lock().await.of(user) {
+            let _ = self.connection.emit_signal(Some(name.inner().clone()), PATH, IMAGES, "Changed", &()).await;
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The worker's side.
+
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use dormouse_engine::survey::x11;
+use dormouse_engine::{Asker, FreezeError, FreezeOptions, PauseOptions, Selection, ThawError, ThawOptions};
+use dormouse_wire::dbus::Failure;
+use dormouse_wire::{Phase, Problem, ProblemKind, Progress};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{Gid, Uid, getppid, setgroups, setresgid, setresuid};
+use serde::Serialize;
+
+use super::{Meant, ORDER, Order, Said, Task, Who, images};
+use crate::systemd::Systemd;
+use crate::{failure, runtime, store};
+
+/// Between two lines about bytes.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Does what the environment orders, and says on standard output how it went.
+pub fn run() {
+    let told = order().and_then(|order| {
+        let watcher = Watcher::begin(&order)?;
+        work(&order, watcher)
+    });
+    say(&told.unwrap_or_else(|said| said));
+}
+
+fn order() -> Result<Order, Said> {
+    let odd = |what: &str| Said::Failed(sentence(&format!("This is not for people: {what}.")));
+    let text = env::var(ORDER).map_err(|_| odd("the service starts it"))?;
+    serde_json::from_str(&text).map_err(|_| odd("the order cannot be understood"))
+}
+
+fn sentence(text: &str) -> Failure {
+    Failure { sentence: text.to_owned(), problems: Vec::new() }
+}
+
+fn say(said: &Said) {
+    // Whoever has ordered it is gone when this fails: then the signal that says so is on its way.
+    if let Ok(line) = serde_json::to_string(said) {
+        let mut out = io::stdout().lock();
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+/// Watches the work for the service.
+#[derive(Debug)]
+struct Watcher {
+    moved: AtomicU64,
+    told: Mutex<Instant>,
+    cancelled: &'static AtomicBool,
+}
+
+impl Watcher {
+    /// Becomes who must do it, and hears of the end of the service from now on.
+    fn begin(order: &Order) -> Result<Self, Said> {
+        static CANCELLED: AtomicBool = AtomicBool::new(false);
+        let failed = |what: &str, errno: nix::errno::Errno| {
+            Said::Failed(sentence(&format!("The work could not begin: {what} ({}).", errno.desc())))
+        };
+        let parent = getppid();
+        let mut ending = SigSet::empty();
+        ending.add(Signal::SIGTERM);
+        ending.thread_block().map_err(|errno| failed("signals cannot be held", errno))?;
+        if !order.task.takes_power() {
+            become_user(&order.who).map_err(|errno| failed("it cannot be done as the user who asks", errno))?;
+        }
+        // A change of users clears it, prctl(2).
+        prctl::set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed("the service cannot be watched", errno))?;
+        if getppid() != parent {
+            CANCELLED.store(true, Ordering::Relaxed);
+        }
+        thread::spawn(move || {
+            if ending.wait().is_ok() {
+                CANCELLED.store(true, Ordering::Relaxed);
+            }
+        });
+        Ok(Self { moved: AtomicU64::new(0), told: Mutex::new(Instant::now()), cancelled: &CANCELLED })
+    }
+}
+
+fn become_user(who: &Who) -> nix::Result<()> {
+    let (user, group) = (Uid::from_raw(who.user), Gid::from_raw(who.group));
+    if Uid::effective() == user {
+        return Ok(());
+    }
+    let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups)?;
+    setresgid(group, group, group)?;
+    setresuid(user, user, user)
+}
+
+impl Progress for Watcher {
+    fn begins(&self, phase: Phase, bytes: u64) {
+        self.moved.store(0, Ordering::Relaxed);
+        say(&Said::Begins(phase, bytes));
+    }
+
+    fn moved(&self, bytes: u64) {
+        let moved = self.moved.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // Whoever comes while another one tells has nothing new to say.
+        let Ok(mut told) = self.told.try_lock() else { return };
+        if told.elapsed() >= BREATH {
+            *told = Instant::now();
+            say(&Said::Moved(moved));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+fn done<T: Serialize>(value: &T) -> Result<Said, Said> {
+    let odd = |error| Said::Failed(sentence(&format!("The answer cannot be written down: {error}.")));
+    serde_json::to_value(value).map(Said::Done).map_err(odd)
+}
+
+fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
+    let who = &order.who;
+    match &order.task {
+        Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
+        Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
+        Task::Freeze { meant, accept_losses, label } => {
+            let options = FreezeOptions {
+                image: new_image(who, meant)?,
+                leave_running: false,
+                accept_losses: *accept_losses,
+                label: Some(label.clone()),
+            };
+            match dormouse_engine::freeze(&selection(meant, who), &options, &watcher) {
+                Ok(frozen) => done(&frozen),
+                Err(error @ FreezeError::Cancelled) => Err(Said::Cancelled(failure::of_freeze(error))),
+                Err(error) => Err(Said::Failed(failure::of_freeze(error))),
+            }
+        }
+        Task::Thaw(image) => {
+            let options = ThawOptions { asker: who.asker(), ..ThawOptions::default() };
+            match dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher) {
+                Ok(thawed) => done(&thawed),
+                Err(error @ ThawError::Cancelled) => Err(Said::Cancelled(failure::of_thaw(error))),
+                Err(error) => Err(Said::Failed(failure::of_thaw(error))),
+            }
+        }
+        Task::Preflight(image) => done(&images::preflight(who, image)?),
+        Task::Pause(meant) => still(meant, |options| {
+            dormouse_engine::pause(options)
+                .map_err(failure::of_pause)
+                .map_err(Said::Failed)
+                .and_then(|paused| done(&paused))
+        }),
+        Task::Resume(meant) => still(meant, |options| {
+            let resumed = dormouse_engine::resume(options).map_err(failure::of_resume).map_err(Said::Failed)?;
+            done(&resumed)
+        }),
+        Task::Images => done(&images::list(who)?),
+        Task::Room => done(&images::room(who)),
+        Task::Inspect(image) => done(&images::inspect(who, image)?),
+        Task::Export(image) => done(&images::export(who, image, &watcher)?),
+        Task::Import(name) => done(&images::import(who, name, &watcher)?),
+        Task::Delete(image) => done(&images::delete(who, image)?),
+    }
+}
+
+/// X servers are asked with the user's own authority.
+fn displays(who: &Who) -> x11::Options {
+    let usual = who.home.join(".Xauthority");
+    let is_own = usual.symlink_metadata().is_ok_and(|found| found.is_file() && found.uid() == who.user);
+    x11::Options { authorities: is_own.then_some(usual).into_iter().collect(), ..x11::Options::default() }
+}
+
+fn selection(meant: &Meant, who: &Who) -> Selection {
+    Selection { pid: meant.pid, others: meant.others.clone(), tree_only: false, asker: who.asker() }
+}
+
+/// The name of an image that is not there yet, in a folder that is, closed to others.
+fn new_image(who: &Who, meant: &Meant) -> Result<PathBuf, Said> {
+    let refused = |problem| Said::Failed(failure::of_freeze(FreezeError::Failed(Box::new(problem))));
+    let _acting = who.asker().as_ref().map(Asker::acting).transpose().map_err(refused)?;
+    store::make(&who.folder).map_err(|error| {
+        let what = format!("the folder of images cannot be made or closed to others: {error}");
+        refused(Problem::blocks(ProblemKind::File, what).at(who.folder.display().to_string()))
+    })?;
+    Ok(store::new_image(&who.folder, meant.pid))
+}
+
+fn still(meant: &Meant, work: impl FnOnce(&PauseOptions<'_>) -> Result<Said, Said>) -> Result<Said, Said> {
+    let place = runtime::place().ok_or_else(|| {
+        Said::Failed(sentence("There is no folder to write down who is paused, such as /run/user/1000."))
+    })?;
+    store::make(&place).map_err(|error| {
+        let place = place.display();
+        Said::Failed(sentence(&format!("The folder {place} cannot be made or closed to others: {error}.")))
+    })?;
+    let options =
+        PauseOptions { pid: meant.pid, others: &meant.others, records: &place, units: &Systemd, reclaim: false };
+    work(&options)
+}

@@ -1,0 +1,256 @@
+//! Images in the folder of their owner. All but the preflight is done as that user.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use dormouse_engine::image::{ImageError, Reader, SectionKind};
+use dormouse_engine::resource::group::{Group, Process};
+use dormouse_engine::{ThawOptions, preflight as engine_preflight};
+use dormouse_wire::dbus::{Failure, Folder, Sleeping};
+use dormouse_wire::{ByteSize, Phase, Problem, ProblemKind, ProcessName, Progress};
+use nix::sys::statvfs::statvfs;
+
+use super::{Said, Who};
+use crate::look::{Image, json};
+use crate::store;
+
+/// So much is copied between two looks whether to go on.
+const PIECE: usize = 1 << 20;
+
+fn failed(sentence: &str, problem: Problem) -> Said {
+    Said::Failed(Failure { sentence: sentence.to_owned(), problems: vec![problem] })
+}
+
+fn of_system(sentence: &str, path: &Path, error: &io::Error) -> Said {
+    let why = error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |code| nix::errno::Errno::from_raw(code).desc().to_owned());
+    failed(sentence, Problem::blocks(ProblemKind::File, why).at(path.display().to_string()))
+}
+
+/// Where the image lies.
+pub fn place(who: &Who, image: &str) -> Result<PathBuf, Said> {
+    store::with_id(&who.folder, image).ok_or_else(|| {
+        let problem = Problem::blocks(ProblemKind::Image, "this is not the name of an image").at(image);
+        failed("There is no such image.", problem.way_out("Choose one of those that sleep in the folder of images"))
+    })
+}
+
+fn open(who: &Who, image: &str, sentence: &str) -> Result<(PathBuf, Image), Said> {
+    let path = place(who, image)?;
+    let image = Image::open(&path).map_err(|error| failed(sentence, error.problem()))?;
+    Ok((path, image))
+}
+
+/// All images of the user, the newest first.
+pub fn list(who: &Who) -> Result<Vec<Sleeping>, Said> {
+    let paths = store::images(&who.folder)
+        .map_err(|error| of_system("The folder of images cannot be read.", &who.folder, &error))?;
+    let mut list: Vec<Sleeping> = paths.iter().filter_map(|path| sleeping(path)).collect();
+    list.sort_by(|one, other| other.frozen.cmp(&one.frozen).then_with(|| one.id.cmp(&other.id)));
+    Ok(list)
+}
+
+/// What a list says of an image; nothing where it is gone meanwhile.
+fn sleeping(path: &Path) -> Option<Sleeping> {
+    let metadata = fs::metadata(path).ok()?;
+    let id = path.file_name()?.to_string_lossy().into_owned();
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let guessed = Sleeping {
+        name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+        id,
+        icon: None,
+        application: None,
+        frozen: since.map_or(0, |since| since.as_secs()),
+        size: ByteSize(metadata.len()),
+        processes: Vec::new(),
+        kernel: None,
+        machine: None,
+        losses: Vec::new(),
+        damage: None,
+        awake: false,
+    };
+    Some(match Image::open(path).and_then(|image| image.inside()) {
+        Ok(inside) => {
+            let label = inside.label.unwrap_or_default();
+            let processes: Vec<ProcessName> = inside.group.processes.iter().map(Process::shown).collect();
+            let first = processes.first().map(|first| first.comm.clone());
+            Sleeping {
+                name: label.name.or(first).unwrap_or(guessed.name),
+                icon: label.icon,
+                application: label.application,
+                frozen: inside.origin.created,
+                kernel: Some(inside.origin.kernel),
+                machine: Some(inside.origin.host),
+                losses: inside.losses,
+                awake: runs(&inside.group),
+                processes,
+                ..guessed
+            }
+        }
+        Err(error) => Sleeping { damage: Some(error.problem()), ..guessed },
+    })
+}
+
+/// Whether the first process of the group is there, as far as its pid and its name tell.
+fn runs(group: &Group) -> bool {
+    let Some(first) = group.processes.first().map(Process::shown) else { return false };
+    let comm = fs::read(format!("/proc/{}/comm", first.pid)).unwrap_or_default();
+    String::from_utf8_lossy(&comm).trim_end_matches('\n') == first.comm
+}
+
+/// The folder, and how much room there is; where it does not exist yet, that of the folder it will be made in.
+pub fn room(who: &Who) -> Folder {
+    let free = who.folder.ancestors().find_map(|folder| statvfs(folder).ok());
+    let free = free.map(|found| ByteSize(found.blocks_available().saturating_mul(found.fragment_size())));
+    Folder { path: who.folder.clone(), free }
+}
+
+/// All that is in an image.
+pub fn inspect(who: &Who, image: &str) -> Result<serde_json::Value, Said> {
+    const SENTENCE: &str = "The image cannot be looked into.";
+    let (path, image) = open(who, image, SENTENCE)?;
+    json::everything(&path, &image).map_err(|error| failed(SENTENCE, error.problem()))
+}
+
+/// What stands in the way of a thaw here and now.
+pub fn preflight(who: &Who, image: &str) -> Result<Vec<Problem>, Said> {
+    let path = place(who, image)?;
+    let asker = who.asker();
+    let reader = match &asker {
+        Some(asker) => asker.open(&path),
+        None => Reader::open(&path).map_err(|error| error.problem()),
+    };
+    let found = reader.and_then(|reader| {
+        let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
+        Ok(engine_preflight(&group, &reader, &ThawOptions { asker, ..ThawOptions::default() }))
+    });
+    Ok(found.unwrap_or_else(|problem| vec![problem]))
+}
+
+/// Copies an image to standard input, which the user has opened for that.
+pub fn export(who: &Who, image: &str, progress: &dyn Progress) -> Result<u64, Said> {
+    const SENTENCE: &str = "The image could not be exported; it is unchanged.";
+    let (path, image) = open(who, image, SENTENCE)?;
+    let to = given(SENTENCE)?;
+    let from = File::open(&path).map_err(|error| of_system(SENTENCE, &path, &error))?;
+    let size = image.frame().size.0;
+    progress.begins(Phase::Writing, size);
+    copy(from, &to, size, progress).map_err(|error| match error {
+        Stopped::Cancelled => Said::Cancelled(Failure {
+            sentence: "The export has been cancelled; what has been written of the copy is no image.".to_owned(),
+            problems: Vec::new(),
+        }),
+        Stopped::Failed(error) => of_system(SENTENCE, Path::new("the copy"), &error),
+    })?;
+    to.sync_all()
+        .or_else(|error| if error.kind() == ErrorKind::InvalidInput { Ok(()) } else { Err(error) })
+        .map_err(|error| of_system(SENTENCE, Path::new("the copy"), &error))?;
+    Ok(size)
+}
+
+/// Copies an image from standard input into the folder, and looks at every byte of it before it gets its name.
+pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping, Said> {
+    const SENTENCE: &str = "The image could not be imported.";
+    let from = given(SENTENCE)?;
+    store::make(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
+    let size = from.metadata().map_err(|error| of_system(SENTENCE, Path::new("the file"), &error))?.size();
+    let hidden = who.folder.join(format!(".import-{}", std::process::id()));
+    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden);
+    let to = to.map_err(|error| of_system(SENTENCE, &hidden, &error))?;
+    let unfinished = Unfinished(&hidden);
+    progress.begins(Phase::Reading, size);
+    let cancelled = || {
+        Said::Cancelled(Failure {
+            sentence: "The import has been cancelled; there is no copy.".to_owned(),
+            problems: Vec::new(),
+        })
+    };
+    copy(from, &to, size, progress).map_err(|error| match error {
+        Stopped::Cancelled => cancelled(),
+        Stopped::Failed(error) => of_system(SENTENCE, &hidden, &error),
+    })?;
+    to.sync_all().map_err(|error| of_system(SENTENCE, &hidden, &error))?;
+    progress.begins(Phase::Checking, size);
+    match whole(&hidden, progress) {
+        Ok(None) => {}
+        Ok(Some(problem)) => return Err(failed(SENTENCE, problem.at(name))),
+        Err(ImageError::Cancelled { .. }) => return Err(cancelled()),
+        Err(error) => return Err(failed(SENTENCE, error.problem().at(name))),
+    }
+    let path = store::named(&who.folder, name);
+    // Not a rename: nothing that is there is ever replaced.
+    fs::hard_link(&hidden, &path).map_err(|error| of_system(SENTENCE, &path, &error))?;
+    drop(unfinished);
+    sleeping(&path).ok_or_else(|| {
+        failed(SENTENCE, Problem::blocks(ProblemKind::File, "it is gone again").at(path.display().to_string()))
+    })
+}
+
+/// Whether every byte of a file is as an image's should be; what is not.
+fn whole(path: &Path, progress: &dyn Progress) -> Result<Option<Problem>, ImageError> {
+    let (reader, sections) = Reader::examine(path)?;
+    if let Some(error) = sections.first() {
+        return Ok(Some(error.problem()));
+    }
+    let damage = reader.verify(progress)?;
+    Ok(damage.chunks.values().next().map(ImageError::problem))
+}
+
+/// Deletes an image.
+pub fn delete(who: &Who, image: &str) -> Result<(), Said> {
+    let path = place(who, image)?;
+    fs::remove_file(&path).map_err(|error| of_system("The image could not be deleted.", &path, &error))
+}
+
+/// The file that the user has opened.
+fn given(sentence: &str) -> Result<File, Said> {
+    let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    let file = file.map_err(|error| of_system(sentence, Path::new("the file"), &error))?;
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(file),
+        _ => Err(failed(sentence, Problem::blocks(ProblemKind::File, "what was handed over is not an ordinary file"))),
+    }
+}
+
+/// A file that is gone when this is.
+struct Unfinished<'a>(&'a Path);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.0);
+    }
+}
+
+/// Why a copy ended.
+enum Stopped {
+    Cancelled,
+    Failed(io::Error),
+}
+
+fn copy(mut from: File, mut to: &File, size: u64, progress: &dyn Progress) -> Result<(), Stopped> {
+    let mut piece = vec![0; PIECE];
+    let mut copied: u64 = 0;
+    loop {
+        if progress.cancelled() {
+            return Err(Stopped::Cancelled);
+        }
+        let read = from.read(&mut piece).map_err(Stopped::Failed)?;
+        let part = piece.get(..read).unwrap_or_default();
+        if part.is_empty() {
+            break;
+        }
+        to.write_all(part).map_err(Stopped::Failed)?;
+        copied += read as u64;
+        // A file that grows while it is copied is not copied for ever.
+        if copied > size {
+            break;
+        }
+        progress.moved(read as u64);
+    }
+    if copied == size { Ok(()) } else { Err(Stopped::Failed(io::Error::other("it has changed while it was copied"))) }
+}

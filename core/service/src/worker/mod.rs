@@ -1,0 +1,126 @@
+//! One piece of work in a process of its own, as the user who asks wherever that will do.
+//!
+//! The order comes in the environment, which nobody but its user and root can read; answers go out line by line as JSON. A
+//! file that is copied from or to is standard input. SIGTERM asks the worker to undo what it does: a cancelled job sends it,
+//! and the kernel does when the service dies.
+
+mod child;
+mod images;
+mod parent;
+
+use std::path::PathBuf;
+
+use dormouse_engine::Asker;
+use dormouse_wire::dbus::Failure;
+use dormouse_wire::{Label, Phase, Pid};
+use serde::{Deserialize, Serialize};
+
+pub use child::run;
+pub use parent::{Ended, Progress, Worker, answer, start};
+
+/// The name of the variable that the order comes in.
+const ORDER: &str = "DORMOUSE_ORDER";
+
+/// What a worker is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// For whom.
+    pub who: Who,
+    /// What.
+    pub task: Task,
+}
+
+/// The user who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// The user id.
+    pub user: u32,
+    /// The first group.
+    pub group: u32,
+    /// The supplementary groups.
+    pub groups: Vec<u32>,
+    /// The home folder.
+    pub home: PathBuf,
+    /// The folder of images; it may not exist yet.
+    pub folder: PathBuf,
+    /// Whether the worker has the power of the service and must take care to use it for this user only.
+    pub mightier: bool,
+}
+
+impl Who {
+    /// For whom the engine works, if that is not its own user.
+    pub fn asker(&self) -> Option<Asker> {
+        let groups = self.groups.clone();
+        (self.mightier && self.user != 0).then_some(Asker { user: self.user, group: self.group, groups })
+    }
+}
+
+/// The processes that are meant: the first, and others that belong to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meant {
+    /// The first.
+    pub pid: Pid,
+    /// The others.
+    pub others: Vec<Pid>,
+}
+
+/// A piece of work. Images are named by their file in the folder of the user.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Task {
+    /// What a freeze would say.
+    Verdict(Meant),
+    /// All that a check finds.
+    Check(Meant),
+    /// Puts them to sleep.
+    Freeze {
+        /// Whom.
+        meant: Meant,
+        /// Whether to go on when something would be lost.
+        accept_losses: bool,
+        /// What a person calls them.
+        label: Label,
+    },
+    /// Wakes an image.
+    Thaw(String),
+    /// What stands in the way of that.
+    Preflight(String),
+    /// Holds them still.
+    Pause(Meant),
+    /// Lets them go on.
+    Resume(Meant),
+    /// The images in the folder.
+    Images,
+    /// The folder, and how much room it has.
+    Room,
+    /// What is in an image.
+    Inspect(String),
+    /// Copies it out.
+    Export(String),
+    /// Copies one in, under a name like this.
+    Import(String),
+    /// Deletes it.
+    Delete(String),
+}
+
+impl Task {
+    /// Whether it takes the power of the service; the rest is done by the user's own.
+    fn takes_power(&self) -> bool {
+        matches!(self, Self::Verdict(_) | Self::Check(_) | Self::Freeze { .. } | Self::Thaw(_) | Self::Preflight(_))
+    }
+}
+
+/// A line of what a worker says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Said {
+    /// A phase begins, with so many bytes to move.
+    Begins(Phase, u64),
+    /// So many have been moved.
+    Moved(u64),
+    /// It is done: the result, JSON.
+    Done(serde_json::Value),
+    /// It was not.
+    Failed(Failure),
+    /// It was cancelled, and undone.
+    Cancelled(Failure),
+}

@@ -1,0 +1,128 @@
+//! The service's side: starts a worker and listens to it.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use dormouse_wire::Phase;
+use dormouse_wire::dbus::Failure;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::{ORDER, Order, Said};
+
+/// Where the programs lie that a thawed group might start by name; nothing of the service's own environment goes on.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// A worker at its work.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// What a worker tells.
+#[derive(Debug)]
+pub enum Progress {
+    /// A phase begins, with so many bytes to move.
+    Begins(Phase, u64),
+    /// So many have been moved.
+    Moved(u64),
+    /// It has ended, and this came of it.
+    Ended(Result<serde_json::Value, Ended>),
+}
+
+/// How it ended without doing what it was to do.
+#[derive(Debug)]
+pub enum Ended {
+    /// It failed, and has undone what it had begun.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled(Failure),
+}
+
+impl Ended {
+    /// Why.
+    pub fn failure(self) -> Failure {
+        match self {
+            Self::Failed(failure) | Self::Cancelled(failure) => failure,
+        }
+    }
+}
+
+/// Starts a worker. `file`: what it copies from or to.
+pub fn start(order: &Order, file: Option<OwnedFd>) -> Result<Worker, Failure> {
+    let failed =
+        |what: String| Failure { sentence: format!("The work could not begin: {what}."), problems: Vec::new() };
+    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let text = serde_json::to_string(order).map_err(|error| failed(error.to_string()))?;
+    let mut command = Command::new(program);
+    command.arg("worker");
+    if order.who.mightier {
+        command.env_clear().env("PATH", PATH).env("HOME", &order.who.home);
+        let runtime = PathBuf::from(format!("/run/user/{}", order.who.user));
+        if runtime.is_dir() {
+            command.env("XDG_RUNTIME_DIR", runtime);
+        }
+        if let Some(log) = std::env::var_os("DORMOUSE_LOG") {
+            command.env("DORMOUSE_LOG", log);
+        }
+    }
+    command.env(ORDER, text).stdin(file.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let out = child.stdout.take().ok_or_else(|| failed("it has no voice".to_owned()))?;
+    Ok(Worker { child, lines: BufReader::new(out).lines() })
+}
+
+impl Worker {
+    /// Asks it to undo what it does.
+    pub fn cancel(&self) {
+        if let Some(pid) = self.child.id() {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+        }
+    }
+
+    /// The next that it tells. Does not lose anything when it is dropped before it answers.
+    pub async fn next(&mut self) -> Progress {
+        loop {
+            let line = self.lines.next_line().await.ok().flatten();
+            let said = line.as_deref().map(serde_json::from_str::<Said>);
+            let ended = match said {
+                Some(Ok(Said::Begins(phase, bytes))) => return Progress::Begins(phase, bytes),
+                Some(Ok(Said::Moved(bytes))) => return Progress::Moved(bytes),
+                Some(Ok(Said::Done(value))) => Ok(value),
+                Some(Ok(Said::Failed(failure))) => Err(Ended::Failed(failure)),
+                Some(Ok(Said::Cancelled(failure))) => Err(Ended::Cancelled(failure)),
+                Some(Err(_)) => continue,
+                None => Err(Ended::Failed(self.gone().await)),
+            };
+            // So that no zombie stays.
+            let _ = self.child.wait().await;
+            return Progress::Ended(ended);
+        }
+    }
+
+    /// It ended without a word.
+    async fn gone(&mut self) -> Failure {
+        let how = match self.child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let sentence = format!(
+            "The process that did the work has ended before it was done ({how}); it has undone nothing by itself, but the kernel lets a stopped group run on."
+        );
+        Failure { sentence, problems: Vec::new() }
+    }
+}
+
+/// Lets a worker do something brief, and waits for the answer. The worker ends with whoever waits.
+pub async fn answer(order: &Order) -> Result<serde_json::Value, Failure> {
+    let mut worker = start(order, None)?;
+    loop {
+        if let Progress::Ended(ended) = worker.next().await {
+            return ended.map_err(Ended::failure);
+        }
+    }
+}
