@@ -1,0 +1,170 @@
+//! Calls of a user: this test's own program, started as that user, asks the service through the proxies that the app has.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobProxy, ServiceProxy, freeze_options};
+use harness::specimen::without_inheritance;
+use serde::{Deserialize, Serialize};
+use zbus::zvariant::{Fd, OwnedObjectPath, Value};
+
+use crate::machine::{Machine, done};
+
+/// What is asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Call {
+    List(bool),
+    Verdict(String),
+    Check(String),
+    Pause(String),
+    Resume(String),
+    /// To its end.
+    Freeze(String, bool),
+    /// And away at once.
+    FreezeAndLeave(String),
+    /// Answers the path of the job.
+    FreezeAndCancel(String),
+    Images,
+    Folder,
+    Inspect(String),
+    Preflight(String),
+    Thaw(String),
+    Export(String, String),
+    Import(String, String),
+    Delete(String),
+    Jobs,
+    JobState(String),
+    CancelJob(String),
+    /// So many calls at a time; answers how many were answered, and the names of the errors.
+    Flood(usize),
+}
+
+/// What came back: JSON, or the message of the error with its name before it.
+pub type Answer = Result<serde_json::Value, String>;
+
+const CALL: &str = "DORMOUSE_TEST_CALL";
+const MARK: &str = "ANSWER ";
+
+impl Machine {
+    /// Asks as this user, in a process of its own.
+    pub fn ask(&self, user: u32, call: &Call) -> Answer {
+        let mut command = Command::new(done(env::current_exe()));
+        command.args(["--ignored", "--exact", "client::calls", "--nocapture"]);
+        command.env(CALL, done(serde_json::to_string(call))).env("DBUS_SYSTEM_BUS_ADDRESS", self.address());
+        command.uid(user).gid(user).stdin(Stdio::null());
+        let output = done(without_inheritance(&mut command).output());
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let answer = said.lines().find_map(|line| line.split_once(MARK)).map(|(_, answer)| answer.to_owned());
+        let answer = answer.unwrap_or_else(|| panic!("no answer to {call:?}: {said}\n{}", String::from_utf8_lossy(&output.stderr)));
+        done(serde_json::from_str(&answer))
+    }
+
+    /// Asks, and must not be refused.
+    pub fn told(&self, user: u32, call: &Call) -> serde_json::Value {
+        self.ask(user, call).unwrap_or_else(|error| panic!("{call:?}: {error}"))
+    }
+}
+
+/// Not a test: the other side of [`Machine::ask`].
+#[test]
+#[ignore = "the other side of a call"]
+fn calls() {
+    let Ok(call) = env::var(CALL) else { return };
+    let call: Call = done(serde_json::from_str(&call));
+    let runtime = done(tokio::runtime::Builder::new_current_thread().enable_all().build());
+    let answer: Answer = runtime.block_on(answer(call)).map_err(|error| match error {
+        zbus::Error::MethodError(name, text, _) => format!("{name}: {}", text.unwrap_or_default()),
+        error => error.to_string(),
+    });
+    println!("\n{MARK}{}", done(serde_json::to_string(&answer)));
+}
+
+async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
+    let connection = zbus::Connection::system().await?;
+    let groups = GroupsProxy::new(&connection).await?;
+    let images = ImagesProxy::new(&connection).await?;
+    let none = HashMap::new();
+    let text = match call {
+        Call::List(everybody) => groups.list(everybody).await?,
+        Call::Verdict(group) => groups.verdict(&group).await?,
+        Call::Check(group) => groups.check(&group).await?,
+        Call::Pause(group) => groups.pause(&group).await?,
+        Call::Resume(group) => groups.resume(&group).await?,
+        Call::Freeze(group, accept) => {
+            let options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept))]);
+            return end_of(&connection, groups.freeze(&group, options).await?).await;
+        }
+        Call::FreezeAndLeave(group) => groups.freeze(&group, none).await.map(|path| format!("\"{path}\""))?,
+        Call::FreezeAndCancel(group) => {
+            let path = groups.freeze(&group, none).await?;
+            let job = JobProxy::builder(&connection).path(path.clone())?.build().await?;
+            job.cancel().await?;
+            return end_of(&connection, path).await;
+        }
+        Call::Images => images.list().await?,
+        Call::Folder => images.folder().await?,
+        Call::Inspect(image) => images.inspect(&image).await?,
+        Call::Preflight(image) => images.preflight(&image).await?,
+        Call::Thaw(image) => return end_of(&connection, images.thaw(&image, none).await?).await,
+        Call::Export(image, to) => {
+            let file = File::create_new(to).map_err(|error| zbus::Error::Failure(error.to_string()))?;
+            return end_of(&connection, images.export(&image, Fd::from(&file)).await?).await;
+        }
+        Call::Import(name, from) => {
+            let file = File::open(from).map_err(|error| zbus::Error::Failure(error.to_string()))?;
+            return end_of(&connection, images.import(&name, Fd::from(&file)).await?).await;
+        }
+        Call::Delete(image) => images.delete(&image).await.map(|()| "null".to_owned())?,
+        Call::Jobs => {
+            let jobs = ServiceProxy::new(&connection).await?.jobs().await?;
+            return Ok(jobs.iter().map(|path| path.to_string()).collect());
+        }
+        Call::JobState(path) => {
+            let job = JobProxy::builder(&connection).path(path)?.build().await?;
+            return job.state().await.map(Into::into);
+        }
+        Call::CancelJob(path) => {
+            let job = JobProxy::builder(&connection).path(path)?.build().await?;
+            return job.cancel().await.map(|()| serde_json::Value::Null);
+        }
+        Call::Flood(count) => return flood(&groups, count).await,
+    };
+    Ok(done(serde_json::from_str(&text)))
+}
+
+/// The state in which a job ends, and its result.
+async fn end_of(connection: &zbus::Connection, path: OwnedObjectPath) -> zbus::Result<serde_json::Value> {
+    let uncached = zbus::proxy::CacheProperties::No;
+    let job = JobProxy::builder(connection).path(path)?.cache_properties(uncached).build().await?;
+    loop {
+        let state = job.state().await?;
+        if state != "running" {
+            let result: serde_json::Value = done(serde_json::from_str(&job.result().await?));
+            return Ok(serde_json::json!({ "state": state, "result": result }));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn flood(groups: &GroupsProxy<'_>, count: usize) -> zbus::Result<serde_json::Value> {
+    let calls = (0..count).map(|_| {
+        let groups = groups.clone();
+        tokio::spawn(async move { groups.list(false).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    let (mut answered, mut refused) = (0, Vec::new());
+    for call in calls {
+        match call.await {
+            Ok(Ok(_)) => answered += 1,
+            Ok(Err(zbus::Error::MethodError(name, ..))) => refused.push(name.to_string()),
+            other => refused.push(format!("{other:?}")),
+        }
+    }
+    refused.sort();
+    refused.dedup();
+    Ok(serde_json::json!({ "answered": answered, "refused": refused }))
+}

@@ -1,0 +1,130 @@
+//! The life of the service: jobs that nobody waits for, an end in the middle, watchers, and the time when nobody needs it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use dormouse_wire::Listed;
+use dormouse_wire::dbus::{GroupsProxyBlocking, NAME};
+use harness::specimen::Answer;
+use harness::wait::{PATIENCE, until};
+use harness::User;
+use nix::sys::signal::Signal;
+
+use crate::client::Call;
+use crate::machine::{ANNA, Machine, OWN, Running, done};
+use crate::sleep::{awake, images, started};
+
+#[test]
+fn a_job_goes_on_when_its_client_leaves() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let members = specimen.members();
+    machine.told(ANNA, &Call::FreezeAndLeave(specimen.pid().to_string()));
+    let image = until(PATIENCE, || images(&machine, ANNA).into_iter().next());
+    let image = image.unwrap_or_else(|| panic!("there is no image"));
+    specimen.assert_asleep(&members);
+    let jobs = machine.told(ANNA, &Call::Jobs);
+    let path = jobs[0].as_str().unwrap_or_default().to_owned();
+    assert_eq!(machine.told(ANNA, &Call::JobState(path)), "done");
+    awake(&machine, &mut specimen, &image.id);
+}
+
+#[test]
+fn a_cancelled_freeze_has_done_nothing_or_all() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let job = machine.told(ANNA, &Call::FreezeAndCancel(specimen.pid().to_string()));
+    match job["state"].as_str() {
+        Some("cancelled") => {
+            assert!(images(&machine, ANNA).is_empty());
+            assert_eq!(specimen.go(), Answer::Ok);
+        }
+        // It was sealed before the wish came.
+        Some("done") => {
+            let image = images(&machine, ANNA).remove(0).id;
+            awake(&machine, &mut specimen, &image);
+        }
+        _ => panic!("{job}"),
+    }
+}
+
+#[test]
+fn a_service_that_is_killed_leaves_the_group_or_an_image() {
+    let mut machine = Machine::start(600, Some(OWN));
+    for delay in [0, 3, 10, 20, 40] {
+        let mut specimen = started("regular_file", User::Ordinary);
+        machine.told(ANNA, &Call::FreezeAndLeave(specimen.pid().to_string()));
+        std::thread::sleep(Duration::from_millis(delay));
+        machine.service.signal(Signal::SIGKILL);
+        let _ = machine.service.0.wait();
+        machine.serve_again();
+        let settled = until(PATIENCE, || {
+            let sleeps = !images(&machine, ANNA).is_empty();
+            let runs = std::fs::read_to_string(format!("/proc/{}/stat", specimen.pid()));
+            let runs = runs.is_ok_and(|stat| !stat.contains(") t ") && !stat.contains(") Z "));
+            (sleeps != runs).then_some(sleeps)
+        });
+        match settled.unwrap_or_else(|| panic!("it neither sleeps nor runs")) {
+            true => {
+                let image = images(&machine, ANNA).remove(0).id;
+                awake(&machine, &mut specimen, &image);
+                machine.told(ANNA, &Call::Delete(image));
+            }
+            false => {
+                assert_eq!(specimen.go(), Answer::Ok);
+                specimen.assert_ends();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_watcher_hears_of_what_comes_and_goes() {
+    let machine = Machine::start(600, Some(OWN));
+    let connection = machine.connection();
+    let groups = done(GroupsProxyBlocking::new(&connection));
+    let mut changes = done(groups.receive_changed());
+    done(groups.watch());
+    let sleeper = Running::start(Command::new("setsid").args(["sleep", "1000"]));
+    let pid = sleeper.0.id() as i32;
+    let id = loop {
+        let change = changes.next().unwrap_or_else(|| panic!("the signals have ended"));
+        let change = done(change.args());
+        let news: Vec<Listed> = done(serde_json::from_str(&change.groups));
+        if let Some(group) = news.iter().find(|group| group.first_pid.0 == pid) {
+            break group.id.clone();
+        }
+    };
+    drop(sleeper);
+    loop {
+        let change = changes.next().unwrap_or_else(|| panic!("the signals have ended"));
+        if done(change.args()).gone.contains(&id) {
+            break;
+        }
+    }
+    done(groups.unwatch());
+}
+
+#[test]
+fn it_ends_when_nobody_needs_it() {
+    let mut machine = Machine::start(1, Some(OWN));
+    let connection = machine.connection();
+    let groups = done(GroupsProxyBlocking::new(&connection));
+    done(groups.watch());
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(done(machine.service.0.try_wait()).is_none(), "it has ended with a watcher");
+    // A watcher that leaves the bus watches no more.
+    drop(groups);
+    drop(connection);
+    let ended = until(PATIENCE, || done(machine.service.0.try_wait()));
+    assert!(ended.is_some_and(|status| status.success()), "it has not ended by itself: {ended:?}");
+}
+
+#[test]
+fn the_name_is_had_once() {
+    let machine = Machine::start(600, None);
+    let mut second = Command::new(harness::command::path());
+    let second = done(second.arg("serve").env("DBUS_SYSTEM_BUS_ADDRESS", machine.address()).output());
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains(NAME), "{second:?}");
+}

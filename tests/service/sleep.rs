@@ -1,0 +1,148 @@
+//! A user's groups and images, through the service from end to end.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use dormouse_wire::dbus::{Folder, Sleeping};
+use dormouse_wire::{Checked, Frozen, Listed, Thawed, Verdict};
+use harness::specimen::Answer;
+use harness::wait::{PATIENCE, until};
+use harness::{Program, Specimen, User};
+use serde::de::DeserializeOwned;
+
+use crate::ZOO;
+use crate::client::Call;
+use crate::machine::{ANNA, BEN, Machine, OWN, done};
+
+pub fn of<T: DeserializeOwned>(value: serde_json::Value) -> T {
+    done(serde_json::from_value(value))
+}
+
+pub fn started(name: &'static str, user: User) -> Specimen {
+    let mut specimen = Specimen::start(Path::new(ZOO), &Program::named(name), user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    specimen
+}
+
+pub fn images(machine: &Machine, user: u32) -> Vec<Sleeping> {
+    of(machine.told(user, &Call::Images))
+}
+
+/// Freezes it as Anna; the name of the image.
+pub fn asleep(machine: &Machine, specimen: &mut Specimen) -> String {
+    let members = specimen.members();
+    let job = machine.told(ANNA, &Call::Freeze(specimen.pid().to_string(), false));
+    assert_eq!(job["state"], "done", "{job}");
+    let frozen: Frozen = of(job["result"].clone());
+    specimen.assert_asleep(&members);
+    frozen.image.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+pub fn awake(machine: &Machine, specimen: &mut Specimen, image: &str) {
+    let job = machine.told(ANNA, &Call::Thaw(image.to_owned()));
+    assert_eq!(job["state"], "done", "{job}");
+    let thawed: Thawed = of(job["result"].clone());
+    assert!(thawed.processes.iter().any(|process| process.pid.0 == specimen.pid()), "{thawed:?}");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn a_group_sleeps_and_wakes_for_its_user() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let pid = specimen.pid().to_string();
+
+    let list: Vec<Listed> = of(machine.told(ANNA, &Call::List(false)));
+    let listed = list.iter().find(|group| group.members.iter().any(|member| member.pid.0 == specimen.pid()));
+    let listed = listed.unwrap_or_else(|| panic!("it is not listed: {list:?}"));
+    assert!(list.iter().all(|group| group.uid == Some(ANNA)), "{list:?}");
+    assert_eq!(of::<Verdict>(machine.told(ANNA, &Call::Verdict(pid.clone()))), Verdict::Freezable);
+    let checked: Checked = of(machine.told(ANNA, &Call::Check(listed.id.clone())));
+    assert!(checked.processes.iter().any(|process| process.pid.0 == specimen.pid()), "{checked:?}");
+    let folder: Folder = of(machine.told(ANNA, &Call::Folder));
+    assert_eq!(folder.path, machine.images(ANNA));
+    assert!(folder.free.is_some_and(|free| free.0 > 0));
+    assert!(images(&machine, ANNA).is_empty());
+
+    let image = asleep(&machine, &mut specimen);
+    let found = done(fs::metadata(machine.images(ANNA).join(&image)));
+    assert_eq!((found.uid(), found.gid(), found.permissions().mode() & 0o777), (ANNA, ANNA, 0o600));
+    let found = done(fs::metadata(machine.images(ANNA)));
+    assert_eq!((found.uid(), found.permissions().mode() & 0o777), (ANNA, 0o700));
+    let sleeping = images(&machine, ANNA);
+    assert_eq!(sleeping.len(), 1, "{sleeping:?}");
+    assert_eq!((sleeping[0].id.as_str(), sleeping[0].name.as_str()), (image.as_str(), listed.name.as_str()));
+    assert!(!sleeping[0].awake && sleeping[0].damage.is_none(), "{sleeping:?}");
+    assert_eq!(machine.told(ANNA, &Call::Inspect(image.clone()))["label"]["name"], listed.name.as_str());
+    assert!(images(&machine, BEN).is_empty());
+    let nothing = || machine.told(ANNA, &Call::Preflight(image.clone())) == serde_json::json!([]);
+    // What has ended may not have been reaped yet.
+    assert!(until(PATIENCE, || nothing().then_some(())).is_some(), "{}", machine.told(ANNA, &Call::Preflight(image)));
+
+    awake(&machine, &mut specimen, &image);
+    assert!(machine.images(ANNA).join(&image).exists(), "a thaw leaves the image");
+    machine.told(ANNA, &Call::Delete(image.clone()));
+    assert!(images(&machine, ANNA).is_empty());
+    let asked = machine.asked.lock().unwrap_or_else(|error| panic!("{error}")).clone();
+    assert_eq!(asked.first(), Some(&(OWN[0].to_owned(), listed.name.clone())), "{asked:?}");
+}
+
+#[test]
+fn an_image_goes_out_and_comes_in_whole() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let image = asleep(&machine, &mut specimen);
+    let copy = machine.home(ANNA).join("copy of it.dormouse");
+    let shown = copy.display().to_string();
+    let job = machine.told(ANNA, &Call::Export(image.clone(), shown.clone()));
+    assert_eq!(job["state"], "done", "{job}");
+    assert_eq!(done(fs::read(&copy)), done(fs::read(machine.images(ANNA).join(&image))));
+    machine.told(ANNA, &Call::Delete(image));
+
+    let job = machine.told(ANNA, &Call::Import("copy of it.dormouse".to_owned(), shown.clone()));
+    assert_eq!(job["state"], "done", "{job}");
+    let sleeping: Sleeping = of(job["result"].clone());
+    assert_eq!(sleeping.id, "copy_of_it.dormouse");
+    // The second time under another name, for nothing is replaced.
+    let job = machine.told(ANNA, &Call::Import("copy of it.dormouse".to_owned(), shown.clone()));
+    assert_eq!(job["result"]["id"], "copy_of_it-2.dormouse", "{job}");
+
+    // A byte in the middle is another one.
+    let mut bytes = done(fs::read(&copy));
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    done(fs::write(&copy, bytes));
+    let job = machine.told(ANNA, &Call::Import("damaged".to_owned(), shown));
+    assert_eq!(job["state"], "failed", "{job}");
+    let mut names: Vec<_> = done(fs::read_dir(machine.images(ANNA))).flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["copy_of_it-2.dormouse", "copy_of_it.dormouse"], "no part of a refused import stays");
+
+    awake(&machine, &mut specimen, &sleeping.id);
+}
+
+#[test]
+fn a_group_is_paused_and_goes_on() {
+    let machine = Machine::start(600, Some(OWN));
+    let specimen = started("regular_file", User::Ordinary);
+    let pid = specimen.pid().to_string();
+    let paused = || {
+        let list: Vec<Listed> = of(machine.told(ANNA, &Call::List(false)));
+        let group = list.into_iter().find(|group| group.members.iter().any(|member| member.pid.0 == specimen.pid()));
+        group.unwrap_or_else(|| panic!("it is not listed")).paused
+    };
+    assert!(!paused());
+    // There is no /run/user of hers here, where it would be written down who is paused.
+    let runtime = format!("/run/user/{ANNA}");
+    let made = !Path::new(&runtime).exists();
+    if made {
+        done(fs::create_dir_all(&runtime));
+        done(std::os::unix::fs::chown(&runtime, Some(ANNA), Some(ANNA)));
+    }
+    machine.told(ANNA, &Call::Pause(pid.clone()));
+    assert!(paused());
+    machine.told(ANNA, &Call::Resume(pid));
+    assert!(!paused());
+}
