@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::{JobKind, freeze_options};
-use dormouse_wire::{Checked, Label, Verdict};
+use dormouse_wire::{Checked, Label, Pid, Verdict};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{OwnedObjectPath, Value};
@@ -59,6 +59,11 @@ impl Groups {
             redact(&mut checked.graph, caller.user);
         }
         json(&checked)
+    }
+
+    async fn process(&self, pid: i32, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        json(&self.0.answer(&caller, Task::Process(Pid(pid))).await?)
     }
 
     async fn freeze(

@@ -17,7 +17,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, getppid, setgroups, setresgid, setresuid};
 use serde::Serialize;
 
-use super::{Meant, ORDER, Order, Said, Task, Who, images};
+use super::{Meant, ORDER, Order, Said, Task, Who, images, process};
 use crate::systemd::Systemd;
 use crate::{failure, runtime, store};
 
@@ -161,6 +161,7 @@ fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
             let resumed = dormouse_engine::resume(options).map_err(failure::of_resume).map_err(Said::Failed)?;
             done(&resumed)
         }),
+        Task::Process(pid) => done(&process::details(*pid)?),
         Task::Images => done(&images::list(who)?),
         Task::Room => done(&images::room(who)),
         Task::Inspect(image) => done(&images::inspect(who, image)?),

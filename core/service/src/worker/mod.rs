@@ -7,6 +7,7 @@
 mod child;
 mod images;
 mod parent;
+mod process;
 
 use std::path::PathBuf;
 
@@ -88,6 +89,8 @@ pub enum Task {
     Pause(Meant),
     /// Lets them go on.
     Resume(Meant),
+    /// What /proc tells of a process.
+    Process(Pid),
     /// The images in the folder.
     Images,
     /// The folder, and how much room it has.
