@@ -59,7 +59,8 @@ impl Machine {
         let output = done(without_inheritance(&mut command).output());
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let answer = said.lines().find_map(|line| line.split_once(MARK)).map(|(_, answer)| answer.to_owned());
-        let answer = answer.unwrap_or_else(|| panic!("no answer to {call:?}: {said}\n{}", String::from_utf8_lossy(&output.stderr)));
+        let answer = answer
+            .unwrap_or_else(|| panic!("no answer to {call:?}: {said}\n{}", String::from_utf8_lossy(&output.stderr)));
         done(serde_json::from_str(&answer))
     }
 

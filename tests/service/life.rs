@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use dormouse_wire::Listed;
 use dormouse_wire::dbus::{GroupsProxyBlocking, NAME};
+use harness::User;
 use harness::specimen::Answer;
 use harness::wait::{PATIENCE, until};
-use harness::User;
 use nix::sys::signal::Signal;
 
 use crate::client::Call;

@@ -165,10 +165,10 @@ fn users(folder: &Path) {
     done(unshare(CloneFlags::CLONE_NEWNS));
     done(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none));
     let mut accounts = done(fs::read_to_string("/etc/passwd"));
-    accounts = accounts.lines().filter(|line| !line.contains(":1000:") && !line.contains(":1001:")).fold(
-        String::new(),
-        |all, line| all + line + "\n",
-    );
+    accounts = accounts
+        .lines()
+        .filter(|line| !line.contains(":1000:") && !line.contains(":1001:"))
+        .fold(String::new(), |all, line| all + line + "\n");
     for (user, name) in [(ANNA, "anna"), (BEN, "ben")] {
         let home = home(folder, user);
         done(fs::create_dir(&home));

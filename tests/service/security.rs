@@ -85,9 +85,8 @@ fn what_is_more_than_the_users_own_stays_awake() {
 
     // Hers, but it keeps its memory to itself.
     let secret = started("dumpable", User::Ordinary);
-    let hidden = fs::metadata(format!("/proc/{}/status", secret.pid())).is_ok_and(|found| {
-        std::os::unix::fs::MetadataExt::uid(&found) == 0
-    });
+    let hidden = fs::metadata(format!("/proc/{}/status", secret.pid()))
+        .is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0);
     assert!(hidden, "the program of the zoo is dumpable");
     fails(&machine, ANNA, &Call::Freeze(secret.pid().to_string(), true), "PR_SET_DUMPABLE");
     let verdict: Verdict = of(machine.told(ANNA, &Call::Verdict(secret.pid().to_string())));
@@ -143,7 +142,8 @@ fn an_odd_folder_of_images_leads_nowhere() {
     done(fs::create_dir(folder.join("folder.dormouse")));
     done(fs::write(folder.join("text.dormouse"), "no image"));
     let list = images(&machine, ANNA);
-    let damaged: Vec<&str> = list.iter().filter(|image| image.damage.is_some()).map(|image| image.id.as_str()).collect();
+    let damaged: Vec<&str> =
+        list.iter().filter(|image| image.damage.is_some()).map(|image| image.id.as_str()).collect();
     assert_eq!(damaged.len(), 4, "{list:?}");
     fails(&machine, ANNA, &Call::Thaw("link.dormouse".to_owned()), "wanted by user 1000");
     fails(&machine, ANNA, &Call::Thaw("shadow.dormouse".to_owned()), "Permission denied");

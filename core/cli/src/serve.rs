@@ -18,6 +18,10 @@ pub struct Arguments {
     /// End when nobody has needed the service for so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     idle: u64,
+
+    /// Let this user freeze and thaw what is his own without asking polkit: for a bus of your own, to try Dormouse out.
+    #[arg(long, value_name = "UID", conflicts_with = "session")]
+    trust: Option<u32>,
 }
 
 const ABOUT: &str = "\
@@ -28,7 +32,8 @@ user's own to do: his groups and his images, where polkit allows it, and nothing
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
-    let options = Options { session: arguments.session, idle: Duration::from_secs(arguments.idle.max(1)) };
+    let idle = Duration::from_secs(arguments.idle.max(1));
+    let options = Options { session: arguments.session, idle, trusted: arguments.trust };
     let failed = |error| Failure::new(format!("There is no service: {error}."));
     dormouse_service::serve(options).map_err(failed)?;
     Ok(ExitCode::SUCCESS)

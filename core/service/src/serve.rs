@@ -19,6 +19,8 @@ pub struct Options {
     pub session: bool,
     /// It ends when nobody has needed it for so long.
     pub idle: Duration,
+    /// This user may freeze and thaw what is his own without a word of polkit, which a bus of one's own does not have.
+    pub trusted: Option<u32>,
 }
 
 /// Why the service does not run.
@@ -44,7 +46,7 @@ pub fn serve(options: Options) -> Result<(), ServeError> {
 async fn served(options: Options) -> Result<(), ServeError> {
     let builder = if options.session { Builder::session()? } else { Builder::system()? };
     let connection = builder.build().await?;
-    let house = House::new(connection.clone(), options.session);
+    let house = House::new(connection.clone(), options);
     house.open().await?;
     match connection.request_name_with_flags(NAME, RequestNameFlags::DoNotQueue.into()).await {
         Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => {}

@@ -16,7 +16,7 @@ use zbus::message::Header;
 use zbus::zvariant::{OwnedObjectPath, Value};
 
 use super::caller::Caller;
-use super::{Error, House};
+use super::{Error, House, scope};
 use crate::worker::{self, Ended, Order, Progress, Task};
 
 const INTERFACE: &str = "io.github.dormouse.Dormouse1.Job";
@@ -102,7 +102,7 @@ pub(super) async fn begin(
 ) -> Result<OwnedObjectPath, Error> {
     let order = Order { who: caller.who(house.session)?, task };
     let (number, path) = house.jobs.add(caller.user)?;
-    let worker = worker::start(&order, file).inspect_err(|_| house.jobs.forget(number))?;
+    let mut worker = worker::start(&order, file).inspect_err(|_| house.jobs.forget(number))?;
     let shown = Shown {
         state: JobState::Running,
         phase: None,
@@ -114,6 +114,10 @@ pub(super) async fn begin(
     let shared = Arc::new(Shared { shown: Mutex::new(shown), cancel: Notify::new() });
     let job = Job { house: Arc::clone(house), user: caller.user, kind, subject, shared: Arc::clone(&shared) };
     house.connection.object_server().at(&path, job).await?;
+    if let (true, Some(pid)) = (order.task.waits() && order.who.mightier, worker.pid()) {
+        scope::enter(&house.connection, caller.user, pid).await;
+    }
+    worker.let_go();
     let run = Run { house: Arc::clone(house), caller: caller.clone(), path: path.clone(), number, shared };
     tokio::spawn(async move {
         run.attend(worker).await;

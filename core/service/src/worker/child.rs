@@ -83,6 +83,10 @@ impl Watcher {
                 CANCELLED.store(true, Ordering::Relaxed);
             }
         });
+        if order.task.waits() {
+            // Whatever ends it, the end is what counts.
+            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        }
         Ok(Self { moved: AtomicU64::new(0), told: Mutex::new(Instant::now()), cancelled: &CANCELLED })
     }
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use dormouse_engine::image::{ImageError, Reader, SectionKind};
+use dormouse_engine::proc;
+use dormouse_engine::proc::stat::{self, State};
 use dormouse_engine::resource::group::{Group, Process};
 use dormouse_engine::{ThawOptions, preflight as engine_preflight};
 use dormouse_wire::dbus::{Failure, Folder, Sleeping};
@@ -99,8 +101,9 @@ fn sleeping(path: &Path) -> Option<Sleeping> {
 /// Whether the first process of the group is there, as far as its pid and its name tell.
 fn runs(group: &Group) -> bool {
     let Some(first) = group.processes.first().map(Process::shown) else { return false };
-    let comm = fs::read(format!("/proc/{}/comm", first.pid)).unwrap_or_default();
-    String::from_utf8_lossy(&comm).trim_end_matches('\n') == first.comm
+    let Ok(found) = proc::parsed(first.pid, "stat", stat::parse) else { return false };
+    let has_ended = matches!(found.state, State::Zombie | State::Dead);
+    !has_ended && String::from_utf8_lossy(&found.comm) == first.comm
 }
 
 /// The folder, and how much room there is; where it does not exist yet, that of the folder it will be made in.

@@ -112,6 +112,13 @@ impl Task {
     }
 }
 
+impl Task {
+    /// Whether the worker waits for the end of its input before it begins: it has to be put in its place first.
+    pub fn waits(&self) -> bool {
+        matches!(self, Self::Thaw(_))
+    }
+}
+
 /// A line of what a worker says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -70,13 +70,28 @@ pub fn start(order: &Order, file: Option<OwnedFd>) -> Result<Worker, Failure> {
             command.env("DORMOUSE_LOG", log);
         }
     }
-    command.env(ORDER, text).stdin(file.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped());
+    let input = match file {
+        Some(file) => Stdio::from(file),
+        None if order.task.waits() => Stdio::piped(),
+        None => Stdio::null(),
+    };
+    command.env(ORDER, text).stdin(input).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     let out = child.stdout.take().ok_or_else(|| failed("it has no voice".to_owned()))?;
     Ok(Worker { child, lines: BufReader::new(out).lines() })
 }
 
 impl Worker {
+    /// Its pid, as long as it has one.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Lets it begin, if its task is one that [waits](Task::waits).
+    pub fn let_go(&mut self) {
+        self.child.stdin = None;
+    }
+
     /// Asks it to undo what it does.
     pub fn cancel(&self) {
         if let Some(pid) = self.child.id() {

@@ -1,6 +1,6 @@
 //! What /proc tells a user of a process.
 
-use dormouse_engine::proc::{self, ProcError, status};
+use dormouse_engine::proc::{self, ProcError, cmdline, status};
 use dormouse_wire::dbus::Failure;
 use dormouse_wire::{ByteSize, Descriptor, Details, Pid, Problem, ProblemKind, ProcessName};
 
@@ -18,20 +18,11 @@ pub fn details(pid: Pid) -> Result<Details, Said> {
     });
     Ok(Details {
         process: ProcessName { pid, comm: String::from_utf8_lossy(&status.name).into_owned() },
-        command_line: words(&line),
+        command_line: cmdline::words(&line).map(|word| String::from_utf8_lossy(word).into_owned()).collect(),
         memory: status.memory.map(|memory| ByteSize(memory.resident)),
         threads: status.threads as usize,
         descriptors: descriptors.collect(),
     })
-}
-
-/// Each word ends with a zero, proc_pid_cmdline(5).
-fn words(line: &[u8]) -> Vec<String> {
-    let line = line.strip_suffix(&[0]).unwrap_or(line);
-    if line.is_empty() {
-        return Vec::new();
-    }
-    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 fn unseen(pid: Pid, error: &ProcError) -> Said {
