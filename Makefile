@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
-BUILD_PACKAGES := build-essential
+BUILD_PACKAGES := build-essential gettext
 TEST_PACKAGES := $(BUILD_PACKAGES) at-spi2-core bash chromium dbus default-jdk-headless firefox-esr \
 	gnome-calculator gnome-text-editor golang-go iproute2 less lsof matchbox-window-manager nodejs perl postgresql python3 \
 	redis-server redis-tools sqlite3 tmux twm vim weston x11-utils xterm xvfb
@@ -53,15 +53,19 @@ define packages
 		$$missing >/dev/null
 endef
 
-.PHONY: help run test test-all bench rust install uninstall clean
+.PHONY: help run test test-all bench rust install install-command uninstall uninstall-command \
+	flatpak-sources clean
 
 help:
 	@echo 'make run        build it and see a real pipeline frozen and thawed'
 	@echo 'make test       run the tests'
 	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines'
 	@echo 'make bench      see how long freezes and thaws take here'
-	@echo 'make install    install the command, its man pages and completions into PREFIX ($(PREFIX))'
+	@echo 'make install    install the command, the service and the app into PREFIX ($(PREFIX))'
 	@echo 'make uninstall  remove them'
+	@echo 'make deb        make a package for Debian of all that is installed'
+	@echo 'make flatpak-sources  write what the Flatpak of the app is built from'
+	@echo 'make po         bring the translations up to date with what there is to translate'
 	@echo 'make clean      remove what was built'
 
 run: rust
@@ -96,7 +100,10 @@ $(BINARY): $(SOURCES)
 	@touch $@
 
 # After `make run` this builds nothing, so that `sudo make install` needs no Rust of root.
-install: $(BINARY)
+install: install-command install-service install-app
+	@$(MAKE) --no-print-directory refresh
+
+install-command: $(BINARY)
 	install -d $(bindir) $(mandir) $(bashdir) $(zshdir) $(fishdir)
 	install -s -m 755 $(BINARY) $(bindir)/dormouse
 	$(BINARY) man $(mandir)
@@ -106,9 +113,18 @@ install: $(BINARY)
 	$(BINARY) completions fish > $(fishdir)/dormouse.fish
 	chmod 644 $(bashdir)/dormouse $(zshdir)/_dormouse $(fishdir)/dormouse.fish
 
-uninstall:
+uninstall: uninstall-command uninstall-service uninstall-app
+	@$(MAKE) --no-print-directory refresh
+
+uninstall-command:
 	rm -f $(bindir)/dormouse $(mandir)/dormouse.1 $(mandir)/dormouse-*.1
 	rm -f $(bashdir)/dormouse $(zshdir)/_dormouse $(fishdir)/dormouse.fish
 
 clean:
 	$(CARGO) clean
+
+# What flatpak/ needs to build without a network.
+flatpak-sources:
+	awk -f flatpak/cargo-sources.awk Cargo.lock > flatpak/cargo-sources.json
+
+include data/install.mk po/translations.mk
