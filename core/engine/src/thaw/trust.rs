@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use crate::Asker;
 use crate::image::Reader;
+use crate::proc;
 use crate::resource::content::Origin;
 use crate::resource::group::{Group, Life};
+use crate::resource::task::limits;
 
 /// Users and groups as whom something of the image is to be done.
 #[derive(Debug, Default)]
@@ -76,14 +78,23 @@ pub fn problems(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Pr
     problems
 }
 
-/// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5).
+/// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), getrlimit(2).
 fn favours(group: &Group) -> Vec<String> {
     const REAL_TIME: u32 = 1;
     let mut favours = Vec::new();
+    // Who asks has logged in with limits like the engine's own.
+    let most = proc::parsed(Pid(std::process::id() as i32), "limits", proc::limits::parse).ok();
     for process in &group.processes {
         let Some(alive) = process.alive() else { continue };
         if alive.attributes.oom_score_adjustment < 0 {
             favours.push(format!("{}, which is spared when memory runs out", process.shown()));
+        }
+        for (resource, (_, hard)) in alive.limits.0.iter().enumerate() {
+            let own = most.as_ref().and_then(|most| most.get(resource)).map_or(u64::MAX, |limit| limit.hard);
+            if *hard > own {
+                let name = limits::name(resource);
+                favours.push(format!("{}, whose limit on {name} is above that of Dormouse", process.shown()));
+            }
         }
         for thread in &alive.threads {
             let attributes = &thread.scheduling.attributes;
