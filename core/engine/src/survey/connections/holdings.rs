@@ -26,6 +26,8 @@ pub struct Holdings {
     pub descriptors: Vec<Descriptor>,
     /// Its shared mappings.
     pub shared: Vec<Mapping>,
+    /// The inode of the network namespace it is in; `None` where the caller may not know.
+    pub network: Option<u64>,
     /// Its descriptors or its memory may not be looked at.
     pub closed: bool,
 }
@@ -77,6 +79,7 @@ impl Holdings {
             terminal: stat.terminal(),
             descriptors: numbers.unwrap_or_default().into_iter().filter_map(descriptor).collect(),
             shared,
+            network: proc::ns::read(pid, "net").ok().map(|link| link.inode),
             closed,
         })
     }

@@ -1,14 +1,16 @@
 //! What ties the processes of this machine together, looked at from outside: nobody is stopped or asked.
 //!
 //! [`holdings`] reads what each process holds ([`devices`] knows what a device is), [`ties`] makes edges of it, [`sockets`]
-//! those of sockets, whose ends know each other only by the kernel's lists; [`served`] tells memory of a service and its
-//! client from what ties a group. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
+//! those of sockets ([`unix`], [`tcp`]), whose ends know each other only by the kernel's lists; [`served`] tells
+//! memory of a service and its client from what ties a group. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
 
 pub mod devices;
 pub mod holdings;
 mod served;
 mod sockets;
+mod tcp;
 mod ties;
+mod unix;
 
 use dormouse_wire::{Graph, Pid};
 
