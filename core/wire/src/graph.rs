@@ -53,6 +53,18 @@ pub enum ThingKind {
     SharedMemory,
     /// A System V segment of shared memory, shmget(2).
     SystemV,
+    /// System V semaphores, semget(2).
+    Semaphores,
+    /// A System V message queue, msgget(2).
+    MessageQueue,
+    /// A table of descriptors that processes share, CLONE_FILES of clone(2).
+    DescriptorTable,
+    /// Root, working directory and umask that processes share, CLONE_FS of clone(2).
+    FilesystemState,
+    /// The whole memory, which processes share: CLONE_VM of clone(2), vfork(2).
+    AddressSpace,
+    /// A filesystem that a process serves, fuse(4).
+    Fuse,
     /// A file that several map to write to, or that is locked, proc_locks(5).
     File,
     /// A terminal, pty(7).
@@ -86,6 +98,7 @@ impl ThingKind {
             Self::Pipe | Self::Fifo | Self::UnixSocket | Self::SharedMemory | Self::SystemV | Self::Terminal => {
                 Strength::Strong
             }
+            Self::DescriptorTable | Self::FilesystemState | Self::AddressSpace => Strength::Strong,
             _ => Strength::Weak,
         }
     }
@@ -100,6 +113,12 @@ impl ThingKind {
             Self::RemoteHost => "other machine",
             Self::SharedMemory => "shared memory",
             Self::SystemV => "shared memory (System V)",
+            Self::Semaphores => "semaphores (System V)",
+            Self::MessageQueue => "message queue (System V)",
+            Self::DescriptorTable => "table of descriptors",
+            Self::FilesystemState => "working directory and umask",
+            Self::AddressSpace => "whole memory",
+            Self::Fuse => "FUSE filesystem",
             Self::File => "file",
             Self::Terminal => "terminal",
             Self::Service => "service",
@@ -162,6 +181,10 @@ pub enum EdgeKind {
     Holds,
     /// From a process to the memory or file it maps.
     Maps,
+    /// From a process to what it shares with others as a whole, clone(2).
+    Shares,
+    /// From a process to the semaphores of which it was the last to use one.
+    Uses,
     /// From a process to the file on which it has a lock.
     Locks,
     /// From a process to the file for whose lock it waits.

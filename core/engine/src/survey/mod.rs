@@ -22,6 +22,7 @@ pub mod listing;
 pub mod names;
 pub mod needs;
 pub mod networks;
+pub mod own_servers;
 pub mod select;
 pub mod system_v;
 pub mod terminals;
