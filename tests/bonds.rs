@@ -189,6 +189,12 @@ fn semaphores_and_queues_tie_those_who_used_them_last() {
         tie("semaphores", objects.semaphores, true, made.user),
     ]);
     assert_eq!(ties_of(&checked, &["message-queue", "semaphores"]), wanted);
+    // The receiver alone is a group, and the sender is no member of it.
+    let receiver = check(&specimen, made.receiver);
+    let members: Vec<i32> = receiver.processes.iter().map(|process| process.pid.0).collect();
+    assert_eq!(members, [made.receiver]);
+    let of_queue: BTreeSet<Tie> = wanted.into_iter().filter(|tie| tie.0 == "message-queue").collect();
+    assert_eq!(ties_of(&receiver, &["message-queue", "semaphores"]), of_queue);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub fn are_told(said: &Said) -> Result<(), String> {
             }
         }
     }
-    if held < 2 * members.len() { Err(format!("only {held} ends are held")) } else { Ok(()) }
+    if held < members.len() { Err(format!("only {held} ends are held")) } else { Ok(()) }
 }
 
 fn holders() -> Holders {

@@ -103,6 +103,11 @@ impl ThingKind {
         }
     }
 
+    /// Whether those at its other end are of concern though they can be cut.
+    fn leads_on(self) -> bool {
+        matches!(self, Self::Tcp | Self::Semaphores | Self::MessageQueue)
+    }
+
     /// What it is, for a person.
     pub fn shown(self) -> &'static str {
         match self {
@@ -201,13 +206,15 @@ pub enum EdgeKind {
 
 impl Graph {
     /// The graph as seen from a group: its members, what they hold, and who else holds that. Ties that cannot be cut come
-    /// with whoever is at their other end, as TCP connections on this machine do; boundaries with whoever serves them.
+    /// with whoever is at their other end, as TCP connections on this machine, semaphores and message queues do; boundaries with
+    /// whoever serves them.
     #[must_use]
     pub fn around(&self, members: impl Fn(&ProcessName) -> bool) -> Self {
         let is_member = |node: &Node| matches!(node, Node::Process { name, .. } if members(name));
         let inside: Vec<bool> = self.nodes.iter().map(is_member).collect();
         let is_thing = |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { .. }));
-        let is_tcp = |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { kind: ThingKind::Tcp, .. }));
+        let leads_on =
+            |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { kind, .. }) if kind.leads_on());
         let mut held = vec![false; self.nodes.len()];
         for edge in &self.edges {
             if inside[edge.from] && is_thing(edge.to) {
@@ -221,7 +228,7 @@ impl Graph {
         for edge in &self.edges {
             let (from, to) = (edge.from, edge.to);
             let ties =
-                edge.strength == Strength::Strong || edge.kind == EdgeKind::ServedBy || is_tcp(from) || is_tcp(to);
+                edge.strength == Strength::Strong || edge.kind == EdgeKind::ServedBy || leads_on(from) || leads_on(to);
             let direct = inside[from] && !is_thing(to) || inside[to] && !is_thing(from);
             if direct || inside[from] || inside[to] || ties && (held[from] || held[to]) {
                 kept[from] = true;
