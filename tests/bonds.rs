@@ -112,7 +112,7 @@ pid = os.fork()
 if pid == 0:
     os.close(fuse)
     opened = os.open(where, os.O_RDONLY | os.O_DIRECTORY)
-    json.dump(dict(client=os.getpid(), opened=opened, served=fuse), open(folder + "/made.tmp", "w"))
+    json.dump(dict(client=os.getpid(), opened=opened, device=fuse), open(folder + "/made.tmp", "w"))
     os.rename(folder + "/made.tmp", folder + "/made")
     while os.path.isdir(folder): time.sleep(0.1)
     os._exit(0)
@@ -132,7 +132,7 @@ while True:
 struct Served {
     client: i32,
     opened: i32,
-    served: i32,
+    device: i32,
 }
 
 fn start<T: DeserializeOwned>(name: &'static str, before: &[&str], script: &str) -> (Specimen, T) {
@@ -206,9 +206,9 @@ fn a_served_filesystem_ties_whoever_has_something_there_to_its_server() {
         |leads_there, pid, number| ("fuse".to_owned(), place.clone(), leads_there, pid, format!("descriptor {number}"));
     let mut wanted = BTreeSet::from([tie(true, made.client, made.opened)]);
     // Linux 6.18.
-    let info = fs::read_to_string(format!("/proc/{}/fdinfo/{}", specimen.pid(), made.served)).unwrap_or_default();
+    let info = fs::read_to_string(format!("/proc/{}/fdinfo/{}", specimen.pid(), made.device)).unwrap_or_default();
     if info.contains("fuse_connection:") {
-        wanted.insert(tie(false, specimen.pid(), made.served));
+        wanted.insert(tie(false, specimen.pid(), made.device));
     }
     assert_eq!(ties_of(&checked, &["fuse"]), wanted);
 
