@@ -56,6 +56,36 @@ os.waitpid(child, 0)
 print("both heard", flush=True)
 "#;
 
+/// The same with ends that the kernel has named, for each has sent its credentials.
+const NAMED_PAIR: &str = r#"
+import os, socket, time
+near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+for end in (near, far):
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+child = os.fork()
+if child == 0:
+    near.close()
+    os.setsid()
+    while line := far.recv(100):
+        far.send(b"answer to " + line)
+    os._exit(0)
+far.close()
+near.send(b"before")
+assert near.recv(100) == b"answer to before"
+names = near.getsockname(), near.getpeername()
+assert all(len(name) == 6 and name[0] == 0 for name in names), names
+print("child", child, flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.01)
+near.send(b"after")
+_, control, _, _ = (heard := near.recvmsg(100, 100))
+assert heard[0] == b"answer to after" and control, heard
+assert (near.getsockname(), near.getpeername()) == names
+near.shutdown(socket.SHUT_WR)
+os.waitpid(child, 0)
+print("both heard", flush=True)
+"#;
+
 /// A threading server and a client that are in the middle of a conversation.
 const SERVER: &str = r#"
 import os, signal, socket, socketserver, time
@@ -214,20 +244,29 @@ fn a_client_outside_is_named() {
 
 #[test]
 fn the_holder_of_the_other_end_of_a_pair_joins() {
-    let mut job = Job::script(&["python3"], User::Ordinary, ("pair.py", PAIR), &[]);
-    job.wait_for("child");
-    std::thread::sleep(Duration::from_millis(200));
-    let said = job.said();
-    let child = said.split_whitespace().nth(1).unwrap_or_default().to_owned();
-    let (image, known) = (job.specimen().image(), job.specimen().members());
-    let folder = image.parent().unwrap_or(&image).to_owned();
-    let arguments = ["freeze", &child, "-o", &image.to_string_lossy()];
-    command::run(&arguments, &folder, || harness::group::reap(&known)).expect_success("freeze");
-    job.specimen().assert_asleep(&known);
-    job.specimen().thaw().expect_success("thaw");
-    job.specimen().assert_awake(&known);
-    job.make("go");
-    assert!(job.end().ends_with("both heard\n"));
+    for script in [PAIR, NAMED_PAIR] {
+        let mut job = Job::script(&["python3"], User::Ordinary, ("pair.py", script), &[]);
+        job.wait_for("child");
+        std::thread::sleep(Duration::from_millis(200));
+        let said = job.said();
+        let child = said.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        let (image, known) = (job.specimen().image(), job.specimen().members());
+        let folder = image.parent().unwrap_or(&image).to_owned();
+        let image = image.to_string_lossy();
+        let freeze = |arguments: &[&str]| command::run(arguments, &folder, || harness::group::reap(&known));
+        // Where only the tree is wanted it is told as what it is.
+        let outcome = freeze(&["freeze", &child, "--tree-only", "-o", &image]);
+        assert!(!outcome.status.success(), "an end of a pair was frozen alone");
+        let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let parent = format!("(pid {}) has the other end of it and is not part of the group", job.specimen().pid());
+        assert!(said.contains(&parent) && !said.contains("a service"), "{said}");
+        freeze(&["freeze", &child, "-o", &image]).expect_success("freeze");
+        job.specimen().assert_asleep(&known);
+        job.specimen().thaw().expect_success("thaw");
+        job.specimen().assert_awake(&known);
+        job.make("go");
+        assert!(job.end().ends_with("both heard\n"));
+    }
 }
 
 #[test]

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dormouse_wire::{Checked, EdgeKind, Node, ThingKind};
-use harness::{Program, Specimen, User, command, wait};
+use dormouse_wire::{EdgeKind, Node};
+use harness::graph::{Tie, check, ties};
+use harness::{Program, Specimen, User, wait};
 use serde::Deserialize;
 
 /// A chain of processes: each has pipes, socket pairs, FIFOs, shared memory and a TCP connection with the next, locks a file
@@ -124,7 +124,7 @@ fn a_service_that_shares_memory_is_not_taken_along() {
         command
     });
     client.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
-    let checked = check(&client, &client.folder());
+    let checked = check(&client, client.pid());
     let pids: Vec<i32> = checked.processes.iter().map(|process| process.pid.0).collect();
     assert_eq!(pids, [client.pid()], "the service is {}", service.0.id());
     let dormouse_wire::Verdict::Blocked(reasons) = &checked.verdict else { panic!("{:?}", checked.verdict) };
@@ -138,9 +138,6 @@ struct Made {
     made: Vec<(String, String, String, i32, i32)>,
     pids: Vec<i32>,
 }
-
-/// A tie, as both sides tell it: kind of thing, its name, whether it leads to the thing, the process, its end.
-type Tie = (String, String, bool, i32, String);
 
 fn chain(count: usize, pipes: usize, pairs: usize) -> (Specimen, Made) {
     let program = Program::named("connections");
@@ -156,30 +153,6 @@ fn chain(count: usize, pipes: usize, pairs: usize) -> (Specimen, Made) {
     (specimen, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}")))
 }
 
-fn check(specimen: &Specimen, notes: &Path) -> Checked {
-    let outcome = command::run(&["check", &specimen.pid().to_string(), "--json"], notes, || {});
-    serde_json::from_str(&outcome.said).unwrap_or_else(|error| panic!("{error}:\n{}", outcome.said))
-}
-
-/// The name of a kind in JSON.
-fn word(kind: ThingKind) -> String {
-    serde_json::to_value(kind).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// All ties between processes and things in a graph.
-fn ties(checked: &Checked) -> BTreeSet<Tie> {
-    let graph = &checked.graph;
-    let tie = |from: usize, to: usize, ends: (&Option<String>, &Option<String>)| {
-        let (thing, process, leads_there, end) = match (&graph.nodes[from], &graph.nodes[to]) {
-            (Node::Process { name, .. }, Node::Thing { kind, name: thing }) => ((kind, thing), name, true, ends.0),
-            (Node::Thing { kind, name: thing }, Node::Process { name, .. }) => ((kind, thing), name, false, ends.1),
-            _ => return None,
-        };
-        Some((word(*thing.0), thing.1.clone(), leads_there, process.pid.0, end.clone().unwrap_or_default()))
-    };
-    graph.edges.iter().filter_map(|edge| tie(edge.from, edge.to, (&edge.from_end, &edge.to_end))).collect()
-}
-
 /// What of the ties was made by the chain's links.
 fn expected(made: &Made) -> BTreeSet<Tie> {
     let of = |(kind, name, direction, pid, fd): &(String, String, String, i32, i32)| {
@@ -192,7 +165,7 @@ fn expected(made: &Made) -> BTreeSet<Tie> {
 #[test]
 fn every_tie_is_found_and_none_is_invented() {
     let (specimen, made) = chain(300, 28, 4);
-    let checked = check(&specimen, &specimen.folder());
+    let checked = check(&specimen, specimen.pid());
     let found = ties(&checked);
     let links = ["pipe", "unix-socket", "fifo", "tcp"];
     let seen: BTreeSet<Tie> = found.iter().filter(|tie| links.contains(&tie.0.as_str())).cloned().collect();
@@ -227,7 +200,7 @@ fn every_tie_is_found_and_none_is_invented() {
 #[test]
 fn ends_are_those_that_the_kernel_tells_lsof() {
     let (specimen, made) = chain(5, 3, 2);
-    let checked = check(&specimen, &specimen.folder());
+    let checked = check(&specimen, specimen.pid());
     let pids: Vec<String> = made.pids.iter().map(i32::to_string).collect();
     let lsof = Command::new("lsof").args(["-w", "-n", "-P", "-F", "pfti", "-p", &pids.join(",")]).output();
     let lsof = lsof.unwrap_or_else(|error| panic!("lsof does not start: {error}"));
@@ -257,7 +230,7 @@ fn ends_are_those_that_the_kernel_tells_lsof() {
 #[test]
 fn ends_of_unix_sockets_are_those_that_the_kernel_tells_ss() {
     let (specimen, made) = chain(5, 1, 3);
-    let checked = check(&specimen, &specimen.folder());
+    let checked = check(&specimen, specimen.pid());
     let ss = Command::new("ss").args(["-xpanH"]).output().unwrap_or_else(|error| panic!("ss does not start: {error}"));
     let service = specimen.folder().join("service").display().to_string();
     let mut theirs = BTreeSet::new();
@@ -292,7 +265,7 @@ fn ends_of_unix_sockets_are_those_that_the_kernel_tells_ss() {
 #[test]
 fn locks_are_those_that_the_kernel_lists() {
     let (specimen, made) = chain(15, 1, 1);
-    let checked = check(&specimen, &specimen.folder());
+    let checked = check(&specimen, specimen.pid());
     let locks = fs::read_to_string("/proc/locks").unwrap_or_else(|error| panic!("{error}"));
     let mut all = BTreeSet::new();
     for line in locks.lines() {

@@ -7,6 +7,7 @@ use dormouse_wire::{Pid, ProblemKind, Strength};
 
 use crate::said::{CLOSE_IT, PAUSE, Reason, Said, at_socket};
 use crate::scene::{Scene, check_until, done, group_of, wait_for};
+use crate::sockets;
 
 /// What `--type=` says each process is; the browser itself has none, and its helper another program.
 fn kinds(said: &Said) -> BTreeMap<String, Vec<Pid>> {
@@ -71,7 +72,7 @@ fn chromium_is_one_group_with_its_confined_processes() {
     let browser = scene.start(chromium.arg(&page));
     wait_for(&port);
 
-    let said = check_until(browser, is_confined);
+    let said = check_until(browser, |said| is_confined(said).and_then(|()| sockets::are_told(said)));
     let text = done(fs::read_to_string(&port));
     let listens = format!(
         "it is a TCP socket that listens at 127.0.0.1:{}, which cannot be frozen yet",
@@ -86,6 +87,7 @@ fn chromium_is_one_group_with_its_confined_processes() {
     assert!(has.iter().all(|start| ties.iter().any(|tie| tie.starts_with(start))), "{ties:#?}");
     for renderer in &kinds["renderer"] {
         assert!(said.common("shared-memory", Strength::Strong, &[browser, *renderer]) > 0, "{renderer}: {ties:#?}");
+        assert!(said.common("unix-socket", Strength::Strong, &[browser, *renderer]) > 0, "{renderer}: {ties:#?}");
     }
     // Its zygotes send their credentials through pairs, which have names by that, and are no services.
     assert!(!ties.iter().any(|tie| tie.contains(" asks service @")), "{ties:#?}");

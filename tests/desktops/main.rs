@@ -9,5 +9,6 @@ mod postgres;
 mod redis;
 mod said;
 mod scene;
+mod sockets;
 mod wayland;
 mod x11;

@@ -7,6 +7,7 @@
 //! - [`Specimen`] is a started program with its folder; whatever it started is ended when it is dropped;
 //! - [`Job`] is a real program, with what `tests/programs/` asks of one: it naps, and must end well;
 //! - [`terminal`] is a terminal program in the hands of a test;
+//! - [`graph`] tells the ties that `dormouse check` has found;
 //! - [`group`] finds the processes that belong to it;
 //! - [`Snapshot`] is a survey of the group made from `/proc` alone, and the comparison of two of them. It shares no
 //!   code with the engine, so that one cannot hide what the other misses;
@@ -20,6 +21,7 @@
 
 pub mod alone;
 pub mod command;
+pub mod graph;
 pub mod group;
 pub mod job;
 pub mod process;

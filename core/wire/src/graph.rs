@@ -53,6 +53,18 @@ pub enum ThingKind {
     SharedMemory,
     /// A System V segment of shared memory, shmget(2).
     SystemV,
+    /// System V semaphores, semget(2).
+    Semaphores,
+    /// A System V message queue, msgget(2).
+    MessageQueue,
+    /// A table of descriptors that processes share, CLONE_FILES of clone(2).
+    DescriptorTable,
+    /// Root, working directory and umask that processes share, CLONE_FS of clone(2).
+    FilesystemState,
+    /// The whole memory, which processes share: CLONE_VM of clone(2), vfork(2).
+    AddressSpace,
+    /// A filesystem that a process serves, fuse(4).
+    Fuse,
     /// A file that several map to write to, or that is locked, proc_locks(5).
     File,
     /// A terminal, pty(7).
@@ -86,8 +98,14 @@ impl ThingKind {
             Self::Pipe | Self::Fifo | Self::UnixSocket | Self::SharedMemory | Self::SystemV | Self::Terminal => {
                 Strength::Strong
             }
+            Self::DescriptorTable | Self::FilesystemState | Self::AddressSpace => Strength::Strong,
             _ => Strength::Weak,
         }
+    }
+
+    /// Whether those at its other end are of concern though they can be cut.
+    fn leads_on(self) -> bool {
+        matches!(self, Self::Tcp | Self::Semaphores | Self::MessageQueue)
     }
 
     /// What it is, for a person.
@@ -100,6 +118,12 @@ impl ThingKind {
             Self::RemoteHost => "other machine",
             Self::SharedMemory => "shared memory",
             Self::SystemV => "shared memory (System V)",
+            Self::Semaphores => "semaphores (System V)",
+            Self::MessageQueue => "message queue (System V)",
+            Self::DescriptorTable => "table of descriptors",
+            Self::FilesystemState => "working directory and umask",
+            Self::AddressSpace => "whole memory",
+            Self::Fuse => "FUSE filesystem",
             Self::File => "file",
             Self::Terminal => "terminal",
             Self::Service => "service",
@@ -162,6 +186,10 @@ pub enum EdgeKind {
     Holds,
     /// From a process to the memory or file it maps.
     Maps,
+    /// From a process to what it shares with others as a whole, clone(2).
+    Shares,
+    /// From a process to the semaphores of which it was the last to use one.
+    Uses,
     /// From a process to the file on which it has a lock.
     Locks,
     /// From a process to the file for whose lock it waits.
@@ -178,13 +206,15 @@ pub enum EdgeKind {
 
 impl Graph {
     /// The graph as seen from a group: its members, what they hold, and who else holds that. Ties that cannot be cut come
-    /// with whoever is at their other end, as TCP connections on this machine do; boundaries with whoever serves them.
+    /// with whoever is at their other end, as TCP connections on this machine, semaphores and message queues do; boundaries with
+    /// whoever serves them.
     #[must_use]
     pub fn around(&self, members: impl Fn(&ProcessName) -> bool) -> Self {
         let is_member = |node: &Node| matches!(node, Node::Process { name, .. } if members(name));
         let inside: Vec<bool> = self.nodes.iter().map(is_member).collect();
         let is_thing = |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { .. }));
-        let is_tcp = |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { kind: ThingKind::Tcp, .. }));
+        let leads_on =
+            |place: usize| matches!(self.nodes.get(place), Some(Node::Thing { kind, .. }) if kind.leads_on());
         let mut held = vec![false; self.nodes.len()];
         for edge in &self.edges {
             if inside[edge.from] && is_thing(edge.to) {
@@ -198,7 +228,7 @@ impl Graph {
         for edge in &self.edges {
             let (from, to) = (edge.from, edge.to);
             let ties =
-                edge.strength == Strength::Strong || edge.kind == EdgeKind::ServedBy || is_tcp(from) || is_tcp(to);
+                edge.strength == Strength::Strong || edge.kind == EdgeKind::ServedBy || leads_on(from) || leads_on(to);
             let direct = inside[from] && !is_thing(to) || inside[to] && !is_thing(from);
             if direct || inside[from] || inside[to] || ties && (held[from] || held[to]) {
                 kept[from] = true;

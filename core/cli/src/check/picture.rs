@@ -60,6 +60,8 @@ fn says(edge: &Edge) -> &'static str {
         EdgeKind::Reads => "is read by",
         EdgeKind::Holds => "holds",
         EdgeKind::Maps => "maps",
+        EdgeKind::Shares => "shares",
+        EdgeKind::Uses => "uses",
         EdgeKind::Locks => "locks",
         EdgeKind::WaitsForLock => "waits for a lock on",
         EdgeKind::Asks => "asks",

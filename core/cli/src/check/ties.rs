@@ -47,6 +47,9 @@ fn entries(graph: &Graph, strength: Strength) -> Vec<Entry> {
     entries
 }
 
+/// What a process does with a thing, where it goes without saying.
+const USES: &[EdgeKind] = &[EdgeKind::Controls, EdgeKind::Holds, EdgeKind::Maps, EdgeKind::Shares, EdgeKind::Uses];
+
 /// Kind, name and holders of a thing whose strongest tie is of this strength.
 fn row(graph: &Graph, place: usize, strength: Strength) -> Option<(&'static str, String, String)> {
     let Node::Thing { kind, name } = &graph.nodes[place] else { return None };
@@ -72,7 +75,7 @@ fn row(graph: &Graph, place: usize, strength: Strength) -> Option<(&'static str,
     };
     let (writers, readers) = (of(&[EdgeKind::Writes]), of(&[EdgeKind::Reads]));
     let (clients, servers) = (of(&[EdgeKind::Asks]), of(&[EdgeKind::ServedBy]));
-    let (drivers, users) = (of(&[EdgeKind::Drives]), of(&[EdgeKind::Controls, EdgeKind::Holds, EdgeKind::Maps]));
+    let (drivers, users) = (of(&[EdgeKind::Drives]), of(USES));
     let (lockers, waiters) = (of(&[EdgeKind::Locks]), of(&[EdgeKind::WaitsForLock]));
     let mut parts = Vec::new();
     if !writers.is_empty() || !readers.is_empty() {

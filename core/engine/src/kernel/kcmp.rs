@@ -59,11 +59,19 @@ impl Owners {
         Self { what, known: Vec::new() }
     }
 
+    /// Which object a task has, if one that was added has the same.
+    pub fn find(&self, task: Tid) -> Option<usize> {
+        self.place(task).ok().map(|place| self.known[place].1)
+    }
+
+    fn place(&self, task: Tid) -> Result<usize, usize> {
+        self.known.binary_search_by(|(known, _)| tasks(*known, task, self.what).unwrap_or(Ordering::Less))
+    }
+
     /// Which object a task has: `Ok` if one that was added has the same, else `Err` with the new one's number. A task about
     /// which the kernel does not answer has its own.
     pub fn find_or_add(&mut self, task: Tid) -> Result<usize, usize> {
-        let order = |(known, _): &(Tid, usize)| tasks(*known, task, self.what).unwrap_or(Ordering::Less);
-        match self.known.binary_search_by(order) {
+        match self.place(task) {
             Ok(place) => Ok(self.known[place].1),
             Err(place) => {
                 let number = self.known.len();

@@ -1,8 +1,11 @@
-//! The unix sockets of this network namespace, as sock_diag(7) tells of them (NETLINK_SOCK_DIAG, `unix_diag`): unlike
+//! The unix sockets of a network namespace, as sock_diag(7) tells of them (NETLINK_SOCK_DIAG, `unix_diag`): unlike
 //! proc_net_unix(5) it says who is connected to whom, and who waits to be accepted. CONFIG_UNIX_DIAG.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::Instant;
 
+use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 use super::{Answer, Errno};
@@ -14,6 +17,9 @@ pub struct UnixSocket {
     pub inode: u32,
     /// Where it is bound: `sun_path` as the kernel has it.
     pub name: Option<Vec<u8>>,
+    /// Device and inode of the file at that path, as the kernel numbers them itself. Whom a listening socket has accepted
+    /// has them too.
+    pub file: Option<(u32, u32)>,
     /// The socket it is connected to. 0: one that nobody holds, because it was closed or has not been accepted yet.
     pub peer: Option<u32>,
     /// For one that listens: the sockets that have connected and are not accepted yet, oldest first. 0: closed since.
@@ -27,12 +33,12 @@ pub struct UnixSocket {
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const SHOW: u32 = 0x01 | 0x04 | 0x08 | 0x10; // UDIAG_SHOW_NAME, PEER, ICONS, RQLEN
+const SHOW: u32 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10; // UDIAG_SHOW_NAME, VFS, PEER, ICONS, RQLEN
 const HEADER: usize = 16;
 const MESSAGE: usize = 16;
 const LISTENS: u8 = 10; // TCP_LISTEN
 
-/// All of them.
+/// All of this network namespace.
 pub fn unix_sockets() -> Answer<Vec<UnixSocket>> {
     let channel =
         socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
@@ -45,6 +51,31 @@ pub fn unix_sockets() -> Answer<Vec<UnixSocket>> {
             return Ok(sockets);
         }
     }
+}
+
+/// Those of other network namespaces, one after the other, by a thread that enters them, setns(2): it takes CAP_SYS_ADMIN
+/// here and there. Which are not asked before `end` are answered with ETIMEDOUT.
+pub fn unix_sockets_of(namespaces: &[OwnedFd], end: Instant) -> Vec<Answer<Vec<UnixSocket>>> {
+    let ask = |namespace: &OwnedFd| {
+        if Instant::now() >= end {
+            return Err(Errno::ETIMEDOUT);
+        }
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
+        unix_sockets()
+    };
+    let nobody = |errno: Errno| namespaces.iter().map(|_| Err(errno)).collect();
+    if namespaces.is_empty() {
+        return Vec::new();
+    }
+    thread::scope(|scope| {
+        // This thread stays where it is.
+        let visitor = thread::Builder::new().spawn_scoped(scope, || namespaces.iter().map(ask).collect());
+        match visitor.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(error) => nobody(error.raw_os_error().map_or(Errno::EAGAIN, Errno::from_raw)),
+        }
+    })
 }
 
 /// `struct nlmsghdr` and `struct unix_diag_req`: a dump of sockets in whatever state.
@@ -88,6 +119,7 @@ fn unix_socket(message: &[u8]) -> Option<UnixSocket> {
         let value = rest.get(4..length as usize)?;
         match kind {
             0 => found.name = Some(value.to_vec()),
+            1 => found.file = word(value, 4).zip(word(value, 0)),
             2 => found.peer = word(value, 0),
             3 => found.waiting = value.chunks_exact(4).filter_map(|one| word(one, 0)).collect(),
             4 if listens => found.backlog = word(value, 4)?,
@@ -138,6 +170,31 @@ mod tests {
         assert_eq!(found(inode(&listener)).name, Some(format!("\0{name}").into_bytes()));
         assert_eq!(found(inode(&waiting)).peer, Some(0));
         assert!(found(inode(&listener)).backlog > 0);
+        Ok(())
+    }
+
+    #[test]
+    fn another_namespace_is_asked_from_within_and_this_thread_stays_here() -> Result<(), Box<dyn std::error::Error>> {
+        if !nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        let here = std::fs::read_link("/proc/thread-self/ns/net")?;
+        let (one, other, namespace) = thread::spawn(move || -> std::io::Result<_> {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
+            let pair = UnixStream::pair()?;
+            Ok((pair.0, pair.1, std::fs::File::open("/proc/thread-self/ns/net")?))
+        })
+        .join()
+        .map_err(|_| "the other thread has failed")??;
+        let namespaces = [OwnedFd::from(namespace)];
+        let end = Instant::now() + std::time::Duration::from_mins(1);
+        let [all] = &unix_sockets_of(&namespaces, end)[..] else { return Err("one was asked".into()) };
+        let all = all.as_ref().map_err(|errno| errno.desc())?;
+        let found = |socket: u32| all.iter().find(|found| found.inode == socket).and_then(|found| found.peer);
+        assert_eq!((found(inode(&one)), found(inode(&other))), (Some(inode(&other)), Some(inode(&one))));
+        assert!(!unix_sockets()?.iter().any(|socket| socket.inode == inode(&one)));
+        assert_eq!(std::fs::read_link("/proc/thread-self/ns/net")?, here);
+        assert_eq!(unix_sockets_of(&namespaces, Instant::now()), [Err(Errno::ETIMEDOUT)]);
         Ok(())
     }
 

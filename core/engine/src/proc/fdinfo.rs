@@ -88,6 +88,14 @@ impl FdInfo {
         })
     }
 
+    /// The device of the filesystem that is served by a descriptor of `/dev/fuse`, as the kernel numbers it (6.18).
+    pub fn fuse_connection(&self) -> Option<u32> {
+        self.details.iter().find_map(|detail| match detail {
+            FdDetail::Other(key, value) if key == b"fuse_connection" => text::decimal(value),
+            _ => None,
+        })
+    }
+
     /// The locks that were taken through this descriptor.
     pub fn locks(&self) -> impl Iterator<Item = &Lock> {
         self.details.iter().filter_map(|detail| match detail {

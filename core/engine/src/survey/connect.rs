@@ -1,5 +1,5 @@
 //! What cannot be cut: processes outside the group that hold the other end of its pipes or socket pairs, are on its
-//! terminals, or map its shared memory.
+//! terminals, map its shared memory, or share a table of descriptors or a working directory with it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,6 +8,7 @@ use nix::unistd::{Pid as Raw, getpgid, getsid};
 
 use super::collect::ProcessFacts;
 use super::files::OpenFiles;
+use crate::kernel::kcmp::{Owners, Shared};
 use crate::kernel::terminal;
 use crate::proc::maps::{Mapping, MappingName, VmFlags, parse_maps};
 use crate::proc::{self, stat};
@@ -69,7 +70,7 @@ fn is_nameless(mapping: &Mapping) -> bool {
 }
 
 /// The processes that belong to the group because they cannot be cut from it.
-pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
+pub fn joined(processes: &[ProcessFacts], open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let pipes = open.facts.files.iter().filter(|file| file.link.starts_with(b"pipe:["));
     let ends = pipes.flat_map(|pipe| open.facts.held_outside(&pipe.stat)).map(|holder| holder.process.pid);
     let masters = open.facts.files.iter().filter(|file| pty::is_master(file));
@@ -80,6 +81,7 @@ pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let sharers = sharers.iter().map(|sharer| sharer.outside.pid).filter(|pid| !apart.contains(pid));
     let sockets = unix::facts::joined(&open.facts);
     let mut joined: Vec<Pid> = ends.chain(sockets).chain(sharers).chain(on_terminals).collect();
+    joined.extend(of_one_piece(processes));
     joined.sort();
     joined.dedup();
     if joined.is_empty() {
@@ -89,6 +91,22 @@ pub fn joined(open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let own = ancestors(Pid(std::process::id() as i32));
     joined.retain(|pid| pid.0 != 1 && !own.contains(pid));
     joined
+}
+
+/// Who shares something as a whole with a member, kcmp(2): a table of descriptors, root and working directory, memory.
+fn of_one_piece(processes: &[ProcessFacts]) -> Vec<Pid> {
+    let mut found = Vec::new();
+    let members: HashSet<Pid> = processes.iter().map(|process| process.pid).collect();
+    let mut others = proc::list_pids().unwrap_or_default();
+    others.retain(|pid| !members.contains(pid));
+    for what in [Shared::Files, Shared::Filesystem, Shared::Memory] {
+        let mut owners = Owners::of(what);
+        for living in processes.iter().filter_map(|process| process.living.as_ref()) {
+            let _ = owners.find_or_add(living.speaker);
+        }
+        found.extend(others.iter().filter(|pid| owners.find(pid.leader()).is_some()));
+    }
+    found
 }
 
 /// Whose parents are dead, in the sessions and process groups that members lead: init has adopted them, or a subreaper.

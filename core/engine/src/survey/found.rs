@@ -6,7 +6,7 @@ use super::collect::ProcessFacts;
 use super::connect::Sharer;
 use super::files::OpenFiles;
 use super::in_flight::Look;
-use super::{collect, connect, files, select};
+use super::{collect, connect, files, own_servers, select};
 use crate::Selection;
 use crate::kernel::threads;
 use crate::proc::ProcError;
@@ -46,12 +46,16 @@ impl Found {
             let collected =
                 threads::each(&members, |pid| collect::process(*pid).map_err(|error| unreadable(*pid, &error)));
             let processes = collected.into_iter().collect::<Result<Vec<_>, _>>().map_err(Unseen::Failed)?;
+            let unanswered = own_servers::judge(&processes);
+            if !unanswered.is_empty() {
+                return Err(Unseen::Refused(unanswered));
+            }
             let open = files::collect(&processes, queues).map_err(Unseen::Refused)?;
             let sharers = connect::sharers(&processes);
             let joined = if selection.tree_only {
                 Vec::new()
             } else {
-                [connect::joined(&open, &sharers), connect::orphans(&processes)].concat()
+                [connect::joined(&processes, &open, &sharers), connect::orphans(&processes)].concat()
             };
             if joined.is_empty() {
                 return Ok(Self { processes, open, sharers });

@@ -1,14 +1,12 @@
 //! What stands in the way of a freeze, and what would be lost: every reason, not only the first.
 
-use std::cmp::Ordering;
-
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::connect::{self, Sharer};
 use super::files::OpenFiles;
 use super::{confinement, system_v, terminals};
-use crate::kernel::kcmp;
+use crate::kernel::kcmp::{Owners, Shared};
 use crate::proc;
 use crate::resource::fd;
 use crate::resource::memory::mapping;
@@ -133,17 +131,16 @@ fn places(process: &ProcessFacts, living: &LivingFacts) -> Vec<Problem> {
 /// Address spaces and handlers that several processes share, as between vfork(2) and execve(2).
 fn shared_between_processes(processes: &[ProcessFacts]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (index, process) in processes.iter().enumerate() {
-        let Some(parent) = processes[..index].iter().find(|other| other.pid == process.stat.ppid) else { continue };
-        let (Some(living), Some(above)) = (&process.living, &parent.living) else { continue };
-        for (what, name) in
-            [(kcmp::Shared::Memory, "its memory"), (kcmp::Shared::SignalHandlers, "its table of signal handlers")]
-        {
-            if kcmp::tasks(living.speaker, above.speaker, what) == Ok(Ordering::Equal) {
-                let what = format!("it shares {name} with {}, as between vfork and exec", parent.shown);
-                problems.push(
-                    Problem::blocks(ProblemKind::Process, what).of(&process.shown).way_out("Try again in a moment"),
-                );
+    for (what, name) in [(Shared::Memory, "its memory"), (Shared::SignalHandlers, "its table of signal handlers")] {
+        let (mut owners, mut first) = (Owners::of(what), Vec::new());
+        for (process, living) in processes.iter().filter_map(|process| Some((process, process.living.as_ref()?))) {
+            match owners.find_or_add(living.speaker) {
+                Err(_) => first.push(&process.shown),
+                Ok(object) => {
+                    let what = format!("it shares {name} with {}, as between vfork and exec", first[object]);
+                    let problem = Problem::blocks(ProblemKind::Process, what).of(&process.shown);
+                    problems.push(problem.way_out("Try again in a moment"));
+                }
             }
         }
     }

@@ -4,38 +4,89 @@
 // zoo: semaphores
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::time::{Duration, UNIX_EPOCH};
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use super::collect::ProcessFacts;
+use super::everyone::started;
 use crate::kernel::bystander::Bystander;
 use crate::kernel::kcmp::{self, Shared};
 use crate::kernel::system_v;
 use crate::proc::text;
 
+/// Of so many semaphores is asked who used them.
+const MOST: u64 = 200_000;
+
+/// A set of semaphores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// Its id.
+    pub id: u64,
+    /// Who was the last to use one of them, by the pids that the kernel has noted.
+    pub users: BTreeSet<Pid>,
+    /// When one of them was used or the set was changed, seconds since the Epoch.
+    pub time: u64,
+}
+
+/// A message queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its id.
+    pub id: u64,
+    /// Who was the last to send, by the pid that the kernel has noted, and when, seconds since the Epoch.
+    pub sender: Option<(Pid, u64)>,
+    /// Who was the last to receive, and when.
+    pub receiver: Option<(Pid, u64)>,
+}
+
+/// The sets of semaphores of this ipc namespace that may be looked at.
+pub fn sets() -> Vec<Set> {
+    let mut left = MOST;
+    // Key, id, permissions, number, four ids, and when the set was used and changed, proc(5).
+    let set = |line: Vec<u64>| {
+        let (id, number, time) = (line[1], line[3], *line.get(8)?.max(line.get(9)?));
+        let asked = number.min(left);
+        left -= asked;
+        Some(Set { id, users: semaphore_users(id, asked), time })
+    };
+    table("sem").into_iter().filter_map(set).collect()
+}
+
+/// The message queues of this ipc namespace that may be looked at.
+pub fn queues() -> Vec<Queue> {
+    // Key, id, permissions, bytes, messages, last sender and receiver, four ids, and when they sent and received, proc(5).
+    let queue = |line: Vec<u64>| {
+        let user = |pid: usize, time: usize| {
+            let pid = Pid(*line.get(pid)? as i32);
+            Some((pid, *line.get(time)?)).filter(|_| pid.0 != 0)
+        };
+        Queue { id: line[1], sender: user(5, 11), receiver: user(6, 12) }
+    };
+    table("msg").into_iter().map(queue).collect()
+}
+
+/// Whether a process had started by this time, in seconds, of which the kernel notes whole ones. Otherwise it has only got the
+/// pid of one that has ended, or was thawed since.
+pub fn was_there(pid: Pid, time: u64) -> bool {
+    let end = UNIX_EPOCH.checked_add(Duration::from_secs(time.saturating_add(1)));
+    started(pid).zip(end).is_some_and(|(started, end)| started <= end)
+}
+
 /// What would be lost.
 pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
-    let (sets, queues) = (table("sem"), table("msg"));
+    let (sets, queues) = (sets(), queues());
     if sets.is_empty() && queues.is_empty() {
         return Vec::new();
     }
-    // Of semaphores: key, id, permissions, number; of queues: key, id, permissions, bytes, messages, last sender and
-    // receiver, proc(5).
-    let sets: Vec<(u64, HashSet<Pid>)> = sets.iter().map(|line| (line[1], semaphore_users(line[1], line[3]))).collect();
-    let queues: Vec<(u64, HashSet<Pid>)> = queues
-        .iter()
-        .filter_map(|line| Some((line[1], [*line.get(5)?, *line.get(6)?].map(|pid| Pid(pid as i32)).into())))
-        .collect();
     let own = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     let bystander = if sets.is_empty() { None } else { Bystander::new(own.0, own.1).ok() };
     let mut problems = Vec::new();
     for process in processes {
-        let used = |found: &[(u64, HashSet<Pid>)]| -> Vec<String> {
-            found.iter().filter(|(_, users)| users.contains(&process.pid)).map(|(id, _)| id.to_string()).collect()
-        };
         let lose = |what: String, loss: &str| Problem::loses(ProblemKind::Process, what, loss).of(&process.shown);
-        let own = used(&sets);
+        let used = sets.iter().filter(|set| set.users.contains(&process.pid));
+        let own: Vec<String> = used.map(|set| set.id.to_string()).collect();
         let undoes = bystander.as_ref().is_some_and(|bystander| may_undo(process, bystander));
         if !own.is_empty() || undoes {
             let which = if own.is_empty() { String::new() } else { format!(" ({})", own.join(", ")) };
@@ -43,7 +94,9 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
                         what it would undo at its end (SEM_UNDO) is undone at the freeze";
             problems.push(lose(format!("it uses System V semaphores{which}, which live on in the system"), loss));
         }
-        let own = used(&queues);
+        let is_user = |queue: &&Queue| queue.sender.iter().chain(&queue.receiver).any(|(pid, _)| *pid == process.pid);
+        let used = queues.iter().filter(is_user);
+        let own: Vec<String> = used.map(|queue| queue.id.to_string()).collect();
         if !own.is_empty() {
             let loss = "what others make of them while it sleeps, and they themselves when the system is started again";
             let what = format!("it uses System V message queues ({}), which live on in the system", own.join(", "));
@@ -60,7 +113,7 @@ fn may_undo(process: &ProcessFacts, bystander: &Bystander) -> bool {
     kcmp::tasks(living.speaker, bystander.tid(), Shared::SemaphoreUndo).is_ok_and(|order| order != Ordering::Equal)
 }
 
-fn semaphore_users(set: u64, semaphores: u64) -> HashSet<Pid> {
+fn semaphore_users(set: u64, semaphores: u64) -> BTreeSet<Pid> {
     let last = |number: u64| system_v::last_user(set as i32, number as i32).ok();
     (0..semaphores).filter_map(last).filter(|pid| pid.0 != 0).collect()
 }

@@ -26,6 +26,14 @@ pub struct Holdings {
     pub descriptors: Vec<Descriptor>,
     /// Its shared mappings.
     pub shared: Vec<Mapping>,
+    /// The inode of the network namespace it is in; `None` where the caller may not know.
+    pub network: Option<u64>,
+    /// It has memory: it has not ended, and is no thread of the kernel.
+    pub lives: bool,
+    /// Where its code and its stack begin: fork(2) and clone(2) leave them as they are.
+    pub program: [u64; 2],
+    /// Its umask, umask(2).
+    pub umask: Option<u32>,
     /// Its descriptors or its memory may not be looked at.
     pub closed: bool,
 }
@@ -77,6 +85,10 @@ impl Holdings {
             terminal: stat.terminal(),
             descriptors: numbers.unwrap_or_default().into_iter().filter_map(descriptor).collect(),
             shared,
+            program: [stat.start_code, stat.start_stack],
+            umask: status.umask,
+            lives: status.memory.is_some(),
+            network: proc::ns::read(pid, "net").ok().map(|link| link.inode),
             closed,
         })
     }

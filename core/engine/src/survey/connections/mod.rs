@@ -1,14 +1,21 @@
 //! What ties the processes of this machine together, looked at from outside: nobody is stopped or asked.
 //!
 //! [`holdings`] reads what each process holds ([`devices`] knows what a device is), [`ties`] makes edges of it, [`sockets`]
-//! those of sockets, whose ends know each other only by the kernel's lists; [`served`] tells memory of a service and its
-//! client from what ties a group. What may not be read leaves no edge, and [`Connections::unseen`] counts it.
+//! those of sockets ([`unix`], [`tcp`]), whose ends know each other only by the kernel's lists, [`sharing`] those of
+//! what is shared as a whole, [`system_v`] those of semaphores and message queues, [`fuse`] those of filesystems that a
+//! process serves; [`served`] tells memory of a service and its client from what ties a group. What may not be read leaves no
+//! edge, and [`Connections::unseen`] counts it.
 
 pub mod devices;
+pub mod fuse;
 pub mod holdings;
 mod served;
+mod sharing;
 mod sockets;
+mod system_v;
+mod tcp;
 mod ties;
+mod unix;
 
 use dormouse_wire::{Graph, Pid};
 

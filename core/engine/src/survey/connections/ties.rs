@@ -6,7 +6,7 @@ use dormouse_wire::{Edge, EdgeKind, Graph, Node, Pid, Strength, ThingKind};
 
 use super::devices;
 use super::holdings::{Descriptor, Holdings, Target};
-use super::{served, sockets};
+use super::{fuse, served, sharing, sockets, system_v};
 use crate::kernel::files::Place;
 use crate::proc::locks;
 use crate::proc::maps::{Mapping, MappingName};
@@ -48,6 +48,9 @@ pub fn graph(holdings: &[Holdings]) -> Graph {
     ties.mappings(holdings);
     ties.locks(holdings);
     sockets::tie(holdings, &mut ties);
+    sharing::tie(holdings, &mut ties);
+    system_v::tie(&mut ties);
+    fuse::tie(holdings, &mut ties);
     served::loosen(&mut ties.graph);
     ties.finish()
 }
@@ -194,6 +197,11 @@ impl Ties {
                         | ThingKind::Tcp
                         | ThingKind::SharedMemory
                         | ThingKind::SystemV
+                        | ThingKind::Semaphores
+                        | ThingKind::MessageQueue
+                        | ThingKind::DescriptorTable
+                        | ThingKind::FilesystemState
+                        | ThingKind::AddressSpace
                         | ThingKind::File
                 );
                 !between || holders.get(&place).is_some_and(|holders| holders.len() > 1)

@@ -9,7 +9,7 @@
 mod frozen;
 mod process;
 
-pub use process::{Cgroups, Process};
+pub use process::{Cgroups, Process, started};
 
 use std::time::Instant;
 

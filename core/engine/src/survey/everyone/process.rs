@@ -151,6 +151,13 @@ impl Moment {
     }
 }
 
+/// When a process started, by the clock on the wall; `None` when it is gone.
+pub fn started(pid: Pid) -> Option<SystemTime> {
+    let stat = proc::parsed(pid, "stat", stat::parse).ok()?;
+    let moment = Moment::now(None);
+    moment.boot?.checked_add(moment.duration(stat.start_time))
+}
+
 /// Reads a process; `before` is what was known of its pid. `None` when it is gone, or hidden from the caller.
 pub(super) fn read(pid: Pid, before: Option<&Process>, moment: &Moment) -> Option<Process> {
     let stat = proc::parsed(pid, "stat", stat::parse).ok()?;

@@ -1,7 +1,7 @@
 //! Groups that cannot be cut from each other become one.
 //!
 //! The rules are those by which a freeze takes others along ([`crate::survey::connect`]), seen from outside: who shares a
-//! pipe, a nameless pair of sockets or memory, and who traces whom. A terminal joins nobody here: a terminal emulator and the
+//! pipe, a pair of sockets, memory, a table of descriptors or a working directory (clone(2)), and who traces whom. A terminal joins nobody here: a terminal emulator and the
 //! jobs in it are groups of their own. Neither do init and whoever asks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -2,16 +2,16 @@
 //! Each is looked up in the lists of the network namespaces of those who hold it; what is in none of them, the kernel names
 //! itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use dormouse_wire::Pid;
 use dormouse_wire::needs::{Endpoint, EndpointState};
 
 use super::super::connections::holdings::{Holdings, Target};
+use super::super::networks::Network;
 use super::Holders;
 use crate::kernel::files;
 use crate::proc::tcp::{self, TcpLine};
-use crate::proc::{self, netlink, packet};
+use crate::proc::{netlink, packet};
 
 /// What is known of a socket.
 type About = (String, EndpointState, Option<String>, Option<String>, bool);
@@ -52,15 +52,9 @@ pub fn of(own: &[&Holdings]) -> Vec<Endpoint> {
 /// All sockets of the network namespaces that these processes are in, by their inodes.
 fn known(own: &[&Holdings]) -> HashMap<u64, About> {
     let mut known = HashMap::new();
-    let ours = proc::link(Pid(std::process::id() as i32), "ns/net").ok();
-    let mut looked = HashSet::new();
-    for holding in own {
-        let pid = holding.name.pid;
-        let namespace = proc::link(pid, "ns/net").ok();
-        if looked.insert(namespace.clone()) {
-            for (inode, (protocol, state, local, remote)) in in_namespace_of(pid) {
-                known.insert(inode, (protocol, state, local, remote, namespace != ours));
-            }
+    for network in Network::all(own.iter().copied()) {
+        for (inode, (protocol, state, local, remote)) in in_namespace(&network) {
+            known.insert(inode, (protocol, state, local, remote, network.elsewhere));
         }
     }
     known
@@ -68,21 +62,18 @@ fn known(own: &[&Holdings]) -> HashMap<u64, About> {
 
 type Listed = (u64, (String, EndpointState, Option<String>, Option<String>));
 
-fn in_namespace_of(pid: Pid) -> Vec<Listed> {
+fn in_namespace(network: &Network) -> Vec<Listed> {
     let mut all = Vec::new();
     for protocol in ["tcp", "udp", "udplite", "icmp", "raw"] {
-        for file in [format!("net/{protocol}"), format!("net/{protocol}6")] {
-            let lines = proc::parsed(pid, &file, tcp::parse).unwrap_or_default();
-            all.extend(lines.iter().map(|line| internet(protocol, line)));
+        for list in [protocol.to_owned(), format!("{protocol}6")] {
+            all.extend(network.listed(&list, tcp::parse).iter().map(|line| internet(protocol, line)));
         }
     }
-    let netlinks = proc::parsed(pid, "net/netlink", netlink::parse).unwrap_or_default();
-    all.extend(netlinks.iter().map(|line| {
+    all.extend(network.listed("netlink", netlink::parse).iter().map(|line| {
         let part = Some(part_of_kernel(line.protocol));
         (line.inode, ("netlink".to_owned(), EndpointState::Open, part, None))
     }));
-    let packets = proc::parsed(pid, "net/packet", packet::parse).unwrap_or_default();
-    all.extend(packets.iter().map(|line| {
+    all.extend(network.listed("packet", packet::parse).iter().map(|line| {
         let interface =
             if line.interface == 0 { "all interfaces".to_owned() } else { format!("interface {}", line.interface) };
         (line.inode, ("packet".to_owned(), EndpointState::Open, Some(interface), None))

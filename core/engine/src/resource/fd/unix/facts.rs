@@ -165,6 +165,21 @@ impl Sockets {
         }
     }
 
+    /// Whether a connection, told by the inodes of its ends, was made to a name that one of them has. An end of a pair may have
+    /// one from the kernel, too, at which nobody listens; and in a pair both ends are connected to each other.
+    fn is_to_a_name(&self, own: u32, peer: u32) -> bool {
+        let mutual = self.table.get(&peer).is_some_and(|found| found.peer == Some(own));
+        let listened =
+            |name: &Vec<u8>| self.table.values().any(|other| other.listens && other.name.as_ref() == Some(name));
+        let name = |inode| self.table.get(&inode).and_then(|found| found.name.as_ref());
+        [own, peer].into_iter().filter_map(name).any(|name| !(mutual && name::is_automatic(name)) || listened(name))
+    }
+
+    /// Whether a socket is an end of a pair whose other end, outside the group, has this inode.
+    pub fn is_pair(&self, facts: &FileFacts, peer: u32) -> bool {
+        self.table.contains_key(&peer) && !self.is_to_a_name(facts.stat.st_ino as u32, peer)
+    }
+
     /// The processes that hold the socket of this inode outside the group.
     pub fn holders<'a>(&self, inode: u32, files: &'a FilesFacts) -> &'a [super::super::Holder] {
         files.held_outside_at((self.device, u64::from(inode)))
@@ -174,32 +189,24 @@ impl Sockets {
 /// Processes outside the group that serve it, or that it serves: they hold the other end of a connection that was made to a
 /// name.
 pub fn servers_and_clients(files: &FilesFacts) -> Vec<Pid> {
-    let other_end = |facts: &FileFacts| match files.sockets.link(facts) {
-        Link::Outside(peer) => {
-            let named = files.sockets.by_inode(peer).is_some_and(|peer| peer.name.is_some());
-            (named || Sockets::name(facts).is_some()).then_some(peer)
-        }
+    let sockets = &files.sockets;
+    let other_end = |facts: &FileFacts| match sockets.link(facts) {
+        Link::Outside(peer) => sockets.is_to_a_name(facts.stat.st_ino as u32, peer).then_some(peer),
         Link::WaitsOutside(listener) => Some(listener),
         _ => None,
     };
-    let sockets = files.files.iter().filter(|facts| is_unix(facts)).filter_map(other_end);
-    sockets.flat_map(|inode| files.sockets.holders(inode, files)).map(|holder| holder.process.pid).collect()
+    let others = files.files.iter().filter(|facts| is_unix(facts)).filter_map(other_end);
+    others.flat_map(|inode| sockets.holders(inode, files)).map(|holder| holder.process.pid).collect()
 }
 
-/// Processes outside the group that cannot be cut from it: the other end of a connection that has no name is theirs, or
-/// a socket is theirs too.
+/// Processes outside the group that cannot be cut from it: the other end of a pair is theirs, or a socket is
+/// theirs too.
 pub fn joined(files: &FilesFacts) -> Vec<Pid> {
     let mut pids = Vec::new();
     for facts in files.files.iter().filter(|facts| is_unix(facts)) {
         let holders = match files.sockets.link(facts) {
-            Link::Outside(peer) => {
-                let named = files.sockets.by_inode(peer).is_none_or(|peer| peer.name.is_some());
-                if named || Sockets::name(facts).is_some() {
-                    continue;
-                }
-                files.sockets.holders(peer, files)
-            }
-            Link::WaitsOutside(_) => continue,
+            Link::Outside(peer) if files.sockets.is_pair(facts, peer) => files.sockets.holders(peer, files),
+            Link::Outside(_) | Link::WaitsOutside(_) => continue,
             _ => &[],
         };
         pids.extend(holders.iter().chain(files.held_outside(&facts.stat)).map(|holder| holder.process.pid));

@@ -51,6 +51,9 @@ fn link(facts: &FileFacts, kind: i32, files: &FilesFacts) -> Vec<Problem> {
     let sockets = &files.sockets;
     let own = Sockets::name(facts);
     let problem = |what: String, way_out: &str| vec![facts.problem(KIND, what).way_out(way_out)];
+    let other_end = |peer| {
+        problem(format!("{} has the other end of it and is not part of the group", holder(peer, files)), TOGETHER)
+    };
     match sockets.link(facts) {
         Link::Nothing | Link::Inside(_) | Link::Gone => Vec::new(),
         Link::Unknown => problem(
@@ -68,6 +71,7 @@ fn link(facts: &FileFacts, kind: i32, files: &FilesFacts) -> Vec<Problem> {
             }
         }
         Link::WaitsOutside(listener) => to_service(facts, listener, "it waits to be connected to", files),
+        Link::Outside(peer) if sockets.is_pair(facts, peer) => other_end(peer),
         Link::Outside(peer) => match (outside_name(peer, files), own) {
             (Some(name), _) if kind == libc::SOCK_DGRAM => datagrams(facts, peer, &name, files),
             (_, Some(name)) if !sockets.is_bound(facts, &name, Link::Outside(peer)) => {
@@ -79,10 +83,7 @@ fn link(facts: &FileFacts, kind: i32, files: &FilesFacts) -> Vec<Problem> {
                 problem(what, TOGETHER)
             }
             (Some(_), _) => to_service(facts, peer, "it is connected to", files),
-            (None, _) => problem(
-                format!("{} has the other end of it and is not part of the group", holder(peer, files)),
-                TOGETHER,
-            ),
+            (None, _) => other_end(peer),
         },
     }
 }

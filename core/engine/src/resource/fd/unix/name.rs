@@ -96,6 +96,13 @@ impl Name {
     }
 }
 
+/// Whether the kernel chose the name of a socket: NUL and five hexadecimal digits, unix(7), "Autobind feature". A socket that
+/// sends credentials is given one, an end of a pair too.
+pub fn is_automatic(sun_path: &[u8]) -> bool {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    matches!(sun_path, [0, digits @ ..] if digits.len() == 5 && digits.iter().all(is_digit))
+}
+
 /// A folder that is removed with all that is in it.
 struct Room(PathBuf);
 

@@ -45,7 +45,8 @@ const SERVICES: [(&str, &str, &str, ThingKind); 18] = [
 
 /// The service at this name.
 pub fn service(name: &Name) -> Service {
-    let shown = name.shown();
+    // An abstract name may be what elsewhere is the name of a file.
+    let shown = format!("/{}", name.shown().trim_start_matches('@'));
     let found = SERVICES.iter().find(|(part, ..)| shown.contains(part));
     let (_, what, way_out, kind) = found.copied().unwrap_or(("", "a service", CLOSE, Other));
     Service { what, way_out, kind }
@@ -64,6 +65,10 @@ mod tests {
             "the X11 display server"
         );
         assert_eq!(of("/run/user/1000/wayland-0"), "the Wayland display server");
+        let of_abstract = |name: &str| service(&Name::Abstract(serde_bytes::ByteBuf::from(name))).kind;
+        assert_eq!(["wayland-0", "pipewire-0", "dbus-Xy"].map(of_abstract), [Wayland, PipeWire, MessageBus]);
+        assert_eq!(["mine", "my-pipewire-0"].map(of_abstract), [Other, Other]);
+        assert_eq!(of("wayland-1"), "the Wayland display server", "a path may be relative");
         assert_eq!(of("/run/user/1000/bus"), "a message bus (D-Bus)");
         assert_eq!(of("/run/systemd/journal/stdout"), "the journal");
         assert_eq!(of("/srv/mine"), "a service");
