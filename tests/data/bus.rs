@@ -39,13 +39,13 @@ const STRICT: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bu
 "#;
 
 /// Something that answers.
-struct Answering;
+struct Answering(&'static str);
 
 #[zbus::interface(name = "io.github.dormouse.Dormouse1.Service")]
 impl Answering {
     #[zbus(property)]
     fn version(&self) -> &'static str {
-        "1.2.3"
+        self.0
     }
 }
 
@@ -117,7 +117,7 @@ fn only_root_can_be_the_service() {
 #[test]
 fn everybody_may_ask_it() {
     let bus = Bus::with_ours();
-    let service = done(done(connection::Builder::address(&*bus.address)).serve_at("/", Answering));
+    let service = done(done(connection::Builder::address(&*bus.address)).serve_at("/", Answering("1.2.3")));
     let _service = done(done(service.name(SERVICE)).build());
     let asked = [&format!("{SERVICE}.Service"), "Version"];
     let said = bus.nobody_calls(SERVICE, "org.freedesktop.DBus.Properties.Get", &asked).expect_success();

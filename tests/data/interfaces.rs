@@ -44,10 +44,21 @@ fn arguments(list: &str) -> Vec<(String, String)> {
     parts.map(|(name, of)| (name.to_owned(), signature(of))).collect()
 }
 
-/// One item a line, such as `method Freeze(group: s, options: a{sv}) -> o`.
-fn item(kind: &str, name: &str, arguments: &[(String, String)], answer: &str) -> String {
-    let arguments: Vec<String> = arguments.iter().map(|(name, of)| format!("{name}: {of}")).collect();
-    format!("{kind} {name}({}) -> {answer}", arguments.join(", "))
+/// A method, a signal or a property.
+struct Item {
+    kind: String,
+    name: String,
+    /// Names and types.
+    arguments: Vec<(String, String)>,
+    answer: String,
+}
+
+impl Item {
+    /// In one line, such as `method Freeze(group: s, options: a{sv}) -> o`.
+    fn line(&self) -> String {
+        let arguments: Vec<String> = self.arguments.iter().map(|(name, of)| format!("{name}: {of}")).collect();
+        format!("{} {}({}) -> {}", self.kind, self.name, arguments.join(", "), self.answer)
+    }
 }
 
 /// What a proxy of `core/wire` says.
@@ -71,7 +82,7 @@ fn of_proxy(text: &str, interface: &str) -> BTreeSet<String> {
             "" => "method",
             _ => panic!("the test does not know {attributes}: teach it"),
         };
-        item(kind, &on_the_bus(name), &arguments, &answer)
+        Item { kind: kind.to_owned(), name: on_the_bus(name), arguments, answer }.line()
     })
     .collect()
 }
@@ -93,36 +104,37 @@ fn without_comments(text: &str) -> String {
 fn of_introspection(text: &str, interface: &str) -> BTreeSet<String> {
     let text = without_comments(text);
     let tags = text.split('<').filter(|tag| !tag.starts_with(['/', '!']));
-    let mut items: Vec<(String, String, Vec<(String, String)>, String)> = Vec::new();
+    let mut items: Vec<Item> = Vec::new();
     for tag in tags {
         match tag.split([' ', '>']).next().unwrap_or_default() {
             "interface" => assert_eq!(attribute(tag, "name"), format!("{SERVICE}.{interface}")),
             kind @ ("method" | "signal") => {
-                items.push((kind.to_owned(), attribute(tag, "name").to_owned(), Vec::new(), String::new()));
+                let name = attribute(tag, "name").to_owned();
+                items.push(Item { kind: kind.to_owned(), name, arguments: Vec::new(), answer: String::new() });
             }
             "property" => {
                 assert_eq!(attribute(tag, "access"), "read");
-                let (name, of) = (attribute(tag, "name").to_owned(), attribute(tag, "type").to_owned());
-                items.push(("property".to_owned(), name, Vec::new(), of));
+                let (name, answer) = (attribute(tag, "name").to_owned(), attribute(tag, "type").to_owned());
+                items.push(Item { kind: "property".to_owned(), name, arguments: Vec::new(), answer });
             }
             kind @ ("arg" | "annotation") => {
-                let Some((of_item, _, arguments, answer)) = items.last_mut() else { panic!("{tag} stands alone") };
+                let Some(item) = items.last_mut() else { panic!("{tag} stands alone") };
                 if kind == "annotation" {
                     assert!(
                         tag.contains("org.freedesktop.DBus.Property.EmitsChangedSignal\" value=\"const\""),
                         "{tag}"
                     );
-                    of_item.insert_str(0, "const ");
-                } else if of_item == "method" && attribute(tag, "direction") == "out" {
-                    attribute(tag, "type").clone_into(answer);
+                    item.kind.insert_str(0, "const ");
+                } else if item.kind == "method" && attribute(tag, "direction") == "out" {
+                    attribute(tag, "type").clone_into(&mut item.answer);
                 } else {
-                    arguments.push((attribute(tag, "name").to_owned(), attribute(tag, "type").to_owned()));
+                    item.arguments.push((attribute(tag, "name").to_owned(), attribute(tag, "type").to_owned()));
                 }
             }
             _ => {}
         }
     }
-    items.iter().map(|(kind, name, arguments, answer)| item(kind, name, arguments, answer)).collect()
+    items.iter().map(Item::line).collect()
 }
 
 #[test]
