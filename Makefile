@@ -5,9 +5,11 @@ DESTDIR ?=
 
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
 BUILD_PACKAGES := build-essential gettext
-TEST_PACKAGES := $(BUILD_PACKAGES) at-spi2-core bash chromium dbus default-jdk-headless firefox-esr \
-	gnome-calculator gnome-text-editor golang-go iproute2 less lsof matchbox-window-manager nodejs perl postgresql python3 \
-	redis-server redis-tools sqlite3 tmux twm vim weston x11-utils xterm xvfb
+TEST_PACKAGES := $(BUILD_PACKAGES) appstream at-spi2-core bash chromium dbus default-jdk-headless \
+	desktop-file-utils firefox-esr flatpak-builder gnome-calculator gnome-text-editor golang-go imagemagick \
+	iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager nodejs perl polkitd \
+	postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tmux twm vim weston x11-utils \
+	xterm xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)

@@ -23,7 +23,7 @@ translate = install -d $(2) && $(GETTEXT) msgfmt $(3) --template=$(1) -d po --ou
 
 INTERFACES := $(foreach interface,Groups Images Job Service,$(ID)1.$(interface).xml)
 
-.PHONY: install-app install-service uninstall-app uninstall-service refresh translator deb
+.PHONY: install-app place-app install-service uninstall-app uninstall-service refresh translator deb
 
 translator:
 	@command -v msgfmt >/dev/null || { echo 'msgfmt is missing. It comes with gettext; install that.'; exit 1; }
@@ -41,8 +41,11 @@ uninstall-service:
 	rm -f $(units)/dormouse.service $(services)/$(ID)1.service $(buspolicies)/$(ID)1.conf $(policies)/$(ID)1.policy
 	rm -f $(addprefix $(share)/dbus-1/interfaces/,$(INTERFACES))
 
-ifneq ($(wildcard $(APP)),)
-install-app: translator
+install-app:
+	@if test -x $(APP); then $(MAKE) --no-print-directory place-app; \
+		else echo 'The app has not been built, and is not installed.'; fi
+
+place-app: translator
 	install -d $(bindir)
 	install -s -m 755 $(APP) $(bindir)/dormouse-app
 	$(call translate,data/$(ID).desktop.in,$(share)/applications,--desktop)
@@ -58,10 +61,6 @@ install-app: translator
 		msgfmt --output-file=$(share)/locale/$$language/LC_MESSAGES/dormouse.mo po/$$language.po && \
 		chmod 644 $(share)/locale/$$language/LC_MESSAGES/dormouse.mo || exit 1; \
 	done
-else
-install-app:
-	@echo 'The app has not been built, and is not installed.'
-endif
 
 uninstall-app:
 	rm -f $(bindir)/dormouse-app $(share)/applications/$(ID).desktop $(share)/dbus-1/services/$(ID).service

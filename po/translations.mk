@@ -35,5 +35,6 @@ pot:
 
 po: pot
 	@for language in $(LANGUAGES); do \
-		msgmerge --quiet --update --backup=none --no-fuzzy-matching --add-location=file po/$$language.po $(POT) || exit 1; \
+		msgmerge --quiet --update --backup=none --no-fuzzy-matching --add-location=file po/$$language.po $(POT) && \
+		msgattrib --no-obsolete --output-file=po/$$language.po po/$$language.po || exit 1; \
 	done

@@ -1,4 +1,4 @@
-//! `make install` and `make uninstall`: every file lands in its place, and goes away again.
+//! `make install` and `make uninstall`: every file lands in its place, and goes away again. `data/` looks into the files.
 #![allow(missing_docs, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -9,14 +9,39 @@ use std::process::Command;
 
 use harness::command;
 
-/// Runs a goal of the Makefile with the command that the tests have, so that nothing is built.
-fn make(goal: &str, place: &Path) {
+/// Runs a goal of the Makefile with the command that the tests have, so that nothing is built; it stands in for the app, too.
+fn make(goal: &str, prefix: &str, place: &Path) {
     let mut make = Command::new("make");
-    make.args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), goal, "PREFIX=/usr", "SOURCES="]);
-    make.arg(format!("DESTDIR={}", place.display())).arg(format!("BINARY={}", command::path().display()));
+    make.args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), goal, "SOURCES="]).arg(format!("PREFIX={prefix}"));
+    let command = command::path().display().to_string();
+    make.arg(format!("DESTDIR={}", place.display())).args([format!("BINARY={command}"), format!("APP={command}")]);
     let output = make.output().unwrap_or_else(|error| panic!("make: {error}"));
     assert!(output.status.success(), "make {goal}:\n{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// What belongs to the service and to the app, besides the programs.
+const DATA: [&str; 20] = [
+    "lib/systemd/system/dormouse.service",
+    "share/applications/io.github.dormouse.Dormouse.desktop",
+    "share/dbus-1/interfaces/io.github.dormouse.Dormouse1.Groups.xml",
+    "share/dbus-1/interfaces/io.github.dormouse.Dormouse1.Images.xml",
+    "share/dbus-1/interfaces/io.github.dormouse.Dormouse1.Job.xml",
+    "share/dbus-1/interfaces/io.github.dormouse.Dormouse1.Service.xml",
+    "share/dbus-1/services/io.github.dormouse.Dormouse.service",
+    "share/dbus-1/system-services/io.github.dormouse.Dormouse1.service",
+    "share/dbus-1/system.d/io.github.dormouse.Dormouse1.conf",
+    "share/glib-2.0/schemas/io.github.dormouse.Dormouse.gschema.xml",
+    "share/icons/hicolor/scalable/apps/io.github.dormouse.Dormouse.svg",
+    "share/icons/hicolor/scalable/mimetypes/io.github.dormouse.Dormouse-image.svg",
+    "share/icons/hicolor/symbolic/apps/io.github.dormouse.Dormouse-symbolic.svg",
+    "share/locale/de/LC_MESSAGES/dormouse.mo",
+    "share/locale/es/LC_MESSAGES/dormouse.mo",
+    "share/locale/fr/LC_MESSAGES/dormouse.mo",
+    "share/locale/zh_CN/LC_MESSAGES/dormouse.mo",
+    "share/metainfo/io.github.dormouse.Dormouse.metainfo.xml",
+    "share/mime/packages/io.github.dormouse.Dormouse.xml",
+    "share/polkit-1/actions/io.github.dormouse.Dormouse1.policy",
+];
 
 /// All files below a folder, with their permissions.
 fn files(folder: &Path) -> BTreeSet<(PathBuf, u32)> {
@@ -43,7 +68,7 @@ fn what_is_installed_works_and_is_removed_again() {
         fs::write(other, "of another package").unwrap_or_else(|error| panic!("{error}"));
     }
     let before = files(place.path());
-    make("install", place.path());
+    make("install", "/usr", place.path());
 
     let command = below("bin/dormouse");
     let help = Command::new(&command).arg("help").output().unwrap_or_else(|error| panic!("{error}"));
@@ -60,7 +85,9 @@ fn what_is_installed_works_and_is_removed_again() {
         (below("share/bash-completion/completions/dormouse"), 0o644),
         (below("share/zsh/site-functions/_dormouse"), 0o644),
         (below("share/fish/vendor_completions.d/dormouse.fish"), 0o644),
+        (below("bin/dormouse-app"), 0o755),
     ]);
+    expected.extend(DATA.iter().map(|name| (below(name), 0o644)));
     expected.extend(before.clone());
     let installed = files(place.path());
     let missing: Vec<_> = expected.difference(&installed).collect();
@@ -73,6 +100,27 @@ fn what_is_installed_works_and_is_removed_again() {
         assert!(says, "{} says nothing of the command", path.display());
     }
 
-    make("uninstall", place.path());
+    make("uninstall", "/usr", place.path());
     assert_eq!(files(place.path()), before, "left after `make uninstall`, or taken from others");
+}
+
+/// Neither the message bus nor polkit reads all of what they need below `/usr/local`.
+#[test]
+fn below_another_prefix_the_system_finds_the_service_all_the_same() {
+    for (prefix, system) in [("/usr/local", "usr/local"), ("/opt/dormouse", "usr/local")] {
+        let place = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        make("install", prefix, place.path());
+        let unit = place.path().join(system).join("lib/systemd/system/dormouse.service");
+        let service =
+            place.path().join(system).join("share/dbus-1/system-services/io.github.dormouse.Dormouse1.service");
+        for file in [unit, service] {
+            let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            assert!(text.contains(&format!("={prefix}/bin/dormouse serve\n")), "{}:\n{text}", file.display());
+        }
+        let here = |name: &str| place.path().join(name).is_file();
+        assert!(here("etc/dbus-1/system.d/io.github.dormouse.Dormouse1.conf"));
+        assert!(here("usr/share/polkit-1/actions/io.github.dormouse.Dormouse1.policy"));
+        make("uninstall", prefix, place.path());
+        assert_eq!(files(place.path()), BTreeSet::new(), "left after `make uninstall`");
+    }
 }
