@@ -22,5 +22,5 @@ pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use listing::{GroupKind, Joined, Listed};
 pub use needs::Needs;
 pub use progress::{Phase, Progress, Quiet};
-pub use report::{Checked, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};
+pub use report::{Checked, Descriptor, Details, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};
 pub use verdict::{Problem, ProblemKind, ProcessName, Severity, Verdict};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
 use crate::graph::Graph;
-use crate::id::{ByteSize, Pid};
+use crate::id::{ByteSize, FdNumber, Pid};
 use crate::needs::Needs;
 use crate::verdict::{Problem, ProcessName, Verdict};
 use crate::window::Display;
@@ -35,6 +35,32 @@ pub struct Checked {
     pub buses: Vec<Bus>,
     /// How many other processes could not be looked into: a tie with one of them does not show.
     pub unseen: usize,
+}
+
+/// What a person may want to know of one process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    /// Which one.
+    #[serde(flatten)]
+    pub process: ProcessName,
+    /// The program and its arguments, proc_pid_cmdline(5); none for who has overwritten them.
+    pub command_line: Vec<String>,
+    /// Its memory in bytes, what it shares with others included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// How many threads it has.
+    pub threads: usize,
+    /// What it has open, by rising numbers.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// What a process has open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// By which number.
+    pub number: FdNumber,
+    /// What it is: a path, or what the kernel calls it, proc_pid_fd(5).
+    pub what: String,
 }
 
 /// A group sleeps in a file.

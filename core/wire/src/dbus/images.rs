@@ -24,6 +24,7 @@ pub trait Images {
     fn preflight(&self, image: &str) -> zbus::Result<String>;
 
     /// Begins to wake it; answers the job. Its result is a [`Thawed`](crate::Thawed). The image stays.
+    #[zbus(allow_interactive_auth)]
     fn thaw(&self, image: &str, options: HashMap<&str, Value<'_>>) -> zbus::Result<OwnedObjectPath>;
 
     /// Begins to copy it into a file that the caller has opened; answers the job.
