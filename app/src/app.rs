@@ -1,0 +1,337 @@
+//! The root: it holds the window together and forwards what happens to those whom it concerns.
+
+mod chrome;
+
+use std::path::PathBuf;
+
+use relm4::adw;
+use relm4::adw::prelude::*;
+use relm4::gtk::gio;
+use relm4::prelude::*;
+
+use self::chrome::Chrome;
+use crate::actions;
+use crate::bus::{self, Ask, Bus, News, Service};
+use crate::dialogs::{about, preferences, shortcuts, trouble};
+use crate::errands::Errands;
+use crate::model::groups::Sort;
+use crate::model::overview::Overview;
+use crate::pages::Wish;
+use crate::pages::asleep::{self, Asleep};
+use crate::pages::detail::{self, Detail};
+use crate::pages::image::{self, Image};
+use crate::pages::running::{self, Running};
+use crate::settings::{Choice, Settings};
+
+/// The app.
+#[derive(Debug)]
+pub struct App {
+    app: adw::Application,
+    bus: Bus,
+    settings: Settings,
+    overview: Overview,
+    errands: Errands,
+    chrome: Chrome,
+    running: Controller<Running>,
+    asleep: Controller<Asleep>,
+    detail: Controller<Detail>,
+    image: Controller<Image>,
+    /// It was started without a window, and stays.
+    in_background: bool,
+    /// The last image is to be woken as soon as it is known which that is.
+    wakes_last: bool,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Msg {
+    /// The service has told something.
+    Heard(News),
+    /// The person wishes something.
+    Wished(Wish),
+    /// The window is wanted.
+    Activated,
+    /// Files were opened.
+    Opened(Vec<gio::File>),
+    /// One of them is to be woken.
+    WakeFile(PathBuf),
+    /// A place for a copy was chosen.
+    ExportTo { image: String, path: PathBuf },
+    /// The image that was frozen last is to be woken.
+    WakeLast,
+    /// An image is not to be deleted after all.
+    Spared(String),
+    /// A page is wanted.
+    Show(&'static str),
+    /// The search is wanted.
+    Search,
+    /// Other words are searched.
+    Searched(String),
+    /// Another order is wanted.
+    Sorted(String),
+    /// The list is wanted, away from what is before it.
+    Back,
+    /// A dialog is wanted.
+    Preferences,
+    /// A dialog is wanted.
+    Shortcuts,
+    /// A dialog is wanted.
+    About,
+    /// A choice has changed.
+    Chosen(Choice, bool),
+    /// The app goes on without a window.
+    Background,
+    /// The window is to be closed.
+    CloseAsked,
+    /// It is time to see whether anybody still needs the app.
+    Idle,
+    /// The app is to end.
+    Quit,
+}
+
+impl SimpleComponent for App {
+    type Init = adw::Application;
+    type Input = Msg;
+    type Output = ();
+    type Root = adw::ApplicationWindow;
+    type Widgets = ();
+
+    fn init_root() -> Self::Root {
+        adw::ApplicationWindow::builder().default_width(960).default_height(680).width_request(360).build()
+    }
+
+    fn init(app: adw::Application, root: Self::Root, sender: ComponentSender<Self>) -> ComponentParts<Self> {
+        relm4::set_global_css(include_str!("style.css"));
+        let settings = Settings::open();
+        let input = sender.input_sender();
+        let told = input.clone();
+        let bus = bus::start(settings.is(Choice::ShowEverybody), move |news| {
+            // After the end of the app nobody listens.
+            let _ = told.send(Msg::Heard(news));
+        });
+        actions::install(&app, settings.sort().key(), input);
+        listen(&app, &root, input);
+        let shown = (bus.clone(), settings.sort(), settings.is(Choice::ShowEverybody));
+        let running = Running::builder().launch(shown).forward(input, Msg::Wished);
+        let asleep = Asleep::builder().launch(bus.clone()).forward(input, Msg::Wished);
+        let detail = Detail::builder().launch(bus.clone()).forward(input, Msg::Wished);
+        let image = Image::builder().launch(()).forward(input, Msg::Wished);
+        let chrome = Chrome::new(&root, (running.widget(), asleep.widget()), (detail.widget(), image.widget()), input);
+        let errands = Errands::new(bus.clone(), settings.clone(), root.clone(), chrome.toasts().clone(), input.clone());
+        let model = Self {
+            app,
+            bus,
+            settings,
+            overview: Overview::default(),
+            errands,
+            chrome,
+            running,
+            asleep,
+            detail,
+            image,
+            in_background: false,
+            wakes_last: false,
+        };
+        ComponentParts { model, widgets: () }
+    }
+
+    fn update(&mut self, message: Msg, sender: ComponentSender<Self>) {
+        match message {
+            Msg::Heard(news) => self.heard(news),
+            Msg::Wished(wish) => self.wished(wish),
+            Msg::Opened(files) => files.iter().for_each(|file| self.errands.open(file)),
+            Msg::WakeFile(path) => self.errands.wake_file(&path, &self.overview),
+            Msg::ExportTo { image, path } => self.errands.export(image, &path, &self.overview),
+            Msg::WakeLast => {
+                self.wakes_last = true;
+                self.wake_last();
+            }
+            Msg::Spared(image) => {
+                self.overview.images.spare(&image);
+                self.asleep.emit(asleep::Msg::Spared(image));
+            }
+            Msg::Searched(words) => self.running.emit(running::Msg::Searched(words)),
+            Msg::Sorted(key) => {
+                let sort = Sort::of_key(&key);
+                self.settings.set_sort(sort);
+                self.running.emit(running::Msg::Sorted(sort));
+            }
+            Msg::Chosen(choice, value) => {
+                self.settings.set(choice, value);
+                if choice == Choice::ShowEverybody {
+                    self.running.emit(running::Msg::Everybody(value));
+                }
+            }
+            Msg::Show(_) | Msg::Search | Msg::Back | Msg::Activated => self.show(message),
+            Msg::Preferences | Msg::Shortcuts | Msg::About => self.open_dialog(&message, sender.input_sender()),
+            Msg::Background => self.in_background = true,
+            Msg::CloseAsked => self.close(),
+            Msg::Idle => self.leave_if_idle(),
+            Msg::Quit => self.quit(),
+        }
+    }
+}
+
+/// Has the desktop's calls for the app come in as messages.
+fn listen(app: &adw::Application, window: &adw::ApplicationWindow, input: &relm4::Sender<Msg>) {
+    const NOW_AND_THEN: u32 = 10;
+    let sender = input.clone();
+    app.connect_activate(move |_| sender.emit(Msg::Activated));
+    let sender = input.clone();
+    app.connect_open(move |_, files, _| sender.emit(Msg::Opened(files.to_vec())));
+    let sender = input.clone();
+    window.connect_close_request(move |_| {
+        sender.emit(Msg::CloseAsked);
+        gtk::glib::Propagation::Stop
+    });
+    let sender = input.clone();
+    gtk::glib::timeout_add_seconds_local(NOW_AND_THEN, move || {
+        sender.emit(Msg::Idle);
+        gtk::glib::ControlFlow::Continue
+    });
+}
+
+impl App {
+    fn heard(&mut self, news: News) {
+        self.overview.hear(&news);
+        self.errands.hear(&news, &self.overview);
+        self.leave_what_is_gone(&news);
+        if let News::Service(Service::There { lacks, .. }) = &news {
+            self.chrome.say_lacks(lacks.as_deref());
+        }
+        self.running.emit(running::Msg::Heard(news.clone()));
+        self.asleep.emit(asleep::Msg::Heard(news.clone()));
+        self.detail.emit(detail::Msg::Heard(news.clone()));
+        self.image.emit(image::Msg::Heard(news));
+        self.wake_last();
+    }
+
+    /// A group that sleeps or has ended has no page any more.
+    fn leave_what_is_gone(&self, news: &News) {
+        let detail = self.detail.model();
+        let shown = detail.shown();
+        let is_gone = match news {
+            News::Changed { gone, .. } => shown.is_some_and(|shown| gone.iter().any(|id| id == shown)),
+            News::Groups(groups) => shown.is_some_and(|shown| groups.iter().all(|group| group.id != shown)),
+            _ => false,
+        };
+        if is_gone {
+            self.chrome.leave(self.detail.widget());
+        }
+    }
+
+    fn wished(&mut self, wish: Wish) {
+        match wish {
+            Wish::Open(group) => {
+                if let Some(group) = self.overview.groups.get(&group) {
+                    self.detail.emit(detail::Msg::Opened(Box::new(group.clone())));
+                    self.chrome.open(self.detail.widget());
+                }
+            }
+            Wish::OpenImage(id) => {
+                if let Some(image) = self.overview.images.get(&id) {
+                    self.image.emit(image::Msg::Opened(Box::new(image.clone()), self.overview.images.problems(&id)));
+                    self.chrome.open(self.image.widget());
+                }
+            }
+            Wish::Freeze(group) => self.errands.freeze(group),
+            Wish::Pause(group) => self.errands.pause(group),
+            Wish::Resume(group) => self.errands.resume(group),
+            Wish::Wake(image) => self.errands.wake(image),
+            Wish::Export(image) => self.errands.ask_export(image),
+            Wish::Delete(image) => {
+                self.chrome.leave(self.image.widget());
+                self.overview.images.doom(&image);
+                self.asleep.emit(asleep::Msg::Doomed(image.clone()));
+                self.errands.delete(image, &self.overview);
+            }
+            Wish::Cancel(job) => self.errands.cancel(job),
+            Wish::Refresh => self.bus.ask(Ask::Refresh),
+            Wish::Understand(why) => {
+                trouble::show(self.chrome.window(), &gettextrs::gettext("It Did Not Work"), &why);
+            }
+        }
+    }
+
+    /// Wakes the image that was frozen last, once it is known which that is.
+    fn wake_last(&mut self) {
+        if self.wakes_last && self.overview.images_told {
+            self.wakes_last = false;
+            match self.overview.images.last() {
+                Some(image) => self.errands.wake(image.id.clone()),
+                None => self.chrome.say(&gettextrs::gettext("Nothing sleeps")),
+            }
+        }
+    }
+
+    fn show(&mut self, message: Msg) {
+        match message {
+            Msg::Show(page) => self.chrome.show(page),
+            Msg::Search => self.chrome.search(),
+            Msg::Back => self.chrome.back(),
+            _ if self.in_background && !self.chrome.window().is_visible() => {
+                // The first activation is the start itself.
+                self.in_background = false;
+                self.settings_hold();
+                return;
+            }
+            _ => {}
+        }
+        self.chrome.window().present();
+    }
+
+    /// From now on the app stays, though nobody sees it.
+    fn settings_hold(&mut self) {
+        self.chrome.stay();
+    }
+
+    fn open_dialog(&self, which: &Msg, input: &relm4::Sender<Msg>) {
+        let window = self.chrome.window();
+        match which {
+            Msg::Preferences => {
+                let sender = input.clone();
+                let tray = gettextrs::gettext("Closing the window leaves the app running.");
+                let chosen = move |choice, value| sender.emit(Msg::Chosen(choice, value));
+                preferences::show(window, &self.settings, self.overview.folder.as_deref(), &tray, chosen);
+            }
+            Msg::Shortcuts => shortcuts::show(window),
+            _ => match &self.overview.service {
+                Service::There { version, .. } => about::show(window, Some(version)),
+                Service::Sought | Service::Missing => about::show(window, None),
+            },
+        }
+    }
+
+    /// The window closes. The app stays where it was told to, and until what it has begun is done.
+    fn close(&mut self) {
+        self.chrome.window().set_visible(false);
+        self.delete_doomed();
+        if !self.stays() && self.errands.is_idle() {
+            self.app.quit();
+        }
+    }
+
+    fn stays(&self) -> bool {
+        self.settings.is(Choice::RunInBackground) || self.chrome.stays()
+    }
+
+    /// Started for one action, it ends after that.
+    fn leave_if_idle(&mut self) {
+        let is_needed = self.chrome.window().is_visible() || self.stays() || self.wakes_last || !self.errands.is_idle();
+        if !is_needed {
+            self.quit();
+        }
+    }
+
+    fn quit(&mut self) {
+        self.delete_doomed();
+        self.app.quit();
+    }
+
+    /// Nobody can want back any more what was deleted.
+    fn delete_doomed(&mut self) {
+        for image in self.overview.images.doomed() {
+            self.bus.ask(Ask::Delete(image));
+        }
+    }
+}

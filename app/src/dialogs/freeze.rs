@@ -1,0 +1,82 @@
+//! Before a freeze: only where the person has to decide something.
+
+use dormouse_wire::dbus::Folder;
+use dormouse_wire::{Problem, Verdict};
+use gettextrs::gettext;
+use relm4::adw;
+use relm4::adw::prelude::*;
+use relm4::gtk;
+
+use super::reasons;
+use crate::say;
+
+const CANCEL: &str = "cancel";
+const GO_ON: &str = "go-on";
+
+/// Asks whether to freeze a group all the same, or at all; `goes_on` is called where the answer is yes.
+pub fn ask(
+    window: &adw::ApplicationWindow,
+    name: &str,
+    verdict: &Verdict,
+    folder: Option<&Folder>,
+    goes_on: impl Fn() + 'static,
+) {
+    let heading = say::with(&gettext("Freeze “{name}”?"), &[("name", name)]);
+    let dialog = adw::MessageDialog::new(Some(window), Some(&heading), Some(&say::verdict(verdict)));
+    let content = gtk::Box::new(gtk::Orientation::Vertical, 12);
+    let losses: &[Problem] = match verdict {
+        Verdict::Freezable => &[],
+        Verdict::Lossy(problems) | Verdict::Blocked(problems) => problems,
+    };
+    if !losses.is_empty() {
+        content.append(&reasons(losses.iter()));
+    }
+    let place = gtk::Label::builder().label(place(folder)).wrap(true).justify(gtk::Justification::Center).build();
+    place.add_css_class("dim-label");
+    content.append(&place);
+    dialog.set_extra_child(Some(&content));
+    dialog.add_responses(&[(CANCEL, &gettext("_Cancel")), (GO_ON, &gettext("_Freeze"))]);
+    let look =
+        if losses.is_empty() { adw::ResponseAppearance::Suggested } else { adw::ResponseAppearance::Destructive };
+    dialog.set_response_appearance(GO_ON, look);
+    dialog.set_default_response(Some(CANCEL));
+    dialog.set_close_response(CANCEL);
+    dialog.connect_response(Some(GO_ON), move |_, _| goes_on());
+    dialog.present();
+}
+
+/// Explains why a group cannot be frozen, and offers to pause it where it is not.
+pub fn explain(
+    window: &adw::ApplicationWindow,
+    name: &str,
+    verdict: &Verdict,
+    problems: &[Problem],
+    pause: Option<impl Fn() + 'static>,
+) {
+    let heading = say::with(&gettext("“{name}” Cannot Be Frozen"), &[("name", name)]);
+    let dialog = adw::MessageDialog::new(Some(window), Some(&heading), Some(&say::verdict(verdict)));
+    dialog.set_extra_child(Some(&reasons(problems.iter())));
+    dialog.add_response(CANCEL, &gettext("_Close"));
+    dialog.set_default_response(Some(CANCEL));
+    dialog.set_close_response(CANCEL);
+    if let Some(pause) = pause {
+        dialog.add_response(GO_ON, &gettext("_Pause Instead"));
+        dialog.set_response_appearance(GO_ON, adw::ResponseAppearance::Suggested);
+        dialog.set_default_response(Some(GO_ON));
+        dialog.connect_response(Some(GO_ON), move |_, _| pause());
+    }
+    dialog.present();
+}
+
+/// Where the image goes, and how much room there is.
+fn place(folder: Option<&Folder>) -> String {
+    let Some(folder) = folder else { return gettext("The image goes to the folder of images.") };
+    let path = folder.path.display().to_string();
+    match folder.free {
+        Some(free) => say::with(
+            &gettext("The image goes to {folder}, where {size} are free."),
+            &[("folder", &path), ("size", &say::size(free))],
+        ),
+        None => say::with(&gettext("The image goes to {folder}."), &[("folder", &path)]),
+    }
+}

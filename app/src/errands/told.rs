@@ -1,0 +1,195 @@
+//! What is said when something has been done, or has not: in the window where the person looks at it, else by a notification.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dormouse_wire::dbus::{JobKind, JobState, Sleeping};
+use dormouse_wire::{Frozen, Thawed};
+use gettextrs::gettext;
+use relm4::adw;
+use relm4::adw::prelude::*;
+use relm4::gtk::gio;
+
+use super::Errands;
+use super::delete::said;
+use crate::app::Msg;
+use crate::bus::{Answer, Ask, Job, Trouble, TroubleKind};
+use crate::dialogs::trouble;
+use crate::model::overview::Overview;
+use crate::pages::Wish;
+use crate::say;
+
+/// What ends within this time does not need a notification.
+const LONG: Duration = Duration::from_secs(5);
+
+/// A button behind something said.
+struct Offer {
+    label: String,
+    /// The action of the app, and what it is told.
+    action: &'static str,
+    target: String,
+    wish: Wish,
+}
+
+impl Errands {
+    pub(super) fn follow(&mut self, job: &Arc<Job>, overview: &Overview) {
+        if job.runs() {
+            self.jobs.entry(job.id.clone()).or_insert_with(Instant::now);
+            return;
+        }
+        // One that had ended before this app came is another's.
+        let Some(since) = self.jobs.remove(&job.id) else { return };
+        let name = overview.name(&job.subject);
+        match (&job.trouble, job.state) {
+            (Some(why), _) => {
+                self.leave_no_part(job);
+                self.woken.remove(&job.subject);
+                self.failed(job.kind, &name, why);
+            }
+            (None, JobState::Done) => self.done(job, &name, since.elapsed() > LONG),
+            (None, _) => {
+                self.leave_no_part(job);
+                self.woken.remove(&job.subject);
+                self.toast(&cancelled(job.kind, &name), None);
+            }
+        }
+    }
+
+    fn done(&mut self, job: &Job, name: &str, took_long: bool) {
+        let result = job.result.clone().unwrap_or_default();
+        let offer = match job.kind {
+            JobKind::Freeze => serde_json::from_value(result).ok().and_then(|frozen: Frozen| undo(&frozen)),
+            JobKind::Thaw => {
+                let lost = serde_json::from_value(result).map(|thawed: Thawed| thawed.losses).unwrap_or_default();
+                if !lost.is_empty() {
+                    let heading = say::done(job.kind, name);
+                    let sentence = gettext("It is awake, and not all could be given back.");
+                    trouble::show(&self.window, &heading, &losses(sentence, lost));
+                    return;
+                }
+                Some(Offer {
+                    label: gettext("_Delete Image"),
+                    action: "",
+                    target: String::new(),
+                    wish: Wish::Delete(job.subject.clone()),
+                })
+            }
+            JobKind::Export => {
+                self.exports.remove(&job.subject);
+                None
+            }
+            JobKind::Import => {
+                if self.woken.remove(&job.subject)
+                    && let Ok(image) = serde_json::from_value::<Sleeping>(result)
+                {
+                    self.bus.ask(Ask::Thaw(image.id));
+                    return;
+                }
+                None
+            }
+        };
+        self.tell(&job.id, &say::done(job.kind, name), offer, took_long);
+    }
+
+    pub(super) fn refused(&mut self, kind: JobKind, subject: &str, why: &Trouble, overview: &Overview) {
+        self.exports.remove(subject).into_iter().for_each(remove);
+        self.woken.remove(subject);
+        // Whoever has closed the question for a password knows that nothing was done.
+        if why.kind == TroubleKind::NotAuthorized && why.details.is_empty() {
+            return self.toast(&why.sentence, None);
+        }
+        self.failed(kind, &overview.name(subject), why);
+    }
+
+    pub(super) fn paused(&self, group: &str, paused: bool, answer: &Answer<()>, overview: &Overview) {
+        let name = overview.name(group);
+        let named = |sentence: String| say::with(&sentence, &[("name", &name)]);
+        match (answer, paused) {
+            (Ok(()), true) => self.toast(
+                &named(gettext("“{name}” is paused")),
+                Some(Offer {
+                    label: gettext("_Resume"),
+                    action: "resume",
+                    target: group.to_owned(),
+                    wish: Wish::Resume(group.to_owned()),
+                }),
+            ),
+            (Ok(()), false) => self.toast(&named(gettext("“{name}” goes on")), None),
+            (Err(why), true) => trouble::show(&self.window, &named(gettext("“{name}” could not be paused")), why),
+            (Err(why), false) => trouble::show(&self.window, &named(gettext("“{name}” could not be resumed")), why),
+        }
+    }
+
+    fn failed(&self, kind: JobKind, name: &str, why: &Trouble) {
+        let heading = say::failed(kind, name);
+        if !self.window.is_active() {
+            self.notify("failed", &heading, Some(&why.sentence), None);
+        }
+        if self.window.is_visible() {
+            trouble::show(&self.window, &heading, why);
+        }
+    }
+
+    /// A file that was to become a copy and has not.
+    fn leave_no_part(&mut self, job: &Job) {
+        if job.kind == JobKind::Export {
+            self.exports.remove(&job.subject).into_iter().for_each(remove);
+        }
+    }
+
+    /// Says it in the window, and where that is not looked at and it took long, or there is no window, by a notification.
+    fn tell(&self, id: &str, sentence: &str, offer: Option<Offer>, took_long: bool) {
+        if !self.window.is_visible() || took_long && !self.window.is_active() {
+            self.notify(id, sentence, None, offer.as_ref());
+        }
+        self.toast(sentence, offer);
+    }
+
+    fn notify(&self, id: &str, title: &str, body: Option<&str>, offer: Option<&Offer>) {
+        let Some(app) = self.window.application() else { return };
+        let notification = gio::Notification::new(title);
+        notification.set_body(body);
+        if let Some(offer) = offer.filter(|offer| !offer.action.is_empty()) {
+            let action = format!("app.{}", offer.action);
+            let label = offer.label.replace('_', "");
+            notification.add_button_with_target_value(&label, &action, Some(&offer.target.to_variant()));
+        }
+        app.send_notification(Some(id), &notification);
+    }
+
+    pub(super) fn toast(&self, sentence: &str, offer: Option<Offer>) {
+        let toast = adw::Toast::new(&said(sentence));
+        if let Some(offer) = offer {
+            toast.set_button_label(Some(&offer.label));
+            let sender = self.sender.clone();
+            toast.connect_button_clicked(move |_| sender.emit(Msg::Wished(offer.wish.clone())));
+        }
+        self.toasts.add_toast(toast);
+    }
+}
+
+/// To undo a freeze is to thaw.
+fn undo(frozen: &Frozen) -> Option<Offer> {
+    let image = frozen.image.file_name()?.to_string_lossy().into_owned();
+    Some(Offer { label: gettext("_Undo"), action: "wake", target: image.clone(), wish: Wish::Wake(image) })
+}
+
+fn losses(sentence: String, problems: Vec<dormouse_wire::Problem>) -> Trouble {
+    let details: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Trouble { kind: TroubleKind::Failed, sentence, problems, details: details.join("\n") }
+}
+
+fn cancelled(kind: JobKind, name: &str) -> String {
+    let sentence = match kind {
+        JobKind::Freeze => gettext("Cancelled: “{name}” runs on"),
+        JobKind::Thaw => gettext("Cancelled: “{name}” sleeps on"),
+        JobKind::Export | JobKind::Import => gettext("Cancelled: “{name}” was not copied"),
+    };
+    say::with(&sentence, &[("name", name)])
+}
+
+fn remove(file: impl AsRef<Path>) {
+    // It may be gone already, which is as well.
+    let _ = std::fs::remove_file(file);
+}

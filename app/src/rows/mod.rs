@@ -1,0 +1,5 @@
+//! The rows of lists.
+
+pub mod group;
+pub mod image;
+pub mod reason;

@@ -1,0 +1,291 @@
+//! Everything the service says, in a person's words and language: one sentence for each thing, in one place.
+
+use dormouse_wire::dbus::JobKind;
+use dormouse_wire::{ByteSize, EdgeKind, Phase, Problem, ProblemKind, ThingKind, Verdict};
+use gettextrs::{gettext, ngettext, pgettext};
+use relm4::gtk::glib;
+
+/// A sentence with its values in the places that are named for them: `{name}`. Translations may turn the order around.
+pub fn with(sentence: &str, values: &[(&str, &str)]) -> String {
+    let mut said = String::with_capacity(sentence.len());
+    let mut rest = sentence;
+    while let Some(start) = rest.find('{') {
+        said.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let named = rest.find('}').and_then(|end| {
+            let value = values.iter().find(|(name, _)| *name == &rest[1..end])?.1;
+            Some((value, end + 1))
+        });
+        let (value, length) = named.unwrap_or(("{", 1));
+        said.push_str(value);
+        rest = &rest[length..];
+    }
+    said + rest
+}
+
+/// A sentence about a number of things. `{count}` stands for the number.
+pub fn counted(one: &str, many: &str, count: usize) -> String {
+    with(&ngettext(one, many, u32::try_from(count).unwrap_or(u32::MAX)), &[("count", &count.to_string())])
+}
+
+/// A size, as the desktop writes sizes.
+pub fn size(bytes: ByteSize) -> String {
+    glib::format_size(bytes.0).to_string()
+}
+
+/// The word on the badge of a verdict.
+pub fn verdict_word(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Freezable => gettext("Freezable"),
+        Verdict::Lossy(_) => gettext("Lossy"),
+        Verdict::Blocked(_) => gettext("Blocked"),
+    }
+}
+
+/// What a verdict comes to.
+pub fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Freezable => gettext("It can be frozen, and nothing is lost."),
+        Verdict::Lossy(problems) => counted(
+            "It can be frozen, and one thing is lost.",
+            "It can be frozen, and {count} things are lost.",
+            problems.len(),
+        ),
+        Verdict::Blocked(problems) => {
+            let blocking = problems.iter().filter(|problem| blocks(problem)).count();
+            counted(
+                "It cannot be frozen: one thing stands in the way.",
+                "It cannot be frozen: {count} things stand in the way.",
+                blocking,
+            )
+        }
+    }
+}
+
+/// Whether a problem stands in the way.
+pub fn blocks(problem: &Problem) -> bool {
+    problem.severity == dormouse_wire::Severity::Blocks
+}
+
+/// What a problem is about, as a heading.
+pub fn heading(kind: ProblemKind) -> String {
+    match kind {
+        ProblemKind::Selection => gettext("Which processes"),
+        ProblemKind::Process => gettext("Process"),
+        ProblemKind::Thread => gettext("Thread"),
+        ProblemKind::Memory => gettext("Memory"),
+        ProblemKind::File => gettext("File"),
+        ProblemKind::DeletedFile => gettext("Deleted file"),
+        ProblemKind::Device => gettext("Device"),
+        ProblemKind::Pipe => gettext("Pipe"),
+        ProblemKind::Terminal => gettext("Terminal"),
+        ProblemKind::UnixSocket => gettext("Connection to another program"),
+        ProblemKind::Socket => gettext("Network connection"),
+        ProblemKind::AnonymousFile => gettext("Open descriptor"),
+        ProblemKind::Lock => gettext("Lock on a file"),
+        ProblemKind::Timer => gettext("Timer"),
+        ProblemKind::Signal => gettext("Signal"),
+        ProblemKind::Credentials => gettext("Users and rights"),
+        ProblemKind::Limit => gettext("Limit"),
+        ProblemKind::Scheduling => gettext("Scheduling"),
+        ProblemKind::Confinement => gettext("Confinement"),
+        ProblemKind::Namespace => gettext("Container"),
+        ProblemKind::Tracer => gettext("Debugger"),
+        ProblemKind::Family => gettext("Parent process"),
+        ProblemKind::PidTaken => gettext("Process number in use"),
+        ProblemKind::Processor => gettext("Processor"),
+        ProblemKind::Kernel => gettext("Kernel"),
+        ProblemKind::Privilege => gettext("Missing privilege"),
+        ProblemKind::Image => gettext("Image"),
+        ProblemKind::Space => gettext("Free space"),
+        ProblemKind::Cancelled => gettext("Cancelled"),
+        _ => gettext("Something else"),
+    }
+}
+
+/// Who or what a problem is about: `cat (pid 7), descriptor 3`.
+pub fn subject(problem: &Problem) -> Option<String> {
+    match (&problem.process, &problem.resource) {
+        (Some(process), Some(resource)) => Some(format!("{process}, {resource}")),
+        (Some(process), None) => Some(process.to_string()),
+        (None, Some(resource)) => Some(resource.clone()),
+        (None, None) => None,
+    }
+}
+
+/// Whether the way out of a problem is to pause.
+pub fn offers_pause(problem: &Problem) -> bool {
+    problem.way_out.as_ref().is_some_and(|way| way.to_lowercase().contains("pause"))
+}
+
+/// A clause as a sentence.
+pub fn sentence(clause: &str) -> String {
+    let mut letters = clause.trim().chars();
+    let capital: String = letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
+    if capital.is_empty() || capital.ends_with(['.', '!', '?', '…']) { capital } else { capital + "." }
+}
+
+/// What a job is at.
+pub fn phase(phase: Phase) -> String {
+    match phase {
+        Phase::Stopping => gettext("Stopping the processes"),
+        Phase::Recording => gettext("Recording what they hold"),
+        Phase::Writing => gettext("Writing memory"),
+        Phase::Sealing => gettext("Bringing it onto the disk"),
+        Phase::Checking => gettext("Checking the image"),
+        Phase::Building => gettext("Building the processes"),
+        Phase::Reading => gettext("Reading memory back"),
+    }
+}
+
+/// What a job does, before its first phase.
+pub fn job(kind: JobKind) -> String {
+    match kind {
+        JobKind::Freeze => gettext("Freezing"),
+        JobKind::Thaw => gettext("Waking up"),
+        JobKind::Export => gettext("Exporting"),
+        JobKind::Import => gettext("Importing"),
+    }
+}
+
+/// What could not be done.
+pub fn failed(kind: JobKind, name: &str) -> String {
+    let sentence = match kind {
+        JobKind::Freeze => gettext("“{name}” could not be frozen"),
+        JobKind::Thaw => gettext("“{name}” could not be woken up"),
+        JobKind::Export => gettext("“{name}” could not be exported"),
+        JobKind::Import => gettext("“{name}” could not be imported"),
+    };
+    with(&sentence, &[("name", name)])
+}
+
+/// What has been done.
+pub fn done(kind: JobKind, name: &str) -> String {
+    let sentence = match kind {
+        JobKind::Freeze => gettext("“{name}” sleeps"),
+        JobKind::Thaw => gettext("“{name}” is awake"),
+        JobKind::Export => gettext("“{name}” has been exported"),
+        JobKind::Import => gettext("“{name}” has been imported"),
+    };
+    with(&sentence, &[("name", name)])
+}
+
+/// How long something takes still.
+pub fn left(seconds: u32) -> String {
+    if seconds < 60 {
+        counted("one second left", "{count} seconds left", seconds.max(1) as usize)
+    } else {
+        counted("one minute left", "{count} minutes left", seconds.div_ceil(60) as usize)
+    }
+}
+
+/// When something was, seen from now; both in seconds since 1970.
+pub fn when(then: u64, now: u64) -> String {
+    let ago = now.saturating_sub(then);
+    match ago {
+        0..60 => gettext("just now"),
+        60..3_600 => counted("a minute ago", "{count} minutes ago", (ago / 60) as usize),
+        3_600..86_400 => counted("an hour ago", "{count} hours ago", (ago / 3_600) as usize),
+        86_400..604_800 => counted("yesterday", "{count} days ago", (ago / 86_400) as usize),
+        _ => date(then),
+    }
+}
+
+/// A day, as the person's language writes it.
+fn date(then: u64) -> String {
+    let time = i64::try_from(then).ok().and_then(|then| glib::DateTime::from_unix_local(then).ok());
+    let written = time.and_then(|time| time.format("%x").ok());
+    written.map(|written| written.to_string()).unwrap_or_default()
+}
+
+/// What a thing is.
+pub fn thing(kind: ThingKind) -> String {
+    match kind {
+        ThingKind::Pipe => gettext("Pipe"),
+        ThingKind::Fifo => gettext("Named pipe"),
+        ThingKind::UnixSocket => gettext("Socket"),
+        ThingKind::Tcp => gettext("TCP connection"),
+        ThingKind::RemoteHost => gettext("Other machine"),
+        ThingKind::SharedMemory | ThingKind::SystemV => gettext("Shared memory"),
+        ThingKind::File => gettext("File"),
+        ThingKind::Terminal => gettext("Terminal"),
+        ThingKind::Service => gettext("Service"),
+        ThingKind::X11 => gettext("X11 display"),
+        ThingKind::Wayland => gettext("Wayland display"),
+        ThingKind::MessageBus => gettext("Message bus"),
+        ThingKind::PipeWire | ThingKind::PulseAudio => gettext("Sound server"),
+        ThingKind::Gpu => gettext("Graphics card"),
+        ThingKind::Sound => gettext("Sound card"),
+        ThingKind::Camera => gettext("Camera"),
+        ThingKind::Device => gettext("Device"),
+        _ => gettext("Something else"),
+    }
+}
+
+/// What a tie says, between the names of its two ends.
+pub fn tie(kind: EdgeKind) -> String {
+    match kind {
+        EdgeKind::Parent => pgettext("between two names", "is the parent of"),
+        EdgeKind::Tracer => pgettext("between two names", "traces"),
+        EdgeKind::Writes => pgettext("between two names", "writes to"),
+        EdgeKind::Reads => pgettext("between two names", "is read by"),
+        EdgeKind::Holds => pgettext("between two names", "holds"),
+        EdgeKind::Maps => pgettext("between two names", "maps"),
+        EdgeKind::Locks => pgettext("between two names", "locks"),
+        EdgeKind::WaitsForLock => pgettext("between two names", "waits for the lock of"),
+        EdgeKind::Asks => pgettext("between two names", "is connected to"),
+        EdgeKind::ServedBy => pgettext("between two names", "is served by"),
+        EdgeKind::Drives => pgettext("between two names", "drives"),
+        EdgeKind::Controls => pgettext("between two names", "controls"),
+        _ => pgettext("between two names", "is tied to"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_in_their_places_whatever_the_order() {
+        let values = [("count", "3"), ("name", "{count}")];
+        assert_eq!(with("{name}: {count} of {count}", &values), "{count}: 3 of 3");
+        assert_eq!(with("a { b } {unknown} {", &values), "a { b } {unknown} {");
+        assert_eq!(with("", &values), "");
+    }
+
+    #[test]
+    fn a_clause_becomes_a_sentence() {
+        assert_eq!(sentence("it is connected"), "It is connected.");
+        assert_eq!(sentence("Is it?"), "Is it?");
+        assert_eq!(sentence("état"), "État.");
+        assert_eq!(sentence(""), "");
+    }
+
+    #[test]
+    fn only_what_blocks_counts_as_standing_in_the_way() {
+        let problems = vec![
+            Problem::blocks(ProblemKind::Device, "a device"),
+            Problem::loses(ProblemKind::Socket, "a socket", "it"),
+        ];
+        assert_eq!(verdict(&Verdict::Blocked(problems)), "It cannot be frozen: one thing stands in the way.");
+    }
+
+    #[test]
+    fn times_are_told_in_the_largest_unit() {
+        let now = 1_800_000_000;
+        let told = [0, 59, 60, 7_200, 86_400, 172_800].map(|ago| when(now - ago, now));
+        assert_eq!(told, ["just now", "just now", "a minute ago", "2 hours ago", "yesterday", "2 days ago"]);
+        assert_eq!(
+            [1, 59, 60, 61].map(left),
+            ["one second left", "59 seconds left", "one minute left", "2 minutes left"]
+        );
+    }
+
+    #[test]
+    fn pausing_is_offered_where_the_reason_says_so() {
+        let problem = Problem::blocks(ProblemKind::UnixSocket, "a display");
+        assert!(!offers_pause(&problem));
+        assert!(offers_pause(&problem.clone().way_out("Pause it instead, or start it in a nested session")));
+        assert!(offers_pause(&problem.way_out("Freeze them together, or pause the group instead")));
+    }
+}

@@ -1,0 +1,94 @@
+//! What the person has chosen: in GSettings, or for as long as the app runs where its schema is not installed.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use relm4::gtk::gio;
+use relm4::gtk::gio::prelude::*;
+
+use crate::APP_ID;
+use crate::model::groups::Sort;
+
+/// A choice between yes and no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Choice {
+    /// Ask before a freeze that loses nothing, too.
+    AskBeforeFreezing,
+    /// Go on without a window.
+    RunInBackground,
+    /// Show the groups of all users.
+    ShowEverybody,
+}
+
+impl Choice {
+    fn key(self) -> &'static str {
+        match self {
+            Self::AskBeforeFreezing => "ask-before-freezing",
+            Self::RunInBackground => "run-in-background",
+            Self::ShowEverybody => "show-everybody",
+        }
+    }
+}
+
+const SORT_BY: &str = "sort-by";
+
+/// The settings; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    stored: Option<gio::Settings>,
+    kept: Rc<RefCell<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    choices: HashMap<Choice, bool>,
+    sort: Sort,
+}
+
+impl Settings {
+    /// Looks for the schema.
+    pub fn open() -> Self {
+        let schema = gio::SettingsSchemaSource::default().and_then(|source| source.lookup(APP_ID, true));
+        // One of another version may lack a key, and asking for it would end the app.
+        let keys = [Choice::AskBeforeFreezing, Choice::RunInBackground, Choice::ShowEverybody].map(Choice::key);
+        let whole =
+            |schema: &gio::SettingsSchema| schema.has_key(SORT_BY) && keys.iter().all(|key| schema.has_key(key));
+        Self { stored: schema.filter(whole).map(|_| gio::Settings::new(APP_ID)), kept: Rc::default() }
+    }
+
+    /// What is chosen.
+    pub fn is(&self, choice: Choice) -> bool {
+        match &self.stored {
+            Some(stored) => stored.boolean(choice.key()),
+            None => self.kept.borrow().choices.get(&choice).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Chooses.
+    pub fn set(&self, choice: Choice, value: bool) {
+        if let Some(stored) = &self.stored {
+            // One that an administrator has locked stays as it is.
+            let _ = stored.set_boolean(choice.key(), value);
+        } else {
+            self.kept.borrow_mut().choices.insert(choice, value);
+        }
+    }
+
+    /// The order of the groups.
+    pub fn sort(&self) -> Sort {
+        match &self.stored {
+            Some(stored) => Sort::of_key(&stored.string(SORT_BY)),
+            None => self.kept.borrow().sort,
+        }
+    }
+
+    /// Chooses the order of the groups.
+    pub fn set_sort(&self, sort: Sort) {
+        if let Some(stored) = &self.stored {
+            let _ = stored.set_string(SORT_BY, sort.key());
+        } else {
+            self.kept.borrow_mut().sort = sort;
+        }
+    }
+}

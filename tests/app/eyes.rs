@@ -1,0 +1,113 @@
+//! The window as somebody knows it who cannot see it: names, what can be pressed, what is said. AT-SPI, over its own bus.
+
+use harness::wait::{PATIENCE, until};
+use zbus::blocking::{Connection, Proxy, connection::Builder};
+use zbus::zvariant::OwnedObjectPath;
+
+use super::done;
+
+const NAME: &str = "io.github.dormouse.Dormouse";
+const ACCESSIBLE: &str = "org.a11y.atspi.Accessible";
+
+/// A thing in the window.
+#[derive(Clone, Debug)]
+pub struct Thing {
+    pub name: String,
+    pub role: String,
+    sender: String,
+    path: OwnedObjectPath,
+}
+
+/// Looks at the windows on a bus.
+#[derive(Debug)]
+pub struct Eyes {
+    bus: Connection,
+}
+
+impl Eyes {
+    /// Opens them. This starts the bus of accessibility.
+    pub fn new(address: &str) -> Self {
+        let session = done(done(Builder::address(address)).build());
+        let launcher = done(Proxy::new(&session, "org.a11y.Bus", "/org/a11y/bus", "org.a11y.Bus"));
+        let address: String = done(launcher.call("GetAddress", &()));
+        Self { bus: done(done(Builder::address(address.as_str())).build()) }
+    }
+
+    fn proxy<'a>(&self, sender: &'a str, path: &'a str, interface: &'static str) -> zbus::Result<Proxy<'a>> {
+        zbus::blocking::proxy::Builder::new(&self.bus)
+            .destination(sender)?
+            .path(path)?
+            .interface(interface)?
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+    }
+
+    fn children(&self, sender: &str, path: &str) -> Vec<(String, OwnedObjectPath)> {
+        self.proxy(sender, path, ACCESSIBLE).and_then(|node| node.call("GetChildren", &())).unwrap_or_default()
+    }
+
+    /// All that is showing, the outer before the inner.
+    pub fn things(&self) -> Vec<Thing> {
+        let mut found = Vec::new();
+        for (sender, path) in self.children("org.a11y.atspi.Registry", "/org/a11y/atspi/accessible/root") {
+            self.collect(&sender, path, &mut found);
+        }
+        found
+    }
+
+    fn collect(&self, sender: &str, path: OwnedObjectPath, found: &mut Vec<Thing>) {
+        const SHOWING: u32 = 25;
+        let look = || -> zbus::Result<(String, String, bool)> {
+            let node = self.proxy(sender, path.as_str(), ACCESSIBLE)?;
+            let state: Vec<u32> = node.call("GetState", &())?;
+            let shows = state.first().is_some_and(|bits| bits >> SHOWING & 1 == 1);
+            Ok((node.get_property("Name")?, node.call("GetRoleName", &())?, shows))
+        };
+        // What has gone meanwhile is not there.
+        let Ok((name, role, shows)) = look() else { return };
+        if !shows && role != "application" {
+            return;
+        }
+        found.push(Thing { name, role, sender: sender.to_owned(), path: path.clone() });
+        for (sender, child) in self.children(sender, path.as_str()) {
+            self.collect(&sender, child, found);
+        }
+    }
+
+    /// What the window shows, for a message.
+    pub fn all(&self) -> String {
+        let lines: Vec<String> = self.things().iter().map(|thing| format!("{}: {}", thing.role, thing.name)).collect();
+        format!("{NAME} shows:\n{}", lines.join("\n"))
+    }
+
+    /// Waits until something of this name shows.
+    pub fn see(&self, name: &str) -> Thing {
+        let found = until(PATIENCE, || self.things().into_iter().find(|thing| thing.name == name));
+        found.unwrap_or_else(|| panic!("{name:?} does not show. {}", self.all()))
+    }
+
+    /// Waits until something shows whose name holds this.
+    pub fn read(&self, part: &str) -> Thing {
+        let found = until(PATIENCE, || self.things().into_iter().find(|thing| thing.name.contains(part)));
+        found.unwrap_or_else(|| panic!("nothing with {part:?} shows. {}", self.all()))
+    }
+
+    /// Waits until nothing of this name shows.
+    pub fn miss(&self, name: &str) {
+        let gone = until(PATIENCE, || self.things().iter().all(|thing| thing.name != name).then_some(()));
+        assert!(gone.is_some(), "{name:?} still shows. {}", self.all());
+    }
+
+    /// Presses a button, as soon as there is one of this name.
+    pub fn press(&self, name: &str) {
+        let pressed = until(PATIENCE, || {
+            let buttons = self.things().into_iter().filter(|thing| thing.name == name);
+            buttons.into_iter().find(|thing| self.act(thing).unwrap_or_default())
+        });
+        assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
+    }
+
+    fn act(&self, thing: &Thing) -> zbus::Result<bool> {
+        self.proxy(&thing.sender, thing.path.as_str(), "org.a11y.atspi.Action")?.call("DoAction", &(0_i32,))
+    }
+}

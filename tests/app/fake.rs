@@ -1,0 +1,386 @@
+//! A service that plays its part: it answers what the test has written down, and writes down what it was asked.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use dormouse_wire::dbus::{Folder, JOBS, NAME, PATH, Sleeping, error};
+use dormouse_wire::{ByteSize, Checked, Details, Frozen, Listed, Paused, PausedBy, Problem, Resumed, Thawed, Verdict};
+use serde::Serialize;
+use zbus::blocking::Connection;
+use zbus::blocking::connection::Builder;
+use zbus::blocking::object_server::InterfaceRef;
+use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue};
+
+use super::done;
+
+/// What the service knows.
+#[derive(Debug, Default)]
+pub struct World {
+    pub groups: Vec<Listed>,
+    pub verdicts: BTreeMap<String, Verdict>,
+    pub checked: BTreeMap<String, Checked>,
+    pub images: Vec<Sleeping>,
+    pub problems: BTreeMap<String, Vec<Problem>>,
+    pub lacks: String,
+    /// What was asked, one word and one name each.
+    pub asked: Vec<String>,
+    /// Jobs stay at work until they are cancelled.
+    pub slow: bool,
+    jobs: usize,
+}
+
+/// The world, shared with the service.
+pub type Shared = Arc<Mutex<World>>;
+
+fn locked(world: &Shared) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The service on its bus. It leaves when this is dropped.
+#[derive(Debug)]
+pub struct Fake {
+    pub world: Shared,
+    connection: Connection,
+}
+
+impl Fake {
+    /// Takes the name of the service.
+    pub fn start(address: &str, world: World) -> Self {
+        let world = Arc::new(Mutex::new(world));
+        let builder = done(Builder::address(address))
+            .serve_at(PATH, Groups(world.clone()))
+            .and_then(|builder| builder.serve_at(PATH, Images(world.clone())))
+            .and_then(|builder| builder.serve_at(PATH, Service(world.clone())));
+        let connection = done(done(builder.and_then(|builder| builder.name(NAME))).build());
+        Self { world, connection }
+    }
+
+    /// What it was asked so far.
+    pub fn asked(&self) -> Vec<String> {
+        locked(&self.world).asked.clone()
+    }
+
+    /// Changes the world.
+    pub fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        change(&mut locked(&self.world))
+    }
+
+    /// Tells the watchers of groups.
+    pub fn tell_groups(&self, groups: &[Listed], gone: &[&str]) {
+        let groups = done(serde_json::to_string(groups));
+        let gone = gone.iter().map(ToString::to_string).collect();
+        let interface: InterfaceRef<Groups> = done(self.connection.object_server().interface(PATH));
+        done(zbus::block_on(Groups::changed(interface.signal_emitter(), groups, gone)));
+    }
+}
+
+/// A D-Bus error of the service.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "io.github.dormouse.Dormouse1.Error")]
+enum Refusal {
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    NotFound(String),
+}
+
+fn json(value: &impl Serialize) -> String {
+    done(serde_json::to_string(value))
+}
+
+fn found<T>(value: Option<T>) -> Result<T, Refusal> {
+    debug_assert!(error::NOT_FOUND.ends_with("NotFound"));
+    value.ok_or_else(|| Refusal::NotFound("There is no such thing.".to_owned()))
+}
+
+#[derive(Debug)]
+struct Groups(Shared);
+
+#[zbus::interface(name = "io.github.dormouse.Dormouse1.Groups")]
+impl Groups {
+    fn list(&self, everybody: bool) -> String {
+        let mut world = locked(&self.0);
+        world.asked.push(format!("list {}", if everybody { "all" } else { "own" }));
+        json(&world.groups)
+    }
+
+    fn verdict(&self, group: &str) -> Result<String, Refusal> {
+        let mut world = locked(&self.0);
+        world.asked.push(format!("verdict {group}"));
+        found(world.verdicts.get(group).map(json))
+    }
+
+    fn check(&self, group: &str) -> Result<String, Refusal> {
+        let mut world = locked(&self.0);
+        world.asked.push(format!("check {group}"));
+        found(world.checked.get(group).map(json))
+    }
+
+    fn process(&self, pid: i32) -> Result<String, Refusal> {
+        let world = locked(&self.0);
+        let mut members = world.groups.iter().flat_map(|group| &group.members);
+        let process = found(members.find(|member| member.pid.0 == pid))?.clone();
+        let descriptor = |number, what: &str| dormouse_wire::Descriptor {
+            number: dormouse_wire::FdNumber(number),
+            what: what.to_owned(),
+        };
+        Ok(json(&Details {
+            command_line: vec![format!("/usr/bin/{}", process.comm), "--verbose".to_owned()],
+            process,
+            memory: Some(ByteSize(34_000_000)),
+            threads: 3,
+            descriptors: vec![descriptor(0, "/dev/null"), descriptor(1, "pipe:[4711]"), descriptor(2, "/tmp/log")],
+        }))
+    }
+
+    async fn freeze(
+        &self,
+        group: &str,
+        options: HashMap<String, OwnedValue>,
+        #[zbus(object_server)] server: &zbus::ObjectServer,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        let accepts = options.get("accept-losses").is_some_and(|value| bool::try_from(value).unwrap_or_default());
+        let job = {
+            let mut world = locked(&self.0);
+            world.asked.push(format!("freeze {group}{}", if accepts { " with losses" } else { "" }));
+            Job::new(&mut world, "freeze", group)
+        };
+        job.serve(server, self.0.clone()).await
+    }
+
+    fn pause(&self, group: &str) -> Result<String, Refusal> {
+        let mut world = locked(&self.0);
+        world.asked.push(format!("pause {group}"));
+        let group = found(world.groups.iter_mut().find(|own| own.id == group))?;
+        group.paused = true;
+        Ok(json(&Paused { processes: group.members.clone(), by: PausedBy::Signal, reclaimed: None }))
+    }
+
+    fn resume(&self, group: &str) -> Result<String, Refusal> {
+        let mut world = locked(&self.0);
+        world.asked.push(format!("resume {group}"));
+        let group = found(world.groups.iter_mut().find(|own| own.id == group))?;
+        group.paused = false;
+        Ok(json(&Resumed { processes: group.members.clone(), by: vec![PausedBy::Signal] }))
+    }
+
+    fn watch(&self) {}
+
+    fn unwatch(&self) {}
+
+    #[zbus(signal)]
+    async fn changed(
+        emitter: &zbus::object_server::SignalEmitter<'_>,
+        groups: String,
+        gone: Vec<String>,
+    ) -> zbus::Result<()>;
+}
+
+#[derive(Debug)]
+struct Images(Shared);
+
+#[zbus::interface(name = "io.github.dormouse.Dormouse1.Images")]
+impl Images {
+    fn list(&self) -> String {
+        json(&locked(&self.0).images)
+    }
+
+    fn folder(&self) -> String {
+        json(&Folder { path: PathBuf::from("/home/ada/.local/share/dormouse"), free: Some(ByteSize(41_000_000_000)) })
+    }
+
+    fn preflight(&self, image: &str) -> String {
+        json(&locked(&self.0).problems.get(image).cloned().unwrap_or_default())
+    }
+
+    async fn thaw(
+        &self,
+        image: &str,
+        _options: HashMap<String, OwnedValue>,
+        #[zbus(object_server)] server: &zbus::ObjectServer,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        let job = {
+            let mut world = locked(&self.0);
+            world.asked.push(format!("thaw {image}"));
+            Job::new(&mut world, "thaw", image)
+        };
+        job.serve(server, self.0.clone()).await
+    }
+
+    async fn import(
+        &self,
+        name: &str,
+        file: zbus::zvariant::OwnedFd,
+        #[zbus(object_server)] server: &zbus::ObjectServer,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        let mut content = String::new();
+        done(File::from(OwnedFd::from(file)).read_to_string(&mut content));
+        let job = {
+            let mut world = locked(&self.0);
+            world.asked.push(format!("import {name}: {}", content.trim()));
+            Job::new(&mut world, "import", name)
+        };
+        job.serve(server, self.0.clone()).await
+    }
+
+    fn delete(&self, image: &str) {
+        let mut world = locked(&self.0);
+        world.asked.push(format!("delete {image}"));
+        world.images.retain(|own| own.id != image);
+    }
+
+    #[zbus(signal)]
+    async fn changed(emitter: &zbus::object_server::SignalEmitter<'_>) -> zbus::Result<()>;
+}
+
+#[derive(Debug)]
+struct Service(Shared);
+
+#[zbus::interface(name = "io.github.dormouse.Dormouse1.Service")]
+impl Service {
+    fn jobs(&self) -> Vec<OwnedObjectPath> {
+        Vec::new()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        "0.1.0".to_owned()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn lacks(&self) -> String {
+        locked(&self.0).lacks.clone()
+    }
+}
+
+/// A job that moves a gigabyte at once, or never.
+#[derive(Debug)]
+struct Job {
+    number: usize,
+    kind: &'static str,
+    subject: String,
+    state: &'static str,
+    result: String,
+    slow: bool,
+}
+
+impl Job {
+    fn new(world: &mut World, kind: &'static str, subject: &str) -> Self {
+        world.jobs += 1;
+        let (number, slow) = (world.jobs, world.slow);
+        Self { number, kind, subject: subject.to_owned(), state: "running", result: String::new(), slow }
+    }
+
+    async fn serve(self, server: &zbus::ObjectServer, world: Shared) -> Result<OwnedObjectPath, Refusal> {
+        let path = done(ObjectPath::try_from(format!("{JOBS}/{}", self.number)));
+        let (kind, subject, slow) = (self.kind, self.subject.clone(), self.slow);
+        server.at(&path, self).await?;
+        let job = server.interface::<_, Self>(&path).await?;
+        let images = server.interface::<_, Images>(PATH).await?;
+        let groups = server.interface::<_, Groups>(PATH).await?;
+        if !slow {
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                let (result, gone) = ended(&mut locked(&world), kind, &subject);
+                zbus::block_on(async {
+                    let _ = Images::changed(images.signal_emitter()).await;
+                    let _ = Groups::changed(groups.signal_emitter(), "[]".to_owned(), gone).await;
+                    let mut own = job.get_mut().await;
+                    (own.state, own.result) = ("done", result);
+                    let _ = own.result_changed(job.signal_emitter()).await;
+                    let _ = own.state_changed(job.signal_emitter()).await;
+                });
+            });
+        }
+        Ok(path.into())
+    }
+}
+
+/// What is so in the world once a job is done: the answer, and which groups are gone.
+fn ended(world: &mut World, kind: &str, subject: &str) -> (String, Vec<String>) {
+    match kind {
+        "freeze" => {
+            world.groups.retain(|group| group.id != subject);
+            let image = format!("{subject}.dormouse");
+            world.images.push(super::sample::image(&image, subject, 0));
+            let frozen = Frozen {
+                image: PathBuf::from("/home/ada/.local/share/dormouse").join(image),
+                processes: Vec::new(),
+                threads: 1,
+                memory: ByteSize(1),
+                size: ByteSize(1),
+                stopped_for: Duration::from_millis(7),
+                losses: Vec::new(),
+            };
+            (json(&frozen), vec![subject.to_owned()])
+        }
+        "import" => {
+            let image = super::sample::image(&format!("{subject}.dormouse"), subject, 0);
+            world.images.push(image.clone());
+            (json(&image), Vec::new())
+        }
+        _ => {
+            world.images.iter_mut().filter(|image| image.id == subject).for_each(|image| image.awake = true);
+            let thawed = Thawed {
+                image: PathBuf::from(subject),
+                processes: Vec::new(),
+                roots: Vec::new(),
+                foreground: None,
+                losses: Vec::new(),
+            };
+            (json(&thawed), Vec::new())
+        }
+    }
+}
+
+#[zbus::interface(name = "io.github.dormouse.Dormouse1.Job")]
+impl Job {
+    async fn cancel(&mut self, #[zbus(signal_emitter)] emitter: zbus::object_server::SignalEmitter<'_>) {
+        self.state = "cancelled";
+        done(self.state_changed(&emitter).await);
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn kind(&self) -> &str {
+        self.kind
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> &str {
+        self.state
+    }
+
+    #[zbus(property)]
+    fn phase(&self) -> &str {
+        if self.kind == "freeze" { "writing" } else { "reading" }
+    }
+
+    #[zbus(property)]
+    fn bytes(&self) -> u64 {
+        450_000_000
+    }
+
+    #[zbus(property)]
+    fn total(&self) -> u64 {
+        1_000_000_000
+    }
+
+    #[zbus(property)]
+    fn seconds_left(&self) -> i32 {
+        12
+    }
+
+    #[zbus(property)]
+    fn result(&self) -> &str {
+        &self.result
+    }
+}

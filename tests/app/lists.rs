@@ -1,0 +1,46 @@
+//! What runs, what sleeps, and the way from one to the other.
+
+use super::sample::world;
+use super::stage::Stage;
+
+#[test]
+fn the_groups_are_listed_with_their_verdicts() {
+    let stage = Stage::with(world());
+    for name in ["Text Editor", "Web Browser", "Build of the kernel", "Nightly backup"] {
+        stage.eyes.see(name);
+    }
+    for word in ["Freezable", "Lossy", "Blocked"] {
+        stage.eyes.see(word);
+    }
+}
+
+#[test]
+fn a_group_that_loses_nothing_freezes_at_once_and_undo_wakes_it() {
+    let stage = Stage::with(world());
+    stage.eyes.press("Freeze Build of the kernel");
+    stage.asked("freeze build");
+    stage.eyes.miss("Build of the kernel");
+    stage.eyes.press("Undo");
+    stage.asked("thaw build.dormouse");
+}
+
+#[test]
+fn before_something_is_lost_the_person_is_asked() {
+    let stage = Stage::with(world());
+    stage.eyes.press("Freeze Nightly backup");
+    stage.eyes.read("192.0.2.7:443");
+    stage.eyes.press("Freeze");
+    stage.asked("freeze backup with losses");
+}
+
+#[test]
+fn a_group_that_cannot_be_frozen_is_explained_and_can_be_paused() {
+    let stage = Stage::with(world());
+    stage.eyes.press("Freeze Text Editor");
+    stage.eyes.read("X11 display server");
+    stage.eyes.press("Pause Instead");
+    stage.asked("pause editor");
+    stage.eyes.press("Resume Text Editor");
+    stage.asked("resume editor");
+    assert!(stage.service().asked().iter().all(|asked| !asked.starts_with("freeze")));
+}

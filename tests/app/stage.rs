@@ -1,0 +1,216 @@
+//! A display and a bus of a test's own, with the window on it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use harness::wait::{PATIENCE, until};
+use nix::sys::signal::{Signal, kill};
+use tempfile::TempDir;
+
+use super::done;
+use super::eyes::Eyes;
+use super::fake::{Fake, World};
+
+/// A program that is ended when this is dropped.
+#[derive(Debug)]
+pub struct Program(Child);
+
+impl Program {
+    /// Starts it; the first line that it writes.
+    fn start(command: &mut Command) -> (Self, String) {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", command.get_program().display()));
+        let mut line = String::new();
+        if let Some(output) = child.stdout.take() {
+            done(BufReader::new(output).read_line(&mut line));
+        }
+        (Self(child), line.trim().to_owned())
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        done(self.0.try_wait()).is_some()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = kill(nix::unistd::Pid::from_raw(self.0.id() as i32), Signal::SIGTERM);
+        if until(Duration::from_secs(10), || self.0.try_wait().ok().flatten()).is_none() {
+            let _ = (self.0.kill(), self.0.wait());
+        }
+    }
+}
+
+/// How the stage is set.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenery {
+    pub width: u32,
+    pub height: u32,
+    pub dark: bool,
+}
+
+impl Default for Scenery {
+    fn default() -> Self {
+        Self { width: 1000, height: 720, dark: false }
+    }
+}
+
+/// The stage. The app ends first, then the service, then bus and display.
+#[derive(Debug)]
+pub struct Stage {
+    pub app: Option<Program>,
+    pub fake: Option<Fake>,
+    pub eyes: Eyes,
+    display: String,
+    address: String,
+    scenery: Scenery,
+    folder: TempDir,
+    _bus: Program,
+    _screen: Program,
+}
+
+impl Stage {
+    /// A stage with the service on it, and the window.
+    pub fn with(world: World) -> Self {
+        let mut stage = Self::empty(Scenery::default());
+        stage.fake = Some(Fake::start(&stage.address, world));
+        stage.open(&[]);
+        stage
+    }
+
+    /// A stage without a service and without a window.
+    pub fn empty(scenery: Scenery) -> Self {
+        let folder = done(tempfile::tempdir());
+        let size = format!("{}x{}x24", scenery.width, scenery.height);
+        let mut screen = Command::new("Xvfb");
+        let (screen, number) =
+            Program::start(screen.args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0", &size]));
+        assert!(!number.is_empty(), "Xvfb does not start; is the package xvfb installed?");
+        let mut bus = Command::new("dbus-daemon");
+        let listens = format!("--address=unix:dir={}", folder.path().display());
+        let display = format!(":{number}");
+        let bus = dressed(&mut bus, folder.path(), &display, scenery);
+        let (bus, address) =
+            Program::start(bus.args(["--session", "--nofork", "--nopidfile", "--print-address=1", &listens]));
+        let eyes = Eyes::new(&address);
+        Self { app: None, fake: None, eyes, display, address, scenery, folder, _bus: bus, _screen: screen }
+    }
+
+    /// Puts the service on its bus.
+    pub fn serve(&mut self, world: World) {
+        self.fake = Some(Fake::start(&self.address, world));
+    }
+
+    /// The service.
+    pub fn service(&self) -> &Fake {
+        self.fake.as_ref().unwrap_or_else(|| panic!("there is no service on this stage"))
+    }
+
+    /// Starts the app.
+    pub fn open(&mut self, arguments: &[&str]) {
+        let mut command = self.command(app());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().unwrap_or_else(|error| panic!("the app does not start: {error}"));
+        self.app = Some(Program(child));
+    }
+
+    /// A command on this stage.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        dressed(&mut command, self.folder.path(), &self.display, self.scenery);
+        command.env("DBUS_SESSION_BUS_ADDRESS", &self.address);
+        command
+    }
+
+    /// A folder that goes with the stage.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Calls an action of the app over the bus, as a shortcut of the desktop does.
+    pub fn call(&self, action: &str, target: Option<&str>) {
+        let mut command = self.command("gapplication");
+        command.args(["action", "io.github.dormouse.Dormouse", action]);
+        command.args(target.map(|target| format!("'{target}'")));
+        assert!(done(command.status()).success(), "the action {action} cannot be called");
+    }
+
+    /// Presses keys, xdotool(1).
+    pub fn press(&self, keys: &[&str]) {
+        let status = self.command("xdotool").arg("key").args(keys).status();
+        assert!(status.is_ok_and(|status| status.success()), "xdotool fails; is the package xdotool installed?");
+    }
+
+    /// Makes the window as wide and as high as the screen, and gives it the keyboard, as a window manager would.
+    pub fn fill(&self) {
+        let size = [self.scenery.width, self.scenery.height].map(|length| length.to_string());
+        let mut command = self.command("xdotool");
+        command.args([
+            "search",
+            "--sync",
+            "--onlyvisible",
+            "--class",
+            "dormouse",
+            "windowmove",
+            "0",
+            "0",
+            "windowsize",
+        ]);
+        let status = command.args(size).arg("windowfocus").stdout(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "xdotool finds no window");
+    }
+
+    /// Keeps what the screen shows, in a file of this name.
+    pub fn photograph(&self, name: &str) {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+        done(fs::create_dir_all(&folder));
+        let status = self.command("import").args(["-window", "root"]).arg(folder.join(format!("{name}.png"))).status();
+        assert!(status.is_ok_and(|status| status.success()), "import fails; is the package imagemagick installed?");
+    }
+
+    /// Waits until the service was asked this.
+    pub fn asked(&self, what: &str) {
+        let asked = until(PATIENCE, || self.service().asked().iter().any(|asked| asked == what).then_some(()));
+        assert!(
+            asked.is_some(),
+            "nobody asks {what:?} of the service, but {:?}\n{}",
+            self.service().asked(),
+            self.eyes.all()
+        );
+    }
+}
+
+/// The window's program, which `cargo build --workspace --bins` has made.
+fn app() -> PathBuf {
+    let folder = std::env::current_exe().ok().and_then(|test| Some(test.parent()?.parent()?.to_owned()));
+    let app = folder.unwrap_or_default().join("dormouse-app");
+    assert!(app.is_file(), "{} is missing: cargo build --workspace --bins", app.display());
+    app
+}
+
+/// What programs on the stage see of the world.
+fn dressed<'a>(command: &'a mut Command, folder: &Path, display: &str, scenery: Scenery) -> &'a mut Command {
+    let scheme = if scenery.dark { "prefer-dark" } else { "prefer-light" };
+    command
+        .env("DISPLAY", display)
+        .env("HOME", folder)
+        .env("XDG_RUNTIME_DIR", folder)
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .env("XDG_CONFIG_HOME", folder.join("config"))
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+        .env("GDK_BACKEND", "x11")
+        .env("GSK_RENDERER", "cairo")
+        .env("GSETTINGS_BACKEND", "memory")
+        .env("GTK_USE_PORTAL", "0")
+        .env("ADW_DISABLE_PORTAL", "1")
+        .env("ADW_DEBUG_COLOR_SCHEME", scheme)
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("WAYLAND_DISPLAY")
+        .env_remove("GTK_A11Y")
+}
