@@ -8,26 +8,30 @@ mod memory;
 mod origin;
 mod pages;
 mod record;
+mod release;
 mod restart;
 mod stopped;
 mod tasks;
 mod terminal;
+mod turn;
 mod verdict;
 mod vfork;
 mod waiting;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::time::Instant;
 
-use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{ByteSize, Frozen, Phase, Pid, Problem, ProblemKind, Progress};
 
 use crate::image::{SectionKind, Writer};
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
-use crate::survey::{control_group, judge, select};
+use crate::survey::{control_group, file_servers, judge, select};
 use crate::{FreezeError, FreezeOptions, Selection};
 pub use check::{check, verdict};
 use stopped::Stopped;
+use turn::{Turn, in_turn};
 use verdict::Verdict;
 
 impl From<Problem> for FreezeError {
@@ -40,9 +44,21 @@ impl From<Problem> for FreezeError {
 pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Progress) -> Result<Frozen, FreezeError> {
     crate::kernel::limits::raise_open_files();
     progress.begins(Phase::Stopping, 0);
+    in_turn(|turn| freeze_now(selection, options, progress, turn))
+}
+
+fn freeze_now(
+    selection: &Selection,
+    options: &FreezeOptions,
+    progress: &dyn Progress,
+    turn: &Turn,
+) -> Result<Frozen, FreezeError> {
+    cancelled(progress)?;
     let begin = Instant::now();
     let mut stopped = Stopped::default();
-    let Found { processes, mut open, sharers } = stop(selection, Look::Closely, &mut stopped)?;
+    let found = stop(selection, Look::Closely, &mut stopped);
+    turn.note(&stopped);
+    let Found { processes, mut open, sharers } = found?;
     progress.begins(Phase::Recording, 0);
     let mut verdict = Verdict::new(options.accept_losses);
     verdict.note(judge::judge(&processes, &open, &sharers));
@@ -80,17 +96,20 @@ pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Pro
 
 /// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.
 fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Found, FreezeError> {
+    let seen = RefCell::new(HashSet::new());
     let found = Found::of(selection, queues, |seeds| {
         let looked = Cell::new(false);
         let members = || {
             let members = select::members(seeds)?;
+            let fresh: Vec<Pid> = members.iter().copied().filter(|pid| seen.borrow_mut().insert(*pid)).collect();
+            file_servers::none_serves(&fresh)?;
             // Whoever is frozen does not stop: once is enough, for the others stand still from then on.
             if !looked.replace(true) {
                 control_group::none_is_frozen(&members)?;
             }
             Ok(members)
         };
-        *stopped = std::mem::take(stopped).stop(&members)?;
+        stopped.stop(&members)?;
         Ok(stopped.processes.iter().map(|process| process.pid).collect())
     });
     found.map_err(|unseen| match unseen {

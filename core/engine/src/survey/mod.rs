@@ -1,6 +1,7 @@
 //! What is there, without stopping or touching anything: [`collect`] reads what /proc tells of each process, [`files`]
 //! finds out which descriptors stand for one open file, [`judge`] says what stands in the way of a freeze, [`x11`] tells
-//! who holds which windows, [`buses`] the names on message buses, [`needs`] what a group needs of the system.
+//! who holds which windows, [`buses`] the names on message buses, [`needs`] what a group needs of the system, [`file_servers`]
+//! who must not be stopped.
 //!
 //! [`everyone`] looks at all processes of the machine, [`groups`] sorts them into what a person calls an app or a job,
 //! [`names`] finds names and icons for those, and [`listing`] tells of it all.
@@ -12,6 +13,7 @@ pub mod connect;
 pub mod connections;
 pub mod control_group;
 pub mod everyone;
+pub mod file_servers;
 pub mod files;
 pub mod found;
 pub mod groups;
