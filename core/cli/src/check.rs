@@ -174,16 +174,6 @@ fn report(checked: &Checked, width: usize) -> String {
     text
 }
 
-/// Several names in a line that can be read.
-fn several(names: &[String]) -> String {
-    const MOST: usize = 3;
-    match names {
-        [] => "nobody".to_owned(),
-        names if names.len() <= MOST => names.join(", "),
-        names => format!("{} and {}", names[..MOST].join(", "), output::count(names.len() - MOST, "other", "others")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use dormouse_wire::{ByteSize, Checked, Graph, Needs, Pid, Problem, ProblemKind, ProcessName, Verdict};

@@ -28,6 +28,7 @@ mod systemd;
 mod target;
 mod terminal;
 mod thaw;
+mod together;
 mod verify;
 mod when;
 
