@@ -20,6 +20,7 @@ mod look;
 mod man;
 mod output;
 mod pause;
+mod picture;
 mod progress;
 mod resume;
 mod runtime;
