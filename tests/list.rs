@@ -360,6 +360,21 @@ fn a_person_reads_a_table() {
 }
 
 #[test]
+fn a_picture_shows_the_groups_and_what_ties_them() {
+    let mut bash = Command::new("bash");
+    bash.args(["-c", "sleep 600 | cat; true"]);
+    let session = Session::start(bash).runs("bash");
+    let picture = |form: &str| {
+        let output = output(dormouse(&["list", "--graph", form]));
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let (dot, svg) = (picture("dot"), picture("svg"));
+    assert!(dot.starts_with("digraph") && dot.contains(&session.pid().to_string()), "{dot}");
+    assert!(svg.contains("<svg") && svg.contains(&session.pid().to_string()) && svg.contains("cannot be cut"), "{svg}");
+}
+
+#[test]
 fn an_ordinary_user_sees_own_groups_and_all_on_demand() {
     let folder = done(tempfile::tempdir());
     let copy = folder.path().join("dormouse");

@@ -9,6 +9,8 @@ use harness::wait::{PATIENCE, until};
 use crate::said::{CLOSE, CLOSE_IT, PAUSE_OR_CLOSE, Reason, at_socket, same};
 use crate::scene::{Scene, check_until, done, group_of, wait_for};
 
+const KEEP_A_COPY: &str = "Thaw it before the next restart, or keep a copy of the file and put it back before that";
+
 /// The folder of the programs, whose version Debian has in its path.
 fn programs() -> String {
     let versions = done(fs::read_dir("/usr/lib/postgresql")).map(|entry| done(entry).path().join("bin"));
@@ -57,12 +59,22 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
         what: "System V shared memory cannot be frozen".to_owned(),
         way_out: PAUSE_OR_CLOSE,
     };
+    // In /dev/shm, shm_open(3).
+    let file = |pid: &Pid| Reason {
+        kind: ProblemKind::File,
+        what: "what it writes there lies in a file in memory, and files do not go into the image".to_owned(),
+        way_out: KEEP_A_COPY,
+        ..segment(pid)
+    };
     let listens = "it is a TCP socket that listens at 127.0.0.1:5432, which cannot be frozen yet";
     let together = "Freeze them together, or end that process first";
-    let mut expected: Vec<Reason> = pids.iter().map(segment).collect();
+    let mut expected: Vec<Reason> = pids.iter().map(segment).chain(pids.iter().map(file)).collect();
     expected.push(at_socket(ProblemKind::Socket, main, listens, CLOSE_IT));
     expected.push(at_socket(ProblemKind::UnixSocket, backend, connected, together));
     assert_eq!(said.is_blocked_by(&expected), Ok(()));
+    // A person is told of all seven at once.
+    assert_eq!(said.text.matches("System V shared memory cannot be frozen").count(), 1, "{}", said.text);
+    assert!(said.text.contains("and 4 others, mapping "), "{}", said.text);
 
     let asks = format!("it is connected to a service, postgres (pid {backend}), at {socket}");
     let because = [at_socket(ProblemKind::UnixSocket, client, asks, CLOSE)];

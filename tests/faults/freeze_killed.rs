@@ -107,7 +107,7 @@ fn runs(program: &Program, specimen: &mut Specimen, group: &BTreeSet<i32>, befor
 }
 
 /// Threads that do not run, or that somebody traces.
-fn stuck(pids: &BTreeSet<i32>) -> Vec<String> {
+pub fn stuck(pids: &BTreeSet<i32>) -> Vec<String> {
     let mut stuck = Vec::new();
     for pid in pids {
         for tid in numbers_in(&format!("/proc/{pid}/task")) {

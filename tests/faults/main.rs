@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::panic)]
 
 mod again;
+mod at_once;
 mod cancelled;
 mod damaged;
 mod forge;

@@ -45,6 +45,15 @@ impl ControlGroup {
         folder
     }
 
+    /// Tells it to freeze, or to go on.
+    pub fn freeze(&self, yes: bool) {
+        let (file, word) = match self.hierarchy {
+            Hierarchy::Unified => ("cgroup.freeze", if yes { "1" } else { "0" }),
+            Hierarchy::Old => ("freezer.state", if yes { "FROZEN" } else { "THAWED" }),
+        };
+        fs::write(self.folder.join(file), word).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
     pub fn is_frozen(&self) -> bool {
         is_frozen(&self.folder)
     }

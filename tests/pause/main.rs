@@ -4,6 +4,7 @@
 
 mod control_group;
 mod freezer;
+mod meanwhile;
 mod signal;
 mod systemd;
 mod terminal;

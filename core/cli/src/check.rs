@@ -10,11 +10,11 @@ use dormouse_wire::window::{Access, Display, Window, sentence};
 use dormouse_wire::{Checked, Verdict};
 
 mod needs;
-mod picture;
 mod ties;
 
 use crate::exit::Outcome;
 use crate::output;
+use crate::picture::{self, Picture};
 use crate::target::Target;
 
 /// Says whether a running process and what belongs to it can be frozen, and what would be lost.
@@ -36,15 +36,6 @@ pub struct Arguments {
     /// Write a picture of what ties the group together to standard output: in the language of Graphviz, or drawn.
     #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
     graph: Option<Picture>,
-}
-
-/// In which form a picture is written.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Picture {
-    /// The language of Graphviz.
-    Dot,
-    /// Drawn, for a browser.
-    Svg,
 }
 
 const ABOUT: &str = "\
@@ -81,8 +72,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let selection = Selection { pid, others, tree_only: arguments.tree_only, asker: None };
     let checked = dormouse_engine::check(&selection, &displays());
     match arguments.graph {
-        Some(Picture::Dot) => output::print(&picture::dot(&checked.graph))?,
-        Some(Picture::Svg) => output::print(&picture::svg(&checked.graph)?)?,
+        Some(form) => form.print(&picture::dot(&checked.graph))?,
         None if arguments.json => output::json(&checked)?,
         None => output::print(&report(&checked, output::width()))?,
     }
@@ -172,16 +162,6 @@ fn report(checked: &Checked, width: usize) -> String {
         text += &output::wrapped(&sentence, width);
     }
     text
-}
-
-/// Several names in a line that can be read.
-fn several(names: &[String]) -> String {
-    const MOST: usize = 3;
-    match names {
-        [] => "nobody".to_owned(),
-        names if names.len() <= MOST => names.join(", "),
-        names => format!("{} and {}", names[..MOST].join(", "), output::count(names.len() - MOST, "other", "others")),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `dormouse list`: the groups of this machine.
 
+mod machine;
 mod watch;
 
 use std::collections::HashMap;
@@ -7,16 +8,19 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dormouse_engine::Selection;
+use dormouse_engine::survey::connections::Connections;
 use dormouse_engine::survey::everyone::Everyone;
 use dormouse_engine::survey::groups;
 use dormouse_engine::survey::listing::{self, Whose};
 use dormouse_engine::survey::names::Entries;
-use dormouse_wire::{Listed, Pid, Verdict};
+use dormouse_wire::{Graph, Listed, Pid, Verdict};
 use nix::unistd::{Uid, User};
 
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, Table};
 use dormouse_service::{folders, when};
+
+use crate::picture::Picture;
 
 /// Lists what runs, as groups: apps, services, sessions.
 #[derive(Debug, clap::Args)]
@@ -55,6 +59,7 @@ Examples:
   dormouse list
   dormouse list --watch
   dormouse list --check
+  dormouse list --graph svg > machine.svg
   dormouse list --json | jq -r '.[] | select(.kind == \"app\") | .id'")]
 #[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Arguments {
@@ -69,6 +74,11 @@ pub struct Arguments {
     /// List again every 2 seconds, until Ctrl-C.
     #[arg(long)]
     watch: bool,
+
+    /// Write a picture of the groups and of what ties them to each other to standard output: in the language of Graphviz, or
+    /// drawn. Of many processes it shows only their groups.
+    #[arg(long, value_enum, value_name = "FORMAT", conflicts_with_all = ["json", "check", "watch"])]
+    graph: Option<Picture>,
 
     /// List the groups of all users, and not only yours; root always sees all.
     #[arg(long)]
@@ -87,6 +97,12 @@ fn list(arguments: &Arguments) -> Outcome {
     let mut lister = Lister::new(arguments.all);
     if arguments.watch {
         return watch::run(&mut lister, arguments.json);
+    }
+    if let Some(form) = arguments.graph {
+        let (list, graph) = lister.look_with_ties()?;
+        form.print(&machine::dot(&list, &graph))?;
+        lister.tell_what_is_hidden();
+        return Ok(ExitCode::SUCCESS);
     }
     let mut list = lister.look()?;
     if arguments.check {
@@ -143,16 +159,22 @@ impl Lister {
 
     /// The groups as they are now.
     pub fn look(&mut self) -> Result<Vec<Listed>, Failure> {
+        Ok(self.look_with_ties()?.0)
+    }
+
+    /// The groups as they are now, and what ties everybody together.
+    fn look_with_ties(&mut self) -> Result<(Vec<Listed>, Graph), Failure> {
         let processes =
             self.everyone.look().map_err(|error| Failure::new(format!("The processes cannot be listed: {error}.")))?;
-        let groups = groups::now(processes, Pid(std::process::id() as i32));
+        let graph = Connections::look().graph;
+        let groups = groups::joined(groups::of(processes), &graph, Pid(std::process::id() as i32));
         let mut list = listing::of(&groups, &self.entries, self.whose);
         for group in &mut list {
             let Some(uid) = group.uid else { continue };
             let name = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
             group.user.clone_from(self.users.entry(uid).or_insert_with(name));
         }
-        Ok(list)
+        Ok((list, graph))
     }
 
     /// Says what root would see more, if there was anything.

@@ -20,6 +20,7 @@ mod look;
 mod man;
 mod output;
 mod pause;
+mod picture;
 mod progress;
 mod resume;
 mod runtime;
@@ -28,6 +29,7 @@ mod store;
 mod target;
 mod terminal;
 mod thaw;
+mod together;
 mod verify;
 
 use std::io;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::exit::Failure;
+use crate::together::{self, Alike};
 
 /// Nobody likes to read lines that are longer, or can read ones that are shorter.
 const WIDTHS: std::ops::RangeInclusive<usize> = 40..=100;
@@ -27,7 +28,8 @@ pub fn failure(failure: &Failure) {
 /// Names all that was lost, if anything was.
 pub fn losses(losses: &[Problem]) {
     if !losses.is_empty() {
-        to_standard_error(&format!("{}:\n\n{}", count(losses.len(), "loss", "losses"), listed(losses, error_width())));
+        let (number, list) = listed(losses, error_width());
+        to_standard_error(&format!("{}:\n\n{list}", count(number, "loss", "losses")));
     }
 }
 
@@ -127,28 +129,27 @@ pub fn weighed(problems: &[Problem], width: usize) -> String {
         (losses, "thing would be lost", "things would be lost"),
     ] {
         if !problems.is_empty() {
-            let heading = count(problems.len(), one, many);
-            text.extend(["\n", &heading, ":\n\n", &listed(&problems, width)]);
+            let (number, list) = listed(&problems, width);
+            text.extend(["\n", &count(number, one, many), ":\n\n", &list]);
         }
     }
     text
 }
 
-/// All problems, one paragraph each: who and what, why, what is lost, the way out.
-pub fn listed(problems: &[Problem], width: usize) -> String {
-    let paragraphs: Vec<String> = problems.iter().map(|problem| paragraph(problem, width)).collect();
-    paragraphs.join("\n")
+/// All problems, and how many paragraphs they are: who and what, why, what is lost, the way out. Those that say the same of
+/// several processes and things are one.
+pub fn listed(problems: &[Problem], width: usize) -> (usize, String) {
+    let paragraphs: Vec<String> = together::of(problems).iter().map(|alike| paragraph(alike, width)).collect();
+    (paragraphs.len(), paragraphs.join("\n"))
 }
 
-fn paragraph(problem: &Problem, width: usize) -> String {
-    let resource = problem.resource.clone();
-    let subject = match (&problem.process, resource) {
-        (Some(process), Some(resource)) => format!("{process}, {resource}"),
-        (Some(process), None) => process.to_string(),
-        (None, Some(resource)) => resource,
-        (None, None) => kind(problem),
-    };
-    let mut text = wrap(&printable(&subject), width, "  ", "    ");
+fn paragraph(alike: &Alike<'_>, width: usize) -> String {
+    let problem = alike.first();
+    let mut subjects = alike.subjects();
+    if subjects.is_empty() {
+        subjects.push(kind(problem));
+    }
+    let mut text: String = subjects.iter().map(|one| wrap(&printable(one), width, "  ", "    ")).collect();
     let clauses =
         [("Why", Some(&problem.what)), ("Lost", problem.loss.as_ref()), ("Way out", problem.way_out.as_ref())];
     for (label, clause) in clauses {
@@ -165,6 +166,16 @@ fn kind(problem: &Problem) -> String {
     let words = name.as_ref().and_then(|name| name.as_str()).unwrap_or("problem").replace('-', " ");
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Several names in a line that can be read.
+pub fn several(names: &[String]) -> String {
+    const MOST: usize = 3;
+    match names {
+        [] => "nobody".to_owned(),
+        names if names.len() <= MOST => names.join(", "),
+        names => format!("{} and {}", names[..MOST].join(", "), count(names.len() - MOST, "other", "others")),
+    }
 }
 
 /// `1 process`, `2 processes`.
@@ -292,7 +303,7 @@ mod tests {
     #[test]
     fn a_problem_is_told_with_process_resource_why_and_way_out() {
         assert_eq!(
-            listed(&[card()], 60),
+            listed(&[card()], 60).1,
             "  firefox (pid 42), descriptor 7 (/dev/dri/card0)\n\
              \x20   Why      the graphics card keeps state that nobody can\n\
              \x20            read back\n\

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use dormouse_wire::needs::{Device, Endpoint, EndpointState, File, Filesystem, Holder, Use};
 use dormouse_wire::{Needs, ProcessName};
 
-use super::several;
-use crate::output;
+use crate::output::{self, several};
 
 /// The tree; empty where there is nothing to tell.
 pub fn listed(needs: &Needs, width: usize) -> String {

@@ -2,8 +2,7 @@
 
 use dormouse_wire::{Edge, EdgeKind, Graph, Node, Strength};
 
-use super::several;
-use crate::output;
+use crate::output::{self, several};
 
 /// The things that members hold with others, and who holds them; empty where there are none.
 pub fn listed(graph: &Graph, width: usize) -> String {

@@ -21,8 +21,8 @@ pub fn shown(path: &Path, frame: &Frame, inside: &Inside, all_memory: bool, widt
     let mut parts = vec![heading(path, frame, inside), processes(group).lines(width), files(group).lines(width)];
     parts.push(if all_memory { mappings(group).lines(width) } else { memory(group).lines(width) });
     if !inside.losses.is_empty() {
-        let heading = output::count(inside.losses.len(), "loss was announced", "losses were announced");
-        parts.push(format!("{heading}:\n\n{}", output::listed(&inside.losses, width)));
+        let (number, list) = output::listed(&inside.losses, width);
+        parts.push(format!("{}:\n\n{list}", output::count(number, "loss was announced", "losses were announced")));
     }
     parts.push(sections(frame).lines(width));
     parts.join("\n")

@@ -3,6 +3,7 @@
 use dormouse_wire::{ByteSize, Checked, Pid, Problem, ProblemKind, ProcessName};
 
 use super::stopped::Stopped;
+use super::turn::{Turn, in_turn};
 use super::verdict::Verdict;
 use super::{record, stop};
 use crate::kernel::threads::beside;
@@ -46,12 +47,18 @@ pub fn verdict(selection: &Selection) -> dormouse_wire::Verdict {
 /// only where an end of a socket is missed ([`Look::Lightly`]).
 fn judged(selection: &Selection) -> (Vec<ProcessFacts>, dormouse_wire::Verdict) {
     crate::kernel::limits::raise_open_files();
+    in_turn(|turn| judged_now(selection, turn))
+}
+
+fn judged_now(selection: &Selection, turn: &Turn) -> (Vec<ProcessFacts>, dormouse_wire::Verdict) {
     let mut stopped = Stopped::default();
     let mut looked = look(selection, Look::Lightly, &mut stopped);
+    turn.note(&stopped);
     if looked.problems.iter().any(|problem| problem.kind == ProblemKind::UnixSocket) {
         // The other end may be on its way in a message. It is begun anew: nobody stands still that does not belong to it.
         drop(std::mem::take(&mut stopped));
         looked = look(selection, Look::Closely, &mut stopped);
+        turn.note(&stopped);
     }
     let mut verdict = Verdict::new(false);
     verdict.note(looked.problems);

@@ -8,10 +8,12 @@ mod memory;
 mod origin;
 mod pages;
 mod record;
+mod release;
 mod restart;
 mod stopped;
 mod tasks;
 mod terminal;
+mod turn;
 mod verdict;
 mod vfork;
 mod waiting;
@@ -28,6 +30,7 @@ use crate::survey::{belongs, control_group, judge, select};
 use crate::{Asker, FreezeError, FreezeOptions, Selection};
 pub use check::{check, verdict};
 use stopped::Stopped;
+use turn::{Turn, in_turn};
 use verdict::Verdict;
 
 impl From<Problem> for FreezeError {
@@ -40,9 +43,21 @@ impl From<Problem> for FreezeError {
 pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Progress) -> Result<Frozen, FreezeError> {
     crate::kernel::limits::raise_open_files();
     progress.begins(Phase::Stopping, 0);
+    in_turn(|turn| freeze_now(selection, options, progress, turn))
+}
+
+fn freeze_now(
+    selection: &Selection,
+    options: &FreezeOptions,
+    progress: &dyn Progress,
+    turn: &Turn,
+) -> Result<Frozen, FreezeError> {
+    cancelled(progress)?;
     let begin = Instant::now();
     let mut stopped = Stopped::default();
-    let Found { processes, mut open, sharers } = stop(selection, Look::Closely, &mut stopped)?;
+    let found = stop(selection, Look::Closely, &mut stopped);
+    turn.note(&stopped);
+    let Found { processes, mut open, sharers } = found?;
     progress.begins(Phase::Recording, 0);
     let mut verdict = Verdict::new(options.accept_losses);
     verdict.note(judge::judge(&processes, &open, &sharers));
@@ -103,7 +118,7 @@ fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Fo
             }
             Ok(members)
         };
-        *stopped = std::mem::take(stopped).stop(&members)?;
+        stopped.stop(&members)?;
         Ok(stopped.processes.iter().map(|process| process.pid).collect())
     });
     found.map_err(|unseen| match unseen {

@@ -1,10 +1,13 @@
 //! A group that stands still: every thread seized and stopped. Dropped, it runs on as if nothing had happened.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
 use serde_bytes::ByteBuf;
 
+use super::release::Undo;
+use super::turn;
 use super::waiting::Waits;
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Answer, Errno, pidfd};
@@ -12,6 +15,7 @@ use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 use crate::puppet::{Ground, Puppet, Stage};
 use crate::resource::task::{interrupted, signals};
+use crate::survey::control_group;
 use crate::survey::select::named;
 
 /// A group that stands still.
@@ -22,7 +26,14 @@ pub struct Stopped {
     /// The threads that are traced.
     pub(super) seized: HashSet<Tid>,
     pub(super) waits: Waits,
+    /// By when all must stand still, since the first was told to.
+    pub(super) end: Option<Instant>,
+    /// Another Dormouse was in the way.
+    pub(super) hindered: bool,
 }
+
+/// So long a group may take to stand still.
+const STANDSTILL: Duration = Duration::from_secs(40);
 
 /// A process all of whose threads are stopped.
 #[derive(Debug)]
@@ -44,24 +55,28 @@ pub struct StoppedProcess {
 impl Stopped {
     /// Stops all that `members` names, again and again, until no new process or thread shows: whoever was running
     /// meanwhile may have made more.
-    pub fn stop(self, members: &dyn Fn() -> Result<Vec<Pid>, Problem>) -> Result<Self, Problem> {
-        let mut stopped = self;
+    pub fn stop(&mut self, members: &dyn Fn() -> Result<Vec<Pid>, Problem>) -> Result<(), Problem> {
+        let end = *self.end.get_or_insert_with(|| Instant::now() + STANDSTILL);
+        let above = turn::tracers();
         loop {
             let pids = members()?;
             let mut fresh = Vec::new();
             for pid in &pids {
-                if !stopped.processes.iter().any(|process| process.pid == *pid) {
-                    stopped.processes.push(StoppedProcess::new(*pid));
+                if !self.processes.iter().any(|process| process.pid == *pid) {
+                    self.processes.push(StoppedProcess::new(*pid));
                 }
-                fresh.extend(stopped.seize(*pid)?);
+                fresh.extend(self.seize(*pid, &above)?);
             }
             if fresh.is_empty() {
-                stopped.let_others_go(&pids);
-                stopped.processes.sort_by_key(|process| pids.iter().position(|pid| *pid == process.pid));
-                return stopped.look();
+                self.let_others_go(&pids);
+                self.processes.sort_by_key(|process| pids.iter().position(|pid| *pid == process.pid));
+                return self.look();
+            }
+            if Instant::now() > end {
+                return Err(does_not_rest(pids.first().copied()));
             }
             for (pid, tid) in fresh {
-                stopped.wait(pid, tid)?;
+                self.wait(pid, tid)?;
             }
         }
     }
@@ -71,39 +86,65 @@ impl Stopped {
         let (kept, others) =
             std::mem::take(&mut self.processes).into_iter().partition(|process| members.contains(&process.pid));
         self.processes = kept;
+        let mut undo = Undo::default();
         for mut process in others {
-            process.release();
+            process.release(&mut undo);
             process.puppets.iter().for_each(|puppet| {
                 self.seized.remove(&puppet.tid);
             });
         }
     }
 
-    /// Seizes and interrupts the threads of a process that are not seized yet.
-    fn seize(&mut self, pid: Pid) -> Result<Vec<(Pid, Tid)>, Problem> {
+    /// Seizes and interrupts the threads of a process that are not seized yet; `above`: the threads that trace us.
+    fn seize(&mut self, pid: Pid, above: &[Tid]) -> Result<Vec<(Pid, Tid)>, Problem> {
         let threads = match proc::list_threads(pid) {
             Ok(threads) => threads,
             Err(ProcError::Gone) => return Ok(Vec::new()),
             Err(error) => return Err(Problem::blocks(ProblemKind::Process, error.to_string()).of(&named(pid))),
         };
+        let is_dormouse = turn::is_dormouse(pid);
         let mut fresh = Vec::new();
         for tid in threads {
             if self.seized.contains(&tid) {
                 continue;
             }
+            if above.contains(&tid) {
+                return Err(traces_us(pid));
+            }
             self.waits.look(pid, tid);
-            match ptrace::seize(tid, false) {
+            match seize(pid, tid) {
                 Ok(()) => {}
-                Err(Errno::ESRCH) => continue,
+                Err((Errno::ESRCH, _)) => continue,
                 Err(_) if is_dead(pid, tid) => continue,
-                Err(errno) => return Err(refused(pid, errno)),
+                Err((errno, tracer)) => return Err(self.refused(pid, errno, tracer)),
             }
             self.seized.insert(tid);
+            // Before it is told to stop: of two that are about to stop each other, one sees it at the latest here.
+            if is_dormouse && turn::tracers().contains(&tid) {
+                self.hindered = true;
+                return Err(turn::held_by(pid).of(&named(pid)));
+            }
             if ptrace::interrupt(tid).is_ok() {
                 fresh.push((pid, tid));
             }
         }
         Ok(fresh)
+    }
+
+    /// Why a process is not seized.
+    fn refused(&mut self, pid: Pid, errno: Errno, tracer: Option<Tid>) -> Problem {
+        let process = named(pid);
+        if let Some(thread) = tracer {
+            let tracer = turn::process_of(thread);
+            if turn::is_dormouse(tracer) || turn::is_ending(thread) {
+                self.hindered = true;
+                return turn::held_by(tracer).of(&process);
+            }
+            let problem = Problem::blocks(ProblemKind::Tracer, format!("pid {tracer} traces it already"));
+            return problem.of(&process).way_out("Let the debugger go first");
+        }
+        let problem = Problem::blocks(ProblemKind::Privilege, format!("it cannot be stopped: {}", errno.desc()));
+        problem.of(&process).way_out("Run Dormouse as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE")
     }
 
     fn wait(&mut self, pid: Pid, tid: Tid) -> Result<(), Problem> {
@@ -180,7 +221,7 @@ impl Stopped {
 
     /// Reads again what waits for each process and thread: signals may have come between the stop of the first thread
     /// and that of the last.
-    fn look(mut self) -> Result<Self, Problem> {
+    fn look(&mut self) -> Result<(), Problem> {
         for process in &mut self.processes {
             let pid = process.pid;
             process.look().map_err(|errno| {
@@ -191,7 +232,7 @@ impl Stopped {
                 Problem::blocks(ProblemKind::Signal, what).of(&named(pid)).way_out("Try again in a moment")
             })?;
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Ends every process, and waits until they are gone or only their own parents hold them. The image is sealed.
@@ -207,10 +248,12 @@ impl Stopped {
                 tracing::warn!(pid = process.pid.0, "could not be ended");
             }
         }
+        // Whoever does not end by then is held by a frozen control group, or by a disk, and ends after that.
+        let end = Instant::now() + ptrace::PATIENCE;
         for process in &processes {
             // Leaders last: a leader is told of only after all its other threads.
             for puppet in process.puppets.iter().rev() {
-                while let Ok(event) = ptrace::wait(puppet.tid) {
+                while let Ok(event) = ptrace::wait_until(puppet.tid, end) {
                     if matches!(event, Event::Ended(_)) {
                         break;
                     }
@@ -249,52 +292,47 @@ impl StoppedProcess {
         }
         Ok(())
     }
-
-    /// Lets it run on as it was.
-    pub(super) fn release(&mut self) {
-        let Some((first, others)) = self.puppets.split_first_mut() else { return };
-        // The others leave the engine's pages before these go: should the engine die in between, nobody misses them.
-        for puppet in others {
-            leave(puppet);
-        }
-        if let Some((stage, ground)) = self.stage.take() {
-            if let Err(error) = stage.remove(first, ground) {
-                tracing::warn!(pid = self.pid.0, %error, "the engine's pages stay in the process");
-            }
-            leave(first);
-            if let Err(error) = ground.clear(first) {
-                tracing::warn!(pid = self.pid.0, %error, "the engine's foothold stays in the process");
-            }
-        }
-        leave(first);
-        for puppet in &self.puppets {
-            let _ = ptrace::detach(puppet.tid, 0);
-            for signal in &puppet.stop_signals {
-                let signal = nix::sys::signal::Signal::try_from(*signal).ok();
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid.0), signal);
-            }
-        }
-    }
 }
 
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        for process in &mut self.processes {
-            process.release();
+/// Answers who traces it where that is the reason why not. Whoever has traced it until now may be letting it go just then.
+fn seize(pid: Pid, tid: Tid) -> Result<(), (Errno, Option<Tid>)> {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        match ptrace::seize(tid, false) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EPERM) if !is_dead(pid, tid) => match tracer(pid, tid) {
+                Some(tracer) => return Err((Errno::EPERM, Some(tracer))),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            },
+            Err(errno) => return Err((errno, None)),
         }
     }
+    Err((Errno::EPERM, None))
 }
 
-fn leave(puppet: &mut Puppet) {
-    if let Err(error) = puppet.leave() {
-        tracing::warn!(tid = puppet.tid.0, %error, "a thread was not left as it was found");
-    }
+fn tracer(pid: Pid, tid: Tid) -> Option<Tid> {
+    proc::parsed_thread(pid, tid, "status", proc::status::parse).ok()?.tracer
 }
 
 fn does_not_stop(pid: Pid, tid: Tid) -> Problem {
+    if let Err(frozen) = control_group::none_is_frozen(&[pid]) {
+        return frozen;
+    }
     let what =
         format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
     Problem::blocks(ProblemKind::Thread, what).of(&named(pid)).way_out("Try again in a moment")
+}
+
+fn does_not_rest(first: Option<Pid>) -> Problem {
+    let what =
+        format!("it has not come to rest for {} s: new processes and threads show all the time", STANDSTILL.as_secs());
+    let problem = Problem::blocks(ProblemKind::Process, what).way_out("Try again when it does less, or pause it first");
+    first.map_or(problem.clone(), |pid| problem.of(&named(pid)))
+}
+
+fn traces_us(pid: Pid) -> Problem {
+    let what = "it traces this very Dormouse, which could not go on while it stands still";
+    Problem::blocks(ProblemKind::Tracer, what).of(&named(pid)).way_out("Run Dormouse without it")
 }
 
 fn hides_its_call(pid: Pid, tid: Tid) -> Problem {
@@ -312,15 +350,4 @@ fn is_dead(pid: Pid, tid: Tid) -> bool {
         Ok(found) => matches!(found.state, State::Zombie | State::Dead),
         Err(_) => true,
     }
-}
-
-fn refused(pid: Pid, errno: Errno) -> Problem {
-    let process = named(pid);
-    let tracer = proc::parsed(pid, "status", proc::status::parse).ok().and_then(|status| status.tracer);
-    if let Some(tracer) = tracer.filter(|tracer| tracer.0 != 0) {
-        let problem = Problem::blocks(ProblemKind::Tracer, format!("pid {tracer} traces it already"));
-        return problem.of(&process).way_out("Let the debugger go first");
-    }
-    let problem = Problem::blocks(ProblemKind::Privilege, format!("it cannot be stopped: {}", errno.desc()));
-    problem.of(&process).way_out("Run Dormouse as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE")
 }

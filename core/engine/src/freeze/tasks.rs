@@ -25,6 +25,7 @@ use crate::resource::task::signals::ThreadSignals;
 use crate::resource::task::timers::Timers;
 use crate::resource::task::{credentials, futexes, interrupted, legacy, registers, scheduling, signals, stop, timers};
 use crate::survey::collect::{LivingFacts, ProcessFacts, ThreadFacts};
+use crate::survey::control_group;
 
 /// What the tasks of a process have said.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ pub fn ask(
     children: &[Pid],
     witnesses: &mut Witnesses,
 ) -> Result<Answers, Problem> {
-    let puppet = |error: PuppetError| Problem::blocks(ProblemKind::Process, error.to_string()).of(&facts.shown);
+    let puppet = |error: PuppetError| unwilling(&error, &facts.shown);
     prepare(process, living).map_err(puppet)?.ok_or_else(|| {
         let what = "no place was found in its memory from which it can make system calls";
         Problem::blocks(ProblemKind::Memory, what).of(&facts.shown)
@@ -137,6 +138,19 @@ pub fn ask(
         lock_future: lock_future(process, living),
         problems: problems.into_iter().map(|problem| problem.of(&facts.shown)).collect(),
     })
+}
+
+/// What is said where a process does not do as it is told.
+fn unwilling(error: &PuppetError, process: &ProcessName) -> Problem {
+    let problem = Problem::blocks(ProblemKind::Process, error.to_string()).of(process);
+    match error {
+        PuppetError::Frozen(_) | PuppetError::Stuck(_) => {
+            let frozen = control_group::none_is_frozen(&[process.pid]).err();
+            frozen.unwrap_or_else(|| problem.way_out("Try again in a moment"))
+        }
+        PuppetError::Ended => problem.way_out("Try again"),
+        _ => problem,
+    }
 }
 
 fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use dormouse_wire::{Pid, Tid};
 
+use super::release::Undo;
 use super::stopped::Stopped;
 use crate::kernel::kcmp::{self, Shared};
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Answer, Errno};
-use crate::proc;
 use crate::proc::stat::{self, State};
+use crate::proc::{self, ProcError};
+use crate::survey::control_group;
 
-/// How long a thread may take to stop. One that waits for a disk or a server does not stop until that answers.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Who does not stop for so long may have been frozen.
+const LONG: Duration = Duration::from_secs(1);
 /// Who can stop has done so by then.
 const SOON: Duration = Duration::from_millis(2);
 /// Between two looks at a thread that takes longer than a moment.
@@ -24,16 +26,28 @@ impl Stopped {
     /// Waits until a thread stops or ends. ETIMEDOUT: it does not.
     pub fn wait_for(&mut self, pid: Pid, tid: Tid) -> Answer<Event> {
         let begin = Instant::now();
+        let mut look = LONG;
         loop {
             if let Some(event) = ptrace::try_wait(tid)? {
                 return Ok(event);
             }
             let waited = begin.elapsed();
-            if waited > PATIENCE {
+            if waited > ptrace::PATIENCE || self.end.is_some_and(|end| Instant::now() > end) {
                 return Err(Errno::ETIMEDOUT);
             }
-            if waited > SOON && hears_nothing(pid, tid) {
-                self.let_children_go(pid, tid);
+            if waited > SOON {
+                match state(pid, tid) {
+                    Some(State::DiskSleep) => self.let_children_go(pid, tid),
+                    // The end of a leader is told of only after that of the other threads that are traced.
+                    Some(State::Zombie | State::Dead) | None => return Ok(Event::Ended(0)),
+                    Some(_) => {}
+                }
+            }
+            if waited > look {
+                if control_group::none_is_frozen(&[pid]).is_err() {
+                    return Err(Errno::ETIMEDOUT);
+                }
+                look += LONG;
             }
             if waited > PAUSE {
                 std::thread::sleep(PAUSE);
@@ -57,7 +71,7 @@ impl Stopped {
         let looked_at = self.processes.iter().position(|process| process.pid == pid && !process.puppets.is_empty());
         if let Some(place) = looked_at {
             let mut process = self.processes.remove(place);
-            process.release();
+            process.release(&mut Undo::default());
             for puppet in &process.puppets {
                 self.seized.remove(&puppet.tid);
             }
@@ -77,6 +91,11 @@ impl Stopped {
     }
 }
 
-fn hears_nothing(pid: Pid, tid: Tid) -> bool {
-    proc::parsed_thread(pid, tid, "stat", stat::parse).is_ok_and(|found| found.state == State::DiskSleep)
+/// None: it is gone.
+fn state(pid: Pid, tid: Tid) -> Option<State> {
+    match proc::parsed_thread(pid, tid, "stat", stat::parse) {
+        Ok(found) => Some(found.state),
+        Err(ProcError::Gone) => None,
+        Err(_) => Some(State::Other(0)),
+    }
 }

@@ -1,5 +1,7 @@
 //! Tracing, ptrace(2): every request must come from the thread that seized the tracee.
 
+use std::time::{Duration, Instant};
+
 use dormouse_wire::Tid;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
@@ -89,25 +91,40 @@ pub fn detach(thread: Tid, signal: i32) -> Answer<()> {
     call(libc::PTRACE_DETACH, thread, 0, signal as u64).map(drop)
 }
 
-/// Waits until the thread stops or ends. wait(2) with __WALL.
+/// How long a thread may take that does what it is told: a busy machine may not let it run at once.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Whoever is quick has answered by then, and is asked without a pause.
+const SOON: Duration = Duration::from_micros(200);
+/// Between two looks at one that is not.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// Waits until the thread stops or ends; ETIMEDOUT: it takes more than [`PATIENCE`].
 pub fn wait(thread: Tid) -> Answer<Event> {
+    wait_until(thread, Instant::now() + PATIENCE)
+}
+
+/// Waits until the thread stops or ends, and looks once at least; ETIMEDOUT: it has not by then. wait(2) with __WALL has no
+/// limit of its own, and nothing but a signal to us would end it: so it is asked again and again.
+pub fn wait_until(thread: Tid, end: Instant) -> Answer<Event> {
+    let begin = Instant::now();
     loop {
-        if let Some(event) = look(thread, 0)? {
+        if let Some(event) = try_wait(thread)? {
             return Ok(event);
         }
+        let now = Instant::now();
+        if now >= end {
+            return Err(Errno::ETIMEDOUT);
+        }
+        if now - begin > SOON { std::thread::sleep(PAUSE) } else { std::thread::yield_now() }
     }
 }
 
 /// Whether the thread has stopped or ended.
 pub fn try_wait(thread: Tid) -> Answer<Option<Event>> {
-    look(thread, libc::WNOHANG)
-}
-
-fn look(thread: Tid, flags: i32) -> Answer<Option<Event>> {
     let mut status = 0;
     loop {
         // SAFETY: waitpid writes one int, which we hold.
-        let pid = unsafe { libc::waitpid(thread.0, &raw mut status, libc::__WALL | flags) };
+        let pid = unsafe { libc::waitpid(thread.0, &raw mut status, libc::__WALL | libc::WNOHANG) };
         if pid != -1 {
             return Ok((pid != 0).then(|| event(status)));
         }

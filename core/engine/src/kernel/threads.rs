@@ -35,6 +35,12 @@ pub fn beside<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() 
     })
 }
 
+/// Does something in a thread of its own, which ends with it: the kernel lets go whoever that thread still traces then,
+/// ptrace(2). In this one where no other can be had.
+pub fn apart<A: Send>(work: impl FnOnce() -> A + Send) -> A {
+    beside(work, || ()).0
+}
+
 /// Items that one thread takes at a time.
 const HANDFUL: usize = 8;
 /// So many threads at most read what the kernel tells: more would wait for each other's locks.

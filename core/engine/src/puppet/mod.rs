@@ -10,6 +10,7 @@ pub mod batch;
 pub mod foothold;
 pub mod stage;
 pub mod thread;
+mod wait;
 
 pub use batch::{Argument, Batch, Call, FailedCall, Slot};
 pub use foothold::{Foothold, Ground};

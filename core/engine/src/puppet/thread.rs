@@ -1,9 +1,11 @@
 //! One stopped thread: entered to run batches, left as it was found.
 
+use std::time::Duration;
+
 use dormouse_wire::{Pid, Tid};
 
 use crate::kernel::memory;
-use crate::kernel::ptrace::{self, Event, GeneralRegisters, SyscallDispatch};
+use crate::kernel::ptrace::{self, Event, GeneralRegisters, PATIENCE, SyscallDispatch};
 use crate::kernel::{Answer, Errno};
 use crate::model::RemotePtr;
 
@@ -20,6 +22,12 @@ pub enum PuppetError {
     /// The thread is gone: it was killed from outside.
     #[error("the thread ended while the engine worked in it")]
     Ended,
+    /// The thread does not run: its control group was frozen.
+    #[error("its control group was frozen while Dormouse worked in thread {0}")]
+    Frozen(Tid),
+    /// The thread takes too long.
+    #[error("thread {0} has not done what Dormouse had it do: it gets no processor, or waits")]
+    Stuck(Tid),
     /// The thread took a signal that only a fault of the engine's code or the machine explains.
     #[error("the thread met {} while the engine worked in it", ptrace::signal_name(*.0))]
     Fault(i32),
@@ -54,8 +62,12 @@ pub struct Puppet {
     pub mask: u64,
     /// What became of its system calls when it was stopped.
     pub dispatch: Option<SyscallDispatch>,
-    marker: i32,
+    pub(super) marker: i32,
     entered: bool,
+    /// It was let run, and has not been seen to stop.
+    pub(super) runs: bool,
+    /// How long it may take for what it is told.
+    pub patience: Duration,
     /// Stop signals that came while it worked: they are sent again when it is let go.
     pub stop_signals: Vec<i32>,
 }
@@ -78,7 +90,8 @@ impl Puppet {
         let registers = ptrace::general_registers(tid)?;
         let mask = ptrace::signal_mask(tid)?;
         let (marker, dispatch) = (marker(pending)?, ptrace::syscall_dispatch(tid)?);
-        Ok(Self { pid, tid, registers, mask, marker, dispatch, entered: false, stop_signals: Vec::new() })
+        let (runs, patience, stop_signals) = (false, PATIENCE, Vec::new());
+        Ok(Self { pid, tid, registers, mask, marker, dispatch, entered: false, runs, patience, stop_signals })
     }
 
     /// Keeps away from these signals: they wait for it or its process, or are to wait again. The engine's own signal
@@ -118,8 +131,11 @@ impl Puppet {
         ptrace::set_general_registers(self.tid, &self.registers)
     }
 
-    /// Puts back mask and registers as they were found.
+    /// Puts back mask and registers as they were found. It must stand still.
     pub fn leave(&mut self) -> Result<(), PuppetError> {
+        if self.runs {
+            return Err(PuppetError::Stuck(self.tid));
+        }
         if self.entered {
             // In this order: should the engine die in between, the thread goes on from its return frame.
             ptrace::set_signal_mask(self.tid, self.mask).map_err(kernel("give the thread its signal mask back"))?;
@@ -156,7 +172,7 @@ impl Puppet {
         let registers = arch::enter_stage(&self.registers, desk.code, records, end, desk.frame);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
         self.enter()?;
-        ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))
+        self.let_run()
     }
 
     /// What the thread goes back to by itself when the engine is gone.
@@ -179,7 +195,7 @@ impl Puppet {
 
     fn wait_for_marker(&mut self, desk: &Desk) -> Result<(), PuppetError> {
         loop {
-            let event = ptrace::wait(self.tid).map_err(kernel("wait for the thread"))?;
+            let event = self.wait()?;
             match event {
                 Event::Ended(_) => return Err(PuppetError::Ended),
                 Event::Signal(signal) if signal == self.marker && self.sent_by_itself(desk)? => return Ok(()),
@@ -193,7 +209,7 @@ impl Puppet {
                 // A stray marker from elsewhere, or a stop that was asked for earlier: nothing to do with the batch.
                 Event::Signal(_) | Event::Interrupted | Event::GroupStop(_) | Event::Syscall | Event::Other(_) => {}
             }
-            ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))?;
+            self.let_run()?;
         }
     }
 
@@ -366,7 +382,11 @@ pub fn run_together(puppets: &mut [Puppet], stage: &super::Stage, batches: &mut 
     }
     let mut failure = None;
     for (index, desk, round) in rounds {
-        // Whatever one thread met, all others are waited for: they must stand still again.
+        // Whatever one thread met, all others are waited for: they must stand still again. They have had as long as the
+        // one that was not done.
+        if matches!(failure, Some(PuppetError::Frozen(_) | PuppetError::Stuck(_))) {
+            puppets[index].patience = Duration::ZERO;
+        }
         if let Err(error) = puppets[index].finish(&desk, &mut batches[index], &round) {
             failure.get_or_insert(error);
         }
@@ -402,8 +422,8 @@ impl Puppet {
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
         let mut taken = 0;
         loop {
-            ptrace::resume_to_syscall(self.tid, taken).map_err(kernel("let the thread run"))?;
-            taken = match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
+            self.let_run_to_call(taken)?;
+            taken = match self.wait()? {
                 Event::GroupStop(_) => return Ok(true),
                 Event::Syscall => return Ok(false),
                 Event::Ended(_) => return Err(PuppetError::Ended),
@@ -416,8 +436,8 @@ impl Puppet {
     /// Runs to the next entry to or exit from a system call.
     fn run_to_border_of_call(&mut self) -> Result<(), PuppetError> {
         loop {
-            ptrace::resume_to_syscall(self.tid, 0).map_err(kernel("let the thread run"))?;
-            match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
+            self.let_run_to_call(0)?;
+            match self.wait()? {
                 Event::Syscall => return Ok(()),
                 Event::Ended(_) => return Err(PuppetError::Ended),
                 Event::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGTRAP)) => {
@@ -445,15 +465,15 @@ impl Puppet {
         self.run_to_border_of_call()?;
         // It stands before the call: the interrupt is there already when it begins to wait.
         ptrace::interrupt(self.tid).map_err(kernel("interrupt the thread"))?;
-        ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))?;
+        self.let_run()?;
         loop {
-            match ptrace::wait(self.tid).map_err(kernel("wait for the thread"))? {
+            match self.wait()? {
                 Event::Interrupted | Event::GroupStop(_) => break,
                 Event::Ended(_) => return Err(PuppetError::Ended),
                 Event::Signal(signal) if signal != self.marker => self.stop_signals.push(signal),
                 _ => {}
             }
-            ptrace::resume(self.tid, 0).map_err(kernel("let the thread run"))?;
+            self.let_run()?;
         }
         let registers = ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?;
         Ok(arch::call_result(&registers))

@@ -1,4 +1,4 @@
-//! The graph of a group as a picture: in DOT, the language of Graphviz, and drawn as SVG.
+//! Graphs as pictures: in DOT, the language of Graphviz, and drawn as SVG.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -8,8 +8,28 @@ use layout::backends::svg::SVGWriter;
 use layout::gv::{DotParser, GraphBuilder};
 
 use crate::exit::Failure;
+use crate::output;
 
-/// The graph in DOT. Members are filled, things are ellipses, ties that can be cut are dashed.
+/// In which form a picture is written.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Picture {
+    /// The language of Graphviz.
+    Dot,
+    /// Drawn, for a browser.
+    Svg,
+}
+
+impl Picture {
+    /// Writes a picture, given in DOT, to standard output.
+    pub fn print(self, dot: &str) -> Result<(), Failure> {
+        match self {
+            Self::Dot => output::print(dot),
+            Self::Svg => output::print(&svg(dot)?),
+        }
+    }
+}
+
+/// The graph of a group in DOT. Members are filled, things are ellipses, ties that can be cut are dashed.
 pub fn dot(graph: &Graph) -> String {
     let mut text = String::from("digraph dormouse {\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n");
     for (place, node) in graph.nodes.iter().enumerate() {
@@ -37,10 +57,9 @@ pub fn dot(graph: &Graph) -> String {
     text + "}\n"
 }
 
-/// The graph drawn.
-pub fn svg(graph: &Graph) -> Result<String, Failure> {
-    let text = dot(graph);
-    let parsed = DotParser::new(&text)
+/// What is given in DOT, drawn.
+pub fn svg(dot: &str) -> Result<String, Failure> {
+    let parsed = DotParser::new(dot)
         .process()
         .map_err(|error| Failure::new(format!("The picture cannot be drawn: {error}.")).hint(IN_DOT))?;
     let mut builder = GraphBuilder::new();
@@ -52,7 +71,8 @@ pub fn svg(graph: &Graph) -> Result<String, Failure> {
 
 const IN_DOT: &str = "`--graph dot` writes it for Graphviz.";
 
-fn says(edge: &Edge) -> &'static str {
+/// What a process does with a thing, or to another.
+pub fn says(edge: &Edge) -> &'static str {
     match edge.kind {
         EdgeKind::Parent => "parent of",
         EdgeKind::Tracer => "traces",
@@ -73,7 +93,7 @@ fn says(edge: &Edge) -> &'static str {
 }
 
 /// Text inside a quoted string of DOT. A name may hold anything.
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     name.chars()
         .flat_map(|letter| match letter {
             '"' => vec!['\''],
@@ -109,7 +129,7 @@ mod tests {
                 }],
             };
             assert!(dot(&graph).contains("n0 -> n1"));
-            let drawn = svg(&graph);
+            let drawn = svg(&dot(&graph));
             assert!(drawn.as_ref().is_ok_and(|drawn| drawn.contains("<svg")), "{name:?}: {drawn:?}");
         }
     }
