@@ -19,10 +19,10 @@ fn programs() -> String {
 }
 
 /// A segment of System V, and a file of shm_open(3).
-fn of_memory(pid: &Pid) -> [Reason; 2] {
+fn of_memory(pid: Pid) -> [Reason; 2] {
     let segment = Reason {
         kind: ProblemKind::Memory,
-        pid: *pid,
+        pid,
         at: "mapping ",
         what: "System V shared memory cannot be frozen".to_owned(),
         way_out: PAUSE_OR_CLOSE,
@@ -68,7 +68,7 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     assert_ne!(backend, main);
     let listens = "it is a TCP socket that listens at 127.0.0.1:5432, which cannot be frozen yet";
     let together = "Freeze them together, or end that process first";
-    let mut expected: Vec<Reason> = pids.iter().flat_map(of_memory).collect();
+    let mut expected: Vec<Reason> = pids.iter().flat_map(|pid| of_memory(*pid)).collect();
     expected.push(at_socket(ProblemKind::Socket, main, listens, CLOSE_IT));
     expected.push(at_socket(ProblemKind::UnixSocket, backend, connected, together));
     assert_eq!(said.is_blocked_by(&expected), Ok(()));
