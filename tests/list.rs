@@ -365,7 +365,7 @@ fn a_picture_shows_the_groups_and_what_ties_them() {
     bash.args(["-c", "sleep 600 | cat; true"]);
     let session = Session::start(bash).runs("bash");
     let picture = |form: &str| {
-        let output = output(dormouse(&["list", "--graph", form]));
+        let output = output(dormouse(&["--graph", form]));
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };

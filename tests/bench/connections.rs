@@ -1,5 +1,6 @@
 //! How long it takes to find what ties everybody together, on one processor, with a thousand processes and fifty thousand
-//! descriptors more than there are; held against `lsof`, which lists the same descriptors.
+//! descriptors more than there are; held against `lsof`, which lists the same descriptors, and against what the kernel
+//! itself takes to tell of them, below which nobody comes.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use dormouse_wire::Node;
 use nix::unistd::pipe;
 
 use crate::crowd::{Crowd, stay_on_one_processor};
+use crate::floor;
 
 /// The name of this bench on the command line.
 pub const NAME: &str = "connections";
@@ -38,7 +40,7 @@ pub fn run(rounds: usize) -> String {
     }
     drop(before);
     stay_on_one_processor();
-    let (mut ours, mut theirs, mut shared) = (Vec::new(), Vec::new(), 0);
+    let (mut ours, mut theirs, mut bare, mut shared) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()], 0);
     for _ in 0..rounds {
         let begin = Instant::now();
         let found = Connections::look();
@@ -48,17 +50,27 @@ pub fn run(rounds: usize) -> String {
         let lsof = Command::new("lsof").args(["-w", "-n", "-P", "-F", "pfti"]).stdout(Stdio::null()).status();
         assert!(lsof.is_ok(), "lsof does not start: {lsof:?}");
         theirs.push(begin.elapsed());
+        for (times, modes) in bare.iter_mut().zip([false, true]) {
+            let begin = Instant::now();
+            let seen = floor::look(modes);
+            times.push(begin.elapsed());
+            assert!(seen >= PROCESSES * PIPES * 4, "only {seen} descriptors were seen");
+        }
     }
     drop(crowd);
     assert!(shared >= (PROCESSES - 1) * PIPES, "only {shared} things are held by several");
-    let (ours, theirs) = (median(ours).as_secs_f64() * 1e3, median(theirs).as_secs_f64() * 1e3);
+    let [ours, theirs] = [ours, theirs].map(|times| median(times).as_secs_f64() * 1e3);
+    let [links, modes] = bare.map(|times| median(times).as_secs_f64() * 1e3);
     format!(
         "\n{PROCESSES} processes with {} descriptors, {shared} things between them, on one processor\n{:>20}: {ours:6.1} ms, \
-         {:.2} of the bar of {:.0} ms; `lsof` takes {theirs:.0} ms, {:.1} times as long (bar {TIMES})\n",
+         {:.2} of the bar of {:.0} ms; `lsof` takes {theirs:.0} ms, {:.1} times as long (bar {TIMES})\n{:>20}: {links:6.1} ms to \
+         list the descriptors and read their links, {modes:.1} ms with their modes; `lsof` takes {:.1} times as long\n",
         PROCESSES * PIPES * 4,
         "what ties them",
         ours / (BAR.as_secs_f64() * 1e3),
         BAR.as_secs_f64() * 1e3,
         theirs / ours,
+        "the kernel alone",
+        theirs / modes,
     )
 }

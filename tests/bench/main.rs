@@ -11,6 +11,7 @@ mod crowd;
 mod disk;
 mod everyone;
 mod fixture;
+mod floor;
 mod run;
 mod table;
 

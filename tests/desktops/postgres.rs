@@ -18,6 +18,20 @@ fn programs() -> String {
     newest.unwrap_or_else(|| panic!("is the package postgresql installed?")).display().to_string()
 }
 
+/// A segment of System V, and a file of shm_open(3).
+fn of_memory(pid: Pid) -> [Reason; 2] {
+    let segment = Reason {
+        kind: ProblemKind::Memory,
+        pid,
+        at: "mapping ",
+        what: "System V shared memory cannot be frozen".to_owned(),
+        way_out: PAUSE_OR_CLOSE,
+    };
+    let what = "what it writes there lies in a file in memory, and files do not go into the image".to_owned();
+    let file = Reason { kind: ProblemKind::File, what, way_out: KEEP_A_COPY, ..segment.clone() };
+    [segment, file]
+}
+
 #[test]
 fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     let mut scene = Scene::new();
@@ -52,29 +66,16 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     let backend = said.reasons().iter().find(|reason| reason.what == connected);
     let backend = backend.and_then(|reason| reason.process.clone()).unwrap_or_else(|| panic!("{}", said.text)).pid;
     assert_ne!(backend, main);
-    let segment = |pid: &Pid| Reason {
-        kind: ProblemKind::Memory,
-        pid: *pid,
-        at: "mapping ",
-        what: "System V shared memory cannot be frozen".to_owned(),
-        way_out: PAUSE_OR_CLOSE,
-    };
-    // In /dev/shm, shm_open(3).
-    let file = |pid: &Pid| Reason {
-        kind: ProblemKind::File,
-        what: "what it writes there lies in a file in memory, and files do not go into the image".to_owned(),
-        way_out: KEEP_A_COPY,
-        ..segment(pid)
-    };
     let listens = "it is a TCP socket that listens at 127.0.0.1:5432, which cannot be frozen yet";
     let together = "Freeze them together, or end that process first";
-    let mut expected: Vec<Reason> = pids.iter().map(segment).chain(pids.iter().map(file)).collect();
+    let mut expected: Vec<Reason> = pids.iter().flat_map(|pid| of_memory(*pid)).collect();
     expected.push(at_socket(ProblemKind::Socket, main, listens, CLOSE_IT));
     expected.push(at_socket(ProblemKind::UnixSocket, backend, connected, together));
     assert_eq!(said.is_blocked_by(&expected), Ok(()));
     // A person is told of all seven at once.
     assert_eq!(said.text.matches("System V shared memory cannot be frozen").count(), 1, "{}", said.text);
-    assert!(said.text.contains("and 4 others, mapping "), "{}", said.text);
+    let text = said.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("and 4 others, mapping "), "{text}");
 
     let asks = format!("it is connected to a service, postgres (pid {backend}), at {socket}");
     let because = [at_socket(ProblemKind::UnixSocket, client, asks, CLOSE)];

@@ -88,43 +88,50 @@ impl<'a> Picture<'a> {
             }
         }
         for (thing, edges) in ties {
-            let Node::Thing { kind, name } = &graph.nodes[thing] else { continue };
-            let strong = edges.iter().any(|edge| edge.strength == Strength::Strong);
-            let of = |wanted: &dyn Fn(&Edge) -> bool| -> BTreeSet<Place> {
-                let chosen = edges.iter().filter(|edge| wanted(edge));
-                chosen.filter_map(|edge| place(if edge.from == thing { edge.to } else { edge.from })).collect()
-            };
-            let all = of(&|_| true);
-            if all.len() < 2 {
-                continue;
+            self.thing((thing, &graph.nodes[thing]), edges, &place);
+        }
+    }
+
+    /// Draws a thing that several hold, by all that ties them to it.
+    fn thing(&mut self, (thing, node): (usize, &Node), edges: Vec<&Edge>, place: &dyn Fn(usize) -> Option<Place>) {
+        let Node::Thing { kind, name } = node else { return };
+        let strong = edges.iter().any(|edge| edge.strength == Strength::Strong);
+        let of = |wanted: &dyn Fn(&Edge) -> bool| -> BTreeSet<Place> {
+            let chosen = edges.iter().filter(|edge| wanted(edge));
+            chosen.filter_map(|edge| place(if edge.from == thing { edge.to } else { edge.from })).collect()
+        };
+        let all = of(&|_| true);
+        if all.len() < 2 {
+            return;
+        }
+        let servers = of(&|edge| edge.kind == EdgeKind::ServedBy);
+        if !servers.is_empty() {
+            for client in of(&|edge| edge.kind != EdgeKind::ServedBy) {
+                servers.iter().filter(|server| **server != client).for_each(|server| {
+                    self.arrow(client, *server, kind.shown(), strong);
+                });
             }
-            let servers = of(&|edge| edge.kind == EdgeKind::ServedBy);
-            if !servers.is_empty() {
-                for client in of(&|edge| edge.kind != EdgeKind::ServedBy) {
-                    servers.iter().filter(|server| **server != client).for_each(|server| {
-                        self.arrow(client, *server, kind.shown(), strong);
-                    });
-                }
-                continue;
-            }
-            let (from, to) = (of(&|edge| edge.from != thing), of(&|edge| edge.from == thing));
-            if let (2, [one, other]) = (all.len(), all.iter().copied().collect::<Vec<_>>().as_slice()) {
-                // What goes both ways joins an arrow that is there.
-                let joins = to.is_empty() && self.arrows.contains_key(&(*other, *one));
-                let backwards = joins || !from.contains(one) && to.contains(one);
-                let (one, other) = if backwards { (*other, *one) } else { (*one, *other) };
-                self.arrow(one, other, kind.shown(), strong);
-                continue;
-            }
-            let node = self.nodes.len();
-            self.nodes.push(format!("{}\\n{}", kind.shown(), quoted(&short(name))));
-            self.things.insert(node, name.clone());
-            for edge in edges {
-                let (from, to) = (place(edge.from).unwrap_or(node), place(edge.to).unwrap_or(node));
-                self.arrow(from, to, "", strong);
-                // However many of a group do that.
-                self.arrows.entry((from, to)).or_default().words.insert(says(edge).to_owned(), 1);
-            }
+            return;
+        }
+        let (from, to) = (of(&|edge| edge.from != thing), of(&|edge| edge.from == thing));
+        if let (2, [one, other]) = (all.len(), all.iter().copied().collect::<Vec<_>>().as_slice()) {
+            // What goes both ways joins an arrow that is there.
+            let joins = to.is_empty() && self.arrows.contains_key(&(*other, *one));
+            let backwards = joins || !from.contains(one) && to.contains(one);
+            let (one, other) = if backwards { (*other, *one) } else { (*one, *other) };
+            self.arrow(one, other, kind.shown(), strong);
+            return;
+        }
+        let node = self.nodes.len();
+        self.nodes.push(format!("{}\\n{}", kind.shown(), quoted(&short(name))));
+        self.things.insert(node, name.clone());
+        // Who has a terminal open need not be told to be controlled by it.
+        let is_told = |edge: &&Edge| edge.kind != EdgeKind::Controls || !from.contains(&place(edge.to).unwrap_or(node));
+        for edge in edges.into_iter().filter(is_told) {
+            let (from, to) = (place(edge.from).unwrap_or(node), place(edge.to).unwrap_or(node));
+            self.arrow(from, to, "", strong);
+            // However many of a group do that.
+            self.arrows.entry((from, to)).or_default().words.insert(says(edge).to_owned(), 1);
         }
     }
 
@@ -177,7 +184,8 @@ impl<'a> Picture<'a> {
 }
 
 /// What arrows mean.
-const LEGEND: &str = "  legend [label=\"solid: cannot be cut\\ndashed: can be cut\\nan arrow leads to whoever serves,\\n\
+const LEGEND: &str = "  legend [label=\"solid: cannot be cut\\ndashed: can be cut\\n\
+    without a word: has started it\\none colour: one group\\nan arrow leads to whoever serves,\\n\
     or the way that data go\" shape=box];\n";
 
 impl Arrow {
