@@ -151,7 +151,7 @@ async fn end_of(connection: &zbus::Connection, path: OwnedObjectPath) -> zbus::R
     }
 }
 
-async fn flood(groups: &GroupsProxy<'_>, count: usize) -> zbus::Result<serde_json::Value> {
+async fn flood(groups: &GroupsProxy<'static>, count: usize) -> zbus::Result<serde_json::Value> {
     let calls = (0..count).map(|_| {
         let groups = groups.clone();
         tokio::spawn(async move { groups.list(false).await })

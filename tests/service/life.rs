@@ -4,7 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use dormouse_wire::Listed;
-use dormouse_wire::dbus::{GroupsProxyBlocking, NAME};
+use dormouse_wire::dbus::NAME;
+use dormouse_wire::dbus::groups::GroupsProxyBlocking;
 use harness::User;
 use harness::specimen::Answer;
 use harness::wait::{PATIENCE, until};

@@ -79,12 +79,12 @@ fn nobody_reaches_anothers_group_image_or_job() {
 fn what_is_more_than_the_users_own_stays_awake() {
     let machine = Machine::start(600, Some(OWN));
     // root's, in a session that Anna can name.
-    let root = started("regular_file", User::Root);
+    let mut root = started("regular_file", User::Root);
     refused(&machine, ANNA, &Call::Freeze(root.pid().to_string(), true), NOT_AUTHORIZED);
     assert_eq!(root.go(), Answer::Ok);
 
     // Hers, but it keeps its memory to itself.
-    let secret = started("dumpable", User::Ordinary);
+    let mut secret = started("dumpable", User::Ordinary);
     let hidden = fs::metadata(format!("/proc/{}/status", secret.pid()))
         .is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0);
     assert!(hidden, "the program of the zoo is dumpable");
@@ -152,7 +152,7 @@ fn an_odd_folder_of_images_leads_nowhere() {
     // The folder itself leads elsewhere: to where she may not write.
     done(fs::rename(&folder, folder.with_file_name("other")));
     done(symlink("/var", &folder));
-    let own = started("regular_file", User::Ordinary);
+    let mut own = started("regular_file", User::Ordinary);
     fails(&machine, ANNA, &Call::Freeze(own.pid().to_string(), false), "folder of images");
     assert_eq!(own.go(), Answer::Ok);
     comes_back(&mut specimen);
