@@ -9,11 +9,13 @@ GETTEXT := GETTEXTDATADIRS=po
 XGETTEXT := $(GETTEXT) xgettext --from-code=UTF-8 --add-location=file --add-comments=Translators \
 	--package-name=dormouse --copyright-holder='The Dormouse developers' \
 	--msgid-bugs-address=https://github.com/dormouse/dormouse/issues
-KEYWORDS := --keyword --keyword=gettext --keyword=ngettext:1,2 --keyword=pgettext:1c,2 --keyword=npgettext:1c,2,3
+# The last is the app's own, for a sentence about a number of things.
+KEYWORDS := --keyword --keyword=gettext --keyword=ngettext:1,2 --keyword=pgettext:1c,2 --keyword=npgettext:1c,2,3 \
+	--keyword=counted:1,2
 
 TRANSLATED_DATA := data/$(ID).desktop.in data/$(ID).gschema.xml data/$(ID).metainfo.xml.in data/$(ID).xml.in \
 	data/$(ID)1.policy.in
-TRANSLATED_CODE = $(shell find app/src -name '*.rs' -exec grep -lwE 'n?p?gettext' {} + 2>/dev/null | LC_ALL=C sort)
+TRANSLATED_CODE = $(shell find app/src -name '*.rs' -exec grep -lwE 'n?p?gettext|counted' {} + 2>/dev/null | LC_ALL=C sort)
 
 .PHONY: pot po
 
