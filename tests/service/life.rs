@@ -1,7 +1,7 @@
 //! The life of the service: jobs that nobody waits for, an end in the middle, watchers, and the time when nobody needs it.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dormouse_wire::Listed;
 use dormouse_wire::dbus::NAME;
@@ -13,17 +13,16 @@ use nix::sys::signal::Signal;
 
 use crate::client::Call;
 use crate::machine::{ANNA, Machine, OWN, Running, done};
-use crate::sleep::{awake, images, started};
+use crate::sleep::{awake, gone, images, started};
 
 #[test]
 fn a_job_goes_on_when_its_client_leaves() {
     let machine = Machine::start(600, Some(OWN));
     let mut specimen = started("regular_file", User::Ordinary);
-    let members = specimen.members();
     machine.told(ANNA, &Call::FreezeAndLeave(specimen.pid().to_string()));
     let image = until(PATIENCE, || images(&machine, ANNA).into_iter().next());
     let image = image.unwrap_or_else(|| panic!("there is no image"));
-    specimen.assert_asleep(&members);
+    gone(&mut specimen);
     let jobs = machine.told(ANNA, &Call::Jobs);
     let path = jobs[0].as_str().unwrap_or_default().to_owned();
     assert_eq!(machine.told(ANNA, &Call::JobState(path)), "done");
@@ -43,6 +42,7 @@ fn a_cancelled_freeze_has_done_nothing_or_all() {
         // It was sealed before the wish came.
         Some("done") => {
             let image = images(&machine, ANNA).remove(0).id;
+            gone(&mut specimen);
             awake(&machine, &mut specimen, &image);
         }
         _ => panic!("{job}"),
@@ -68,6 +68,7 @@ fn a_service_that_is_killed_leaves_the_group_or_an_image() {
         match settled.unwrap_or_else(|| panic!("it neither sleeps nor runs")) {
             true => {
                 let image = images(&machine, ANNA).remove(0).id;
+                gone(&mut specimen);
                 awake(&machine, &mut specimen, &image);
                 machine.told(ANNA, &Call::Delete(image));
             }
@@ -88,7 +89,9 @@ fn a_watcher_hears_of_what_comes_and_goes() {
     done(groups.watch());
     let sleeper = Running::start(Command::new("setsid").args(["sleep", "1000"]));
     let pid = sleeper.0.id() as i32;
+    let end = Instant::now() + PATIENCE;
     let id = loop {
+        assert!(Instant::now() < end, "nothing is told of it");
         let change = changes.next().unwrap_or_else(|| panic!("the signals have ended"));
         let change = done(change.args());
         let news: Vec<Listed> = done(serde_json::from_str(&change.groups));
@@ -98,6 +101,7 @@ fn a_watcher_hears_of_what_comes_and_goes() {
     };
     drop(sleeper);
     loop {
+        assert!(Instant::now() < end + PATIENCE, "nothing is told of its end");
         let change = changes.next().unwrap_or_else(|| panic!("the signals have ended"));
         if done(change.args()).gone.contains(&id) {
             break;
@@ -116,7 +120,7 @@ fn it_ends_when_nobody_needs_it() {
     assert!(done(machine.service.0.try_wait()).is_none(), "it has ended with a watcher");
     // A watcher that leaves the bus watches no more.
     drop(groups);
-    drop(connection);
+    done(connection.close());
     let ended = until(PATIENCE, || done(machine.service.0.try_wait()));
     assert!(ended.is_some_and(|status| status.success()), "it has not ended by itself: {ended:?}");
 }

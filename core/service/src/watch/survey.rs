@@ -127,7 +127,13 @@ impl Looker {
             Ask::Forget => self.seen = None,
             Ask::List(whose, answer) => drop(answer.send(self.seen().map(|seen| seen.list(whose)))),
             Ask::Find { id, user, caller, answer } => {
-                drop(answer.send(self.seen().and_then(|seen| seen.find(&id, user, caller))));
+                let mut found = self.seen().and_then(|seen| seen.find(&id, user, caller));
+                if found.is_err() {
+                    // It may have started a moment ago.
+                    self.seen = None;
+                    found = self.seen().and_then(|seen| seen.find(&id, user, caller));
+                }
+                drop(answer.send(found));
             }
         }
     }

@@ -27,7 +27,9 @@ pub async fn tell_watchers(house: Arc<House>) {
             () = house.survey.hurried() => tokio::time::sleep(SETTLE).await,
         }
         let begin = Instant::now();
-        for user in house.watchers.lock().await.users() {
+        // Not in the head of the loop, where the lock would be held as long as the loop.
+        let users = house.watchers.lock().await.users();
+        for user in users {
             if let Ok(now) = house.survey.list(Whose::User(user)).await {
                 house.tell(user, &now).await;
             }

@@ -1,6 +1,7 @@
 //! The service's side: starts a worker and listens to it.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -111,7 +112,7 @@ impl Worker {
                 Some(Ok(Said::Failed(failure))) => Err(Ended::Failed(failure)),
                 Some(Ok(Said::Cancelled(failure))) => Err(Ended::Cancelled(failure)),
                 Some(Err(_)) => continue,
-                None => Err(Ended::Failed(self.gone().await)),
+                None => Err(self.gone().await),
             };
             // So that no zombie stays.
             let _ = self.child.wait().await;
@@ -120,15 +121,19 @@ impl Worker {
     }
 
     /// It ended without a word.
-    async fn gone(&mut self) -> Failure {
+    async fn gone(&mut self) -> Ended {
+        let failure = |sentence: String| Failure { sentence, problems: Vec::new() };
         let how = match self.child.wait().await {
+            // From its first steps on it holds this signal back.
+            Ok(status) if status.signal() == Some(Signal::SIGTERM as i32) => {
+                return Ended::Cancelled(failure("It was cancelled before it had begun.".to_owned()));
+            }
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        let sentence = format!(
-            "The process that did the work has ended before it was done ({how}); it has undone nothing by itself, but the kernel lets a stopped group run on."
-        );
-        Failure { sentence, problems: Vec::new() }
+        Ended::Failed(failure(format!(
+            "The process that did the work has ended before it was done ({how}). Whatever it had stopped runs on."
+        )))
     }
 }
 
