@@ -12,7 +12,7 @@ use relm4::prelude::*;
 use self::chrome::Chrome;
 use crate::actions;
 use crate::bus::{self, Ask, Bus, News, Service};
-use crate::dialogs::{about, preferences, shortcuts, trouble};
+use crate::dialogs::{about, preferences, shortcuts};
 use crate::errands::Errands;
 use crate::model::groups::Sort;
 use crate::model::overview::Overview;
@@ -97,7 +97,7 @@ impl SimpleComponent for App {
     type Widgets = ();
 
     fn init_root() -> Self::Root {
-        adw::ApplicationWindow::builder().default_width(960).default_height(680).width_request(360).build()
+        adw::ApplicationWindow::builder().default_width(960).default_height(680).width_request(320).build()
     }
 
     fn init(app: adw::Application, root: Self::Root, sender: ComponentSender<Self>) -> ComponentParts<Self> {
@@ -247,9 +247,6 @@ impl App {
             }
             Wish::Cancel(job) => self.errands.cancel(job),
             Wish::Refresh => self.bus.ask(Ask::Refresh),
-            Wish::Understand(why) => {
-                trouble::show(self.chrome.window(), &gettextrs::gettext("It Did Not Work"), &why);
-            }
         }
     }
 

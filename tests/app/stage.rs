@@ -87,6 +87,12 @@ impl Stage {
     /// A stage without a service and without a window.
     pub fn empty(scenery: Scenery) -> Self {
         let folder = done(tempfile::tempdir());
+        let settings = folder.path().join("config/gtk-4.0");
+        done(fs::create_dir_all(&settings));
+        done(fs::write(
+            settings.join("settings.ini"),
+            "[Settings]\ngtk-font-name=Cantarell 11\ngtk-decoration-layout=:close\n",
+        ));
         let size = format!("{}x{}x24", scenery.width, scenery.height);
         let mut screen = Command::new("Xvfb");
         let (screen, number) =

@@ -189,7 +189,6 @@ impl Chrome {
 fn header(switcher: &adw::ViewSwitcherTitle, search: &gtk::ToggleButton, stack: &adw::ViewStack) -> adw::HeaderBar {
     relm4::view! {
         header = adw::HeaderBar {
-            set_centering_policy: adw::CenteringPolicy::Strict,
             pack_start: search,
             set_title_widget: Some(switcher),
             #[name = "menu"]

@@ -67,14 +67,6 @@ impl Overview {
     pub fn name(&self, id: &str) -> String {
         self.names.get(id).cloned().unwrap_or_else(|| id.to_owned())
     }
-
-    /// Why nothing can be frozen or woken.
-    pub fn lacks(&self) -> Option<&str> {
-        match &self.service {
-            Service::There { lacks, .. } => lacks.as_deref(),
-            Service::Sought | Service::Missing => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,6 @@ impl SimpleComponent for Detail {
         gtk::Box {
             set_orientation: gtk::Orientation::Vertical,
             adw::HeaderBar {
-                set_centering_policy: adw::CenteringPolicy::Strict,
                 #[name = "back"]
                 pack_start = &gtk::Button {
                     set_icon_name: "go-previous-symbolic",
