@@ -115,6 +115,22 @@ impl Eyes {
         assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
     }
 
+    /// Presses the last of several buttons of this name: that of the dialog in front.
+    pub fn press_last(&self, name: &str) {
+        let pressed = until(PATIENCE, || {
+            let buttons = self.things().into_iter().filter(|thing| thing.name == name && thing.role.contains("button"));
+            buttons.last().filter(|thing| self.act(thing).unwrap_or_default())
+        });
+        assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
+    }
+
+    /// Presses a button that cannot be pressed.
+    pub fn press_in_vain(&self, name: &str) {
+        for thing in self.things().iter().filter(|thing| thing.name == name) {
+            assert!(!self.act(thing).unwrap_or_default(), "{name:?} can be pressed");
+        }
+    }
+
     fn act(&self, thing: &Thing) -> zbus::Result<bool> {
         self.proxy(&thing.sender, thing.path.as_str(), "org.a11y.atspi.Action")?.call("DoAction", &(0_i32,))
     }
