@@ -212,7 +212,8 @@ fn screen(scenery: Scenery) -> (Program, String) {
     let number = 1000 + place % 50_000;
     let (display, size) = (format!(":{number}"), format!("{}x{}x24", scenery.width, scenery.height));
     let mut command = Command::new("Xvfb");
-    command.args([&display, "-nolisten", "tcp", "-screen", "0", &size]);
+    // It does not begin anew when the first client, the probe below, has gone.
+    command.args([&display, "-noreset", "-nolisten", "tcp", "-screen", "0", &size]);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let screen =
         Program(child.unwrap_or_else(|error| panic!("Xvfb does not start: {error}; is the package xvfb installed?")));
