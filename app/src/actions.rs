@@ -11,8 +11,13 @@ use crate::pages::Wish;
 /// Keeps the app in the background.
 pub const STAY: &str = "stay-in-background";
 
-/// Those that need nothing, with their keys.
-const PLAIN: [(&str, &[&str], fn() -> Msg); 12] = [
+/// An action that needs nothing: its name, its keys, what has happened when it is called.
+type Plain = (&'static str, &'static [&'static str], fn() -> Msg);
+/// One that is told a word.
+type Named = (&'static str, fn(String) -> Msg);
+
+/// Those that need nothing.
+const PLAIN: [Plain; 12] = [
     ("show-running", &["<Alt>1"], || Msg::Show("running")),
     ("show-asleep", &["<Alt>2"], || Msg::Show("asleep")),
     ("wake-last", &[], || Msg::WakeLast),
@@ -28,8 +33,9 @@ const PLAIN: [(&str, &[&str], fn() -> Msg); 12] = [
 ];
 
 /// Those that are told which group or image.
-const NAMED: [(&str, fn(String) -> Msg); 6] = [
+const NAMED: [Named; 7] = [
     ("open", |group| Msg::Wished(Wish::Open(group))),
+    ("open-image", |image| Msg::Wished(Wish::OpenImage(image))),
     ("freeze", |group| Msg::Wished(Wish::Freeze(group))),
     ("pause", |group| Msg::Wished(Wish::Pause(group))),
     ("resume", |group| Msg::Wished(Wish::Resume(group))),

@@ -4,15 +4,15 @@ mod chrome;
 
 use std::path::PathBuf;
 
+use gettextrs::gettext;
 use relm4::adw;
 use relm4::adw::prelude::*;
 use relm4::gtk::gio;
 use relm4::prelude::*;
 
 use self::chrome::Chrome;
-use crate::actions;
 use crate::bus::{self, Ask, Bus, News, Service};
-use crate::dialogs::{about, preferences, shortcuts, trouble};
+use crate::dialogs::{about, preferences, shortcuts};
 use crate::errands::Errands;
 use crate::model::groups::Sort;
 use crate::model::overview::Overview;
@@ -22,11 +22,13 @@ use crate::pages::detail::{self, Detail};
 use crate::pages::image::{self, Image};
 use crate::pages::running::{self, Running};
 use crate::settings::{Choice, Settings};
+use crate::tray::Tray;
+use crate::{actions, is_own};
 
 /// The app.
 #[derive(Debug)]
 pub struct App {
-    app: adw::Application,
+    application: adw::Application,
     bus: Bus,
     settings: Settings,
     overview: Overview,
@@ -36,10 +38,23 @@ pub struct App {
     asleep: Controller<Asleep>,
     detail: Controller<Detail>,
     image: Controller<Image>,
-    /// It was started without a window, and stays.
-    in_background: bool,
+    tray: Tray,
+    /// Whether somebody shows the tray.
+    has_tray: bool,
+    background: Background,
     /// The last image is to be woken as soon as it is known which that is.
     wakes_last: bool,
+}
+
+/// Whether the app was started to stay without a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Background {
+    /// It was not.
+    No,
+    /// It is being started so.
+    Starting,
+    /// It stays.
+    Stays,
 }
 
 /// What happened.
@@ -51,6 +66,12 @@ pub enum Msg {
     Wished(Wish),
     /// The window is wanted.
     Activated,
+    /// The window is wanted, by a click on the tray.
+    Wanted,
+    /// The menu of the tray is about to be seen.
+    TrayOpened,
+    /// Somebody shows the tray from now on, or nobody does.
+    TrayShows(bool),
     /// Files were opened.
     Opened(Vec<gio::File>),
     /// One of them is to be woken.
@@ -97,7 +118,7 @@ impl SimpleComponent for App {
     type Widgets = ();
 
     fn init_root() -> Self::Root {
-        adw::ApplicationWindow::builder().default_width(960).default_height(680).width_request(360).build()
+        adw::ApplicationWindow::builder().default_width(960).default_height(680).width_request(320).build()
     }
 
     fn init(app: adw::Application, root: Self::Root, sender: ComponentSender<Self>) -> ComponentParts<Self> {
@@ -119,7 +140,7 @@ impl SimpleComponent for App {
         let chrome = Chrome::new(&root, (running.widget(), asleep.widget()), (detail.widget(), image.widget()), input);
         let errands = Errands::new(bus.clone(), settings.clone(), root.clone(), chrome.toasts().clone(), input.clone());
         let model = Self {
-            app,
+            application: app,
             bus,
             settings,
             overview: Overview::default(),
@@ -129,7 +150,9 @@ impl SimpleComponent for App {
             asleep,
             detail,
             image,
-            in_background: false,
+            tray: Tray::start(input),
+            has_tray: false,
+            background: Background::No,
             wakes_last: false,
         };
         ComponentParts { model, widgets: () }
@@ -139,6 +162,9 @@ impl SimpleComponent for App {
         match message {
             Msg::Heard(news) => self.heard(news),
             Msg::Wished(wish) => self.wished(wish),
+            Msg::Wanted => self.chrome.window().present(),
+            Msg::TrayOpened => self.ask_verdicts(),
+            Msg::TrayShows(shows) => self.has_tray = shows,
             Msg::Opened(files) => files.iter().for_each(|file| self.errands.open(file)),
             Msg::WakeFile(path) => self.errands.wake_file(&path, &self.overview),
             Msg::ExportTo { image, path } => self.errands.export(image, &path, &self.overview),
@@ -164,7 +190,7 @@ impl SimpleComponent for App {
             }
             Msg::Show(_) | Msg::Search | Msg::Back | Msg::Activated => self.show(message),
             Msg::Preferences | Msg::Shortcuts | Msg::About => self.open_dialog(&message, sender.input_sender()),
-            Msg::Background => self.in_background = true,
+            Msg::Background => self.background = Background::Starting,
             Msg::CloseAsked => self.close(),
             Msg::Idle => self.leave_if_idle(),
             Msg::Quit => self.quit(),
@@ -195,6 +221,7 @@ impl App {
     fn heard(&mut self, news: News) {
         self.overview.hear(&news);
         self.errands.hear(&news, &self.overview);
+        self.tray.show(&self.overview);
         self.leave_what_is_gone(&news);
         if let News::Service(Service::There { lacks, .. }) = &news {
             self.chrome.say_lacks(lacks.as_deref());
@@ -204,6 +231,14 @@ impl App {
         self.detail.emit(detail::Msg::Heard(news.clone()));
         self.image.emit(image::Msg::Heard(news));
         self.wake_last();
+    }
+
+    /// The menu of the tray shows verdicts, too; those that nobody has asked for yet are asked for when it is opened.
+    fn ask_verdicts(&self) {
+        const AT_A_TIME: usize = 8;
+        let groups = self.overview.groups.values().filter(|group| !is_own(group) && !group.ended);
+        let unknown = groups.filter(|group| !self.overview.verdicts.contains_key(&group.id));
+        unknown.take(AT_A_TIME).for_each(|group| self.bus.ask(Ask::Verdict(group.id.clone())));
     }
 
     /// A group that sleeps or has ended has no page any more.
@@ -247,9 +282,6 @@ impl App {
             }
             Wish::Cancel(job) => self.errands.cancel(job),
             Wish::Refresh => self.bus.ask(Ask::Refresh),
-            Wish::Understand(why) => {
-                trouble::show(self.chrome.window(), &gettextrs::gettext("It Did Not Work"), &why);
-            }
         }
     }
 
@@ -259,7 +291,7 @@ impl App {
             self.wakes_last = false;
             match self.overview.images.last() {
                 Some(image) => self.errands.wake(image.id.clone()),
-                None => self.chrome.say(&gettextrs::gettext("Nothing sleeps")),
+                None => self.chrome.say(&gettext("Nothing sleeps")),
             }
         }
     }
@@ -269,10 +301,9 @@ impl App {
             Msg::Show(page) => self.chrome.show(page),
             Msg::Search => self.chrome.search(),
             Msg::Back => self.chrome.back(),
-            _ if self.in_background && !self.chrome.window().is_visible() => {
+            _ if self.background == Background::Starting => {
                 // The first activation is the start itself.
-                self.in_background = false;
-                self.settings_hold();
+                self.background = Background::Stays;
                 return;
             }
             _ => {}
@@ -280,17 +311,18 @@ impl App {
         self.chrome.window().present();
     }
 
-    /// From now on the app stays, though nobody sees it.
-    fn settings_hold(&mut self) {
-        self.chrome.stay();
-    }
-
     fn open_dialog(&self, which: &Msg, input: &relm4::Sender<Msg>) {
         let window = self.chrome.window();
         match which {
             Msg::Preferences => {
                 let sender = input.clone();
-                let tray = gettextrs::gettext("Closing the window leaves the app running.");
+                let tray = if self.has_tray {
+                    gettext("Closing the window leaves the app in the tray.")
+                } else {
+                    gettext(
+                        "Closing the window leaves the app running. This desktop shows no tray: open the app again to see it.",
+                    )
+                };
                 let chosen = move |choice, value| sender.emit(Msg::Chosen(choice, value));
                 preferences::show(window, &self.settings, self.overview.folder.as_deref(), &tray, chosen);
             }
@@ -307,12 +339,12 @@ impl App {
         self.chrome.window().set_visible(false);
         self.delete_doomed();
         if !self.stays() && self.errands.is_idle() {
-            self.app.quit();
+            self.application.quit();
         }
     }
 
     fn stays(&self) -> bool {
-        self.settings.is(Choice::RunInBackground) || self.chrome.stays()
+        self.settings.is(Choice::RunInBackground) || self.background == Background::Stays
     }
 
     /// Started for one action, it ends after that.
@@ -325,7 +357,7 @@ impl App {
 
     fn quit(&mut self) {
         self.delete_doomed();
-        self.app.quit();
+        self.application.quit();
     }
 
     /// Nobody can want back any more what was deleted.

@@ -2,7 +2,7 @@
 //!
 //! The app asks the service and nobody else ([`bus`]); it never looks at processes itself. [`model`] holds what the pages show and
 //! knows no GTK, [`pages`], [`rows`], [`widgets`] and [`dialogs`] show it, [`errands`] see to what the person wishes from the
-//! first click to the last word about it, and [`say`] has the words. [`app`] is the root, and forwards.
+//! first click to the last word about it, and [`say`] has the words. [`tray`] is the icon for when there is no window. [`app`] is the root, and forwards.
 
 mod accessible;
 mod actions;
@@ -15,6 +15,7 @@ mod pages;
 mod rows;
 mod say;
 mod settings;
+mod tray;
 mod widgets;
 
 use std::path::PathBuf;

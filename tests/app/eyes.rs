@@ -56,19 +56,27 @@ impl Eyes {
     }
 
     fn collect(&self, sender: &str, path: OwnedObjectPath, found: &mut Vec<Thing>) {
-        const SHOWING: u32 = 25;
+        // GTK 4.8 says of windows alone that they are showing; what is in them is visible and has a size, or is not there.
+        const VISIBLE: u32 = 30;
+        const OF_WINDOW: u32 = 1;
         let look = || -> zbus::Result<(String, String, bool)> {
             let node = self.proxy(sender, path.as_str(), ACCESSIBLE)?;
+            let role: String = node.call("GetRoleName", &())?;
+            if role == "application" {
+                return Ok((node.get_property("Name")?, role, true));
+            }
             let state: Vec<u32> = node.call("GetState", &())?;
-            let shows = state.first().is_some_and(|bits| bits >> SHOWING & 1 == 1);
-            Ok((node.get_property("Name")?, node.call("GetRoleName", &())?, shows))
+            let component = self.proxy(sender, path.as_str(), "org.a11y.atspi.Component")?;
+            let (_, _, width, height): (i32, i32, i32, i32) = component.call("GetExtents", &(OF_WINDOW,))?;
+            let shows = state.first().is_some_and(|bits| bits >> VISIBLE & 1 == 1) && width > 0 && height > 0;
+            Ok((node.get_property("Name")?, role, shows))
         };
         // What has gone meanwhile is not there.
         let Ok((name, role, shows)) = look() else { return };
-        if !shows && role != "application" {
+        if !shows {
             return;
         }
-        found.push(Thing { name, role, sender: sender.to_owned(), path: path.clone() });
+        found.push(Thing { name: plain(&name), role, sender: sender.to_owned(), path: path.clone() });
         for (sender, child) in self.children(sender, path.as_str()) {
             self.collect(&sender, child, found);
         }
@@ -107,7 +115,36 @@ impl Eyes {
         assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
     }
 
+    /// Presses the last of several buttons of this name: that of the dialog in front.
+    pub fn press_last(&self, name: &str) {
+        let pressed = until(PATIENCE, || {
+            let buttons = self.things().into_iter().filter(|thing| thing.name == name && thing.role.contains("button"));
+            buttons.last().filter(|thing| self.act(thing).unwrap_or_default())
+        });
+        assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
+    }
+
+    /// Presses a button that cannot be pressed.
+    pub fn press_in_vain(&self, name: &str) {
+        for thing in self.things().iter().filter(|thing| thing.name == name) {
+            assert!(!self.act(thing).unwrap_or_default(), "{name:?} can be pressed");
+        }
+    }
+
     fn act(&self, thing: &Thing) -> zbus::Result<bool> {
         self.proxy(&thing.sender, thing.path.as_str(), "org.a11y.atspi.Action")?.call("DoAction", &(0_i32,))
+    }
+}
+
+/// A name without the marks of its mnemonic: GTK 4.8 calls `_Freeze` by both, `_Freeze Freeze`.
+fn plain(name: &str) -> String {
+    let Some(marked) = name.strip_prefix('_').or_else(|| name.contains('_').then_some(name)) else {
+        return name.to_owned();
+    };
+    let unmarked = marked.replace('_', "");
+    let half = unmarked.len() / 2;
+    match (unmarked.get(..half), unmarked.get(half + 1..)) {
+        (Some(first), Some(second)) if first == second => second.to_owned(),
+        _ => unmarked,
     }
 }

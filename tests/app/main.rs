@@ -2,12 +2,14 @@
 //! it says.
 #![allow(missing_docs, clippy::panic)]
 
+mod calls;
 mod eyes;
 mod fake;
 mod lists;
 mod pictures;
 mod sample;
 mod stage;
+mod tray;
 
 /// What must not fail in a test.
 fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {

@@ -15,6 +15,15 @@ fn photograph(width: u32, height: u32, dark: bool) {
     stage.serve(world());
     stage.eyes.see("Lossy");
     stage.photograph(&named("running"));
+    stage.call("open", Some("editor"));
+    stage.eyes.read("one thing stands in the way");
+    stage.photograph(&named("verdict"));
+    stage.eyes.press("Connections");
+    stage.eyes.see("Legend");
+    stage.photograph(&named("connections"));
+    stage.eyes.press("Processes");
+    stage.eyes.see("language-server");
+    stage.photograph(&named("processes"));
     stage.call("show-asleep", None);
     stage.eyes.see("Chess engine");
     stage.photograph(&named("asleep"));
@@ -38,4 +47,20 @@ fn pages_are_pictured_narrow_and_light() {
 #[test]
 fn pages_are_pictured_narrow_and_dark() {
     photograph(360, 720, true);
+}
+
+#[test]
+fn dialogs_are_pictured() {
+    let mut stage = Stage::empty(Scenery { width: 1000, height: 720, dark: false });
+    stage.serve(world());
+    stage.open(&[]);
+    stage.eyes.see("Lossy");
+    stage.fill();
+    stage.eyes.press("Freeze Nightly backup");
+    stage.eyes.read("192.0.2.7:443");
+    stage.photograph("losses");
+    stage.eyes.press("Cancel");
+    stage.call("preferences", None);
+    stage.eyes.see("Ask before freezing");
+    stage.photograph("preferences");
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use harness::wait::{PATIENCE, until};
@@ -87,14 +89,15 @@ impl Stage {
     /// A stage without a service and without a window.
     pub fn empty(scenery: Scenery) -> Self {
         let folder = done(tempfile::tempdir());
-        let size = format!("{}x{}x24", scenery.width, scenery.height);
-        let mut screen = Command::new("Xvfb");
-        let (screen, number) =
-            Program::start(screen.args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0", &size]));
-        assert!(!number.is_empty(), "Xvfb does not start; is the package xvfb installed?");
+        let settings = folder.path().join("config/gtk-4.0");
+        done(fs::create_dir_all(&settings));
+        done(fs::write(
+            settings.join("settings.ini"),
+            "[Settings]\ngtk-font-name=Cantarell 11\ngtk-decoration-layout=:close\n",
+        ));
+        let (screen, display) = screen(scenery);
         let mut bus = Command::new("dbus-daemon");
         let listens = format!("--address=unix:dir={}", folder.path().display());
-        let display = format!(":{number}");
         let bus = dressed(&mut bus, folder.path(), &display, scenery);
         let (bus, address) =
             Program::start(bus.args(["--session", "--nofork", "--nopidfile", "--print-address=1", &listens]));
@@ -128,6 +131,18 @@ impl Stage {
         command
     }
 
+    /// The address of the bus.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Waits until the app has ended by itself.
+    pub fn leaves(&mut self) {
+        let app = self.app.as_mut();
+        let ended = app.and_then(|app| until(PATIENCE, || app.has_ended().then_some(())));
+        assert!(ended.is_some(), "the app does not end");
+    }
+
     /// A folder that goes with the stage.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -135,10 +150,14 @@ impl Stage {
 
     /// Calls an action of the app over the bus, as a shortcut of the desktop does.
     pub fn call(&self, action: &str, target: Option<&str>) {
-        let mut command = self.command("gapplication");
-        command.args(["action", "io.github.dormouse.Dormouse", action]);
-        command.args(target.map(|target| format!("'{target}'")));
-        assert!(done(command.status()).success(), "the action {action} cannot be called");
+        let called = || {
+            let mut command = self.command("gapplication");
+            command.args(["action", "io.github.dormouse.Dormouse", action]);
+            command.args(target.map(|target| format!("'{target}'"))).stderr(Stdio::null());
+            done(command.status()).success().then_some(())
+        };
+        // Until it is on the bus, nobody answers.
+        assert!(until(PATIENCE, called).is_some(), "the action {action} cannot be called");
     }
 
     /// Presses keys, xdotool(1).
@@ -184,6 +203,23 @@ impl Stage {
             self.eyes.all()
         );
     }
+}
+
+/// A display of a number that no other test has had: a server that ends takes the socket of the next one with its number away.
+fn screen(scenery: Scenery) -> (Program, String) {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let place = std::process::id() * 16 + STARTED.fetch_add(1, Ordering::Relaxed);
+    let number = 1000 + place % 50_000;
+    let (display, size) = (format!(":{number}"), format!("{}x{}x24", scenery.width, scenery.height));
+    let mut command = Command::new("Xvfb");
+    // It does not begin anew when the first client, the probe below, has gone.
+    command.args([&display, "-noreset", "-nolisten", "tcp", "-screen", "0", &size]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let screen =
+        Program(child.unwrap_or_else(|error| panic!("Xvfb does not start: {error}; is the package xvfb installed?")));
+    let ready = until(PATIENCE, || UnixStream::connect(format!("/tmp/.X11-unix/X{number}")).ok());
+    assert!(ready.is_some(), "Xvfb does not serve {display}");
+    (screen, display)
 }
 
 /// The window's program, which `cargo build --workspace --bins` has made.

@@ -1,7 +1,5 @@
 //! The frame of the window: bars, menu, search, the pages' places, and what is said on top of them.
 
-use std::cell::Cell;
-
 use gettextrs::gettext;
 use relm4::Sender;
 use relm4::adw;
@@ -22,7 +20,6 @@ pub struct Chrome {
     stack: adw::ViewStack,
     search: gtk::ToggleButton,
     lacks: Said,
-    stays: Cell<bool>,
 }
 
 /// A sentence that stands above a page for as long as it is true.
@@ -107,8 +104,7 @@ impl Chrome {
         }
         window.set_content(Some(&toasts));
         window.set_title(Some(&gettext("Dormouse")));
-        let frame =
-            Self { window: window.clone(), toasts, leaflet, lists, stack, search, lacks, stays: Cell::new(false) };
+        let frame = Self { window: window.clone(), toasts, leaflet, lists, stack, search, lacks };
         frame.leave_on_escape(sender);
         frame
     }
@@ -163,16 +159,6 @@ impl Chrome {
         self.search.set_active(true);
     }
 
-    /// From now on the app stays without a window.
-    pub fn stay(&self) {
-        self.stays.set(true);
-    }
-
-    /// Whether it does.
-    pub fn stays(&self) -> bool {
-        self.stays.get()
-    }
-
     fn leave_on_escape(&self, sender: &Sender<Msg>) {
         let keys = gtk::EventControllerKey::new();
         let sender = sender.clone();
@@ -189,7 +175,6 @@ impl Chrome {
 fn header(switcher: &adw::ViewSwitcherTitle, search: &gtk::ToggleButton, stack: &adw::ViewStack) -> adw::HeaderBar {
     relm4::view! {
         header = adw::HeaderBar {
-            set_centering_policy: adw::CenteringPolicy::Strict,
             pack_start: search,
             set_title_widget: Some(switcher),
             #[name = "menu"]

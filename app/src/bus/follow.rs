@@ -74,6 +74,7 @@ fn read(path: &str, values: &HashMap<String, OwnedValue>) -> Job {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use dormouse_wire::Phase;
     use zbus::zvariant::Value;

@@ -101,7 +101,7 @@ async fn owner_changes(connection: &Connection, arrives: bool) {
         Ok::<_, zbus::Error>(())
     };
     if wait.await.is_err() && arrives {
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -158,7 +158,7 @@ impl Errands {
         app.send_notification(Some(id), &notification);
     }
 
-    pub(super) fn toast(&self, sentence: &str, offer: Option<Offer>) {
+    fn toast(&self, sentence: &str, offer: Option<Offer>) {
         let toast = adw::Toast::new(&said(sentence));
         if let Some(offer) = offer {
             toast.set_button_label(Some(&offer.label));

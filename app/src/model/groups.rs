@@ -57,11 +57,6 @@ impl Groups {
         }
     }
 
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.all.clear();
-    }
-
     /// Shows only those that have these words in them.
     pub fn search(&mut self, words: &str) {
         self.search = words.trim().to_lowercase();
@@ -75,11 +70,6 @@ impl Groups {
     /// Shows them in another order.
     pub fn sort(&mut self, sort: Sort) {
         self.sort = sort;
-    }
-
-    /// Their order.
-    pub fn sorted_by(&self) -> Sort {
-        self.sort
     }
 
     /// Whether there are none.

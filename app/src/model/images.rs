@@ -72,11 +72,6 @@ impl Images {
     pub fn last(&self) -> Option<&Sleeping> {
         self.shown().find(|image| !image.awake && image.damage.is_none())
     }
-
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]

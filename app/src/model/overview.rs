@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dormouse_wire::Listed;
 use dormouse_wire::dbus::Folder;
+use dormouse_wire::{Listed, Verdict};
 
 use super::images::Images;
 use crate::bus::{News, Service};
@@ -16,6 +16,8 @@ pub struct Overview {
     pub service: Service,
     /// The groups, by their ids.
     pub groups: HashMap<String, Listed>,
+    /// What a freeze of each would say, as far as somebody has asked.
+    pub verdicts: HashMap<String, Verdict>,
     /// The images.
     pub images: Images,
     /// Whether the images have been told.
@@ -33,6 +35,7 @@ impl Overview {
             News::Service(service) => {
                 self.service = service.clone();
                 self.images_told = false;
+                self.verdicts.clear();
             }
             News::Groups(groups) => {
                 self.groups.clear();
@@ -41,6 +44,9 @@ impl Overview {
             News::Changed { groups, gone } => {
                 self.note(groups);
                 self.groups.retain(|id, _| !gone.contains(id));
+            }
+            News::Verdict { group, answer: Ok(verdict) } => {
+                self.verdicts.insert(group.clone(), verdict.clone());
             }
             News::Images(images) => {
                 self.images.replace(images);
@@ -59,6 +65,13 @@ impl Overview {
     }
 
     fn note(&mut self, groups: &[Listed]) {
+        // Of other members the old verdict says nothing.
+        let same = |id: &String| {
+            groups
+                .iter()
+                .all(|group| group.id != *id || self.groups.get(id).is_none_or(|old| old.members == group.members))
+        };
+        self.verdicts.retain(|id, _| same(id));
         self.names.extend(groups.iter().map(|group| (group.id.clone(), group.name.clone())));
         self.groups.extend(groups.iter().map(|group| (group.id.clone(), group.clone())));
     }
@@ -66,14 +79,6 @@ impl Overview {
     /// What a group or an image is called; its id where that is not known.
     pub fn name(&self, id: &str) -> String {
         self.names.get(id).cloned().unwrap_or_else(|| id.to_owned())
-    }
-
-    /// Why nothing can be frozen or woken.
-    pub fn lacks(&self) -> Option<&str> {
-        match &self.service {
-            Service::There { lacks, .. } => lacks.as_deref(),
-            Service::Sought | Service::Missing => None,
-        }
     }
 }
 

@@ -58,8 +58,6 @@ impl SimpleComponent for Asleep {
         gtk::Stack {
             set_vhomogeneous: false,
             set_transition_type: gtk::StackTransitionType::Crossfade,
-            #[watch]
-            set_visible_child_name: model.face(),
             add_named[Some("list")] = &gtk::ScrolledWindow {
                 set_hscrollbar_policy: gtk::PolicyType::Never,
                 adw::Clamp {
@@ -110,6 +108,8 @@ impl SimpleComponent for Asleep {
                 set_title: &gettext("Nothing Sleeps"),
                 set_description: Some(&gettext("Freeze a group, and it sleeps here until you wake it up: after a reboot, too.")),
             },
+            #[watch]
+            set_visible_child_name: model.face(),
         }
     }
 

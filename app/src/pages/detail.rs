@@ -6,7 +6,7 @@ mod reasons;
 
 use std::sync::Arc;
 
-use dormouse_wire::{Checked, Listed};
+use dormouse_wire::{Checked, Listed, Verdict};
 use gettextrs::gettext;
 use relm4::adw;
 use relm4::adw::prelude::*;
@@ -64,7 +64,6 @@ impl SimpleComponent for Detail {
         gtk::Box {
             set_orientation: gtk::Orientation::Vertical,
             adw::HeaderBar {
-                set_centering_policy: adw::CenteringPolicy::Strict,
                 #[name = "back"]
                 pack_start = &gtk::Button {
                     set_icon_name: "go-previous-symbolic",
@@ -81,7 +80,8 @@ impl SimpleComponent for Detail {
                 #[name = "freeze"]
                 pack_end = &gtk::Button {
                     set_label: &gettext("Freeze"),
-                    add_css_class: "suggested-action",
+                    #[watch]
+                    set_css_classes: model.freeze_look(),
                     #[watch]
                     set_visible: model.can_be_asked(),
                     #[watch]
@@ -121,11 +121,8 @@ impl SimpleComponent for Detail {
                     set_icon_name: Some("view-list-symbolic"),
                 },
             },
-            adw::ViewSwitcherBar {
-                set_stack: Some(&stack),
-                #[watch]
-                set_reveal: switcher.is_title_visible(),
-            },
+            #[name = "bottom"]
+            adw::ViewSwitcherBar { set_stack: Some(&stack) },
         }
     }
 
@@ -142,6 +139,8 @@ impl SimpleComponent for Detail {
             processes: Processes::new(input),
         };
         let widgets = view_output!();
+        let narrow = widgets.switcher.bind_property("title-visible", &widgets.bottom, "reveal");
+        narrow.sync_create().build();
         accessible::name(&widgets.back, &gettext("Back"));
         accessible::name(&widgets.pause, &gettext("Pause"));
         ComponentParts { model, widgets }
@@ -175,6 +174,14 @@ impl Detail {
 
     fn name(&self) -> &str {
         self.group.as_ref().map(|group| group.name.as_str()).unwrap_or_default()
+    }
+
+    /// What stands in the way is not suggested.
+    fn freeze_look(&self) -> &'static [&'static str] {
+        match self.checked.as_deref() {
+            Some(Ok(Checked { verdict: Verdict::Blocked(_), .. })) => &["text-button"],
+            _ => &["text-button", "suggested-action"],
+        }
     }
 
     fn is_paused(&self) -> bool {

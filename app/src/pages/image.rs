@@ -21,7 +21,7 @@ use crate::{accessible, say};
 /// The page.
 #[derive(Debug, Default)]
 pub struct Image {
-    image: Option<Sleeping>,
+    shown: Option<Sleeping>,
     problems: Vec<Problem>,
     job: Option<Arc<Job>>,
     lacks: Option<String>,
@@ -144,7 +144,7 @@ impl SimpleComponent for Image {
         }
     }
 
-    fn init((): (), root: Self::Root, _sender: ComponentSender<Self>) -> ComponentParts<Self> {
+    fn init((): (), root: Self::Root, sender: ComponentSender<Self>) -> ComponentParts<Self> {
         let model = Self::default();
         let widgets = view_output!();
         accessible::name(&widgets.back, &gettext("Back"));
@@ -152,16 +152,16 @@ impl SimpleComponent for Image {
     }
 
     fn post_view() {
-        icon::show(picture, model.image.as_ref().and_then(|image| image.icon.as_deref()));
+        icon::show(picture, model.shown.as_ref().and_then(|image| image.icon.as_deref()));
         progress::show(bar, model.job.as_deref());
     }
 
     fn update(&mut self, message: Msg, sender: ComponentSender<Self>) {
-        let id = self.image.as_ref().map(|image| image.id.clone());
+        let id = self.shown.as_ref().map(|image| image.id.clone());
         let wish = match message {
             Msg::Opened(image, problems) => {
                 self.job = self.job.take().filter(|job| job.subject == image.id);
-                (self.image, self.problems) = (Some(*image), problems);
+                (self.shown, self.problems) = (Some(*image), problems);
                 return self.fill();
             }
             Msg::Heard(news) => return self.heard(news),
@@ -178,11 +178,11 @@ impl SimpleComponent for Image {
 
 impl Image {
     fn name(&self) -> &str {
-        self.image.as_ref().map(|image| image.name.as_str()).unwrap_or_default()
+        self.shown.as_ref().map(|image| image.name.as_str()).unwrap_or_default()
     }
 
     fn is_awake(&self) -> bool {
-        self.image.as_ref().is_some_and(|image| image.awake)
+        self.shown.as_ref().is_some_and(|image| image.awake)
     }
 
     fn can_wake(&self) -> bool {
@@ -191,7 +191,7 @@ impl Image {
 
     /// What is being done with it, else how it is.
     fn state(&self) -> String {
-        match (&self.job, &self.image) {
+        match (&self.job, &self.shown) {
             (Some(job), _) => progress::words(job),
             (None, Some(image)) => image::facts(image),
             (None, None) => String::new(),
@@ -199,7 +199,7 @@ impl Image {
     }
 
     fn heard(&mut self, news: News) {
-        let id = self.image.as_ref().map(|image| image.id.as_str()).unwrap_or_default();
+        let id = self.shown.as_ref().map(|image| image.id.as_str()).unwrap_or_default();
         match news {
             News::Service(service) => {
                 self.job = None;
@@ -207,7 +207,7 @@ impl Image {
             }
             News::Images(images) => {
                 if let Some(image) = images.iter().find(|image| image.id == id) {
-                    self.image = Some(image.clone());
+                    self.shown = Some(image.clone());
                     self.fill();
                 }
             }
@@ -224,7 +224,7 @@ impl Image {
 
     /// Shows reasons and facts anew.
     fn fill(&self) {
-        let Some(image) = &self.image else { return };
+        let Some(image) = &self.shown else { return };
         let content = gtk::Box::new(gtk::Orientation::Vertical, 18);
         let list = gtk::ListBox::builder().selection_mode(gtk::SelectionMode::None).build();
         list.add_css_class("boxed-list");

@@ -5,8 +5,6 @@ pub mod detail;
 pub mod image;
 pub mod running;
 
-use crate::bus::Trouble;
-
 /// What the person wishes.
 #[derive(Clone, Debug)]
 pub enum Wish {
@@ -30,6 +28,4 @@ pub enum Wish {
     Cancel(String),
     /// Look again.
     Refresh,
-    /// Read why something did not work.
-    Understand(Trouble),
 }

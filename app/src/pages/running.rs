@@ -66,8 +66,6 @@ impl SimpleComponent for Running {
         gtk::Stack {
             set_vhomogeneous: false,
             set_transition_type: gtk::StackTransitionType::Crossfade,
-            #[watch]
-            set_visible_child_name: model.face(),
             add_named[Some("list")] = &gtk::ScrolledWindow {
                 set_hscrollbar_policy: gtk::PolicyType::Never,
                 adw::ClampScrollable {
@@ -136,6 +134,8 @@ impl SimpleComponent for Running {
                 set_title: &gettext("No Group Found"),
                 set_description: Some(&gettext("Try the name of a program or the number of a process.")),
             },
+            #[watch]
+            set_visible_child_name: model.face(),
         }
     }
 

@@ -135,8 +135,9 @@ impl GroupRow {
 /// What a group has: processes, memory, and whose it is.
 fn facts(shown: &Shown<'_>) -> String {
     let group = shown.group;
-    let mut facts = vec![say::counted("one process", "{count} processes", group.processes)];
-    facts.extend(group.memory.map(say::size));
+    // Where there is little room, the end is cut off.
+    let mut facts: Vec<String> = group.memory.map(say::size).into_iter().collect();
+    facts.push(say::counted("one process", "{count} processes", group.processes));
     facts.extend(group.user.clone().filter(|_| shown.says_user));
     if shown.own {
         facts.insert(0, gettext("Dormouse itself"));

@@ -91,7 +91,6 @@ impl ImageRow {
                         add_css_class: "flat",
                         add_css_class: "circular",
                     },
-                    gtk::Image { set_icon_name: Some("go-next-symbolic"), add_css_class: "dim-label" },
                 },
             }
         }

@@ -83,15 +83,14 @@ pub fn picture(graph: &Graph, open: &HashSet<String>) -> Picture {
     let mut places = Vec::with_capacity(graph.nodes.len());
     let mut of_family: BTreeMap<&str, usize> = BTreeMap::new();
     for (node, family) in graph.nodes.iter().zip(&put_together) {
-        let place = match family {
-            Some(family) => *of_family.entry(&family.key).or_insert_with(|| {
+        let place = if let Some(family) = family {
+            *of_family.entry(&family.key).or_insert_with(|| {
                 nodes.push(family.what(node));
                 nodes.len() - 1
-            }),
-            None => {
-                nodes.push(alone(node));
-                nodes.len() - 1
-            }
+            })
+        } else {
+            nodes.push(alone(node));
+            nodes.len() - 1
         };
         places.push(place);
     }

@@ -203,7 +203,8 @@ fn tools(view: &GraphView, stack: &gtk::Stack) -> gtk::Box {
     tools.add_css_class("toolbar");
     let list =
         gtk::ToggleButton::builder().icon_name("view-list-symbolic").hexpand(true).halign(gtk::Align::End).build();
-    let zooms: [(&str, String, fn(&GraphView)); 3] = [
+    type Zoom = (&'static str, String, fn(&GraphView));
+    let zooms: [Zoom; 3] = [
         ("zoom-out-symbolic", gettext("Zoom Out"), |view| view.zoom_by(0.8, None)),
         ("zoom-in-symbolic", gettext("Zoom In"), |view| view.zoom_by(1.25, None)),
         ("zoom-fit-best-symbolic", gettext("Show All"), GraphView::fit),
@@ -233,10 +234,9 @@ fn tools(view: &GraphView, stack: &gtk::Stack) -> gtk::Box {
 fn legend() -> gtk::FlowBox {
     let legend = gtk::FlowBox::builder()
         .selection_mode(gtk::SelectionMode::None)
-        .min_children_per_line(1)
-        .max_children_per_line(5)
+        .min_children_per_line(2)
+        .max_children_per_line(6)
         .column_spacing(12)
-        .halign(gtk::Align::Center)
         .build();
     legend.add_css_class("legend");
     accessible::name(&legend, &gettext("Legend"));

@@ -56,10 +56,18 @@ pub fn snapshot(view: &GraphView, snapshot: &gtk::Snapshot) {
     let colours = Colours::of(view);
     let (width, height) = (f64::from(view.width()), f64::from(view.height()));
     let seen = rectangle(-left / zoom, -top / zoom, width / zoom, height / zoom);
+    // GTK 4.8 misplaces what cairo draws in a snapshot that is scaled: the curves are scaled by cairo itself.
+    let context = snapshot.append_cairo(&rectangle(0.0, 0.0, width, height));
+    context.translate(left, top);
+    context.scale(zoom, zoom);
+    let words = ties(view, &context, &colours);
+    drop(context);
     snapshot.save();
     snapshot.translate(&graphene::Point::new(left as f32, top as f32));
     snapshot.scale(zoom as f32, zoom as f32);
-    ties(view, snapshot, &colours, &seen);
+    for (words, middle, is_looked_at) in words {
+        draw_words(view, snapshot, &colours, &words, middle, is_looked_at);
+    }
     for (place, node) in own.picture.borrow().nodes.iter().enumerate() {
         let area = rectangle(node.at.0 - NODE.0 / 2.0, node.at.1 - NODE.1 / 2.0, NODE.0, NODE.1);
         if seen.intersection(&area).is_some() {
@@ -136,25 +144,26 @@ fn text(
     snapshot.restore();
 }
 
-fn ties(view: &GraphView, snapshot: &gtk::Snapshot, colours: &Colours, seen: &graphene::Rect) {
+/// What a tie says, where, and whether it is looked at.
+type Words = (String, (f64, f64), bool);
+
+/// Draws the ties; what is to be written on them.
+fn ties(view: &GraphView, context: &cairo::Context, colours: &Colours) -> Vec<Words> {
     let own = view.imp();
     let picture = own.picture.borrow();
     let looked_at = own.hovered.get().or(own.focused.get().filter(|_| view.has_focus()));
     let says = picture.ties.len() <= MOST_WORDS && own.zoom.get() > 0.6;
-    let context = snapshot.append_cairo(seen);
     let mut words = Vec::new();
     for tie in &picture.ties {
         let (Some(from), Some(to)) = (picture.nodes.get(tie.from), picture.nodes.get(tie.to)) else { continue };
         let is_looked_at = looked_at.is_some_and(|place| tie.from == place || tie.to == place);
-        let middle = draw_tie(&context, colours, tie, (from.at, to.at), is_looked_at);
+        let middle = draw_tie(context, colours, tie, (from.at, to.at), is_looked_at);
         if says || is_looked_at {
-            words.push((tie, middle, is_looked_at));
+            let kinds: Vec<String> = tie.kinds.iter().map(|kind| say::tie(*kind)).collect();
+            words.push((kinds.join(", "), middle, is_looked_at));
         }
     }
-    drop(context);
-    for (tie, middle, is_looked_at) in words {
-        draw_words(view, snapshot, colours, tie, middle, is_looked_at);
-    }
+    words
 }
 
 /// A curve with an arrow; where its middle is.
@@ -200,7 +209,7 @@ fn draw_tie(
     context.line_to(end.0 - right + down * 0.6, end.1 - down - right * 0.6);
     context.close_path();
     let _ = context.fill();
-    ((start.0 + end.0) / 2.0, (start.1 + end.1) / 2.0)
+    (start.0.midpoint(end.0), start.1.midpoint(end.1))
 }
 
 fn tie_colour(colours: &Colours, tie: &Tie) -> gdk::RGBA {
@@ -215,12 +224,11 @@ fn draw_words(
     view: &GraphView,
     snapshot: &gtk::Snapshot,
     colours: &Colours,
-    tie: &Tie,
+    words: &str,
     middle: (f64, f64),
     is_looked_at: bool,
 ) {
-    let words: Vec<String> = tie.kinds.iter().map(|kind| say::tie(*kind)).collect();
-    let layout = view.create_pango_layout(Some(&words.join(", ")));
+    let layout = view.create_pango_layout(Some(words));
     let attributes = pango::AttrList::new();
     attributes.insert(pango::AttrFloat::new_scale(0.7));
     layout.set_attributes(Some(&attributes));

@@ -85,7 +85,7 @@ mod imp {
         fn size_allocate(&self, width: i32, height: i32, baseline: i32) {
             self.parent_size_allocate(width, height, baseline);
             if !self.moved.get() {
-                self.obj().fit();
+                self.obj().look();
             }
             let mut child = self.obj().first_child();
             while let Some(popover) = child {
@@ -135,7 +135,7 @@ impl GraphView {
         own.picture.replace(picture);
         accessible::describe(self, &count);
         if !own.moved.get() {
-            self.fit();
+            self.look();
         }
         self.queue_draw();
     }
@@ -148,6 +148,25 @@ impl GraphView {
     /// What the node at this place is.
     pub fn what(&self, place: usize) -> Option<What> {
         self.imp().picture.borrow().nodes.get(place).map(|node| node.what.clone())
+    }
+
+    /// Shows it so that it can be read: all of it where there is room for that, else from its beginning.
+    fn look(&self) {
+        const READABLE: f64 = 0.65;
+        self.fit();
+        let own = self.imp();
+        if own.zoom.get() >= READABLE {
+            return;
+        }
+        own.zoom.set(READABLE);
+        let middle = |room: i32, length: f64, at: f64| {
+            let room = f64::from(room);
+            let spare = room - length * READABLE;
+            if spare >= 0.0 { spare / 2.0 } else { (room / 2.0 - at * READABLE).clamp(spare, 0.0) }
+        };
+        let picture = own.picture.borrow();
+        let first = picture.nodes.first().map(|node| node.at).unwrap_or_default();
+        own.offset.set((middle(self.width(), picture.width, first.0), middle(self.height(), picture.height, first.1)));
     }
 
     /// Shows all of it, in its own size at most.

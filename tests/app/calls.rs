@@ -1,0 +1,132 @@
+//! What comes to the app from without: actions over the bus, files, keys, and a service that comes and goes.
+
+use std::fs;
+
+use dormouse_wire::{GroupKind, Verdict};
+
+use super::done;
+use super::sample::{group, world};
+use super::stage::{Scenery, Stage};
+
+#[test]
+fn the_last_image_is_woken_by_an_action_on_the_bus() {
+    let stage = Stage::with(world());
+    stage.eyes.see("Text Editor");
+    stage.call("wake-last", None);
+    stage.asked("thaw tests.dormouse");
+    stage.eyes.read("“Test run” is awake");
+}
+
+#[test]
+fn an_opened_file_is_woken_after_a_question() {
+    let mut stage = Stage::empty(Scenery::default());
+    stage.serve(world());
+    let file = stage.folder().join("A job.dormouse");
+    done(fs::write(&file, "its bytes"));
+    stage.open(&[&file.to_string_lossy()]);
+    stage.eyes.see("Wake Up “A job”?");
+    assert!(stage.service().asked().iter().all(|asked| !asked.starts_with("import")), "nobody was asked");
+    stage.eyes.press_last("Wake Up");
+    stage.asked("import A job: its bytes");
+    stage.asked("thaw A job.dormouse");
+}
+
+#[test]
+fn a_service_that_comes_later_is_found_and_one_that_goes_is_missed() {
+    let mut stage = Stage::empty(Scenery::default());
+    stage.open(&[]);
+    stage.eyes.see("sudo apt install dormouse");
+    stage.serve(world());
+    stage.eyes.see("Text Editor");
+    stage.fake = None;
+    stage.eyes.see("sudo apt install dormouse");
+    stage.serve(world());
+    stage.eyes.see("Freeze Text Editor");
+}
+
+#[test]
+fn what_the_service_lacks_is_said_and_nothing_can_be_frozen() {
+    let mut lacking = world();
+    lacking.lacks = "It runs without privileges and can only pause.".to_owned();
+    let stage = Stage::with(lacking);
+    stage.eyes.see("It runs without privileges and can only pause.");
+    stage.eyes.see("Freeze Build of the kernel");
+    stage.eyes.press_in_vain("Freeze Build of the kernel");
+    assert!(stage.service().asked().iter().all(|asked| !asked.starts_with("freeze")));
+}
+
+#[test]
+fn a_job_at_work_shows_how_far_it_is_and_can_be_cancelled() {
+    let mut slow = world();
+    slow.slow = true;
+    let stage = Stage::with(slow);
+    stage.eyes.press("Freeze Build of the kernel");
+    stage.eyes.see("Writing memory, 12 seconds left");
+    stage.eyes.press("Cancel Build of the kernel");
+    stage.eyes.read("Cancelled: “Build of the kernel” runs on");
+    stage.eyes.see("Freeze Build of the kernel");
+}
+
+#[test]
+fn a_deleted_image_is_gone_only_when_undo_is() {
+    let stage = Stage::with(world());
+    stage.call("show-asleep", None);
+    stage.eyes.see("Test run");
+    stage.call("open-image", Some("tests.dormouse"));
+    stage.eyes.see("Export…");
+    stage.eyes.press("Delete");
+    stage.eyes.press("Undo");
+    stage.eyes.see("Test run");
+    stage.call("open-image", Some("tests.dormouse"));
+    stage.eyes.press("Delete");
+    stage.eyes.read("“Test run” deleted");
+    stage.call("quit", None);
+    stage.asked("delete tests.dormouse");
+    let deleted = stage.service().asked().iter().filter(|asked| asked.starts_with("delete")).count();
+    assert_eq!(deleted, 1);
+}
+
+#[test]
+fn the_list_follows_the_service_and_the_search() {
+    let stage = Stage::with(world());
+    stage.eyes.see("Text Editor");
+    let fresh = group("fresh", "Fresh job", GroupKind::Session, 1, &[(9001, "fresh")]);
+    stage.service().change(|world| world.verdicts.insert("fresh".to_owned(), Verdict::Freezable));
+    stage.service().tell_groups(&[fresh], &["editor"]);
+    stage.eyes.see("Fresh job");
+    stage.eyes.miss("Text Editor");
+    stage.fill();
+    stage.press(&["9", "0", "0", "1"]);
+    stage.eyes.miss("Web Browser");
+    stage.eyes.see("Fresh job");
+    stage.press(&["x"]);
+    stage.eyes.see("No Group Found");
+    stage.press(&["Escape"]);
+    stage.eyes.see("Web Browser");
+}
+
+#[test]
+fn everything_that_can_be_pressed_has_a_name() {
+    let stage = Stage::with(world());
+    stage.eyes.see("Freeze Text Editor");
+    let look = |page: &str| {
+        let pressable = ["button", "push button", "toggle button", "check box", "entry", "switch"];
+        for thing in stage.eyes.things().iter().filter(|thing| pressable.contains(&thing.role.as_str())) {
+            let named =
+                !thing.name.trim().is_empty() && !thing.name.starts_with("Gtk") && !thing.name.starts_with("Adw");
+            assert!(named, "{page}: a {} has no name but {:?}. {}", thing.role, thing.name, stage.eyes.all());
+        }
+    };
+    look("running");
+    stage.call("open", Some("editor"));
+    stage.eyes.press("Connections");
+    stage.eyes.see("Legend");
+    look("connections");
+    stage.call("show-asleep", None);
+    stage.call("open-image", Some("tests.dormouse"));
+    stage.eyes.see("Export…");
+    look("image");
+    stage.call("preferences", None);
+    stage.eyes.see("Ask before freezing");
+    look("preferences");
+}
