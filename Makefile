@@ -4,12 +4,12 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
-BUILD_PACKAGES := build-essential gettext
-TEST_PACKAGES := $(BUILD_PACKAGES) appstream at-spi2-core bash chromium dbus default-jdk-headless \
-	desktop-file-utils firefox-esr flatpak-builder gnome-calculator gnome-text-editor golang-go imagemagick \
+BUILD_PACKAGES := build-essential gettext libadwaita-1-dev libgtk-4-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bash chromium dbus default-jdk-headless \
+	desktop-file-utils firefox-esr flatpak-builder fonts-cantarell gnome-calculator gnome-text-editor golang-go imagemagick \
 	iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager nodejs perl polkitd \
 	postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tmux twm vim weston x11-utils \
-	xterm xvfb
+	xdotool xterm xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
@@ -59,7 +59,7 @@ endef
 	flatpak-sources clean
 
 help:
-	@echo 'make run        build it and see a real pipeline frozen and thawed'
+	@echo 'make run        build it and open the window; without a display, see a real pipeline frozen and thawed'
 	@echo 'make test       run the tests'
 	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines'
 	@echo 'make bench      see how long freezes and thaws take here'
@@ -71,9 +71,16 @@ help:
 	@echo 'make clean      remove what was built'
 
 run: rust
-	$(call packages,$(BUILD_PACKAGES))
-	@$(CARGO) build --release --package dormouse-cli
-	@$(ROOT) $(BINARY) demo
+	$(call packages,$(BUILD_PACKAGES) dbus adwaita-icon-theme)
+	@$(CARGO) build --release --package dormouse-cli --package dormouse-app
+	@if test -z "$$WAYLAND_DISPLAY$$DISPLAY"; then \
+		echo 'There is no display for the window here; this is what the command does:'; \
+		$(ROOT) $(BINARY) demo; \
+	elif test -e /usr/share/dbus-1/system-services/io.github.dormouse.Dormouse1.service; then \
+		target/release/dormouse-app; \
+	else \
+		sh data/try.sh $(BINARY) target/release/dormouse-app; \
+	fi
 
 # The programs that the tests start are built before them.
 test: rust

@@ -10,6 +10,7 @@ mod pictures;
 mod sample;
 mod stage;
 mod tray;
+mod whole;
 
 /// What must not fail in a test.
 fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {

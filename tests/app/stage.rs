@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use harness::specimen::without_inheritance;
 use harness::wait::{PATIENCE, until};
 use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
@@ -68,6 +69,7 @@ impl Default for Scenery {
 pub struct Stage {
     pub app: Option<Program>,
     pub fake: Option<Fake>,
+    real: Option<Program>,
     pub eyes: Eyes,
     display: String,
     address: String,
@@ -102,12 +104,22 @@ impl Stage {
         let (bus, address) =
             Program::start(bus.args(["--session", "--nofork", "--nopidfile", "--print-address=1", &listens]));
         let eyes = Eyes::new(&address);
-        Self { app: None, fake: None, eyes, display, address, scenery, folder, _bus: bus, _screen: screen }
+        Self { app: None, fake: None, real: None, eyes, display, address, scenery, folder, _bus: bus, _screen: screen }
     }
 
     /// Puts the service on its bus.
     pub fn serve(&mut self, world: World) {
         self.fake = Some(Fake::start(&self.address, world));
+    }
+
+    /// Puts the real service on its bus, which is that of the system for it.
+    pub fn serve_really(&mut self) {
+        let mut command = self.command(harness::command::path());
+        command.args(["serve", "--idle", "600"]).env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let command = without_inheritance(&mut command);
+        self.real =
+            Some(Program(command.spawn().unwrap_or_else(|error| panic!("the service does not start: {error}"))));
     }
 
     /// The service.
