@@ -5,6 +5,7 @@
 mod client;
 mod life;
 mod machine;
+mod polkit;
 mod security;
 mod sleep;
 

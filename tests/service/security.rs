@@ -13,7 +13,7 @@ use nix::unistd::mkfifo;
 
 use crate::client::Call;
 use crate::machine::{ANNA, BEN, Machine, OWN, Running, done};
-use crate::sleep::{asleep, awake, images, of, started};
+use crate::sleep::{asleep, awake, gone, images, of, started};
 
 const NOT_AUTHORIZED: &str = "io.github.dormouse.Dormouse1.Error.NotAuthorized";
 const NOT_FOUND: &str = "io.github.dormouse.Dormouse1.Error.NotFound";
@@ -73,6 +73,23 @@ fn nobody_reaches_anothers_group_image_or_job() {
     }
     refused(&machine, ANNA, &Call::Verdict("session-no".to_owned()), NOT_FOUND);
     awake(&machine, &mut specimen, &image);
+}
+
+/// An administrator may: then it is done for the owner, and the image is the owner's.
+#[test]
+fn an_administrator_freezes_for_the_owner() {
+    let machine = Machine::start(600, Some(&["io.github.dormouse.Dormouse1.others"]));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let job = machine.told(BEN, &Call::Freeze(specimen.pid().to_string(), false));
+    assert_eq!(job["state"], "done", "{job}");
+    gone(&mut specimen);
+    assert!(images(&machine, BEN).is_empty());
+    let image = images(&machine, ANNA).remove(0).id;
+    let asked = machine.asked.lock().unwrap_or_else(|error| panic!("{error}")).clone();
+    assert_eq!(asked.last().map(|(action, _)| action.as_str()), Some("io.github.dormouse.Dormouse1.others"));
+    let job = machine.told(0, &Call::Thaw(machine.images(ANNA).join(&image).display().to_string()));
+    assert_eq!(job["state"], "failed", "{job}");
+    refused(&machine, ANNA, &Call::Thaw(image), NOT_AUTHORIZED);
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::bus::caller::Caller;
 pub enum Action {
     /// Freeze, thaw, pause and resume what is the caller's own.
     Own,
+    /// Freeze, pause and resume what is another user's, for that user.
+    Others,
     /// See the groups of other users.
     SeeOthers,
 }
@@ -22,6 +24,7 @@ impl Action {
     fn id(self) -> &'static str {
         match self {
             Self::Own => "io.github.dormouse.Dormouse1.own",
+            Self::Others => "io.github.dormouse.Dormouse1.others",
             Self::SeeOthers => "io.github.dormouse.Dormouse1.see-others",
         }
     }

@@ -41,20 +41,25 @@ impl Caller {
 
     /// As whom the work is done.
     pub fn who(&self, session: bool) -> Result<Who, Error> {
-        let failed = |why: String| Error::Failed(format!("Your account cannot be looked up: {why}."));
-        let user = User::from_uid(Uid::from_raw(self.user)).map_err(|errno| failed(errno.desc().to_owned()))?;
-        let user = user.ok_or_else(|| failed(format!("there is no user with the id {}", self.user)))?;
-        let mightier = !session && Uid::effective().is_root();
-        let name = CString::new(user.name).map_err(|error| failed(error.to_string()))?;
-        let groups = if mightier {
-            let found = getgrouplist(&name, user.gid).map_err(|errno| failed(errno.desc().to_owned()))?;
-            found.into_iter().map(Gid::as_raw).collect()
-        } else {
-            Vec::new()
-        };
-        let folder = if mightier { store::folder_of(self.user, &user.dir) } else { own_folder(&user.dir) };
-        Ok(Who { user: self.user, group: user.gid.as_raw(), groups, home: user.dir, folder, mightier })
+        who(self.user, session)
     }
+}
+
+/// A user, as whom work is done.
+pub fn who(id: u32, session: bool) -> Result<Who, Error> {
+    let failed = |why: String| Error::Failed(format!("The account cannot be looked up: {why}."));
+    let user = User::from_uid(Uid::from_raw(id)).map_err(|errno| failed(errno.desc().to_owned()))?;
+    let user = user.ok_or_else(|| failed(format!("there is no user with the id {id}")))?;
+    let mightier = !session && Uid::effective().is_root();
+    let name = CString::new(user.name).map_err(|error| failed(error.to_string()))?;
+    let groups = if mightier {
+        let found = getgrouplist(&name, user.gid).map_err(|errno| failed(errno.desc().to_owned()))?;
+        found.into_iter().map(Gid::as_raw).collect()
+    } else {
+        Vec::new()
+    };
+    let folder = if mightier { store::folder_of(id, &user.dir) } else { own_folder(&user.dir) };
+    Ok(Who { user: id, group: user.gid.as_raw(), groups, home: user.dir, folder, mightier })
 }
 
 /// The folder of whoever runs the service, who is the caller.

@@ -10,10 +10,10 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{OwnedObjectPath, Value};
 
-use super::{Error, House, guarded, job, json, meant, unguarded};
+use super::{Error, House, guarded, job, json, meant};
 use crate::authorize::Action;
 use crate::watch::redact;
-use crate::worker::Task;
+use crate::worker::{Order, Task};
 
 /// The object that answers for groups.
 #[derive(Debug)]
@@ -74,31 +74,28 @@ impl Groups {
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
         let (accept_losses, label) = told(&options)?;
-        let group = unguarded(self.0.group(&caller, group).await?)?;
-        self.0.authorize(&caller, &header, Action::Own, &group.name).await?;
+        let (group, who) = self.0.to_change(&caller, &header, group).await?;
         let label = Label {
             name: label.or_else(|| Some(group.name.clone())),
             icon: group.icon.clone(),
             application: group.application.clone(),
         };
         let task = Task::Freeze { meant: meant(&group), accept_losses, label };
-        job::begin(&self.0, &caller, JobKind::Freeze, group.id, task, None).await
+        job::begin(&self.0, &caller, JobKind::Freeze, group.id, Order { who, task }, None).await
     }
 
     async fn pause(&self, group: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let group = unguarded(self.0.group(&caller, group).await?)?;
-        self.0.authorize(&caller, &header, Action::Own, &group.name).await?;
-        let paused = json(&self.0.answer(&caller, Task::Pause(meant(&group))).await?);
+        let (group, who) = self.0.to_change(&caller, &header, group).await?;
+        let paused = json(&self.0.answer_for(who, Task::Pause(meant(&group))).await?);
         self.0.survey.hurry();
         paused
     }
 
     async fn resume(&self, group: &str, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let group = unguarded(self.0.group(&caller, group).await?)?;
-        self.0.authorize(&caller, &header, Action::Own, &group.name).await?;
-        let resumed = json(&self.0.answer(&caller, Task::Resume(meant(&group))).await?);
+        let (group, who) = self.0.to_change(&caller, &header, group).await?;
+        let resumed = json(&self.0.answer_for(who, Task::Resume(meant(&group))).await?);
         self.0.survey.hurry();
         resumed
     }

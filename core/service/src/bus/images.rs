@@ -11,7 +11,7 @@ use zbus::zvariant::{Fd, OwnedObjectPath, Value};
 
 use super::{Error, House, job, json};
 use crate::authorize::Action;
-use crate::worker::Task;
+use crate::worker::{Order, Task};
 
 /// The object that answers for images.
 #[derive(Debug)]
@@ -51,7 +51,8 @@ impl Images {
         }
         self.0.authorize(&caller, &header, Action::Own, image).await?;
         let task = Task::Thaw(image.to_owned());
-        job::begin(&self.0, &caller, JobKind::Thaw, image.to_owned(), task, None).await
+        let who = caller.who(self.0.session)?;
+        job::begin(&self.0, &caller, JobKind::Thaw, image.to_owned(), Order { who, task }, None).await
     }
 
     async fn export(
@@ -63,7 +64,8 @@ impl Images {
         let (caller, _place) = self.0.enter(&header).await?;
         let task = Task::Export(image.to_owned());
         let file = Some(own(file)?);
-        job::begin(&self.0, &caller, JobKind::Export, image.to_owned(), task, file).await
+        let who = caller.who(self.0.session)?;
+        job::begin(&self.0, &caller, JobKind::Export, image.to_owned(), Order { who, task }, file).await
     }
 
     async fn import(
@@ -75,7 +77,8 @@ impl Images {
         let (caller, _place) = self.0.enter(&header).await?;
         let task = Task::Import(name.to_owned());
         let file = Some(own(file)?);
-        job::begin(&self.0, &caller, JobKind::Import, name.to_owned(), task, file).await
+        let who = caller.who(self.0.session)?;
+        job::begin(&self.0, &caller, JobKind::Import, name.to_owned(), Order { who, task }, file).await
     }
 
     async fn delete(&self, image: &str, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {

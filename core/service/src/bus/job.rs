@@ -17,7 +17,7 @@ use zbus::zvariant::{OwnedObjectPath, Value};
 
 use super::caller::Caller;
 use super::{Error, House, scope};
-use crate::worker::{self, Ended, Order, Progress, Task};
+use crate::worker::{self, Ended, Order, Progress};
 
 const INTERFACE: &str = "io.github.dormouse.Dormouse1.Job";
 /// How long a job can be looked at after its end.
@@ -97,10 +97,9 @@ pub(super) async fn begin(
     caller: &Caller,
     kind: JobKind,
     subject: String,
-    task: Task,
+    order: Order,
     file: Option<OwnedFd>,
 ) -> Result<OwnedObjectPath, Error> {
-    let order = Order { who: caller.who(house.session)?, task };
     let (number, path) = house.jobs.add(caller.user)?;
     let mut worker = worker::start(&order, file).inspect_err(|_| house.jobs.forget(number))?;
     let shown = Shown {
@@ -115,7 +114,7 @@ pub(super) async fn begin(
     let job = Job { house: Arc::clone(house), user: caller.user, kind, subject, shared: Arc::clone(&shared) };
     house.connection.object_server().at(&path, job).await?;
     if let (true, Some(pid)) = (order.task.waits() && order.who.mightier, worker.pid()) {
-        scope::enter(&house.connection, caller.user, pid).await;
+        scope::enter(&house.connection, order.who.user, pid).await;
     }
     worker.let_go();
     let run = Run { house: Arc::clone(house), caller: caller.clone(), path: path.clone(), number, shared };

@@ -24,7 +24,7 @@ pub use error::Error;
 use crate::Options;
 use crate::authorize::{Action, authorize};
 use crate::watch::{Group, Survey, Watchers};
-use crate::worker::{self, Meant, Order, Task};
+use crate::worker::{self, Meant, Order, Task, Who};
 use caller::Caller;
 use jobs::Jobs;
 use limit::{Limit, Place};
@@ -96,10 +96,28 @@ impl House {
         self.survey.find(id.to_owned(), caller.user, caller.pid).await.map_err(Error::from)
     }
 
+    /// The group that has this id, to be changed for its owner: the caller, or another user where an administrator agrees.
+    async fn to_change(&self, caller: &Caller, header: &Header<'_>, id: &str) -> Result<(Listed, Who), Error> {
+        let found = self.group(caller, id).await;
+        if matches!(found, Err(Error::NotAuthorized(_))) && !self.session {
+            self.authorize(caller, header, Action::Others, id).await?;
+            let group = unguarded(self.survey.find(id.to_owned(), 0, caller.pid).await?)?;
+            let owner = group.uid.ok_or_else(|| Error::Failed("It is not known whose this group is.".to_owned()))?;
+            return Ok((group, caller::who(owner, self.session)?));
+        }
+        let group = unguarded(found?)?;
+        self.authorize(caller, header, Action::Own, &group.name).await?;
+        Ok((group, caller.who(self.session)?))
+    }
+
+    /// Lets a worker do something brief for this user.
+    async fn answer_for(&self, who: Who, task: Task) -> Result<serde_json::Value, Error> {
+        worker::answer(&Order { who, task }).await.map_err(Error::from)
+    }
+
     /// Lets a worker do something brief for the caller.
     async fn answer(&self, caller: &Caller, task: Task) -> Result<serde_json::Value, Error> {
-        let order = Order { who: caller.who(self.session)?, task };
-        worker::answer(&order).await.map_err(Error::from)
+        self.answer_for(caller.who(self.session)?, task).await
     }
 
     /// Whether the caller may do this.
