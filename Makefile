@@ -4,10 +4,11 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
-BUILD_PACKAGES := build-essential
-TEST_PACKAGES := $(BUILD_PACKAGES) at-spi2-core bash chromium dbus default-jdk-headless firefox-esr \
-	gnome-calculator gnome-text-editor golang-go iproute2 less lsof matchbox-window-manager nodejs perl postgresql python3 \
-	redis-server redis-tools sqlite3 tmux twm vim weston x11-utils xterm xvfb
+BUILD_PACKAGES := build-essential libadwaita-1-dev libgtk-4-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core bash chromium dbus default-jdk-headless firefox-esr \
+	fonts-cantarell gnome-calculator gnome-text-editor golang-go imagemagick iproute2 less libglib2.0-bin lsof \
+	matchbox-window-manager nodejs perl postgresql python3 redis-server redis-tools sqlite3 tmux twm vim weston x11-utils \
+	xdotool xterm xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
