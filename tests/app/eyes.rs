@@ -118,8 +118,8 @@ impl Eyes {
     /// Presses the last of several buttons of this name: that of the dialog in front.
     pub fn press_last(&self, name: &str) {
         let pressed = until(PATIENCE, || {
-            let buttons = self.things().into_iter().filter(|thing| thing.name == name && thing.role.contains("button"));
-            buttons.last().filter(|thing| self.act(thing).unwrap_or_default())
+            let is_it = |thing: &Thing| thing.name == name && thing.role.contains("button");
+            self.things().into_iter().rfind(is_it).filter(|thing| self.act(thing).unwrap_or_default())
         });
         assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
     }
