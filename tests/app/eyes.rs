@@ -131,6 +131,28 @@ impl Eyes {
         }
     }
 
+    /// Whether something of this name has the keyboard.
+    pub fn has_focus(&self, name: &str) -> bool {
+        const FOCUSED: u32 = 12;
+        let focused = |thing: &Thing| -> zbus::Result<bool> {
+            let state: Vec<u32> = self.proxy(&thing.sender, thing.path.as_str(), ACCESSIBLE)?.call("GetState", &())?;
+            Ok(state.first().is_some_and(|bits| bits >> FOCUSED & 1 == 1))
+        };
+        self.things().iter().any(|thing| thing.name == name && focused(thing).unwrap_or_default())
+    }
+
+    /// Waits until something of this name is described so.
+    pub fn described(&self, name: &str, part: &str) {
+        let mut last = String::new();
+        let found = until(PATIENCE, || {
+            let thing = self.things().into_iter().find(|thing| thing.name == name)?;
+            let node = self.proxy(&thing.sender, thing.path.as_str(), ACCESSIBLE).ok()?;
+            last = node.get_property("Description").ok()?;
+            last.contains(part).then_some(())
+        });
+        assert!(found.is_some(), "{name:?} is described as {last:?}. {}", self.all());
+    }
+
     fn act(&self, thing: &Thing) -> zbus::Result<bool> {
         self.proxy(&thing.sender, thing.path.as_str(), "org.a11y.atspi.Action")?.call("DoAction", &(0_i32,))
     }

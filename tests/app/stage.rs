@@ -166,6 +166,18 @@ impl Stage {
         assert!(status.is_ok_and(|status| status.success()), "xdotool fails; is the package xdotool installed?");
     }
 
+    /// Walks by Tab to something of this name.
+    pub fn tab_to(&self, name: &str) {
+        const MOST: usize = 30;
+        for _ in 0..MOST {
+            if self.eyes.has_focus(name) {
+                return;
+            }
+            self.press(&["Tab"]);
+        }
+        panic!("Tab does not lead to {name:?}. {}", self.eyes.all());
+    }
+
     /// Makes the window as wide and as high as the screen, and gives it the keyboard, as a window manager would.
     pub fn fill(&self) {
         let size = [self.scenery.width, self.scenery.height].map(|length| length.to_string());
