@@ -34,9 +34,9 @@ impl Program {
         (Self(child), line.trim().to_owned())
     }
 
-    /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        done(self.0.try_wait()).is_some()
+    /// Whether it has ended by itself, and whether well.
+    pub fn ended(&mut self) -> Option<bool> {
+        done(self.0.try_wait()).map(|status| status.success())
     }
 }
 
@@ -139,8 +139,8 @@ impl Stage {
     /// Waits until the app has ended by itself.
     pub fn leaves(&mut self) {
         let app = self.app.as_mut();
-        let ended = app.and_then(|app| until(PATIENCE, || app.has_ended().then_some(())));
-        assert!(ended.is_some(), "the app does not end");
+        let ended = app.and_then(|app| until(PATIENCE, || app.ended()));
+        assert_eq!(ended, Some(true), "the app does not end well");
     }
 
     /// A folder that goes with the stage.
