@@ -174,18 +174,18 @@ impl SimpleComponent for App {
             }
             Msg::Spared(image) => {
                 self.overview.images.spare(&image);
-                self.asleep.emit(asleep::Msg::Spared(image));
+                tell(&self.asleep, asleep::Msg::Spared(image));
             }
-            Msg::Searched(words) => self.running.emit(running::Msg::Searched(words)),
+            Msg::Searched(words) => tell(&self.running, running::Msg::Searched(words)),
             Msg::Sorted(key) => {
                 let sort = Sort::of_key(&key);
                 self.settings.set_sort(sort);
-                self.running.emit(running::Msg::Sorted(sort));
+                tell(&self.running, running::Msg::Sorted(sort));
             }
             Msg::Chosen(choice, value) => {
                 self.settings.set(choice, value);
                 if choice == Choice::ShowEverybody {
-                    self.running.emit(running::Msg::Everybody(value));
+                    tell(&self.running, running::Msg::Everybody(value));
                 }
             }
             Msg::Show(_) | Msg::Search | Msg::Back | Msg::Activated => self.show(message),
@@ -196,6 +196,11 @@ impl SimpleComponent for App {
             Msg::Quit => self.quit(),
         }
     }
+}
+
+/// Tells a page. While the app ends, its pages may have ended before it.
+fn tell<C: Component>(page: &Controller<C>, message: C::Input) {
+    let _ = page.sender().send(message);
 }
 
 /// Has the desktop's calls for the app come in as messages.
@@ -226,10 +231,10 @@ impl App {
         if let News::Service(Service::There { lacks, .. }) = &news {
             self.chrome.say_lacks(lacks.as_deref());
         }
-        self.running.emit(running::Msg::Heard(news.clone()));
-        self.asleep.emit(asleep::Msg::Heard(news.clone()));
-        self.detail.emit(detail::Msg::Heard(news.clone()));
-        self.image.emit(image::Msg::Heard(news));
+        tell(&self.running, running::Msg::Heard(news.clone()));
+        tell(&self.asleep, asleep::Msg::Heard(news.clone()));
+        tell(&self.detail, detail::Msg::Heard(news.clone()));
+        tell(&self.image, image::Msg::Heard(news));
         self.wake_last();
     }
 
@@ -259,13 +264,13 @@ impl App {
         match wish {
             Wish::Open(group) => {
                 if let Some(group) = self.overview.groups.get(&group) {
-                    self.detail.emit(detail::Msg::Opened(Box::new(group.clone())));
+                    tell(&self.detail, detail::Msg::Opened(Box::new(group.clone())));
                     self.chrome.open(self.detail.widget());
                 }
             }
             Wish::OpenImage(id) => {
                 if let Some(image) = self.overview.images.get(&id) {
-                    self.image.emit(image::Msg::Opened(Box::new(image.clone()), self.overview.images.problems(&id)));
+                    tell(&self.image, image::Msg::Opened(Box::new(image.clone()), self.overview.images.problems(&id)));
                     self.chrome.open(self.image.widget());
                 }
             }
@@ -277,7 +282,7 @@ impl App {
             Wish::Delete(image) => {
                 self.chrome.leave(self.image.widget());
                 self.overview.images.doom(&image);
-                self.asleep.emit(asleep::Msg::Doomed(image.clone()));
+                tell(&self.asleep, asleep::Msg::Doomed(image.clone()));
                 self.errands.delete(image, &self.overview);
             }
             Wish::Cancel(job) => self.errands.cancel(job),

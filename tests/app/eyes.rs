@@ -118,8 +118,8 @@ impl Eyes {
     /// Presses the last of several buttons of this name: that of the dialog in front.
     pub fn press_last(&self, name: &str) {
         let pressed = until(PATIENCE, || {
-            let buttons = self.things().into_iter().filter(|thing| thing.name == name && thing.role.contains("button"));
-            buttons.last().filter(|thing| self.act(thing).unwrap_or_default())
+            let is_it = |thing: &Thing| thing.name == name && thing.role.contains("button");
+            self.things().into_iter().rfind(is_it).filter(|thing| self.act(thing).unwrap_or_default())
         });
         assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
     }
@@ -129,6 +129,28 @@ impl Eyes {
         for thing in self.things().iter().filter(|thing| thing.name == name) {
             assert!(!self.act(thing).unwrap_or_default(), "{name:?} can be pressed");
         }
+    }
+
+    /// Whether something of this name has the keyboard.
+    pub fn has_focus(&self, name: &str) -> bool {
+        const FOCUSED: u32 = 12;
+        let focused = |thing: &Thing| -> zbus::Result<bool> {
+            let state: Vec<u32> = self.proxy(&thing.sender, thing.path.as_str(), ACCESSIBLE)?.call("GetState", &())?;
+            Ok(state.first().is_some_and(|bits| bits >> FOCUSED & 1 == 1))
+        };
+        self.things().iter().any(|thing| thing.name == name && focused(thing).unwrap_or_default())
+    }
+
+    /// Waits until something of this name is described so.
+    pub fn described(&self, name: &str, part: &str) {
+        let mut last = String::new();
+        let found = until(PATIENCE, || {
+            let thing = self.things().into_iter().find(|thing| thing.name == name)?;
+            let node = self.proxy(&thing.sender, thing.path.as_str(), ACCESSIBLE).ok()?;
+            last = node.get_property("Description").ok()?;
+            last.contains(part).then_some(())
+        });
+        assert!(found.is_some(), "{name:?} is described as {last:?}. {}", self.all());
     }
 
     fn act(&self, thing: &Thing) -> zbus::Result<bool> {

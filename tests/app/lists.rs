@@ -1,6 +1,9 @@
 //! What runs, what sleeps, and the way from one to the other.
 
-use super::sample::world;
+use dormouse_wire::{GroupKind, Verdict};
+use harness::wait::{PATIENCE, until};
+
+use super::sample::{group, world};
 use super::stage::Stage;
 
 #[test]
@@ -43,4 +46,26 @@ fn a_group_that_cannot_be_frozen_is_explained_and_can_be_paused() {
     stage.eyes.press("Resume Text Editor");
     stage.asked("resume editor");
     assert!(stage.service().asked().iter().all(|asked| !asked.starts_with("freeze")));
+}
+
+#[test]
+fn of_a_thousand_groups_those_in_view_are_asked_about() {
+    let mut world = world();
+    let many = (0..1000).map(|number| {
+        let pid = 10_000 + number;
+        group(&format!("job-{number}"), &format!("Job {number:04}"), GroupKind::Session, 1, &[(pid, "job")])
+    });
+    world.groups = many.collect();
+    world.verdicts = world.groups.iter().map(|group| (group.id.clone(), Verdict::Freezable)).collect();
+    let stage = Stage::with(world);
+    stage.eyes.see("Freeze Job 0000");
+    let asked = || stage.service().asked().iter().filter(|asked| asked.starts_with("verdict")).count();
+    // Nothing more is asked once all answers are in.
+    let mut last = 0;
+    let settled = until(PATIENCE, || {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        (std::mem::replace(&mut last, asked()) == last && last > 0).then_some(())
+    });
+    assert!(settled.is_some(), "it goes on asking");
+    assert!((5..=30).contains(&last), "{last} verdicts were asked for: {:?}", stage.service().asked());
 }

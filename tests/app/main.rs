@@ -5,6 +5,7 @@
 mod calls;
 mod eyes;
 mod fake;
+mod graph;
 mod lists;
 mod pictures;
 mod sample;

@@ -27,6 +27,9 @@ fn photograph(width: u32, height: u32, dark: bool) {
     stage.call("show-asleep", None);
     stage.eyes.see("Chess engine");
     stage.photograph(&named("asleep"));
+    stage.call("open-image", Some("old.dormouse"));
+    stage.eyes.see("Export…");
+    stage.photograph(&named("image"));
 }
 
 #[test]
@@ -63,4 +66,9 @@ fn dialogs_are_pictured() {
     stage.call("preferences", None);
     stage.eyes.see("Ask before freezing");
     stage.photograph("preferences");
+    stage.press(&["Escape"]);
+    stage.call("open", Some("build"));
+    stage.eyes.press("Connections");
+    stage.eyes.see("Legend");
+    stage.photograph("families");
 }

@@ -126,6 +126,23 @@ fn editor() -> Graph {
     }
 }
 
+/// What a check of a build with so many compilers finds.
+fn compilers(count: usize) -> Graph {
+    let mut graph = Graph { nodes: vec![member(4100, "make"), member(4101, "sh")], edges: Vec::new() };
+    graph.edges.push(edge(0, 1, EdgeKind::Parent, Strength::Weak, ""));
+    graph.nodes.push(thing(ThingKind::Terminal, "/dev/pts/3"));
+    graph.edges.push(edge(2, 0, EdgeKind::Controls, Strength::Strong, ""));
+    for number in 0..count {
+        let place = graph.nodes.len();
+        graph.nodes.push(member(5000 + number as i32, "cc1"));
+        graph.nodes.push(thing(ThingKind::Pipe, &format!("pipe:[{number}]")));
+        graph.edges.push(edge(1, place, EdgeKind::Parent, Strength::Weak, ""));
+        graph.edges.push(edge(place, place + 1, EdgeKind::Writes, Strength::Strong, "descriptor 1"));
+        graph.edges.push(edge(place + 1, 0, EdgeKind::Reads, Strength::Strong, ""));
+    }
+    graph
+}
+
 pub fn checked(group: &Listed, verdict: Verdict, graph: Graph) -> Checked {
     Checked {
         processes: group.members.clone(),
@@ -173,6 +190,7 @@ pub fn world() -> World {
         ("render".to_owned(), Verdict::Freezable),
     ]);
     world.checked.insert("editor".to_owned(), checked(&groups[0], blocked, editor()));
+    world.checked.insert("build".to_owned(), checked(&groups[2], Verdict::Freezable, compilers(150)));
     world.groups = groups;
     world.images = vec![
         image("tests.dormouse", "Test run", 5_400),

@@ -35,9 +35,9 @@ impl Program {
         (Self(child), line.trim().to_owned())
     }
 
-    /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        done(self.0.try_wait()).is_some()
+    /// Whether it has ended by itself, and whether well.
+    pub fn ended(&mut self) -> Option<bool> {
+        done(self.0.try_wait()).map(|status| status.success())
     }
 }
 
@@ -151,8 +151,8 @@ impl Stage {
     /// Waits until the app has ended by itself.
     pub fn leaves(&mut self) {
         let app = self.app.as_mut();
-        let ended = app.and_then(|app| until(PATIENCE, || app.has_ended().then_some(())));
-        assert!(ended.is_some(), "the app does not end");
+        let ended = app.and_then(|app| until(PATIENCE, || app.ended()));
+        assert_eq!(ended, Some(true), "the app does not end well");
     }
 
     /// A folder that goes with the stage.
@@ -176,6 +176,18 @@ impl Stage {
     pub fn press(&self, keys: &[&str]) {
         let status = self.command("xdotool").arg("key").args(keys).status();
         assert!(status.is_ok_and(|status| status.success()), "xdotool fails; is the package xdotool installed?");
+    }
+
+    /// Walks by Tab to something of this name.
+    pub fn tab_to(&self, name: &str) {
+        const MOST: usize = 30;
+        for _ in 0..MOST {
+            if self.eyes.has_focus(name) {
+                return;
+            }
+            self.press(&["Tab"]);
+        }
+        panic!("Tab does not lead to {name:?}. {}", self.eyes.all());
     }
 
     /// Makes the window as wide and as high as the screen, and gives it the keyboard, as a window manager would.

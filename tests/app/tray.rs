@@ -1,5 +1,8 @@
 //! A desktop that shows trays: what is in the menu of an icon, and a click on it.
 
+// The macro of the bus makes methods of all that answers.
+#![allow(clippy::unused_self, clippy::used_underscore_binding)]
+
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 

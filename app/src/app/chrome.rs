@@ -148,9 +148,12 @@ impl Chrome {
         }
     }
 
-    /// Shows the lists.
+    /// Shows the lists. Whoever walks by keys goes on there.
     pub fn back(&self) {
-        self.leaflet.set_visible_child(&self.lists);
+        if self.leaflet.visible_child().as_ref() != Some(self.lists.upcast_ref()) {
+            self.leaflet.set_visible_child(&self.lists);
+            self.stack.child_focus(gtk::DirectionType::TabForward);
+        }
     }
 
     /// Begins a search.

@@ -4,6 +4,7 @@ mod list;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gettextrs::gettext;
 use relm4::adw;
@@ -33,6 +34,8 @@ pub struct Running {
     trouble: Option<Trouble>,
     everybody: bool,
     list: List,
+    /// It will be seen which rows are in view.
+    settles: bool,
 }
 
 /// What happened to it.
@@ -46,10 +49,14 @@ pub enum Msg {
     Sorted(Sort),
     /// Groups of all users are wanted, or not.
     Everybody(bool),
-    /// A row came into view.
+    /// A group got a row.
     Seen(String),
-    /// A row went out of view.
+    /// A group has no row any more.
     Left(String),
+    /// Other rows are in view.
+    Moved,
+    /// The rows have been at rest for a moment.
+    Settled,
     /// A row was activated.
     Activated(u32),
     /// A button was pressed.
@@ -156,6 +163,7 @@ impl SimpleComponent for Running {
             trouble: None,
             everybody,
             list: List::new(sender.input_sender()),
+            settles: false,
         };
         let widgets = view_output!();
         accessible::name(&widgets.copy, &gettext("Copy the command"));
@@ -178,12 +186,11 @@ impl SimpleComponent for Running {
                 self.bus.ask(Ask::Everybody(everybody));
             }
             Msg::Seen(id) => {
-                if let Some(group) = self.groups.get(&id).filter(|group| !is_own(group)) {
-                    self.verdicts.want(group);
-                }
                 self.show(&id);
-                self.ask_verdicts();
+                self.settle_soon(&sender);
             }
+            Msg::Moved => self.settle_soon(&sender),
+            Msg::Settled => self.settle(&sender),
             Msg::Left(id) => self.verdicts.leave(&id),
             Msg::Activated(place) => {
                 if let Some(id) = self.list.at(place) {
@@ -268,9 +275,38 @@ impl Running {
         self.ask_verdicts();
     }
 
+    /// Whoever scrolls by is not asked about.
+    fn settle_soon(&mut self, sender: &ComponentSender<Self>) {
+        const REST: Duration = Duration::from_millis(120);
+        if !std::mem::replace(&mut self.settles, true) {
+            let settled = sender.input_sender().clone();
+            gtk::glib::timeout_add_local_once(REST, move || settled.emit(Msg::Settled));
+        }
+    }
+
+    /// Asks for the verdicts on the groups in view, and for no others.
+    fn settle(&mut self, sender: &ComponentSender<Self>) {
+        self.settles = false;
+        if !self.list.is_laid_out() {
+            // A hidden list says when it is shown.
+            if self.list.widget().is_mapped() && !self.list.is_empty() {
+                self.settle_soon(sender);
+            }
+            return;
+        }
+        for id in self.list.bound() {
+            if self.list.is_in_view(&id) {
+                self.look_again(&id);
+            } else {
+                self.verdicts.leave(&id);
+            }
+        }
+        self.ask_verdicts();
+    }
+
     /// Shows a row as it is now; where its members have changed, its verdict is asked for again.
     fn look_again(&mut self, id: &str) {
-        if self.list.is_bound(id)
+        if self.list.is_in_view(id)
             && let Some(group) = self.groups.get(id).filter(|group| !is_own(group))
         {
             self.verdicts.want(group);

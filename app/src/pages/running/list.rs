@@ -14,7 +14,7 @@ use super::Msg;
 use crate::accessible;
 use crate::rows::group::{GroupRow, Shown};
 
-/// The rows in view, by the id of their group.
+/// The rows, by the id of their group.
 type Bound = Rc<RefCell<HashMap<String, GroupRow>>>;
 
 /// The list.
@@ -38,6 +38,15 @@ impl List {
         accessible::name(&view, &gettext("Running groups"));
         let activated = sender.clone();
         view.connect_activate(move |_, place| activated.emit(Msg::Activated(place)));
+        let shown = sender.clone();
+        view.connect_map(move |_| shown.emit(Msg::Moved));
+        // The adjustment is the scrolled window's, which gives it when the list has come into it.
+        let moved = sender.clone();
+        view.connect_vadjustment_notify(move |view| {
+            let Some(adjustment) = view.vadjustment() else { return };
+            let moved = moved.clone();
+            adjustment.connect_value_changed(move |_| moved.emit(Msg::Moved));
+        });
         Self { view, store, ids: Vec::new(), bound }
     }
 
@@ -66,17 +75,26 @@ impl List {
         self.ids.iter().any(|own| own == id)
     }
 
-    /// The groups in view.
+    /// The groups that have a row.
     pub fn bound(&self) -> Vec<String> {
         self.bound.borrow().keys().cloned().collect()
     }
 
-    /// Whether a group is in view.
-    pub fn is_bound(&self, id: &str) -> bool {
-        self.bound.borrow().contains_key(id)
+    /// Whether rows have got their places.
+    pub fn is_laid_out(&self) -> bool {
+        self.view.is_mapped() && self.bound().iter().any(|id| self.is_in_view(id))
     }
 
-    /// Shows a group, if it is in view.
+    /// Whether a person sees a group now. There are rows for some above and below, too.
+    pub fn is_in_view(&self, id: &str) -> bool {
+        let bound = self.bound.borrow();
+        let place = bound.get(id).and_then(|row| row.widget().compute_bounds(&self.view));
+        place.is_some_and(|place| {
+            place.height() > 0.0 && place.y() + place.height() > 0.0 && place.y() < self.view.height() as f32
+        })
+    }
+
+    /// Shows a group, if it has a row.
     pub fn show(&self, shown: &Shown<'_>) {
         if let Some(row) = self.bound.borrow().get(&shown.group.id) {
             row.show(shown);
