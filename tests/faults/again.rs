@@ -26,7 +26,7 @@ fn a_call_that_is_interrupted_again_and_again_goes_on() {
             LAST => specimen.image(),
             _ => specimen.image().with_file_name(format!("copy-{copy}.dormouse")),
         };
-        let options = FreezeOptions { image, leave_running: true, accept_losses: false };
+        let options = FreezeOptions { image, leave_running: true, accept_losses: false, label: None };
         let selection = Selection { pid: Pid(specimen.pid()), others: Vec::new(), tree_only: false, asker: None };
         dormouse_engine::freeze(&selection, &options, &Quiet).unwrap_or_else(|error| panic!("{error}: {error:?}"));
     }
