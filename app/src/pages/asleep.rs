@@ -70,7 +70,10 @@ impl SimpleComponent for Asleep {
                             #[watch]
                             set_visible: !model.imports.is_empty(),
                             set_spacing: 12,
-                            gtk::Spinner { set_spinning: true },
+                            gtk::Spinner {
+                                #[watch]
+                                set_spinning: !model.imports.is_empty(),
+                            },
                             gtk::Label {
                                 #[watch]
                                 set_label: &model.importing(),
@@ -84,7 +87,13 @@ impl SimpleComponent for Asleep {
             },
             add_named[Some("sought")] = &adw::StatusPage {
                 set_title: &gettext("Looking Around"),
-                gtk::Spinner { set_spinning: true, set_halign: gtk::Align::Center, set_size_request: (32, 32) },
+                gtk::Spinner {
+                    // It would turn, and cost, out of sight too.
+                    #[watch]
+                    set_spinning: model.face() == "sought",
+                    set_halign: gtk::Align::Center,
+                    set_size_request: (32, 32),
+                },
             },
             add_named[Some("missing")] = &adw::StatusPage {
                 set_icon_name: Some("network-offline-symbolic"),

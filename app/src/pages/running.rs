@@ -82,7 +82,13 @@ impl SimpleComponent for Running {
             },
             add_named[Some("sought")] = &adw::StatusPage {
                 set_title: &gettext("Looking Around"),
-                gtk::Spinner { set_spinning: true, set_halign: gtk::Align::Center, set_size_request: (32, 32) },
+                gtk::Spinner {
+                    // It would turn, and cost, out of sight too.
+                    #[watch]
+                    set_spinning: model.face() == "sought",
+                    set_halign: gtk::Align::Center,
+                    set_size_request: (32, 32),
+                },
             },
             add_named[Some("missing")] = &adw::StatusPage {
                 set_icon_name: Some("network-offline-symbolic"),
