@@ -79,7 +79,7 @@ fn a_real_program_is_frozen_and_woken_by_clicks() {
     assert_eq!(images(&folder).len(), 1, "{:?}", images(&folder));
 
     stage.call("show-asleep", None);
-    stage.eyes.press(&format!("Wake Up {}", napper.name));
+    stage.eyes.press(&format!("Wake up {}", napper.name));
     let runs = until(PATIENCE, || (napper.state() == Some('S')).then_some(()));
     assert!(runs.is_some(), "it does not run: {:?}. {}", napper.state(), stage.eyes.all());
 

@@ -179,7 +179,10 @@ impl Seen {
             Whose::All | Whose::User(0) => true,
             Whose::User(user) => users.contains(&user),
         };
-        self.groups.iter().filter(|(_, users)| wanted(users)).map(|(listed, _)| listed.clone()).collect()
+        // What has ended, and only waits for its parents to take note, does not run.
+        let runs = |listed: &Listed| !listed.ended;
+        let wanted = self.groups.iter().filter(|(listed, users)| runs(listed) && wanted(users));
+        wanted.map(|(listed, _)| listed.clone()).collect()
     }
 
     fn find(&self, id: &str, user: u32, caller: Option<Pid>) -> Result<Group, NotFound> {

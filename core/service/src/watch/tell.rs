@@ -12,8 +12,9 @@ use crate::bus::House;
 const INTERVAL: Duration = Duration::from_secs(2);
 /// So many times as long as a look took, nobody looks: it costs less than a hundredth of a processor.
 const REST: u32 = 150;
-/// After something was done there is no rest but this.
-const SETTLE: Duration = Duration::from_millis(150);
+/// After something was done there is no rest but these: what has ended goes, and what was woken comes, within moments.
+const SETTLING: [Duration; 4] =
+    [Duration::from_millis(150), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 const GROUPS: &str = "io.github.dormouse.Dormouse1.Groups";
 const IMAGES: &str = "io.github.dormouse.Dormouse1.Images";
@@ -21,10 +22,15 @@ const IMAGES: &str = "io.github.dormouse.Dormouse1.Images";
 /// Looks and tells, as long as the service lives.
 pub async fn tell_watchers(house: Arc<House>) {
     let mut rest = INTERVAL;
+    let mut settling = [].iter();
     loop {
+        let pause = settling.next().copied().unwrap_or(rest);
         tokio::select! {
-            () = tokio::time::sleep(rest) => {}
-            () = house.survey.hurried() => tokio::time::sleep(SETTLE).await,
+            () = tokio::time::sleep(pause) => {}
+            () = house.survey.hurried() => {
+                settling = SETTLING.iter();
+                continue;
+            }
         }
         let begin = Instant::now();
         // Not in the head of the loop, where the lock would be held as long as the loop.
