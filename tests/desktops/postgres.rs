@@ -9,8 +9,6 @@ use harness::wait::{PATIENCE, until};
 use crate::said::{CLOSE, CLOSE_IT, PAUSE_OR_CLOSE, Reason, at_socket, same};
 use crate::scene::{Scene, check_until, done, group_of, wait_for};
 
-const KEEP_A_COPY: &str = "Thaw it before the next restart, or keep a copy of the file and put it back before that";
-
 /// The folder of the programs, whose version Debian has in its path.
 fn programs() -> String {
     let versions = done(fs::read_dir("/usr/lib/postgresql")).map(|entry| done(entry).path().join("bin"));
@@ -18,18 +16,15 @@ fn programs() -> String {
     newest.unwrap_or_else(|| panic!("is the package postgresql installed?")).display().to_string()
 }
 
-/// A segment of System V, and a file of shm_open(3).
-fn of_memory(pid: Pid) -> [Reason; 2] {
-    let segment = Reason {
+/// A segment of System V.
+fn of_memory(pid: Pid) -> Reason {
+    Reason {
         kind: ProblemKind::Memory,
         pid,
         at: "mapping ",
         what: "System V shared memory cannot be frozen".to_owned(),
         way_out: PAUSE_OR_CLOSE,
-    };
-    let what = "what it writes there lies in a file in memory, and files do not go into the image".to_owned();
-    let file = Reason { kind: ProblemKind::File, what, way_out: KEEP_A_COPY, ..segment.clone() };
-    [segment, file]
+    }
 }
 
 #[test]
@@ -68,7 +63,7 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     assert_ne!(backend, main);
     let listens = "it is a TCP socket that listens at 127.0.0.1:5432, which cannot be frozen yet";
     let together = "Freeze them together, or end that process first";
-    let mut expected: Vec<Reason> = pids.iter().flat_map(|pid| of_memory(*pid)).collect();
+    let mut expected: Vec<Reason> = pids.iter().map(|pid| of_memory(*pid)).collect();
     expected.push(at_socket(ProblemKind::Socket, main, listens, CLOSE_IT));
     expected.push(at_socket(ProblemKind::UnixSocket, backend, connected, together));
     assert_eq!(said.is_blocked_by(&expected), Ok(()));

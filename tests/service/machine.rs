@@ -31,6 +31,7 @@ const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus C
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
+    <allow own="org.freedesktop.PolicyKit1"/>
     <allow send_type="method_call"/><allow send_type="signal"/>
     <allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
     <allow receive_type="method_call"/><allow receive_type="method_return"/>

@@ -11,7 +11,6 @@ use super::protection_keys::ProtectionKeys;
 use crate::arguments;
 use crate::image::PageNumber;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
-use crate::proc::strip_deleted;
 use crate::puppet::Batch;
 
 /// A mapping.
@@ -253,12 +252,6 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
             refuse("it has contexts for asynchronous I/O (io_setup), which cannot be frozen")
         }
         MappingName::File(path) if path.starts_with(b"/SYSV") => refuse("System V shared memory cannot be frozen"),
-        MappingName::File(path) if is_in_memory(path) && found.write && found.flags.contains(VmFlags::MAY_SHARE) => {
-            let what = "what it writes there lies in a file in memory, and files do not go into the image";
-            let loss = "the way back after a restart of the machine, which removes the file";
-            let way_out = "Thaw it before the next restart, or keep a copy of the file and put it back before that";
-            vec![Problem::loses(ProblemKind::File, what, loss).of(process).at(shown).way_out(way_out)]
-        }
         MappingName::File(path) if path.starts_with(b"/memfd:") || path.starts_with(b"/") => Vec::new(),
         MappingName::File(_) => refuse("mappings of this sort cannot be frozen"),
         _ if found.unknown_flags.is_empty() => Vec::new(),
@@ -267,12 +260,6 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
             refuse(&format!("it has properties that this version does not know ({})", codes.join(" ")))
         }
     }
-}
-
-/// shm_open(3): memory with a name in the one filesystem that is always made anew.
-fn is_in_memory(path: &[u8]) -> bool {
-    let (path, deleted) = strip_deleted(path);
-    path.starts_with(b"/dev/shm/") && !deleted
 }
 
 /// The name, for a person.
