@@ -1,5 +1,6 @@
 //! The life of the service: jobs that nobody waits for, an end in the middle, watchers, and the time when nobody needs it.
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,39 @@ fn a_job_goes_on_when_its_client_leaves() {
     let path = jobs[0].as_str().unwrap_or_default().to_owned();
     assert_eq!(machine.told(ANNA, &Call::JobState(path)), "done");
     awake(&machine, &mut specimen, &image.id);
+}
+
+#[test]
+fn the_owner_of_a_job_is_told_of_its_end() {
+    let machine = Machine::start(600, Some(OWN));
+    let specimen = started("regular_file", User::Ordinary);
+    let connection = machine.connection();
+    let rule = zbus::MatchRule::builder().msg_type(zbus::message::Type::Signal);
+    let rule = done(done(rule.interface("org.freedesktop.DBus.Properties")).member("PropertiesChanged")).build();
+    let heard = done(zbus::blocking::MessageIterator::for_match_rule(rule, &connection, None));
+    let groups = done(GroupsProxyBlocking::new(&connection));
+    let path = done(groups.freeze(&specimen.pid().to_string(), HashMap::new()));
+    let (told, states) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for message in heard.flatten() {
+            let (_, changed, _): (String, HashMap<String, zbus::zvariant::OwnedValue>, Vec<String>) =
+                done(message.body().deserialize());
+            let state = changed.get("State").and_then(|state| <&str>::try_from(state).ok()).map(str::to_owned);
+            let result = changed.get("Result").is_some_and(|result| result.to_string().len() > 2);
+            if told.send((message.header().path().map(ToString::to_string), state, result)).is_err() {
+                break;
+            }
+        }
+    });
+    loop {
+        let (of, state, result) = done(states.recv_timeout(PATIENCE));
+        assert_eq!(of.as_deref(), Some(path.as_str()));
+        if state.as_deref() == Some("done") {
+            // Told together: nobody has to ask.
+            assert!(result);
+            break;
+        }
+    }
 }
 
 #[test]

@@ -161,16 +161,19 @@ impl Run {
         if !names.contains(&self.caller.name) {
             names.push(self.caller.name.clone());
         }
-        let none: [&str; 0] = [];
+        // A slice: to serde an array is a tuple, which the bus would take for a structure.
+        let none: &[&str] = &[];
         for name in names {
             let body = (INTERFACE, shown.changes(), none);
             let properties = "org.freedesktop.DBus.Properties";
-            // Whoever has left the bus hears no more.
-            let _ = self
+            let told = self
                 .house
                 .connection
                 .emit_signal(Some(name.inner().clone()), &self.path, properties, "PropertiesChanged", &body)
                 .await;
+            if let Err(error) = told {
+                tracing::warn!(%error, %name, "the owner of a job was not told of it");
+            }
         }
     }
 
