@@ -122,7 +122,7 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
         Call::Delete(image) => images.delete(&image).await.map(|()| "null".to_owned())?,
         Call::Jobs => {
             let jobs = ServiceProxy::new(&connection).await?.jobs().await?;
-            return Ok(jobs.iter().map(|path| path.to_string()).collect());
+            return Ok(jobs.iter().map(ToString::to_string).collect());
         }
         Call::JobState(path) => {
             let job = JobProxy::builder(&connection).path(path)?.build().await?;

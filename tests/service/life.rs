@@ -99,17 +99,14 @@ fn a_service_that_is_killed_leaves_the_group_or_an_image() {
             let runs = runs.is_ok_and(|stat| !stat.contains(") t ") && !stat.contains(") Z "));
             (sleeps != runs).then_some(sleeps)
         });
-        match settled.unwrap_or_else(|| panic!("it neither sleeps nor runs")) {
-            true => {
-                let image = images(&machine, ANNA).remove(0).id;
-                gone(&mut specimen);
-                awake(&machine, &mut specimen, &image);
-                machine.told(ANNA, &Call::Delete(image));
-            }
-            false => {
-                assert_eq!(specimen.go(), Answer::Ok);
-                specimen.assert_ends();
-            }
+        if settled.unwrap_or_else(|| panic!("it neither sleeps nor runs")) {
+            let image = images(&machine, ANNA).remove(0).id;
+            gone(&mut specimen);
+            awake(&machine, &mut specimen, &image);
+            machine.told(ANNA, &Call::Delete(image));
+        } else {
+            assert_eq!(specimen.go(), Answer::Ok);
+            specimen.assert_ends();
         }
     }
 }

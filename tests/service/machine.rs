@@ -90,9 +90,10 @@ impl Polkit {
         subject: Subject,
         action: String,
         details: HashMap<String, String>,
-        _flags: u32,
-        _cancellation: &str,
+        flags: u32,
+        cancellation: &str,
     ) -> (bool, bool, HashMap<String, String>) {
+        assert!(flags <= 1 && cancellation.is_empty());
         assert_eq!(subject.0, "system-bus-name", "a pid could be another process's by now");
         let allowed = self.allowed.contains(&action.as_str());
         self.asked.lock().unwrap_or_else(|error| panic!("{error}")).push((action, details["group"].clone()));
@@ -174,7 +175,8 @@ fn users(folder: &Path) {
         let home = home(folder, user);
         done(fs::create_dir(&home));
         done(chown(&home, Some(user), Some(user)));
-        accounts += &format!("{name}:x:{user}:{user}::{}:/bin/sh\n", home.display());
+        let account = [name, "x", &user.to_string(), &user.to_string(), "", &home.display().to_string(), "/bin/sh"];
+        accounts += &(account.join(":") + "\n");
     }
     let file = folder.join("passwd");
     done(fs::write(&file, accounts));

@@ -47,9 +47,10 @@ pub async fn authorize(
         let authority = AuthorityProxy::new(connection).await?;
         let who = Subject::new_for_message_header(header).map_err(|error| zbus::Error::Failure(error.to_string()))?;
         let may_ask = header.primary().flags().contains(Flags::AllowInteractiveAuth);
-        let flags = if may_ask { CheckAuthorizationFlags::AllowUserInteraction.into() } else { Default::default() };
+        let ask = CheckAuthorizationFlags::AllowUserInteraction;
+        let flags = may_ask.then_some(ask).into_iter().collect();
         let details = HashMap::from([("group", subject)]);
-        authority.check_authorization(&who, action.id(), &details, flags, "").await.map_err(zbus::Error::from)
+        authority.check_authorization(&who, action.id(), &details, flags, "").await
     };
     match asked.await {
         Ok(answer) if answer.is_authorized => Ok(()),

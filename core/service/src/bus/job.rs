@@ -21,7 +21,7 @@ use crate::worker::{self, Ended, Order, Progress};
 
 const INTERFACE: &str = "io.github.dormouse.Dormouse1.Job";
 /// How long a job can be looked at after its end.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// The object on the bus.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use super::{Error, House};
 #[derive(Debug)]
 pub struct Service(pub Arc<House>);
 
+#[expect(clippy::unused_self, reason = "properties are methods")]
 #[zbus::interface(name = "io.github.dormouse.Dormouse1.Service")]
 impl Service {
     async fn jobs(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<OwnedObjectPath>, Error> {

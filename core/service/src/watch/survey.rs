@@ -20,7 +20,7 @@ use crate::folders;
 /// A look is good for so long: many ask at once.
 const FRESH: Duration = Duration::from_millis(700);
 /// Desktop entries are read again after so long.
-const ENTRIES_FRESH: Duration = Duration::from_secs(60);
+const ENTRIES_FRESH: Duration = Duration::from_mins(1);
 
 /// The way to the thread.
 #[derive(Debug)]
