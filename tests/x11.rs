@@ -91,7 +91,11 @@ impl Screen {
 
     fn start_here(arguments: &[&OsStr], user: u32) -> Self {
         let mut command = Command::new("Xvfb");
-        command.arg(format!(":{NUMBER}")).args(["-nolisten", "tcp", "-screen", "0", "800x600x24"]).args(arguments);
+        // It does not begin anew, without its socket for a moment, when the first client, the probe below, has gone.
+        command
+            .arg(format!(":{NUMBER}"))
+            .args(["-noreset", "-nolisten", "tcp", "-screen", "0", "800x600x24"])
+            .args(arguments);
         let server = Program::start(command.uid(user).gid(user));
         let screen = Self { clients: Vec::new(), server };
         let ready = until(PATIENCE, || UnixStream::connect(format!("/tmp/.X11-unix/X{NUMBER}")).ok());
