@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::PATH;
+use zbus::names::UniqueName;
 
 use crate::bus::House;
 
@@ -52,13 +53,13 @@ impl House {
             let (news, gone) = watcher.heard.catch_up(now);
             let name = watcher.caller.name.inner();
             if let (false, Ok(text)) = (news.is_empty() && gone.is_empty(), serde_json::to_string(&news)) {
-                let _ = self.connection.emit_signal(Some(name.clone()), PATH, GROUPS, "Changed", &(text, gone)).await;
+                self.changed(name, GROUPS, &(text, gone)).await;
             }
             let folder = watcher.caller.who(self.session).ok().map(|who| who.folder);
             let changed = folder.and_then(|folder| folder.metadata().ok()).and_then(|found| found.modified().ok());
             if changed != watcher.images {
                 watcher.images = changed;
-                let _ = self.connection.emit_signal(Some(name.clone()), PATH, IMAGES, "Changed", &()).await;
+                self.changed(name, IMAGES, &()).await;
             }
         }
     }
@@ -66,7 +67,18 @@ impl House {
     /// Tells a user's watchers that something has become of his images.
     pub async fn images_changed(&self, user: u32) {
         for name in self.watchers.lock().await.of(user) {
-            let _ = self.connection.emit_signal(Some(name.inner().clone()), PATH, IMAGES, "Changed", &()).await;
+            self.changed(name.inner(), IMAGES, &()).await;
+        }
+    }
+
+    /// Sends `Changed` to one connection. One that has left the bus hears no more; a body that cannot be sent is told.
+    async fn changed<B>(&self, name: &UniqueName<'static>, interface: &str, body: &B)
+    where
+        B: serde::Serialize + zbus::zvariant::DynamicType,
+    {
+        let sent = self.connection.emit_signal(Some(name.clone()), PATH, interface, "Changed", body).await;
+        if let Err(error) = sent {
+            tracing::warn!(%error, %name, interface, "a watcher was not told of a change");
         }
     }
 }
