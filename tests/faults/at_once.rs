@@ -1,16 +1,17 @@
 //! Others at work at the same moment: another Dormouse, a debugger, whoever ends the group. Every look at a group comes to an
 //! end, says why where it cannot look, and leaves nobody stopped.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use harness::group::MARK;
-use harness::process::Stat;
+use harness::process::{Stat, numbers_in};
 use harness::{Program, Specimen, User, command, wait};
 use nix::mount::{MntFlags, umount2};
 
-use super::freeze_killed::stuck;
+use super::freeze_killed::{field, stuck};
 use crate::done;
 
 const PIPELINE: &str = "sleep 1000 | sleep 1000 & sleep 1000 & echo > ready; wait";
@@ -110,6 +111,20 @@ fn nobody_is_stopped(specimen: &mut Specimen) {
     assert!(well.is_some(), "{}", wrong.join("\n"));
 }
 
+/// What each thread does, and who holds it.
+fn told(pids: &BTreeSet<i32>) -> Vec<String> {
+    let threads = pids.iter().flat_map(|pid| numbers_in(&format!("/proc/{pid}/task")).into_iter().map(move |tid| (pid, tid)));
+    let told = threads.map(|(pid, tid)| {
+        let task = format!("/proc/{pid}/task/{tid}");
+        let read = |name: &str| std::fs::read_to_string(format!("{task}/{name}")).unwrap_or_default();
+        let state = Stat::read(&format!("{task}/stat")).map_or('?', |stat| stat.state());
+        let tracer = field(&task, "TracerPid").unwrap_or_default();
+        let (name, call, place) = (read("comm"), read("syscall"), read("wchan"));
+        format!("{} {tid} of {pid}: state {state}, tracer {tracer}, waits in {place}, call {}", name.trim(), call.trim())
+    });
+    told.collect()
+}
+
 #[test]
 fn two_checks_of_one_group_both_answer() {
     let mut specimen = started("sh", PIPELINE, User::Ordinary);
@@ -140,8 +155,42 @@ fn checks_that_look_at_each_other_all_end() {
         std::fs::read_to_string(specimen.folder().join("looked")).is_ok_and(|text| text.lines().count() == 3)
     };
     let all = wait::until(3 * wait::PATIENCE, || pair.iter().all(looked).then_some(()));
-    assert!(all.is_some(), "they hold each other: {:?}", pair.each_mut().map(|specimen| stuck(&specimen.members())));
+    let threads: Vec<String> = pair.iter_mut().flat_map(|specimen| told(&specimen.members())).collect();
+    assert!(all.is_some(), "they hold each other:\n{}", threads.join("\n"));
     pair.iter_mut().for_each(nobody_is_stopped);
+}
+
+/// Traces the thread that has the group in hand, without a word to it; none where it ended before.
+fn seize_worker(dormouse: i32) -> Option<i32> {
+    let worker = wait::until(Duration::from_secs(5), || {
+        numbers_in(&format!("/proc/{dormouse}/task")).into_iter().find(|tid| *tid != dormouse)
+    })?;
+    // SAFETY: seizing passes no address.
+    (unsafe { libc::ptrace(libc::PTRACE_SEIZE, worker, 0, 0) } == 0).then_some(worker)
+}
+
+/// Whoever traces a Dormouse would wait for it while it waits for that one, were it to stop for the news of its own tracees.
+#[test]
+fn a_dormouse_that_is_traced_does_not_stop_for_its_tracees() {
+    let specimen = started("python3", THREADS, User::Ordinary);
+    let mut seized = 0;
+    for _ in 0..20 {
+        let check = check(specimen.pid());
+        if let Some(worker) = seize_worker(check.id() as i32) {
+            seized += 1;
+            let mut status = 0;
+            let ended = wait::until(wait::PATIENCE, || {
+                // SAFETY: `status` lives through the call, and WNOHANG keeps it from waiting.
+                let told = unsafe { libc::waitpid(worker, &raw mut status, libc::__WALL | libc::WNOHANG) };
+                (told != 0).then_some(())
+            });
+            let signal = libc::WIFSTOPPED(status).then(|| libc::WSTOPSIG(status));
+            assert!(ended.is_some() && signal.is_none(), "it stops for signal {signal:?}");
+        }
+        let (status, said) = answer(check);
+        assert_eq!(status.code(), Some(0), "{said}");
+    }
+    assert!(seized > 0, "no worker was found at work");
 }
 
 #[test]

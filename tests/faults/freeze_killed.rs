@@ -139,7 +139,7 @@ fn masks(program: &Program, pids: &BTreeSet<i32>) -> BTreeSet<String> {
     masks
 }
 
-fn field(task: &str, name: &str) -> Option<String> {
+pub fn field(task: &str, name: &str) -> Option<String> {
     status(&format!("{task}/status"))?.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
 }
 

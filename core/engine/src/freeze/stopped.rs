@@ -122,6 +122,8 @@ impl Stopped {
             // Before it is told to stop: of two that are about to stop each other, one sees it at the latest here.
             if is_dormouse && turn::tracers().contains(&tid) {
                 self.hindered = true;
+                // It was not told to stop, so nobody waits for that: it is let go at the end of this thread.
+                self.seized.remove(&tid);
                 return Err(turn::held_by(pid).of(&named(pid)));
             }
             if ptrace::interrupt(tid).is_ok() {

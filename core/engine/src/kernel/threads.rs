@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use nix::sys::signal::{SigSet, SigmaskHow};
+
 /// Does the work on so many threads, this one among them, and returns when all have ended. Where not so many can be had, those
 /// that are there do it: limits apply (EAGAIN, pthread_create(3)), and Linux 6.1 makes no thread for one whose children are
 /// to have other clocks (EINVAL, time_namespaces(7)).
@@ -36,9 +38,21 @@ pub fn beside<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() 
 }
 
 /// Does something in a thread of its own, which ends with it: the kernel lets go whoever that thread still traces then,
-/// ptrace(2). In this one where no other can be had.
+/// ptrace(2). In this one where no other can be had. No signal comes to it meanwhile: see [`undisturbed`].
 pub fn apart<A: Send>(work: impl FnOnce() -> A + Send) -> A {
-    beside(work, || ()).0
+    beside(|| undisturbed(work), || ()).0
+}
+
+/// Does something while this thread takes no signals: those of the process go to another of its threads. Were this one traced
+/// by somebody, it would stop for each of them, and the SIGCHLD for every stop of whom it traces itself comes unasked for:
+/// ptrace(2), "Signal-delivery-stop".
+fn undisturbed<A>(work: impl FnOnce() -> A) -> A {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let answer = work();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    answer
 }
 
 /// Items that one thread takes at a time.
