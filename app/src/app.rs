@@ -2,7 +2,9 @@
 
 mod chrome;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gettextrs::gettext;
 use relm4::adw;
@@ -44,7 +46,12 @@ pub struct App {
     background: Background,
     /// The last image is to be woken as soon as it is known which that is.
     wakes_last: bool,
+    /// The app is ending, and waits until these images are deleted.
+    last_deletions: Option<HashSet<String>>,
 }
+
+/// So long the app waits at its end until the service has answered.
+const LAST_WAIT: Duration = Duration::from_secs(3);
 
 /// Whether the app was started to stay without a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +161,7 @@ impl SimpleComponent for App {
             has_tray: false,
             background: Background::No,
             wakes_last: false,
+            last_deletions: None,
         };
         ComponentParts { model, widgets: () }
     }
@@ -228,6 +236,10 @@ impl App {
         self.errands.hear(&news, &self.overview);
         self.tray.show(&self.overview);
         self.leave_what_is_gone(&news);
+        if let (News::Deleted { image, .. }, Some(left)) = (&news, &mut self.last_deletions) {
+            left.remove(image);
+            self.end_when_done();
+        }
         if let News::Service(Service::There { lacks, .. }) = &news {
             self.chrome.say_lacks(lacks.as_deref());
         }
@@ -342,10 +354,10 @@ impl App {
     /// The window closes. The app stays where it was told to, and until what it has begun is done.
     fn close(&mut self) {
         self.chrome.window().set_visible(false);
-        self.delete_doomed();
         if !self.stays() && self.errands.is_idle() {
-            self.application.quit();
+            return self.quit();
         }
+        self.delete_doomed();
     }
 
     fn stays(&self) -> bool {
@@ -360,9 +372,23 @@ impl App {
         }
     }
 
+    /// Ends the app once the service has heard what it was asked last.
     fn quit(&mut self) {
+        if self.last_deletions.is_some() {
+            return;
+        }
+        self.last_deletions = Some(self.overview.images.doomed().into_iter().collect());
+        self.chrome.window().set_visible(false);
         self.delete_doomed();
-        self.application.quit();
+        self.end_when_done();
+        let application = self.application.clone();
+        gtk::glib::timeout_add_local_once(LAST_WAIT, move || application.quit());
+    }
+
+    fn end_when_done(&self) {
+        if self.last_deletions.as_ref().is_some_and(HashSet::is_empty) {
+            self.application.quit();
+        }
     }
 
     /// Nobody can want back any more what was deleted.

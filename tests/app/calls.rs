@@ -1,11 +1,13 @@
 //! What comes to the app from without: actions over the bus, files, keys, and a service that comes and goes.
 
 use std::fs;
+use std::time::Duration;
 
 use dormouse_wire::{GroupKind, Verdict};
 
 use super::done;
-use super::sample::{group, world};
+use super::fake::World;
+use super::sample::{group, image, world};
 use super::stage::{Scenery, Stage};
 
 #[test]
@@ -29,6 +31,33 @@ fn an_opened_file_is_woken_after_a_question() {
     stage.eyes.press_last("Wake Up");
     stage.asked("import A job: its bytes");
     stage.asked("thaw A job.dormouse");
+}
+
+#[test]
+fn a_job_that_has_ended_before_anybody_looked_goes_on_all_the_same() {
+    let mut stage = Stage::empty(Scenery::default());
+    stage.serve(World { hasty: true, ..world() });
+    let file = stage.folder().join("Quick.dormouse");
+    done(fs::write(&file, "its bytes"));
+    stage.open(&[&file.to_string_lossy()]);
+    stage.eyes.press_last("Wake Up");
+    stage.asked("import Quick: its bytes");
+    stage.asked("thaw Quick.dormouse");
+    stage.eyes.read("“Quick” is awake");
+}
+
+#[test]
+fn a_list_that_comes_late_does_not_hide_what_has_changed_since() {
+    let mut stage = Stage::empty(Scenery::default());
+    stage.serve(World { late: Some(Duration::from_secs(3)), ..world() });
+    stage.open(&[]);
+    stage.asked("list images");
+    stage.service().change(|world| world.images.push(image("late.dormouse", "Late Riser", 0)));
+    stage.service().tell_images();
+    stage.eyes.see("Text Editor");
+    stage.call("show-asleep", None);
+    std::thread::sleep(Duration::from_secs(4));
+    stage.eyes.see("Late Riser");
 }
 
 #[test]
@@ -77,6 +106,7 @@ fn a_deleted_image_is_gone_only_when_undo_is() {
     stage.eyes.press("Delete");
     stage.eyes.press("Undo");
     stage.eyes.see("Test run");
+    stage.eyes.miss("“Test run” deleted");
     stage.call("open-image", Some("tests.dormouse"));
     stage.eyes.press("Delete");
     stage.eyes.read("“Test run” deleted");

@@ -34,7 +34,11 @@ pub struct World {
     pub asked: Vec<String>,
     /// Jobs stay at work until they are cancelled.
     pub slow: bool,
-    jobs: usize,
+    /// Jobs have ended before anybody can look at them.
+    pub hasty: bool,
+    /// The next list of images is as old as this when it arrives.
+    pub late: Option<Duration>,
+    pub jobs: usize,
 }
 
 /// The world, shared with the service.
@@ -71,6 +75,12 @@ impl Fake {
     /// Changes the world.
     pub fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         change(&mut locked(&self.world))
+    }
+
+    /// Tells the watchers of images.
+    pub fn tell_images(&self) {
+        let interface: InterfaceRef<Images> = done(self.connection.object_server().interface(PATH));
+        done(zbus::block_on(Images::changed(interface.signal_emitter())));
     }
 
     /// Tells the watchers of groups.
@@ -188,8 +198,16 @@ struct Images(Shared);
 
 #[zbus::interface(name = "io.github.dormouse.Dormouse1.Images")]
 impl Images {
-    fn list(&self) -> String {
-        json(&locked(&self.0).images)
+    async fn list(&self) -> String {
+        let (list, late) = {
+            let mut world = locked(&self.0);
+            world.asked.push("list images".to_owned());
+            (json(&world.images), world.late.take())
+        };
+        if let Some(late) = late {
+            tokio::time::sleep(late).await;
+        }
+        list
     }
 
     fn folder(&self) -> String {
@@ -285,18 +303,22 @@ impl Job {
         let job = server.interface::<_, Self>(&path).await?;
         let images = server.interface::<_, Images>(PATH).await?;
         let groups = server.interface::<_, Groups>(PATH).await?;
-        if !slow {
+        let hasty = locked(&world).hasty;
+        let end = async move {
+            let (result, gone) = ended(&mut locked(&world), kind, &subject);
+            let _ = Images::changed(images.signal_emitter()).await;
+            let _ = Groups::changed(groups.signal_emitter(), "[]".to_owned(), gone).await;
+            let mut own = job.get_mut().await;
+            (own.state, own.result) = ("done", result);
+            let _ = own.result_changed(job.signal_emitter()).await;
+            let _ = own.state_changed(job.signal_emitter()).await;
+        };
+        if hasty {
+            end.await;
+        } else if !slow {
             std::thread::spawn(move || {
                 std::thread::sleep(Duration::from_millis(50));
-                let (result, gone) = ended(&mut locked(&world), kind, &subject);
-                zbus::block_on(async {
-                    let _ = Images::changed(images.signal_emitter()).await;
-                    let _ = Groups::changed(groups.signal_emitter(), "[]".to_owned(), gone).await;
-                    let mut own = job.get_mut().await;
-                    (own.state, own.result) = ("done", result);
-                    let _ = own.result_changed(job.signal_emitter()).await;
-                    let _ = own.state_changed(job.signal_emitter()).await;
-                });
+                zbus::block_on(end);
             });
         }
         Ok(path.into())

@@ -135,6 +135,12 @@ impl Stage {
         self.app = Some(Program(child));
     }
 
+    /// Starts the app once more, as a double click on a file does: it hands over what it was given, and ends.
+    pub fn hand_over(&self, file: &Path) {
+        let status = self.command(app()).arg(file).stdin(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(status.is_ok_and(|status| status.success()), "nothing is handed over");
+    }
+
     /// A command on this stage.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);

@@ -1,4 +1,5 @@
-//! The whole of it: a real program, frozen and woken by clicks in the window, through the real service.
+//! The whole of it: a real program, frozen and woken by clicks in the window, through the real service. Also the double click
+//! on an image's file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -81,6 +82,24 @@ fn a_real_program_is_frozen_and_woken_by_clicks() {
 
     stage.call("show-asleep", None);
     stage.eyes.press(&format!("Wake up {}", napper.name));
+    let runs = until(PATIENCE, || (napper.state() == Some('S')).then_some(()));
+    assert!(runs.is_some(), "it does not run: {:?}. {}", napper.state(), stage.eyes.all());
+
+    // Once more, and woken by its file.
+    stage.call("show-running", None);
+    stage.eyes.press(&format!("Freeze {}", napper.name));
+    let gone = until(PATIENCE, || {
+        nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG)).ok();
+        napper.state().is_none().then_some(())
+    });
+    assert!(gone.is_some(), "it runs on. {}", stage.eyes.all());
+    let both = until(PATIENCE, || (images(&folder).len() == 2).then_some(()));
+    assert!(both.is_some(), "{:?}", images(&folder));
+    let newest = images(&folder).into_iter().max_by_key(|path| done(done(path.metadata()).modified()));
+    let outside = stage.folder().join("from elsewhere.dormouse");
+    done(fs::copy(newest.unwrap_or_default(), &outside));
+    stage.hand_over(&outside);
+    stage.eyes.press_last("Wake Up");
     let runs = until(PATIENCE, || (napper.state() == Some('S')).then_some(()));
     assert!(runs.is_some(), "it does not run: {:?}. {}", napper.state(), stage.eyes.all());
 }

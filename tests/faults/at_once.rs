@@ -113,14 +113,19 @@ fn nobody_is_stopped(specimen: &mut Specimen) {
 
 /// What each thread does, and who holds it.
 fn told(pids: &BTreeSet<i32>) -> Vec<String> {
-    let threads = pids.iter().flat_map(|pid| numbers_in(&format!("/proc/{pid}/task")).into_iter().map(move |tid| (pid, tid)));
+    let threads =
+        pids.iter().flat_map(|pid| numbers_in(&format!("/proc/{pid}/task")).into_iter().map(move |tid| (pid, tid)));
     let told = threads.map(|(pid, tid)| {
         let task = format!("/proc/{pid}/task/{tid}");
         let read = |name: &str| std::fs::read_to_string(format!("{task}/{name}")).unwrap_or_default();
         let state = Stat::read(&format!("{task}/stat")).map_or('?', |stat| stat.state());
         let tracer = field(&task, "TracerPid").unwrap_or_default();
         let (name, call, place) = (read("comm"), read("syscall"), read("wchan"));
-        format!("{} {tid} of {pid}: state {state}, tracer {tracer}, waits in {place}, call {}", name.trim(), call.trim())
+        format!(
+            "{} {tid} of {pid}: state {state}, tracer {tracer}, waits in {place}, call {}",
+            name.trim(),
+            call.trim()
+        )
     });
     told.collect()
 }

@@ -83,10 +83,12 @@ pub enum News {
     Preflight { image: String, answer: Answer<Arc<Vec<Problem>>> },
     /// An image was to be deleted.
     Deleted { image: String, answer: Answer<()> },
+    /// A job that was asked for from here has begun; its path on the bus.
+    Begun(String),
     /// How far a job is.
     Job(Arc<Job>),
-    /// A job could not even begin.
-    Refused { kind: JobKind, subject: String, trouble: Trouble },
+    /// A job could not even begin, or is not known any more.
+    Refused { kind: JobKind, subject: String, job: Option<String>, trouble: Trouble },
 }
 
 /// Whether the service is there.

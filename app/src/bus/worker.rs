@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobKind, JobProxy, NAME, ServiceProxy, freeze_options};
 use futures_util::StreamExt;
 use futures_util::future::{pending, select_all};
 use serde_json::from_str;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -49,7 +51,7 @@ async fn run(mut everybody: bool, mut asks: UnboundedReceiver<Ask>, told: Told) 
     loop {
         buses.open().await;
         if let Some(connection) = buses.with_service().await
-            && let Ok(session) = Session::open(&connection, &told).await
+            && let Ok(session) = Session::open(&connection, everybody, &told).await
         {
             match session.serve(&mut asks, &mut everybody).await {
                 Ok(End::Closed) => return,
@@ -112,11 +114,18 @@ struct Session {
     groups: GroupsProxy<'static>,
     images: ImagesProxy<'static>,
     told: Told,
+    /// Whether everybody's groups are listed.
+    everybody: AtomicBool,
+    /// The lists are to be read again.
+    groups_due: Notify,
+    images_due: Notify,
+    /// How often groups have changed.
+    changes: AtomicU64,
 }
 
 impl Session {
     /// Says hello, which starts the service where the bus can.
-    async fn open(connection: &Connection, told: &Told) -> Answer<Arc<Self>> {
+    async fn open(connection: &Connection, everybody: bool, told: &Told) -> Answer<Arc<Self>> {
         let service = ServiceProxy::new(connection).await?;
         let (version, lacks) = (service.version().await?, service.lacks().await?);
         let session = Arc::new(Self {
@@ -125,6 +134,10 @@ impl Session {
             groups: GroupsProxy::new(connection).await?,
             images: ImagesProxy::new(connection).await?,
             told: told.clone(),
+            everybody: AtomicBool::new(everybody),
+            groups_due: Notify::new(),
+            images_due: Notify::new(),
+            changes: AtomicU64::new(0),
         });
         told(News::Service(Service::There { version, lacks: Some(lacks).filter(|lacks| !lacks.is_empty()) }));
         Ok(session)
@@ -139,7 +152,9 @@ impl Session {
         self.groups.watch().await?;
         // Dropped with this: what is still asked then has nobody to answer.
         let mut work = JoinSet::new();
-        work.spawn(self.clone().list(*everybody));
+        work.spawn(self.clone().list_groups());
+        work.spawn(self.clone().list_images());
+        self.refresh();
         work.spawn(self.clone().jobs());
         loop {
             tokio::select! {
@@ -152,14 +167,15 @@ impl Session {
                 }
                 change = images.next() => {
                     if change.is_none() { return Ok(End::Gone) }
-                    work.spawn(self.clone().list_images());
+                    self.images_due.notify_one();
                 }
                 ask = asks.recv() => match ask {
                     None => return Ok(End::Closed),
-                    Some(Ask::Refresh) => drop(work.spawn(self.clone().list(*everybody))),
+                    Some(Ask::Refresh) => self.refresh(),
                     Some(Ask::Everybody(all)) => {
                         *everybody = all;
-                        work.spawn(self.clone().list(all));
+                        self.everybody.store(all, Ordering::Relaxed);
+                        self.groups_due.notify_one();
                     }
                     Some(ask) => drop(work.spawn(self.clone().answer(ask))),
                 },
@@ -172,30 +188,45 @@ impl Session {
         (self.told)(news);
     }
 
+    fn refresh(&self) {
+        self.groups_due.notify_one();
+        self.images_due.notify_one();
+    }
+
     fn changed(&self, groups: &str, gone: &[String]) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
         if let Ok(groups) = from_str(groups) {
             self.tell(News::Changed { groups: Arc::new(groups), gone: Arc::new(gone.to_vec()) });
         }
     }
 
-    async fn list(self: Arc<Self>, everybody: bool) {
-        match self.groups.list(everybody).await {
-            Ok(groups) => match from_str(&groups) {
-                Ok(groups) => self.tell(News::Groups(Arc::new(groups))),
-                Err(error) => self.tell(News::NoGroups(Trouble::garbled(&error))),
-            },
-            Err(error) => self.tell(News::NoGroups(error.into())),
+    /// Lists the groups whenever that is due, one list at a time: an old one never comes after a new one. Where something
+    /// changed while the service was listing, the list may not know it, and is read again.
+    async fn list_groups(self: Arc<Self>) {
+        loop {
+            self.groups_due.notified().await;
+            let before = self.changes.load(Ordering::Relaxed);
+            self.tell(match parsed(self.groups.list(self.everybody.load(Ordering::Relaxed)).await) {
+                Ok(groups) => News::Groups(Arc::new(groups)),
+                Err(trouble) => News::NoGroups(trouble),
+            });
+            if self.changes.load(Ordering::Relaxed) != before {
+                self.groups_due.notify_one();
+            }
         }
-        self.list_images().await;
     }
 
+    /// Lists the images whenever that is due, one list at a time.
     async fn list_images(self: Arc<Self>) {
-        match parsed(self.images.list().await) {
-            Ok(images) => self.tell(News::Images(Arc::new(images))),
-            Err(trouble) => self.tell(News::NoImages(trouble)),
-        }
-        if let Ok(folder) = parsed(self.images.folder().await) {
-            self.tell(News::Folder(Arc::new(folder)));
+        loop {
+            self.images_due.notified().await;
+            self.tell(match parsed(self.images.list().await) {
+                Ok(images) => News::Images(Arc::new(images)),
+                Err(trouble) => News::NoImages(trouble),
+            });
+            if let Ok(folder) = parsed(self.images.folder().await) {
+                self.tell(News::Folder(Arc::new(folder)));
+            }
         }
     }
 
@@ -261,12 +292,17 @@ impl Session {
 
     /// Tells of a job that was begun from here, until it has ended.
     async fn job(&self, kind: JobKind, subject: String, begun: zbus::Result<OwnedObjectPath>) {
-        let followed = match begun {
-            Ok(path) => follow(&self.connection, path, |job| self.tell(News::Job(Arc::new(job)))).await,
-            Err(error) => Err(error.into()),
+        let (job, followed) = match begun {
+            Ok(path) => {
+                let job = path.to_string();
+                // It may have ended by the first look at it.
+                self.tell(News::Begun(job.clone()));
+                (Some(job), follow(&self.connection, path, |job| self.tell(News::Job(Arc::new(job)))).await)
+            }
+            Err(error) => (None, Err(error.into())),
         };
         if let Err(trouble) = followed {
-            self.tell(News::Refused { kind, subject, trouble });
+            self.tell(News::Refused { kind, subject, job, trouble });
         }
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use gettextrs::gettext;
 use relm4::adw;
+use relm4::gtk::prelude::WidgetExt;
 
 use super::Errands;
 use crate::app::Msg;
@@ -38,7 +39,10 @@ impl Errands {
         if let Err(why) = answer {
             self.sender.emit(Msg::Spared(image.to_owned()));
             let heading = say::with(&gettext("“{name}” could not be deleted"), &[("name", &overview.name(image))]);
-            trouble::show(&self.window, &heading, why);
+            // At the end of the app there is nobody left to tell.
+            if self.window.is_visible() {
+                trouble::show(&self.window, &heading, why);
+            }
         }
     }
 }

@@ -72,8 +72,14 @@ impl Errands {
             }
             News::Verdict { group, answer } if self.judged.remove(group) => self.judge(group, answer, overview),
             News::Paused { group, paused, answer } => self.paused(group, *paused, answer, overview),
+            News::Begun(job) => {
+                self.jobs.insert(job.clone(), Instant::now());
+            }
             News::Job(job) => self.follow(job, overview),
-            News::Refused { kind, subject, trouble } => self.refused(*kind, subject, trouble, overview),
+            News::Refused { kind, subject, job, trouble } => {
+                job.as_ref().map(|job| self.jobs.remove(job));
+                self.refused(*kind, subject, trouble, overview);
+            }
             News::Deleted { image, answer } => self.deleted(image, answer, overview),
             _ => {}
         }
