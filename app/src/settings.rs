@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use dormouse_wire::Compression;
 use relm4::gtk::gio;
 use relm4::gtk::gio::prelude::*;
 
@@ -32,6 +33,7 @@ impl Choice {
 }
 
 const SORT_BY: &str = "sort-by";
+const COMPRESSION: &str = "compression";
 
 /// The settings; a clone is the same.
 #[derive(Clone, Debug)]
@@ -44,6 +46,7 @@ pub struct Settings {
 struct Kept {
     choices: HashMap<Choice, bool>,
     sort: Sort,
+    compression: Compression,
 }
 
 impl Settings {
@@ -52,8 +55,8 @@ impl Settings {
         let schema = gio::SettingsSchemaSource::default().and_then(|source| source.lookup(APP_ID, true));
         // One of another version may lack a key, and asking for it would end the app.
         let keys = [Choice::AskBeforeFreezing, Choice::RunInBackground, Choice::ShowEverybody].map(Choice::key);
-        let whole =
-            |schema: &gio::SettingsSchema| schema.has_key(SORT_BY) && keys.iter().all(|key| schema.has_key(key));
+        let keys = keys.into_iter().chain([SORT_BY, COMPRESSION]);
+        let whole = |schema: &gio::SettingsSchema| keys.clone().all(|key| schema.has_key(key));
         Self { stored: schema.filter(whole).map(|_| gio::Settings::new(APP_ID)), kept: Rc::default() }
     }
 
@@ -80,6 +83,23 @@ impl Settings {
         match &self.stored {
             Some(stored) => Sort::of_key(&stored.string(SORT_BY)),
             None => self.kept.borrow().sort,
+        }
+    }
+
+    /// How images are compressed.
+    pub fn compression(&self) -> Compression {
+        match &self.stored {
+            Some(stored) => Compression::named(&stored.string(COMPRESSION)).unwrap_or_default(),
+            None => self.kept.borrow().compression,
+        }
+    }
+
+    /// Chooses how images are compressed.
+    pub fn set_compression(&self, compression: Compression) {
+        if let Some(stored) = &self.stored {
+            let _ = stored.set_string(COMPRESSION, compression.name());
+        } else {
+            self.kept.borrow_mut().compression = compression;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dormouse_engine::{FreezeOptions, Selection};
-use dormouse_wire::{Pid, Quiet};
+use dormouse_wire::{Compression, Pid, Quiet};
 use harness::process::{Stat, numbers_in};
 use harness::specimen::Answer;
 use harness::{Program, Specimen, User, wait};
@@ -26,7 +26,13 @@ fn a_call_that_is_interrupted_again_and_again_goes_on() {
             LAST => specimen.image(),
             _ => specimen.image().with_file_name(format!("copy-{copy}.dormouse")),
         };
-        let options = FreezeOptions { image, leave_running: true, accept_losses: false, label: None };
+        let options = FreezeOptions {
+            image,
+            leave_running: true,
+            accept_losses: false,
+            label: None,
+            compression: Compression::Fast,
+        };
         let selection = Selection { pid: Pid(specimen.pid()), others: Vec::new(), tree_only: false, asker: None };
         dormouse_engine::freeze(&selection, &options, &Quiet).unwrap_or_else(|error| panic!("{error}: {error:?}"));
     }

@@ -5,6 +5,7 @@
 mod again;
 mod at_once;
 mod cancelled;
+mod compression;
 mod damaged;
 mod forge;
 mod format;

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use dormouse_wire::dbus::{Folder, JobKind, JobState, Sleeping};
-use dormouse_wire::{Checked, Details, Listed, Phase, Problem, Verdict};
+use dormouse_wire::{Checked, Compression, Details, Listed, Phase, Problem, Verdict};
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::trouble::{Trouble, TroubleKind};
@@ -35,7 +35,7 @@ pub enum Ask {
     /// What there is to know of a process.
     Process(i32),
     /// Freeze a group, also when something is lost.
-    Freeze { group: String, accept_losses: bool },
+    Freeze { group: String, accept_losses: bool, compression: Compression },
     /// Hold a group still in memory.
     Pause(String),
     /// Let it go on.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use dormouse_wire::Compression;
 use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobKind, JobProxy, NAME, ServiceProxy, freeze_options};
 use futures_util::StreamExt;
 use futures_util::future::{pending, select_all};
@@ -268,8 +269,12 @@ impl Session {
                 self.tell(News::Deleted { image, answer });
             }
             Ask::Cancel(job) => self.cancel(&job).await,
-            Ask::Freeze { group, accept_losses } => {
-                let options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept_losses))]);
+            Ask::Freeze { group, accept_losses, compression } => {
+                let mut options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept_losses))]);
+                // A service of another version is not asked for what it does anyway.
+                if compression != Compression::default() {
+                    options.insert(freeze_options::COMPRESSION, Value::from(compression.name()));
+                }
                 let job = self.groups.freeze(&group, options).await;
                 self.job(JobKind::Freeze, group, job).await;
             }

@@ -1,5 +1,6 @@
 //! What a person can choose.
 
+use dormouse_wire::Compression;
 use dormouse_wire::dbus::Folder;
 use gettextrs::gettext;
 use relm4::adw;
@@ -30,6 +31,7 @@ pub fn show(
         gettext("Ask before freezing"),
         gettext("Otherwise only where something would be lost. A freeze can be undone."),
     ));
+    freezing.add(&compression(settings));
     freezing.add(&images(folder));
     let window = adw::PreferencesGroup::builder().title(gettext("Window")).build();
     window.add(&switch(
@@ -57,6 +59,25 @@ fn row(
     let row = adw::ActionRow::builder().title(title).subtitle(subtitle).subtitle_lines(0).build();
     row.add_suffix(&switch);
     row.set_activatable_widget(Some(&switch));
+    row
+}
+
+/// How much time is given for smaller images.
+fn compression(settings: &Settings) -> adw::ComboRow {
+    let names = [gettext("None"), gettext("Fast"), gettext("Small")];
+    let title = gettext("Compression");
+    let row = adw::ComboRow::builder().title(&title).subtitle_lines(0).build();
+    row.set_subtitle(&gettext("Small images take several times as long; the app stands still meanwhile."));
+    row.set_model(Some(&gtk::StringList::new(&names.each_ref().map(String::as_str))));
+    let chosen = Compression::ALL.iter().position(|one| *one == settings.compression()).unwrap_or_default();
+    row.set_selected(chosen as u32);
+    crate::accessible::name(&row, &title);
+    let settings = settings.clone();
+    row.connect_selected_notify(move |row| {
+        if let Some(chosen) = Compression::ALL.get(row.selected() as usize) {
+            settings.set_compression(*chosen);
+        }
+    });
     row
 }
 

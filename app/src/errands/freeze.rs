@@ -25,8 +25,8 @@ impl Errands {
     pub(super) fn judge(&self, group: &str, answer: &Answer<Verdict>, overview: &Overview) {
         let name = overview.name(group);
         let begin = {
-            let (bus, group) = (self.bus.clone(), group.to_owned());
-            move |accept_losses| bus.ask(Ask::Freeze { group: group.clone(), accept_losses })
+            let (bus, group, compression) = (self.bus.clone(), group.to_owned(), self.settings.compression());
+            move |accept_losses| bus.ask(Ask::Freeze { group: group.clone(), accept_losses, compression })
         };
         let folder = overview.folder.as_deref();
         match answer {

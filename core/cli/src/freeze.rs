@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use dormouse_engine::{FreezeOptions, Selection};
-use dormouse_wire::Frozen;
+use dormouse_wire::{Compression, Frozen};
 
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
@@ -36,9 +36,34 @@ pub struct Arguments {
     #[arg(long)]
     accept_losses: bool,
 
+    /// How much time is given for a smaller image.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = HowSmall::Fast)]
+    compression: HowSmall,
+
     /// Write what was done, or why it was not, to standard output as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// [`Compression`], with words for a person who chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum HowSmall {
+    /// Not compressed at all
+    None,
+    /// Compressed where that takes no longer than to write what it saves
+    Fast,
+    /// As small as can be, at several times the time; the group stands still meanwhile
+    Small,
+}
+
+impl From<HowSmall> for Compression {
+    fn from(chosen: HowSmall) -> Self {
+        match chosen {
+            HowSmall::None => Self::None,
+            HowSmall::Fast => Self::Fast,
+            HowSmall::Small => Self::Small,
+        }
+    }
 }
 
 const ABOUT: &str = "\
@@ -80,7 +105,13 @@ fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
         None => store::new_image(pid)?,
     };
     let selection = Selection { pid, others, tree_only: arguments.tree_only, asker: None };
-    let options = FreezeOptions { image, leave_running: false, accept_losses: arguments.accept_losses, label: None };
+    let options = FreezeOptions {
+        image,
+        leave_running: false,
+        accept_losses: arguments.accept_losses,
+        label: None,
+        compression: arguments.compression.into(),
+    };
     let bar = Bar::new()?;
     dormouse_engine::freeze(&selection, &options, &bar).map_err(Failure::from)
 }

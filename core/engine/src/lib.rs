@@ -64,7 +64,7 @@ pub use thaw::{preflight, thaw};
 
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Label, Pid, Problem};
+use dormouse_wire::{Compression, Label, Pid, Problem};
 
 /// Which processes to freeze.
 #[derive(Clone, Debug)]
@@ -91,6 +91,8 @@ pub struct FreezeOptions {
     pub accept_losses: bool,
     /// What a person calls the group, for lists of images.
     pub label: Option<Label>,
+    /// How the memory is compressed.
+    pub compression: Compression,
 }
 
 /// How to thaw.

@@ -29,6 +29,8 @@ pub const JOBS: &str = "/io/github/dormouse/Dormouse1/jobs";
 pub mod freeze_options {
     /// `b`: go on when something would be lost.
     pub const ACCEPT_LOSSES: &str = "accept-losses";
+    /// How the memory is compressed, a string: a [`Compression`](crate::Compression) by its name.
+    pub const COMPRESSION: &str = "compression";
     /// `s`: what the image is called for a person.
     pub const LABEL: &str = "label";
 }

@@ -6,6 +6,7 @@
 //! everywhere.
 
 pub mod bus;
+pub mod compression;
 #[cfg(feature = "dbus")]
 pub mod dbus;
 pub mod graph;
@@ -17,6 +18,7 @@ pub mod report;
 pub mod verdict;
 pub mod window;
 
+pub use compression::Compression;
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use listing::{GroupKind, Joined, Label, Listed};

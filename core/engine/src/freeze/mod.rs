@@ -69,7 +69,7 @@ fn freeze_now(
     let asker = selection.asker.as_ref();
     let mut writer = {
         let _acting = asker.map(Asker::acting).transpose()?;
-        Writer::create(&options.image).map_err(|error| error.problem())?
+        Writer::compressing(&options.image, options.compression).map_err(|error| error.problem())?
     };
     let recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
     let group = &recorded.group;

@@ -12,6 +12,8 @@ use crate::kernel::buffer::Buffer;
 /// The level of zstd: a group stands still while it is written, and this one takes half the time of level 1 for memory that
 /// becomes a tenth larger.
 const LEVEL: i32 = -1;
+/// Where time does not matter: zstd's own choice between the two.
+const FULL_LEVEL: i32 = 3;
 /// A chunk is looked at through so many pieces, spread over all of it, before it is compressed: one for every 64 KiB.
 const SAMPLE_STRIDE: usize = 64 << 10;
 /// The length of a piece in bytes.
@@ -26,15 +28,25 @@ pub(super) enum Thrift {
     Room,
     /// To an eighth: a small group is awaited, and its image is small in any case.
     Haste,
+    /// By a page, which is what the file's layout can save.
+    Full,
+    /// Nothing is worth it.
+    Off,
 }
 
 impl Thrift {
-    /// The most bytes a sample may become.
-    fn most(self, sample: usize) -> usize {
+    /// The most bytes a sample may become, where one is taken.
+    fn most(self, sample: usize) -> Option<usize> {
         match self {
-            Self::Room => sample / 2,
-            Self::Haste => sample / 8,
+            Self::Room => Some(sample / 2),
+            Self::Haste => Some(sample / 8),
+            Self::Full | Self::Off => None,
         }
+    }
+
+    /// The level of zstd.
+    fn level(self) -> i32 {
+        if self == Self::Full { FULL_LEVEL } else { LEVEL }
     }
 }
 
@@ -136,8 +148,12 @@ impl PageBuffer {
     /// Compresses the filled pages into the scratch room, with zeros up to the next page, and says how long they became;
     /// `None` where that does not pay. Compression only saves room: when it fails, the pages are stored as they are.
     fn compress(&mut self, thrift: Thrift) -> Option<usize> {
+        if thrift == Thrift::Off {
+            return None;
+        }
+        // All chunks of an image are given the same time, so that the first one decides.
         if self.compressor.is_none() {
-            self.compressor = Compressor::new(LEVEL).ok();
+            self.compressor = Compressor::new(thrift.level()).ok();
         }
         let compressor = self.compressor.as_mut()?;
         let (data, rest) = self.room.split_at_mut(CHUNK_BYTES);
@@ -146,7 +162,8 @@ impl PageBuffer {
             return None;
         }
         // At least one page in sixteen must be saved, and one at all.
-        let limit = (data.len() - data.len().div_ceil(16)) / PAGE * PAGE;
+        let least = if thrift == Thrift::Full { PAGE } else { data.len().div_ceil(16) };
+        let limit = data.len().saturating_sub(least) / PAGE * PAGE;
         let room = scratch.get_mut(..limit)?;
         let stored = compressor.compress_to_buffer(data, room).ok()?;
         room.get_mut(stored..stored.next_multiple_of(PAGE))?.fill(0);
@@ -213,6 +230,7 @@ fn shrinks(compressor: &mut Compressor<'static>, data: &[u8], scratch: &mut [u8]
             piece.copy_from_slice(from);
         }
     }
-    let Some(room) = rest.get_mut(..thrift.most(sample.len())) else { return false };
+    let Some(most) = thrift.most(sample.len()) else { return true };
+    let Some(room) = rest.get_mut(..most) else { return false };
     compressor.compress_to_buffer(sample, room).is_ok()
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use dormouse_wire::Compression;
 use nix::errno::Errno;
 
 use super::aside::Aside;
@@ -23,6 +24,7 @@ const HASTE: u64 = 8 << 20;
 #[derive(Debug)]
 pub struct PageSink {
     aside: Aside,
+    compression: Compression,
     state: Mutex<State>,
     failed: AtomicBool,
 }
@@ -39,10 +41,10 @@ struct State {
 }
 
 impl PageSink {
-    pub(super) fn new(aside: Aside) -> Self {
+    pub(super) fn new(aside: Aside, compression: Compression) -> Self {
         let end = HEADER_LENGTH as u64;
         let state = Mutex::new(State { chunks: Vec::new(), end, allocated: 0, ahead: true });
-        Self { aside, state, failed: AtomicBool::new(false) }
+        Self { aside, compression, state, failed: AtomicBool::new(false) }
     }
 
     /// Writes the filled pages of the buffer, 1 to [`CHUNK_PAGES`], as one chunk, compressed where that pays, and returns
@@ -52,7 +54,12 @@ impl PageSink {
             return Err(ImageError::Unfinished { path: self.path().to_owned() });
         }
         let pages = buffer.pages();
-        let thrift = if self.written() < HASTE { Thrift::Haste } else { Thrift::Room };
+        let thrift = match self.compression {
+            Compression::None => Thrift::Off,
+            Compression::Fast if self.written() < HASTE => Thrift::Haste,
+            Compression::Fast => Thrift::Room,
+            Compression::Small => Thrift::Full,
+        };
         let put = match buffer.encode(thrift) {
             Some(encoded) => self.place(&encoded).and_then(|(chunk, offset)| {
                 self.aside.write_all_at(encoded.bytes, offset)?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::ByteSize;
+use dormouse_wire::{ByteSize, Compression};
 use serde::Serialize;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -42,7 +42,12 @@ impl Writer {
     /// Begins an image that will have this name, in a folder that exists. Nothing may have the name yet. The file can be
     /// read by its owner only.
     pub fn create(image: &Path) -> Result<Self, ImageError> {
-        Ok(Self { sink: PageSink::new(Aside::create(image)?), sections: Vec::new() })
+        Self::compressing(image, Compression::default())
+    }
+
+    /// The same, with memory compressed like this.
+    pub fn compressing(image: &Path, compression: Compression) -> Result<Self, ImageError> {
+        Ok(Self { sink: PageSink::new(Aside::create(image)?, compression), sections: Vec::new() })
     }
 
     /// Where the pages go.

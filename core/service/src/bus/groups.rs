@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::{JobKind, freeze_options};
-use dormouse_wire::{Checked, Label, Pid, Verdict};
+use dormouse_wire::{Checked, Compression, Label, Pid, Verdict};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{OwnedObjectPath, Value};
@@ -73,14 +73,14 @@ impl Groups {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let (accept_losses, label) = told(&options)?;
+        let Told { accept_losses, label, compression } = told(&options)?;
         let (group, who) = self.0.to_change(&caller, &header, group).await?;
         let label = Label {
             name: label.or_else(|| Some(group.name.clone())),
             icon: group.icon.clone(),
             application: group.application.clone(),
         };
-        let task = Task::Freeze { meant: meant(&group), accept_losses, label };
+        let task = Task::Freeze { meant: meant(&group), accept_losses, label, compression };
         job::begin(&self.0, &caller, JobKind::Freeze, group.id, Order { who, task }, None).await
     }
 
@@ -115,19 +115,34 @@ impl Groups {
     async fn changed(emitter: &SignalEmitter<'_>, groups: String, gone: Vec<String>) -> zbus::Result<()>;
 }
 
-/// What the options say; one that is not known is refused, for it might matter.
-fn told(options: &HashMap<String, Value<'_>>) -> Result<(bool, Option<String>), Error> {
-    let (mut accept_losses, mut label) = (false, None);
+/// What the options say.
+#[derive(Default)]
+struct Told {
+    accept_losses: bool,
+    label: Option<String>,
+    compression: Compression,
+}
+
+/// Reads the options; one that is not known is refused, for it might matter.
+fn told(options: &HashMap<String, Value<'_>>) -> Result<Told, Error> {
+    let mut told = Told::default();
     for (name, value) in options {
         let odd = |_| Error::Failed(format!("The option {name} has the wrong type."));
+        let text = || String::try_from(value.try_clone().map_err(odd)?).map_err(odd);
         match name.as_str() {
-            freeze_options::ACCEPT_LOSSES => accept_losses = bool::try_from(value).map_err(odd)?,
-            freeze_options::LABEL => label = Some(String::try_from(value.try_clone().map_err(odd)?).map_err(odd)?),
+            freeze_options::ACCEPT_LOSSES => told.accept_losses = bool::try_from(value).map_err(odd)?,
+            freeze_options::LABEL => told.label = Some(text()?),
+            freeze_options::COMPRESSION => {
+                let wanted = text()?;
+                let unknown =
+                    || Error::Failed(format!("There is no compression {wanted:?}: none, fast and small are."));
+                told.compression = Compression::named(&wanted).ok_or_else(unknown)?;
+            }
             _ => return Err(Error::Failed(format!("There is no option {name}."))),
         }
     }
-    if label.as_ref().is_some_and(|label| label.len() > 1000) {
+    if told.label.as_ref().is_some_and(|label| label.len() > 1000) {
         return Err(Error::Failed("The name is too long.".to_owned()));
     }
-    Ok((accept_losses, label))
+    Ok(told)
 }

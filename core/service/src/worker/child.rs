@@ -133,12 +133,13 @@ fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
-        Task::Freeze { meant, accept_losses, label } => {
+        Task::Freeze { meant, accept_losses, label, compression } => {
             let options = FreezeOptions {
                 image: new_image(who, meant)?,
                 leave_running: false,
                 accept_losses: *accept_losses,
                 label: Some(label.clone()),
+                compression: *compression,
             };
             match dormouse_engine::freeze(&selection(meant, who), &options, &watcher) {
                 Ok(frozen) => done(&frozen),

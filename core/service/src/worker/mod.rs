@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use dormouse_engine::Asker;
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Label, Phase, Pid};
+use dormouse_wire::{Compression, Label, Phase, Pid};
 use serde::{Deserialize, Serialize};
 
 pub use child::run;
@@ -80,6 +80,8 @@ pub enum Task {
         accept_losses: bool,
         /// What a person calls them.
         label: Label,
+        /// How the memory is compressed.
+        compression: Compression,
     },
     /// Wakes an image.
     Thaw(String),

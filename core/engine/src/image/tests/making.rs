@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
-use dormouse_wire::{ProblemKind, Progress, Quiet};
+use dormouse_wire::{Compression, ProblemKind, Progress, Quiet};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use proptest::collection::vec;
@@ -31,6 +31,23 @@ fn what_goes_in_comes_out() {
     assert!(reader.verify(&Quiet).expect("nobody cancels").is_none());
     assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o7777, 0o600);
     assert_eq!(fs::read_dir(folder.path()).expect("a listing").count(), 1);
+}
+
+#[test]
+fn an_image_is_as_small_as_was_asked_for_and_holds_the_same() {
+    // To a good half: too little for a group that waits.
+    let chunk: Vec<u8> = noise(CHUNK_BYTES / 2, 3).into_iter().chain(text(CHUNK_BYTES / 2)).collect();
+    let stored = Compression::ALL.map(|compression| {
+        let (_folder, path) = place();
+        let writer = Writer::compressing(&path, compression).expect("an image begins");
+        put(&writer, &chunk).expect("pages are taken");
+        writer.seal().expect("it is sealed");
+        assert_eq!(read_all(&path, &mut PageBuffer::new()).expect("chunks"), std::slice::from_ref(&chunk));
+        Reader::open(&path).expect("it opens").stored().0 as usize
+    });
+    let [none, fast, small] = stored;
+    assert_eq!((none, fast), (CHUNK_BYTES, CHUNK_BYTES));
+    assert!(small < CHUNK_BYTES * 5 / 8, "{small} bytes");
 }
 
 #[test]
