@@ -341,7 +341,9 @@ impl App {
                     )
                 };
                 let chosen = move |choice, value| sender.emit(Msg::Chosen(choice, value));
-                preferences::show(window, &self.settings, self.overview.folder.as_deref(), &tray, chosen);
+                let bus = self.bus.clone();
+                let moved = move |folder| bus.ask(Ask::Move(folder));
+                preferences::show(window, &self.settings, self.overview.folder.as_deref(), &tray, chosen, moved);
             }
             Msg::Shortcuts => shortcuts::show(window),
             _ => match &self.overview.service {

@@ -145,6 +145,7 @@ pub fn job(kind: JobKind) -> String {
         JobKind::Thaw => gettext("Waking up"),
         JobKind::Export => gettext("Exporting"),
         JobKind::Import => gettext("Importing"),
+        JobKind::Move => gettext("Moving the images"),
     }
 }
 
@@ -155,6 +156,7 @@ pub fn failed(kind: JobKind, name: &str) -> String {
         JobKind::Thaw => gettext("“{name}” could not be woken up"),
         JobKind::Export => gettext("“{name}” could not be exported"),
         JobKind::Import => gettext("“{name}” could not be imported"),
+        JobKind::Move => gettext("The folder of images could not be changed"),
     };
     with(&sentence, &[("name", name)])
 }
@@ -166,6 +168,7 @@ pub fn done(kind: JobKind, name: &str) -> String {
         JobKind::Thaw => gettext("“{name}” is awake"),
         JobKind::Export => gettext("“{name}” has been exported"),
         JobKind::Import => gettext("“{name}” has been imported"),
+        JobKind::Move => gettext("The images lie in the new folder now"),
     };
     with(&sentence, &[("name", name)])
 }

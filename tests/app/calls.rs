@@ -160,3 +160,19 @@ fn everything_that_can_be_pressed_has_a_name() {
     stage.eyes.see("Ask before freezing");
     look("preferences");
 }
+
+#[test]
+fn the_preferences_move_the_images_and_choose_how_small_they_become() {
+    let stage = Stage::with(world());
+    stage.eyes.see("Text Editor");
+    stage.call("preferences", None);
+    stage.eyes.see("Choose…");
+    stage.press(&["Tab", "Down", "Return"]);
+    std::thread::sleep(Duration::from_secs(1));
+    stage.press(&["Down", "Down", "Return"]);
+    stage.eyes.press("Reset");
+    stage.asked("move to \"\"");
+    stage.eyes.read("The images lie in the new folder now");
+    stage.eyes.press("Freeze Build of the kernel");
+    stage.asked("freeze build small");
+}

@@ -159,7 +159,9 @@ impl Groups {
         let accepts = options.get("accept-losses").is_some_and(|value| bool::try_from(value).unwrap_or_default());
         let job = {
             let mut world = locked(&self.0);
-            world.asked.push(format!("freeze {group}{}", if accepts { " with losses" } else { "" }));
+            let how = options.get("compression").and_then(|value| <&str>::try_from(value).ok());
+            let how = how.map(|how| format!(" {how}")).unwrap_or_default();
+            world.asked.push(format!("freeze {group}{}{how}", if accepts { " with losses" } else { "" }));
             Job::new(&mut world, "freeze", group)
         };
         job.serve(server, self.0.clone()).await
@@ -211,7 +213,11 @@ impl Images {
     }
 
     fn folder(&self) -> String {
-        json(&Folder { path: PathBuf::from("/home/ada/.local/share/dormouse"), free: Some(ByteSize(41_000_000_000)) })
+        json(&Folder {
+            path: PathBuf::from("/home/ada/.local/share/dormouse"),
+            free: Some(ByteSize(41_000_000_000)),
+            chosen: true,
+        })
     }
 
     fn preflight(&self, image: &str) -> String {
@@ -244,6 +250,19 @@ impl Images {
             let mut world = locked(&self.0);
             world.asked.push(format!("import {name}: {}", content.trim()));
             Job::new(&mut world, "import", name)
+        };
+        job.serve(server, self.0.clone()).await
+    }
+
+    async fn move_to(
+        &self,
+        folder: &str,
+        #[zbus(object_server)] server: &zbus::ObjectServer,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        let job = {
+            let mut world = locked(&self.0);
+            world.asked.push(format!("move to {folder:?}"));
+            Job::new(&mut world, "move", folder)
         };
         job.serve(server, self.0.clone()).await
     }

@@ -53,6 +53,7 @@ fn the_settings_compile_and_have_their_defaults() {
     let keys: BTreeSet<&str> = listed.lines().map(|line| line.trim_start_matches(ID).trim_start()).collect();
     let expected = [
         "ask-before-freezing false",
+        "compression 'fast'",
         "run-in-background false",
         "show-everybody false",
         "sort-by 'name'",

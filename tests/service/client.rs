@@ -35,6 +35,7 @@ pub enum Call {
     Thaw(String),
     Export(String, String),
     Import(String, String),
+    Move(String),
     Delete(String),
     Jobs,
     JobState(String),
@@ -119,6 +120,7 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
             let file = File::open(from).map_err(|error| zbus::Error::Failure(error.to_string()))?;
             return end_of(&connection, images.import(&name, Fd::from(&file)).await?).await;
         }
+        Call::Move(folder) => return end_of(&connection, images.move_to(&folder).await?).await,
         Call::Delete(image) => images.delete(&image).await.map(|()| "null".to_owned())?,
         Call::Jobs => {
             let jobs = ServiceProxy::new(&connection).await?.jobs().await?;

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, missing_docs)]
 
 mod client;
+mod folder;
 mod life;
 mod machine;
 mod polkit;

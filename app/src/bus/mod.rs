@@ -50,6 +50,8 @@ pub enum Ask {
     Import { name: String, file: File },
     /// Delete it.
     Delete(String),
+    /// Make another folder that of the images; empty: the usual one.
+    Move(String),
     /// Undo a job.
     Cancel(String),
 }

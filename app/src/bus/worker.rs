@@ -290,6 +290,10 @@ impl Session {
                 let job = self.images.import(&name, descriptor(file)).await;
                 self.job(JobKind::Import, name, job).await;
             }
+            Ask::Move(folder) => {
+                let job = self.images.move_to(&folder).await;
+                self.job(JobKind::Move, folder, job).await;
+            }
             // These two are the loop's.
             Ask::Refresh | Ask::Everybody(_) => {}
         }

@@ -17,6 +17,7 @@ pub fn show(
     folder: Option<&Folder>,
     tray: &str,
     chosen: impl Fn(Choice, bool) + Clone + 'static,
+    moved: impl Fn(String) + Clone + 'static,
 ) {
     let dialog = adw::PreferencesWindow::builder().transient_for(window).modal(true).search_enabled(false).build();
     dialog.set_default_size(560, 520);
@@ -32,7 +33,7 @@ pub fn show(
         gettext("Otherwise only where something would be lost. A freeze can be undone."),
     ));
     freezing.add(&compression(settings));
-    freezing.add(&images(folder));
+    freezing.add(&images(&dialog, folder, moved));
     let window = adw::PreferencesGroup::builder().title(gettext("Window")).build();
     window.add(&switch(
         Choice::ShowEverybody,
@@ -81,8 +82,12 @@ fn compression(settings: &Settings) -> adw::ComboRow {
     row
 }
 
-/// Where images lie: the service decides that.
-fn images(folder: Option<&Folder>) -> adw::ActionRow {
+/// Where images lie. The service moves them, so that the row is out of date from then on: the dialog closes.
+fn images(
+    dialog: &adw::PreferencesWindow,
+    folder: Option<&Folder>,
+    moved: impl Fn(String) + Clone + 'static,
+) -> adw::ActionRow {
     let row = adw::ActionRow::builder().title(gettext("Folder of images")).subtitle_lines(0).build();
     let Some(folder) = folder else { return row };
     let path = gtk::glib::markup_escape_text(&folder.path.display().to_string()).to_string();
@@ -90,5 +95,43 @@ fn images(folder: Option<&Folder>) -> adw::ActionRow {
         Some(free) => say::with(&gettext("{folder}, {size} free"), &[("folder", &path), ("size", &say::size(free))]),
         None => path,
     });
+    let button = |label: String, tip: String| {
+        gtk::Button::builder().label(label).tooltip_text(tip).valign(gtk::Align::Center).build()
+    };
+    if folder.chosen {
+        let reset = button(gettext("Reset"), gettext("Moves the images back to the usual folder"));
+        let (dialog, moved) = (dialog.clone(), moved.clone());
+        reset.connect_clicked(move |_| {
+            moved(String::new());
+            dialog.close();
+        });
+        row.add_suffix(&reset);
+    }
+    let choose = button(gettext("Choose…"), gettext("Moves the images to another folder"));
+    let dialog = dialog.clone();
+    choose.connect_clicked(move |_| choose_folder(&dialog, moved.clone()));
+    row.add_suffix(&choose);
     row
+}
+
+fn choose_folder(dialog: &adw::PreferencesWindow, moved: impl Fn(String) + 'static) {
+    let chooser = gtk::FileChooserNative::new(
+        Some(&gettext("Folder of Images")),
+        Some(dialog),
+        gtk::FileChooserAction::SelectFolder,
+        Some(&gettext("_Choose")),
+        Some(&gettext("_Cancel")),
+    );
+    chooser.set_modal(true);
+    // It lives until it is answered: nobody else holds it.
+    let (held, dialog) = (chooser.clone(), dialog.clone());
+    chooser.connect_response(move |_, response| {
+        let path = held.file().filter(|_| response == gtk::ResponseType::Accept).and_then(|file| file.path());
+        held.destroy();
+        if let Some(path) = path {
+            moved(path.to_string_lossy().into_owned());
+            dialog.close();
+        }
+    });
+    chooser.show();
 }

@@ -79,6 +79,7 @@ impl Errands {
                 self.exports.remove(&job.subject);
                 None
             }
+            JobKind::Move => None,
             JobKind::Import => {
                 if self.woken.remove(&job.subject)
                     && let Ok(image) = serde_json::from_value::<Sleeping>(result)
@@ -185,6 +186,7 @@ fn cancelled(kind: JobKind, name: &str) -> String {
         JobKind::Freeze => gettext("Cancelled: “{name}” runs on"),
         JobKind::Thaw => gettext("Cancelled: “{name}” sleeps on"),
         JobKind::Export | JobKind::Import => gettext("Cancelled: “{name}” was not copied"),
+        JobKind::Move => gettext("Cancelled: the images stay where they were"),
     };
     say::with(&sentence, &[("name", name)])
 }

@@ -183,7 +183,10 @@ impl Asleep {
         let lines: Vec<String> = self
             .imports
             .iter()
-            .map(|job| say::with(&gettext("Importing “{name}”…"), &[("name", &job.subject)]))
+            .map(|job| match job.kind {
+                JobKind::Move => gettext("Moving the images…"),
+                _ => say::with(&gettext("Importing “{name}”…"), &[("name", &job.subject)]),
+            })
             .collect();
         lines.join("\n")
     }
@@ -210,7 +213,7 @@ impl Asleep {
                 self.images.set_problems(&image, problems);
                 self.show(&image);
             }
-            News::Job(job) if job.kind == JobKind::Import => {
+            News::Job(job) if matches!(job.kind, JobKind::Import | JobKind::Move) => {
                 self.imports.retain(|other| other.id != job.id);
                 if job.runs() {
                     self.imports.push(job);

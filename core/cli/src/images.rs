@@ -19,11 +19,19 @@ use crate::{output, store};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 The folder is ~/.local/share/dormouse, or $XDG_DATA_HOME/dormouse where that is set, and /var/lib/dormouse for root. \
-Times are in UTC. To see what is in one image, use `dormouse inspect`.")]
+Another one is chosen by --move. Times are in UTC. To see what is in one image, use `dormouse inspect`.")]
 pub struct Arguments {
     /// Write the list to standard output as JSON.
     #[arg(long)]
     json: bool,
+
+    /// Make this the folder of images, or a folder called dormouse in it where others may enter it. The images come along.
+    #[arg(long = "move", value_name = "FOLDER", conflicts_with_all = ["json", "usual"])]
+    to: Option<PathBuf>,
+
+    /// Move the images back to the usual folder.
+    #[arg(long, conflicts_with = "json")]
+    usual: bool,
 }
 
 /// An image as the list shows it.
@@ -44,6 +52,11 @@ struct Row {
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
+    if arguments.usual || arguments.to.is_some() {
+        let folder = store::move_to(arguments.to.as_deref())?;
+        output::say(&format!("The folder of images is {} now.", folder.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder = store::folder()?;
     let rows = store::images(&folder)?.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
     if arguments.json {

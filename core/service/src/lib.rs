@@ -19,9 +19,11 @@
 
 mod authorize;
 pub mod bus;
+mod copying;
 pub mod failure;
 pub mod folders;
 pub mod look;
+pub mod moving;
 pub mod runtime;
 mod serve;
 pub mod store;

@@ -17,25 +17,52 @@ use crate::when;
 pub const EXTENSION: &str = "dormouse";
 /// Where the images of root lie.
 const OF_ROOT: &str = "/var/lib/dormouse";
+/// The link that leads to a folder that was chosen, in the folder of what is configured.
+const CHOICE: &str = "images";
+const CHOICE_OF_ROOT: &str = "/etc/dormouse/images";
 
 /// The folder of the images of whoever runs this, by the environment; it may not exist yet. None: neither XDG_DATA_HOME nor
 /// HOME is set.
 pub fn folder() -> Option<PathBuf> {
+    choice().as_deref().and_then(chosen).or_else(usual)
+}
+
+/// The folder where no other was chosen.
+pub fn usual() -> Option<PathBuf> {
     if Uid::effective().is_root() {
         return Some(PathBuf::from(OF_ROOT));
     }
-    in_home(env::var_os("XDG_DATA_HOME").as_deref(), env::var_os("HOME").as_deref())
+    in_home(env::var_os("XDG_DATA_HOME").as_deref(), env::var_os("HOME").as_deref(), ".local/share")
 }
 
-/// The folder of a user's images, by his home.
+/// The link that leads to a folder that was chosen, by the environment; it need not exist.
+pub fn choice() -> Option<PathBuf> {
+    if Uid::effective().is_root() {
+        return Some(PathBuf::from(CHOICE_OF_ROOT));
+    }
+    let folder = in_home(env::var_os("XDG_CONFIG_HOME").as_deref(), env::var_os("HOME").as_deref(), ".config")?;
+    Some(folder.join(CHOICE))
+}
+
+/// The same of a user, by his home.
+pub fn choice_of(user: u32, home: &Path) -> PathBuf {
+    if user == 0 { PathBuf::from(CHOICE_OF_ROOT) } else { home.join(".config/dormouse").join(CHOICE) }
+}
+
+/// The folder that was chosen: where the link leads. One that does not lead from the root on is as good as none.
+pub fn chosen(choice: &Path) -> Option<PathBuf> {
+    fs::read_link(choice).ok().filter(|folder| folder.is_absolute())
+}
+
+/// The usual folder of a user's images, by his home.
 pub fn folder_of(user: u32, home: &Path) -> PathBuf {
     if user == 0 { PathBuf::from(OF_ROOT) } else { home.join(".local/share/dormouse") }
 }
 
 /// XDG Base Directory Specification: a path that is not absolute is as good as none.
-fn in_home(data: Option<&OsStr>, home: Option<&OsStr>) -> Option<PathBuf> {
+fn in_home(data: Option<&OsStr>, home: Option<&OsStr>, usual: &str) -> Option<PathBuf> {
     let absolute = |path: Option<&OsStr>| path.map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = absolute(data).or_else(|| absolute(home).map(|home| home.join(".local/share")))?;
+    let data = absolute(data).or_else(|| absolute(home).map(|home| home.join(usual)))?;
     Some(data.join("dormouse"))
 }
 
@@ -133,9 +160,12 @@ mod tests {
     #[test]
     fn images_lie_in_the_data_folder_or_in_the_home() {
         let [data, home, relative] = ["/d", "/h", "x"].map(OsStr::new);
-        assert_eq!(in_home(Some(data), Some(home)), Some(PathBuf::from("/d/dormouse")));
-        assert_eq!(in_home(Some(relative), Some(home)), Some(PathBuf::from("/h/.local/share/dormouse")));
-        assert_eq!(in_home(None, None), None);
+        assert_eq!(in_home(Some(data), Some(home), ".local/share"), Some(PathBuf::from("/d/dormouse")));
+        assert_eq!(
+            in_home(Some(relative), Some(home), ".local/share"),
+            Some(PathBuf::from("/h/.local/share/dormouse"))
+        );
+        assert_eq!(in_home(None, None, ".local/share"), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Who calls, as the bus vouches for it.
 
 use std::ffi::CString;
-use std::path::PathBuf;
 
 use dormouse_wire::Pid;
 use nix::unistd::{Gid, Uid, User, getgrouplist};
@@ -58,11 +57,9 @@ pub fn who(id: u32, session: bool) -> Result<Who, Error> {
     } else {
         Vec::new()
     };
-    let folder = if mightier { store::folder_of(id, &user.dir) } else { own_folder(&user.dir) };
-    Ok(Who { user: id, group: user.gid.as_raw(), groups, home: user.dir, folder, mightier })
-}
-
-/// The folder of whoever runs the service, who is the caller.
-fn own_folder(home: &std::path::Path) -> PathBuf {
-    store::folder().unwrap_or_else(|| store::folder_of(Uid::effective().as_raw(), home))
+    let (usual, choice) = if mightier { (None, None) } else { (store::usual(), store::choice()) };
+    let usual = usual.unwrap_or_else(|| store::folder_of(id, &user.dir));
+    let choice = choice.unwrap_or_else(|| store::choice_of(id, &user.dir));
+    let folder = usual.clone();
+    Ok(Who { user: id, group: user.gid.as_raw(), groups, home: user.dir, folder, usual, choice, mightier })
 }

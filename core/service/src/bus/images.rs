@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use dormouse_wire::dbus::JobKind;
@@ -86,6 +87,13 @@ impl Images {
         self.0.answer(&caller, Task::Delete(image.to_owned())).await?;
         self.0.images_changed(caller.user).await;
         Ok(())
+    }
+
+    async fn move_to(&self, folder: &str, #[zbus(header)] header: Header<'_>) -> Result<OwnedObjectPath, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let wanted = Some(folder).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let (task, who) = (Task::Move(wanted), caller.who(self.0.session)?);
+        job::begin(&self.0, &caller, JobKind::Move, folder.to_owned(), Order { who, task }, None).await
     }
 
     #[zbus(signal)]

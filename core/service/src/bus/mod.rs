@@ -10,6 +10,7 @@ mod limit;
 mod scope;
 mod service;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,6 +43,8 @@ pub struct House {
     pub survey: Survey,
     /// Who wants to hear of changes.
     pub watchers: Mutex<Watchers>,
+    /// The users whose folders of images are being looked at and have not answered yet.
+    pub folders_asked: Arc<std::sync::Mutex<BTreeSet<u32>>>,
     /// The jobs.
     pub jobs: Jobs,
     /// How much is done at a time.
@@ -59,6 +62,7 @@ impl House {
             trusted: options.trusted,
             survey: Survey::begin(),
             watchers: Mutex::default(),
+            folders_asked: Arc::default(),
             jobs: Jobs::default(),
             limit: Limit::default(),
             called: AtomicBool::new(false),

@@ -1,13 +1,15 @@
 //! Tells watchers what has changed.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::PATH;
 use zbus::names::UniqueName;
 
-use crate::bus::House;
+use crate::bus::{House, caller};
+use crate::store;
 
 /// Between two looks, at least.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -16,6 +18,9 @@ const REST: u32 = 150;
 /// After something was done there is no rest but these: what has ended goes, and what was woken comes, within moments.
 const SETTLING: [Duration; 4] =
     [Duration::from_millis(150), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// So long a folder may take to answer.
+const LOOK: Duration = Duration::from_secs(2);
 
 const GROUPS: &str = "io.github.dormouse.Dormouse1.Groups";
 const IMAGES: &str = "io.github.dormouse.Dormouse1.Images";
@@ -48,6 +53,7 @@ pub async fn tell_watchers(house: Arc<House>) {
 impl House {
     /// Tells a user's watchers what they do not know.
     async fn tell(&self, user: u32, now: &[dormouse_wire::Listed]) {
+        let changed = self.images_since(user).await;
         let mut watchers = self.watchers.lock().await;
         for watcher in watchers.0.values_mut().filter(|watcher| watcher.caller.user == user) {
             let (news, gone) = watcher.heard.catch_up(now);
@@ -55,13 +61,30 @@ impl House {
             if let (false, Ok(text)) = (news.is_empty() && gone.is_empty(), serde_json::to_string(&news)) {
                 self.changed(name, GROUPS, &(text, gone)).await;
             }
-            let folder = watcher.caller.who(self.session).ok().map(|who| who.folder);
-            let changed = folder.and_then(|folder| folder.metadata().ok()).and_then(|found| found.modified().ok());
+            let Some(changed) = changed else { continue };
             if changed != watcher.images {
                 watcher.images = changed;
                 self.changed(name, IMAGES, &()).await;
             }
         }
+    }
+
+    /// When the folder of a user's images was last changed. None: it does not answer, for it is on a network that is gone or
+    /// in a filesystem of a program; then nobody asks it again as long as this question lasts.
+    async fn images_since(&self, user: u32) -> Option<Option<SystemTime>> {
+        let who = caller::who(user, self.session).ok()?;
+        let asked = self.folders_asked.clone();
+        if !asked.lock().unwrap_or_else(PoisonError::into_inner).insert(user) {
+            return None;
+        }
+        let look = tokio::task::spawn_blocking(move || {
+            let folder = store::chosen(&who.choice).unwrap_or(who.usual);
+            // The folder of somebody else is none of his business.
+            let found = folder.metadata().ok().filter(|found| found.uid() == who.user);
+            asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&user);
+            found.and_then(|found| found.modified().ok())
+        });
+        tokio::time::timeout(LOOK, look).await.ok()?.ok()
     }
 
     /// Tells a user's watchers that something has become of his images.

@@ -129,7 +129,9 @@ fn done<T: Serialize>(value: &T) -> Result<Said, Said> {
 }
 
 fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
-    let who = &order.who;
+    let failed =
+        |problem| Said::Failed(Failure { sentence: "The work could not begin.".to_owned(), problems: vec![problem] });
+    let who = &order.who.clone().settled().map_err(failed)?;
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
@@ -173,6 +175,7 @@ fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
         Task::Export(image) => done(&images::export(who, image, &watcher)?),
         Task::Import(name) => done(&images::import(who, name, &watcher)?),
         Task::Delete(image) => done(&images::delete(who, image)?),
+        Task::Move(folder) => done(&images::move_to(who, folder.as_deref(), &watcher)?),
     }
 }
 
@@ -191,6 +194,7 @@ fn selection(meant: &Meant, who: &Who) -> Selection {
 fn new_image(who: &Who, meant: &Meant) -> Result<PathBuf, Said> {
     let refused = |problem| Said::Failed(failure::of_freeze(FreezeError::Failed(Box::new(problem))));
     let _acting = who.asker().as_ref().map(Asker::acting).transpose().map_err(refused)?;
+    images::there(who).map_err(refused)?;
     store::make(&who.folder).map_err(|error| {
         let what = format!("the folder of images cannot be made or closed to others: {error}");
         refused(Problem::blocks(ProblemKind::File, what).at(who.folder.display().to_string()))

@@ -1,7 +1,7 @@
 //! Images in the folder of their owner. All but the preflight is done as that user.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,11 +17,10 @@ use dormouse_wire::{ByteSize, Phase, Problem, ProblemKind, ProcessName, Progress
 use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
+use crate::copying::{Stopped, Unfinished, copy};
 use crate::look::{Image, json};
+use crate::moving::{self, MoveError, Places};
 use crate::store;
-
-/// So much is copied between two looks whether to go on.
-const PIECE: usize = 1 << 20;
 
 fn failed(sentence: &str, problem: Problem) -> Said {
     Said::Failed(Failure { sentence: sentence.to_owned(), problems: vec![problem] })
@@ -48,8 +47,20 @@ fn open(who: &Who, image: &str, sentence: &str) -> Result<(PathBuf, Image), Said
     Ok((path, image))
 }
 
+/// A folder that was chosen is there: it is not made anew where a disk is missing.
+pub fn there(who: &Who) -> Result<(), Problem> {
+    if who.folder == who.usual || who.folder.is_dir() {
+        return Ok(());
+    }
+    let problem = Problem::blocks(ProblemKind::File, "the folder that was chosen for images is not there");
+    let way_out =
+        "Attach the disk that it is on, or choose another folder in Preferences or by `dormouse images --move`";
+    Err(problem.at(who.folder.display().to_string()).way_out(way_out))
+}
+
 /// All images of the user, the newest first.
 pub fn list(who: &Who) -> Result<Vec<Sleeping>, Said> {
+    there(who).map_err(|problem| failed("The images cannot be listed.", problem))?;
     let paths = store::images(&who.folder)
         .map_err(|error| of_system("The folder of images cannot be read.", &who.folder, &error))?;
     let mut list: Vec<Sleeping> = paths.iter().filter_map(|path| sleeping(path)).collect();
@@ -110,7 +121,7 @@ fn runs(group: &Group) -> bool {
 pub fn room(who: &Who) -> Folder {
     let free = who.folder.ancestors().find_map(|folder| statvfs(folder).ok());
     let free = free.map(|found| ByteSize(found.blocks_available().saturating_mul(found.fragment_size())));
-    Folder { path: who.folder.clone(), free }
+    Folder { path: who.folder.clone(), free, chosen: who.folder != who.usual }
 }
 
 /// All that is in an image.
@@ -160,6 +171,7 @@ pub fn export(who: &Who, image: &str, progress: &dyn Progress) -> Result<u64, Sa
 pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping, Said> {
     const SENTENCE: &str = "The image could not be imported.";
     let from = given(SENTENCE)?;
+    there(who).map_err(|problem| failed(SENTENCE, problem))?;
     store::make(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let size = from.metadata().map_err(|error| of_system(SENTENCE, Path::new("the file"), &error))?.size();
     let hidden = who.folder.join(format!(".import-{}", std::process::id()));
@@ -210,6 +222,19 @@ pub fn delete(who: &Who, image: &str) -> Result<(), Said> {
     fs::remove_file(&path).map_err(|error| of_system("The image could not be deleted.", &path, &error))
 }
 
+/// Makes another folder the folder of images.
+pub fn move_to(who: &Who, wanted: Option<&Path>, progress: &dyn Progress) -> Result<Folder, Said> {
+    let places = Places { choice: &who.choice, usual: &who.usual };
+    match moving::move_images(places, wanted, progress) {
+        Ok(folder) => Ok(room(&Who { folder, ..who.clone() })),
+        Err(MoveError::Cancelled) => Err(Said::Cancelled(Failure {
+            sentence: "The images stay where they were.".to_owned(),
+            problems: Vec::new(),
+        })),
+        Err(MoveError::Failed(problem)) => Err(failed("The images stay where they were.", *problem)),
+    }
+}
+
 /// The file that the user has opened.
 fn given(sentence: &str) -> Result<File, Said> {
     let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
@@ -218,42 +243,4 @@ fn given(sentence: &str) -> Result<File, Said> {
         Ok(metadata) if metadata.is_file() => Ok(file),
         _ => Err(failed(sentence, Problem::blocks(ProblemKind::File, "what was handed over is not an ordinary file"))),
     }
-}
-
-/// A file that is gone when this is.
-struct Unfinished<'a>(&'a Path);
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.0);
-    }
-}
-
-/// Why a copy ended.
-enum Stopped {
-    Cancelled,
-    Failed(io::Error),
-}
-
-fn copy(mut from: File, mut to: &File, size: u64, progress: &dyn Progress) -> Result<(), Stopped> {
-    let mut piece = vec![0; PIECE];
-    let mut copied: u64 = 0;
-    loop {
-        if progress.cancelled() {
-            return Err(Stopped::Cancelled);
-        }
-        let read = from.read(&mut piece).map_err(Stopped::Failed)?;
-        let part = piece.get(..read).unwrap_or_default();
-        if part.is_empty() {
-            break;
-        }
-        to.write_all(part).map_err(Stopped::Failed)?;
-        copied += read as u64;
-        // A file that grows while it is copied is not copied for ever.
-        if copied > size {
-            break;
-        }
-        progress.moved(read as u64);
-    }
-    if copied == size { Ok(()) } else { Err(Stopped::Failed(io::Error::other("it has changed while it was copied"))) }
 }

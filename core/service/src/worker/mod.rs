@@ -13,8 +13,10 @@ use std::path::PathBuf;
 
 use dormouse_engine::Asker;
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Compression, Label, Phase, Pid};
+use dormouse_wire::{Compression, Label, Phase, Pid, Problem};
 use serde::{Deserialize, Serialize};
+
+use crate::store;
 
 pub use child::run;
 pub use parent::{Ended, Progress, Worker, answer, start};
@@ -44,6 +46,10 @@ pub struct Who {
     pub home: PathBuf,
     /// The folder of images; it may not exist yet.
     pub folder: PathBuf,
+    /// The one where no other was chosen.
+    pub usual: PathBuf,
+    /// The link that leads to one that was chosen.
+    pub choice: PathBuf,
     /// Whether the worker has the power of the service and must take care to use it for this user only.
     pub mightier: bool,
 }
@@ -53,6 +59,12 @@ impl Who {
     pub fn asker(&self) -> Option<Asker> {
         let groups = self.groups.clone();
         (self.mightier && self.user != 0).then_some(Asker { user: self.user, group: self.group, groups })
+    }
+
+    /// With the folder that he has chosen, as far as he may look there himself.
+    fn settled(self) -> Result<Self, Problem> {
+        let _acting = self.asker().as_ref().map(Asker::acting).transpose()?;
+        Ok(Self { folder: store::chosen(&self.choice).unwrap_or_else(|| self.usual.clone()), ..self })
     }
 }
 
@@ -105,6 +117,8 @@ pub enum Task {
     Import(String),
     /// Deletes it.
     Delete(String),
+    /// Makes another folder that of the images, none: the usual one. They come along.
+    Move(Option<PathBuf>),
 }
 
 impl Task {

@@ -37,6 +37,10 @@ pub trait Images {
     /// Deletes it.
     fn delete(&self, image: &str) -> zbus::Result<()>;
 
+    /// Begins to make another folder that of the caller's images, or one in it where others may enter it; empty: the usual one
+    /// again. The images come along. Answers the job; its result is a [`Folder`](super::Folder).
+    fn move_to(&self, folder: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// The images of the receiver may have changed. Sent to watchers of groups, too.
     #[zbus(signal)]
     fn changed(&self) -> zbus::Result<()>;

@@ -18,6 +18,8 @@ pub enum JobKind {
     Export,
     /// An image is copied into the folder.
     Import,
+    /// Another folder becomes that of the images.
+    Move,
 }
 
 /// How far a job is. Stable names, on the bus and in JSON.
@@ -62,7 +64,7 @@ macro_rules! named {
     };
 }
 
-named!(JobKind { Freeze => "freeze", Thaw => "thaw", Export => "export", Import => "import" });
+named!(JobKind { Freeze => "freeze", Thaw => "thaw", Export => "export", Import => "import", Move => "move" });
 named!(JobState { Running => "running", Done => "done", Failed => "failed", Cancelled => "cancelled" });
 
 /// Why something was not done.

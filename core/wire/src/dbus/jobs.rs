@@ -6,7 +6,7 @@ pub trait Job {
     /// Asks it to undo itself. It has ended when the state says so.
     fn cancel(&self) -> zbus::Result<()>;
 
-    /// `freeze`, `thaw`, `export` or `import`: a [`JobKind`](super::JobKind).
+    /// `freeze`, `thaw`, `export`, `import` or `move`: a [`JobKind`](super::JobKind).
     #[zbus(property(emits_changed_signal = "const"))]
     fn kind(&self) -> zbus::Result<String>;
 

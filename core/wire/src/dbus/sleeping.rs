@@ -48,6 +48,9 @@ pub struct Sleeping {
 pub struct Folder {
     /// The folder; it may not exist yet.
     pub path: PathBuf,
+    /// Whether it was chosen; else it is the usual one.
+    #[serde(default)]
+    pub chosen: bool,
     /// How much room is left there, in bytes, if that could be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free: Option<ByteSize>,

@@ -1,0 +1,53 @@
+//! Copies that can be cancelled.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use dormouse_wire::Progress;
+
+/// So much is copied between two looks whether to go on.
+const PIECE: usize = 1 << 20;
+
+/// A file that is gone when this is.
+#[derive(Debug)]
+pub struct Unfinished<'a>(pub &'a Path);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.0);
+    }
+}
+
+/// Why a copy ended.
+#[derive(Debug)]
+pub enum Stopped {
+    /// It was cancelled.
+    Cancelled,
+    /// This went wrong.
+    Failed(io::Error),
+}
+
+/// Copies all of a file, whose size is known.
+pub fn copy(mut from: File, mut to: &File, size: u64, progress: &dyn Progress) -> Result<(), Stopped> {
+    let mut piece = vec![0; PIECE];
+    let mut copied: u64 = 0;
+    loop {
+        if progress.cancelled() {
+            return Err(Stopped::Cancelled);
+        }
+        let read = from.read(&mut piece).map_err(Stopped::Failed)?;
+        let part = piece.get(..read).unwrap_or_default();
+        if part.is_empty() {
+            break;
+        }
+        to.write_all(part).map_err(Stopped::Failed)?;
+        copied += read as u64;
+        // A file that grows while it is copied is not copied for ever.
+        if copied > size {
+            break;
+        }
+        progress.moved(read as u64);
+    }
+    if copied == size { Ok(()) } else { Err(Stopped::Failed(io::Error::other("it has changed while it was copied"))) }
+}

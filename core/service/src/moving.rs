@@ -1,0 +1,254 @@
+//! Another folder of images: what sleeps in the old one comes along.
+//!
+//! Every image is in the new folder before that one becomes the folder of images, and goes from the old one after that: cut
+//! off at any moment, each is in the one that counts.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use dormouse_wire::{Phase, Problem, ProblemKind, Progress};
+use nix::errno::Errno;
+use nix::unistd::Uid;
+
+use crate::copying::{self, Stopped, Unfinished};
+use crate::store;
+
+/// What the folder of images is called in one that others may enter.
+const OWN: &str = "dormouse";
+
+/// Why the folder stays where it was.
+#[derive(Debug)]
+pub enum MoveError {
+    /// It was to be undone, and was.
+    Cancelled,
+    /// This stood in the way.
+    Failed(Box<Problem>),
+}
+
+/// Where the folder of images is, and where it is written down which it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The link that leads to a folder that was chosen.
+    pub choice: &'a Path,
+    /// The folder where none was chosen.
+    pub usual: &'a Path,
+}
+
+/// Makes a folder the folder of images, or one in it where others may enter it; none: the usual one. The images come along.
+/// Answers which folder it is now.
+pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, MoveError> {
+    let wanted = wanted.filter(|wanted| *wanted != places.usual);
+    let from = store::chosen(places.choice).unwrap_or_else(|| places.usual.to_owned());
+    let to = match wanted {
+        None => {
+            store::make(places.usual).map_err(|error| failed("it cannot be made", places.usual, &error))?;
+            places.usual.to_owned()
+        }
+        Some(wanted) => ready(wanted)?,
+    };
+    if to == from {
+        return Ok(to);
+    }
+    let images = store::images(&from).map_err(|error| failed("it cannot be read", &from, &error))?;
+    let mut made = Made(Vec::new());
+    let size = |image: &PathBuf| image.symlink_metadata().map_or(0, |found| found.len());
+    progress.begins(Phase::Writing, images.iter().map(size).sum());
+    for image in &images {
+        made.0.push(put(image, &to, progress)?);
+    }
+    File::open(&to).and_then(|folder| folder.sync_all()).map_err(|error| failed("it cannot be synced", &to, &error))?;
+    choose(places.choice, wanted.is_some().then_some(to.as_path()))?;
+    made.0.clear();
+    for image in &images {
+        if let Err(error) = fs::remove_file(image) {
+            tracing::warn!(%error, image = %image.display(), "an image stays in the old folder, too");
+        }
+    }
+    Ok(to)
+}
+
+/// Files that are gone when this is.
+struct Made(Vec<PathBuf>);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for file in &self.0 {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+/// The folder itself where it is closed to others, else one in it that is.
+fn ready(wanted: &Path) -> Result<PathBuf, MoveError> {
+    let wrong = |what: &str| {
+        let problem = Problem::blocks(ProblemKind::File, what).at(wanted.display().to_string());
+        MoveError::Failed(Box::new(problem.way_out("Choose a folder that exists, by its whole path")))
+    };
+    if !wanted.is_absolute() {
+        return Err(wrong("this is not the whole path of a folder"));
+    }
+    let found = wanted.metadata().map_err(|error| failed("there is no such folder", wanted, &error))?;
+    if !found.is_dir() {
+        return Err(wrong("this is not a folder"));
+    }
+    let is_closed = |found: &fs::Metadata| found.permissions().mode() & 0o077 == 0;
+    let own = found.uid() == Uid::effective().as_raw();
+    let folder = if own && is_closed(&found) { wanted.to_owned() } else { wanted.join(OWN) };
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(failed("nothing can be made there", &folder, &error))
+        }
+        _ => {
+            let found = folder.metadata().map_err(|error| failed("it cannot be looked at", &folder, &error))?;
+            if found.is_dir() && found.uid() == Uid::effective().as_raw() && is_closed(&found) {
+                return Ok(folder);
+            }
+            let what = "others could enter it, and images hold all memory of their processes";
+            let problem = Problem::blocks(ProblemKind::File, what).at(folder.display().to_string());
+            let way_out = "Choose a folder of your own, on a filesystem that keeps permissions";
+            Err(MoveError::Failed(Box::new(problem.way_out(way_out))))
+        }
+    }
+}
+
+/// Puts an image into a folder under its name, or the next one that is free there, and leaves the old one.
+fn put(image: &Path, folder: &Path, progress: &dyn Progress) -> Result<PathBuf, MoveError> {
+    if progress.cancelled() {
+        return Err(MoveError::Cancelled);
+    }
+    let wrong = |error: &io::Error| failed("it cannot be moved", image, error);
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let place = store::named(folder, &name);
+    match fs::hard_link(image, &place) {
+        Ok(()) => {
+            progress.moved(place.metadata().map_or(0, |found| found.len()));
+            return Ok(place);
+        }
+        // Another filesystem, or one without hard links: link(2).
+        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EXDEV | Errno::EPERM | Errno::EMLINK | Errno::EOPNOTSUPP | Errno::ENOSYS) => {}
+            _ => return Err(wrong(&error)),
+        },
+    }
+    let from = OpenOptions::new().read(true).custom_flags(libc_flags()).open(image).map_err(|error| wrong(&error))?;
+    let size = from.metadata().map_err(|error| wrong(&error))?.len();
+    // It has no name that a list would show before it is whole.
+    let hidden = folder.join(format!(".moved-{}", std::process::id()));
+    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden);
+    let to = to.map_err(|error| failed("nothing can be made there", &hidden, &error))?;
+    let unfinished = Unfinished(&hidden);
+    copying::copy(from, &to, size, progress).map_err(|stopped| match stopped {
+        Stopped::Cancelled => MoveError::Cancelled,
+        Stopped::Failed(error) => failed("it cannot be copied", image, &error),
+    })?;
+    to.sync_all().map_err(|error| failed("it cannot be synced", &hidden, &error))?;
+    fs::rename(&hidden, &place).map_err(|error| failed("it cannot be named", &place, &error))?;
+    drop(unfinished);
+    Ok(place)
+}
+
+/// No device and no FIFO is waited for, and no link is followed.
+fn libc_flags() -> i32 {
+    (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits()
+}
+
+/// Writes down the choice; none: there is none any more.
+fn choose(choice: &Path, folder: Option<&Path>) -> Result<(), MoveError> {
+    let wrong = |error: io::Error| failed("the choice cannot be written down", choice, &error);
+    let Some(folder) = folder else {
+        return match fs::remove_file(choice) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(wrong(error)),
+            _ => Ok(()),
+        };
+    };
+    if let Some(parent) = choice.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(wrong)?;
+    }
+    let fresh = choice.with_extension(std::process::id().to_string());
+    symlink(folder, &fresh).map_err(wrong)?;
+    fs::rename(&fresh, choice).map_err(|error| {
+        let _ = fs::remove_file(&fresh);
+        wrong(error)
+    })
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> MoveError {
+    let why = error.raw_os_error().map_or_else(|| error.to_string(), |code| Errno::from_raw(code).desc().to_owned());
+    let problem = Problem::blocks(ProblemKind::File, format!("{what}: {why}")).at(path.display().to_string());
+    MoveError::Failed(Box::new(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use dormouse_wire::Quiet;
+
+    use super::*;
+
+    /// A folder with two images, and one that may become the next.
+    fn begin() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [choice, usual, other] = ["config/images", "usual", "other"].map(|name| folder.path().join(name));
+        store::make(&usual).expect("it is made");
+        fs::create_dir(&other).expect("it is made");
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).expect("it is opened");
+        for name in ["a.dormouse", "b.dormouse", "notes.txt"] {
+            fs::write(usual.join(name), name).expect("a file");
+        }
+        (folder, choice, usual, other)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let images = store::images(folder).expect("it can be read");
+        images.iter().map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn images_come_along_and_go_back() {
+        let (_folder, choice, usual, other) = begin();
+        let places = Places { choice: &choice, usual: &usual };
+        let own = other.join(OWN);
+        for _ in 0..2 {
+            assert_eq!(move_images(places, Some(&other), &Quiet).expect("it is moved"), own);
+            assert_eq!((names(&own), names(&usual)), (vec!["a.dormouse".into(), "b.dormouse".into()], Vec::new()));
+            assert_eq!(own.metadata().expect("it is there").permissions().mode() & 0o777, 0o700);
+            assert_eq!(store::chosen(&choice), Some(own.clone()));
+        }
+        // What is no image stays.
+        assert!(usual.join("notes.txt").exists());
+        assert_eq!(move_images(places, None, &Quiet).expect("it is moved back"), usual);
+        assert_eq!((names(&own), names(&usual).len(), store::chosen(&choice)), (Vec::new(), 2, None));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_there_hides_nothing() {
+        let (_folder, choice, usual, other) = begin();
+        let own = other.join(OWN);
+        store::make(&own).expect("it is made");
+        fs::write(own.join("a.dormouse"), "another").expect("a file");
+        move_images(Places { choice: &choice, usual: &usual }, Some(&own), &Quiet).expect("it is moved");
+        assert_eq!(names(&own), ["a-2.dormouse", "a.dormouse", "b.dormouse"]);
+        assert_eq!(fs::read(own.join("a.dormouse")).expect("it is there"), b"another");
+    }
+
+    #[test]
+    fn what_cannot_be_the_folder_is_refused_and_all_stays() {
+        let (folder, choice, usual, _) = begin();
+        let places = Places { choice: &choice, usual: &usual };
+        for odd in ["relative", "/absent/folder", "/dev/null", "/proc"] {
+            let MoveError::Failed(problem) = move_images(places, Some(Path::new(odd)), &Quiet).expect_err("it is odd")
+            else {
+                panic!("nobody has cancelled");
+            };
+            assert_eq!(problem.resource.as_deref().map(|at| at.starts_with(odd)), Some(true), "{problem:?}");
+        }
+        let wide = folder.path().join("wide");
+        fs::create_dir_all(wide.join(OWN)).expect("folders");
+        for path in [&wide, &wide.join(OWN)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is opened");
+        }
+        assert!(matches!(move_images(places, Some(&wide), &Quiet), Err(MoveError::Failed(_))));
+        assert_eq!((names(&usual).len(), store::chosen(&choice)), (2, None));
+    }
+}
