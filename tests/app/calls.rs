@@ -176,3 +176,44 @@ fn the_preferences_move_the_images_and_choose_how_small_they_become() {
     stage.eyes.press("Freeze Build of the kernel");
     stage.asked("freeze build small");
 }
+
+#[test]
+fn an_image_is_exported_into_the_file_that_was_chosen() {
+    let stage = Stage::with(world());
+    stage.eyes.see("Text Editor");
+    stage.call("open-image", Some("tests.dormouse"));
+    stage.eyes.press("Export…");
+    stage.eyes.see("Export Image");
+    let copy = stage.folder().join("copy.dormouse");
+    let path = copy.to_string_lossy().into_owned();
+    let keys: Vec<String> = path.chars().map(key).collect();
+    stage.press(&["ctrl+a"]);
+    stage.press(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.press(&["Return"]);
+    stage.asked("export tests.dormouse");
+    stage.eyes.read("“Test run” has been exported");
+    assert_eq!(done(fs::read_to_string(copy)), "all of the image");
+}
+
+/// The key of a letter, for xdotool(1).
+fn key(letter: char) -> String {
+    match letter {
+        '/' => "slash".to_owned(),
+        '.' => "period".to_owned(),
+        '-' => "minus".to_owned(),
+        '_' => "underscore".to_owned(),
+        letter => letter.to_string(),
+    }
+}
+
+#[test]
+fn the_shortcuts_and_who_made_it_are_told_on_request() {
+    let stage = Stage::with(world());
+    stage.eyes.see("Text Editor");
+    stage.call("shortcuts", None);
+    stage.eyes.see("Go from node to node");
+    stage.press(&["Escape"]);
+    stage.eyes.miss("Go from node to node");
+    stage.call("about", None);
+    stage.eyes.read("0.1.0");
+}

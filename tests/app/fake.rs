@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -250,6 +250,21 @@ impl Images {
             let mut world = locked(&self.0);
             world.asked.push(format!("import {name}: {}", content.trim()));
             Job::new(&mut world, "import", name)
+        };
+        job.serve(server, self.0.clone()).await
+    }
+
+    async fn export(
+        &self,
+        image: &str,
+        file: zbus::zvariant::OwnedFd,
+        #[zbus(object_server)] server: &zbus::ObjectServer,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        done(File::from(OwnedFd::from(file)).write_all(b"all of the image"));
+        let job = {
+            let mut world = locked(&self.0);
+            world.asked.push(format!("export {image}"));
+            Job::new(&mut world, "export", image)
         };
         job.serve(server, self.0.clone()).await
     }
