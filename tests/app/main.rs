@@ -7,6 +7,7 @@ mod eyes;
 mod fake;
 mod graph;
 mod lists;
+mod notices;
 mod pictures;
 mod sample;
 mod stage;
