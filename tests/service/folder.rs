@@ -78,7 +78,7 @@ fn a_folder_that_will_not_do_is_refused_and_one_that_is_missing_is_told() {
     let closed = made(&machine, "closed", BEN, 0o700);
     done(fs::write(closed.join("secret.dormouse"), "of Ben"));
     done(std::os::unix::fs::symlink(&closed, &link));
-    let said = machine.ask(ANNA, &Call::Images).unwrap_or_else(|error| error.into());
+    let said = machine.ask(ANNA, &Call::Images).unwrap_or_else(Into::into);
     assert!(!said.to_string().contains("secret"), "{said}");
 
     done(fs::remove_file(&link));

@@ -18,6 +18,9 @@ use crate::store;
 /// What the folder of images is called in one that others may enter.
 const OWN: &str = "dormouse";
 
+/// The rights of group and others, chmod(2).
+const OTHERS: u32 = 0o077;
+
 /// Why the folder stays where it was.
 #[derive(Debug)]
 pub enum MoveError {
@@ -93,7 +96,7 @@ fn ready(wanted: &Path) -> Result<PathBuf, MoveError> {
     if !found.is_dir() {
         return Err(wrong("this is not a folder"));
     }
-    let is_closed = |found: &fs::Metadata| found.permissions().mode() & 0o077 == 0;
+    let is_closed = |found: &fs::Metadata| found.permissions().mode() & OTHERS == 0;
     let own = found.uid() == Uid::effective().as_raw();
     let folder = if own && is_closed(&found) { wanted.to_owned() } else { wanted.join(OWN) };
     match DirBuilder::new().mode(0o700).create(&folder) {
@@ -181,6 +184,7 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> MoveError {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use dormouse_wire::Quiet;
 
