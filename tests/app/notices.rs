@@ -1,5 +1,8 @@
 //! Notifications, where no window would tell. The other side is the test: Desktop Notifications Specification.
 
+// The macros of the bus make methods of all that answers.
+#![allow(clippy::unused_self, clippy::used_underscore_binding)]
+
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
