@@ -3,9 +3,12 @@
 #![allow(clippy::panic, missing_docs)]
 
 mod client;
+mod forged;
 mod life;
 mod machine;
 mod polkit;
+mod reach;
+mod scope;
 mod security;
 mod sleep;
 

@@ -19,7 +19,7 @@ const NOT_AUTHORIZED: &str = "io.github.dormouse.Dormouse1.Error.NotAuthorized";
 const NOT_FOUND: &str = "io.github.dormouse.Dormouse1.Error.NotFound";
 const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 
-fn refused(machine: &Machine, user: u32, call: &Call, name: &str) {
+pub fn refused(machine: &Machine, user: u32, call: &Call, name: &str) {
     match machine.ask(user, call) {
         Err(error) if error.starts_with(name) => {}
         other => panic!("{call:?} of {user} was not refused as {name}: {other:?}"),
@@ -27,7 +27,7 @@ fn refused(machine: &Machine, user: u32, call: &Call, name: &str) {
 }
 
 /// A job that must fail, with these words.
-fn fails(machine: &Machine, user: u32, call: &Call, words: &str) {
+pub fn fails(machine: &Machine, user: u32, call: &Call, words: &str) {
     let job = machine.told(user, call);
     assert_eq!(job["state"], "failed", "{call:?}: {job}");
     assert!(job.to_string().contains(words), "{call:?} does not say `{words}`: {job}");
