@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Command;
 
 use ciborium::Value;
+use harness::forge::{each, group};
 use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
-use crate::forge::{each, group};
 
 const PROGRAMS: [&str; 10] =
     ["memfd", "pipe", "fifo", "posix_timers", "timerfd", "epoll", "unlinked", "sleeps", "zombies", "pending_signals"];

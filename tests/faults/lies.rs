@@ -9,10 +9,10 @@ use std::path::Path;
 use std::process::Command;
 
 use ciborium::Value;
+use harness::forge::{each, field, forged, group};
 use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
-use crate::forge::{each, field, forged, group};
 
 /// Init of the namespace: thaws, then looks who is there besides itself. Zombies are nobody.
 const INIT: &str = r#"

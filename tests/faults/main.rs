@@ -7,7 +7,6 @@ mod at_once;
 mod cancelled;
 mod compression;
 mod damaged;
-mod forge;
 mod format;
 mod freeze_killed;
 mod killer;

@@ -6,11 +6,11 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use ciborium::Value;
+use harness::forge::{each, field, forged, group, set};
 use harness::specimen::{Answer, ORDINARY};
 use harness::{Program, Specimen, User};
 
 use crate::ZOO;
-use crate::forge::{each, field, forged, group};
 
 fn asleep(user: User) -> (Specimen, BTreeSet<i32>) {
     let mut specimen = Specimen::start(Path::new(ZOO), &Program::named("regular_file"), user);
@@ -98,10 +98,4 @@ fn forged_rights_in_an_image_of_an_ordinary_user_are_refused() {
     }
     fs::rename(&kept, &image).unwrap_or_else(|error| panic!("{error}"));
     comes_back(&mut specimen);
-}
-
-fn set(value: &mut Value, name: &str, new: Value) -> bool {
-    let Some(field) = field(value, name) else { return false };
-    *field = new;
-    true
 }

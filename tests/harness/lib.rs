@@ -13,6 +13,7 @@
 //!   code with the engine, so that one cannot hide what the other misses;
 //! - [`said`] holds `dormouse check` against `dormouse freeze`: every freeze of the zoo proves that they agree;
 //! - [`rewrite`] makes of an image what another machine would have written;
+//! - [`forge`] makes of an image one that claims something else;
 //! - [`command`] runs the real `dormouse`.
 //!
 //! A test process becomes a child subreaper, so that orphans come to it and are reaped at once. Everything here
@@ -21,6 +22,7 @@
 
 pub mod alone;
 pub mod command;
+pub mod forge;
 pub mod graph;
 pub mod group;
 pub mod job;

@@ -40,8 +40,21 @@ pub enum Call {
     Jobs,
     JobState(String),
     CancelJob(String),
+    /// Any method: path, interface, name, arguments. A job is followed to its end.
+    Method(String, String, String, Vec<Argument>),
     /// So many calls at a time; answers how many were answered, and the names of the errors.
     Flood(usize),
+}
+
+/// An argument of [`Call::Method`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Argument {
+    Text(String),
+    Yes,
+    Number(i32),
+    NoOptions,
+    /// Opened for reading and writing.
+    File(String),
 }
 
 /// What came back: JSON, or the message of the error with its name before it.
@@ -134,9 +147,48 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
             let job = JobProxy::builder(&connection).path(path)?.build().await?;
             return job.cancel().await.map(|()| serde_json::Value::Null);
         }
+        Call::Method(path, interface, name, arguments) => {
+            return method(&connection, &path, &interface, &name, &arguments).await;
+        }
         Call::Flood(count) => return flood(&groups, count).await,
     };
     Ok(done(serde_json::from_str(&text)))
+}
+
+async fn method(
+    connection: &zbus::Connection,
+    path: &str,
+    interface: &str,
+    name: &str,
+    arguments: &[Argument],
+) -> zbus::Result<serde_json::Value> {
+    let mut body = zbus::zvariant::StructureBuilder::new();
+    for argument in arguments {
+        body = body.append_field(match argument {
+            Argument::Text(text) => Value::from(text.clone()),
+            Argument::Yes => Value::from(true),
+            Argument::Number(number) => Value::from(*number),
+            Argument::NoOptions => Value::from(HashMap::<String, Value<'_>>::new()),
+            Argument::File(path) => {
+                let file = done(File::options().read(true).write(true).open(path));
+                Value::Fd(Fd::from(std::os::fd::OwnedFd::from(file)))
+            }
+        });
+    }
+    let to = Some(dormouse_wire::dbus::NAME);
+    let answer = if arguments.is_empty() {
+        connection.call_method(to, path, Some(interface), name, &()).await?
+    } else {
+        connection.call_method(to, path, Some(interface), name, &body.build()?).await?
+    };
+    let body = answer.body();
+    match body.signature().to_string().as_str() {
+        "s" => Ok(done(serde_json::from_str(&body.deserialize::<String>()?))),
+        "o" => end_of(connection, body.deserialize()?).await,
+        "ao" => Ok(body.deserialize::<Vec<OwnedObjectPath>>()?.iter().map(ToString::to_string).collect()),
+        "" => Ok(serde_json::Value::Null),
+        other => Ok(other.into()),
+    }
 }
 
 /// The state in which a job ends, and its result.

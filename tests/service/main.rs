@@ -4,9 +4,12 @@
 
 mod client;
 mod folder;
+mod forged;
 mod life;
 mod machine;
 mod polkit;
+mod reach;
+mod scope;
 mod security;
 mod sleep;
 

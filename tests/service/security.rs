@@ -19,7 +19,7 @@ const NOT_AUTHORIZED: &str = "io.github.dormouse.Dormouse1.Error.NotAuthorized";
 const NOT_FOUND: &str = "io.github.dormouse.Dormouse1.Error.NotFound";
 const ACCESS_DENIED: &str = "org.freedesktop.DBus.Error.AccessDenied";
 
-fn refused(machine: &Machine, user: u32, call: &Call, name: &str) {
+pub fn refused(machine: &Machine, user: u32, call: &Call, name: &str) {
     match machine.ask(user, call) {
         Err(error) if error.starts_with(name) => {}
         other => panic!("{call:?} of {user} was not refused as {name}: {other:?}"),
@@ -27,7 +27,7 @@ fn refused(machine: &Machine, user: u32, call: &Call, name: &str) {
 }
 
 /// A job that must fail, with these words.
-fn fails(machine: &Machine, user: u32, call: &Call, words: &str) {
+pub fn fails(machine: &Machine, user: u32, call: &Call, words: &str) {
     let job = machine.told(user, call);
     assert_eq!(job["state"], "failed", "{call:?}: {job}");
     assert!(job.to_string().contains(words), "{call:?} does not say `{words}`: {job}");
@@ -112,6 +112,24 @@ fn what_is_more_than_the_users_own_stays_awake() {
     assert!(matches!(verdict, Verdict::Blocked(_)), "{verdict:?}");
     assert!(images(&machine, ANNA).is_empty());
     assert_eq!(secret.go(), Answer::Ok);
+}
+
+/// It could not be woken for her: her own processes cannot go there.
+#[test]
+fn a_group_where_its_user_cannot_go_stays_awake() {
+    let machine = Machine::start(600, Some(OWN));
+    let folder = machine.home(ANNA).parent().map(|home| home.join("of root")).unwrap_or_default();
+    done(fs::create_dir(&folder));
+    done(fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)));
+    let mut command = Command::new("setsid");
+    let anna = ANNA.to_string();
+    command.args(["setpriv", "--reuid", &anna, "--regid", &anna, "--clear-groups", "sleep", "1000"]);
+    let asleep = Running::start(command.current_dir(&folder));
+    let pid = asleep.0.id().to_string();
+    let hers = || fs::read_to_string(format!("/proc/{pid}/comm")).ok().filter(|comm| comm.trim() == "sleep");
+    assert!(harness::wait::until(harness::wait::PATIENCE, hers).is_some(), "it does not start");
+    fails(&machine, ANNA, &Call::Freeze(pid.clone(), true), "where its user cannot go");
+    assert!(images(&machine, ANNA).is_empty());
 }
 
 /// A group of hers that has a process of root's in it, as `sudo` makes them: it is not touched.

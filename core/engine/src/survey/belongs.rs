@@ -1,7 +1,10 @@
 //! Whether processes are a user's own, so that he may have their memory in a file: the rule by which the kernel lets one
 //! process trace another, ptrace(2), "Ptrace access mode checking", without the exceptions for the mighty.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
 
@@ -37,7 +40,26 @@ fn foreign(asker: &Asker, pid: Pid, own: Option<&[u8]>) -> Option<String> {
         Err(ProcError::Gone) => return None,
         Err(error) => return Some(format!("it cannot be told whose it is: {error}")),
     };
-    threads.iter().find_map(|tid| foreign_thread(asker, pid, *tid, own))
+    threads.iter().find_map(|tid| foreign_thread(asker, pid, *tid, own)).or_else(|| misplaced(asker, pid))
+}
+
+/// What only somebody mightier can have run or been put into. It could not be woken for this user: see `thaw/trust.rs`.
+fn misplaced(asker: &Asker, pid: Pid) -> Option<String> {
+    let folder = proc::folder(pid);
+    if proc::link(pid, "root").is_ok_and(|root| root != b"/") {
+        return Some("it has a root directory of its own (chroot)".to_owned());
+    }
+    let lends = |found: std::fs::Metadata| found.mode() & (libc::S_ISUID | libc::S_ISGID) != 0;
+    if std::fs::metadata(folder.join("exe")).is_ok_and(lends) {
+        return Some("it runs a program with rights of its own (set-user-ID)".to_owned());
+    }
+    let directory = PathBuf::from(OsString::from_vec(proc::link(pid, "cwd").ok()?));
+    // One that has been removed is another matter, and so is one that is seen in its own mounts only.
+    let is_there = directory.is_dir();
+    let _acting = asker.acting().ok()?;
+    let closed = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    let refuses = is_there && std::fs::metadata(directory.join(".")).is_err_and(closed);
+    refuses.then(|| format!("it is in {}, where its user cannot go", directory.display()))
 }
 
 fn foreign_thread(asker: &Asker, pid: Pid, tid: Tid, own: Option<&[u8]>) -> Option<String> {

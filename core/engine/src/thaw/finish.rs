@@ -13,11 +13,14 @@ use crate::puppet::{Batch, run_together};
 use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
 use crate::resource::group::{Alive, Group};
 use crate::resource::memory::{Memory, layout, protection_keys};
-use crate::resource::task::credentials::{self, Privileges};
+use crate::resource::task::credentials::{self, Credentials, Privileges};
+use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::{attributes, futexes, limits, scheduling, signals, timers};
 
 /// Finishes every process; answers what could not be given back and can be done without.
-pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<Problem>, Problem> {
+///
+/// `mighty`: the image is to be believed more than the users in it; else each goes to its place with its own rights.
+pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -> Result<Vec<Problem>, Problem> {
     let own = Privileges::own();
     let restore_ids = crate::kernel::features::timer_ids();
     let (mut tables, mut filesystems, mut told) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -28,7 +31,8 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects) -> Result<Vec<P
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         let mut batch = Batch::new();
         if filesystems.insert(alive.filesystem) {
-            place(&group.filesystems[alive.filesystem], &mut batch);
+            let who = alive.leader().map(|leader| &leader.credentials).filter(|_| !mighty);
+            place(&group.filesystems[alive.filesystem], who, &mut batch);
         }
         let table = Some(&group.file_tables[alive.file_table]).filter(|_| tables.insert(alive.file_table));
         if let Some(table) = table {
@@ -103,8 +107,11 @@ fn each(
     })
 }
 
-/// Working directory, then root: the path of either is told from the system's root.
-fn place(record: &crate::resource::task::filesystem::Filesystem, batch: &mut Batch) {
+/// Working directory, then root: the path of either is told from the system's root. `who`: with whose rights.
+fn place(record: &Filesystem, who: Option<&Credentials>, batch: &mut Batch) {
+    if let Some(who) = who {
+        credentials::act(who, batch);
+    }
     let directory = batch.text(&record.working_directory);
     batch.must(
         format!(
@@ -114,6 +121,9 @@ fn place(record: &crate::resource::task::filesystem::Filesystem, batch: &mut Bat
         libc::SYS_chdir,
         arguments![directory],
     );
+    if who.is_some() {
+        credentials::act_no_more(batch);
+    }
     if record.root.as_slice() != b"/" {
         let root = batch.text(&record.root);
         batch.must("change its root directory", libc::SYS_chroot, arguments![root]);

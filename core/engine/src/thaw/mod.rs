@@ -79,7 +79,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     terminals::restore(&mut tree, &group, &objects)?;
     zombies::restore(&mut tree, &group)?;
     stops::restore(&mut tree, &group)?;
-    losses.extend(finish::finish(&mut tree, &group, &objects)?);
+    losses.extend(finish::finish(&mut tree, &group, &objects, trust::is_mighty(&reader))?);
     objects.seal(&group)?;
     cancelled(progress)?;
     objects.start(&group)?;

@@ -11,6 +11,8 @@ use crate::image::Reader;
 use crate::proc;
 use crate::resource::content::Origin;
 use crate::resource::group::{Group, Life};
+use crate::resource::memory::layout::Executable;
+use crate::resource::named_file::{NamedFile, shown};
 use crate::resource::task::limits;
 
 /// Users and groups as whom something of the image is to be done.
@@ -67,7 +69,7 @@ pub fn problems(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Pr
         let what = format!("it belongs to group {}, and holds what has the rights of group {groups}", found.gid());
         problems.push(problem(what, trust()));
     }
-    for favour in favours(group) {
+    for favour in favours(group).into_iter().chain(places(group)) {
         problems.push(problem(format!("it belongs to user {}, and holds {favour}", found.uid()), trust()));
     }
     if claims.capabilities != 0 {
@@ -76,6 +78,31 @@ pub fn problems(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Pr
         problems.push(problem(what, trust()));
     }
     problems
+}
+
+/// Whether an image may name places that the users in it cannot go to: it is root's, or the engine itself is nobody mightier.
+pub fn is_mighty(reader: &Reader) -> bool {
+    !nix::unistd::Uid::effective().is_root() || reader.metadata().is_ok_and(|found| found.uid() == 0)
+}
+
+/// What only a mightier user can have run or been put into: a program that lends its owner's rights, execve(2), and another
+/// root directory, chroot(2).
+fn places(group: &Group) -> Vec<String> {
+    let mut places = Vec::new();
+    for process in &group.processes {
+        let Some(alive) = process.alive() else { continue };
+        if let Executable::Named(file) = alive.memory.layout.executable
+            && let Some(path) = group.mapped_files.get(file).map(NamedFile::path)
+            && path.metadata().is_ok_and(|found| found.mode() & (libc::S_ISUID | libc::S_ISGID) != 0)
+        {
+            let program = shown(&path);
+            places.push(format!("{}, which runs {program}, a program with rights of its own", process.shown()));
+        }
+        if group.filesystems.get(alive.filesystem).is_some_and(|place| place.root.as_slice() != b"/") {
+            places.push(format!("{}, which has a root directory of its own", process.shown()));
+        }
+    }
+    places
 }
 
 /// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), getrlimit(2).

@@ -111,10 +111,16 @@ pub(super) async fn begin(
         result: String::new(),
     };
     let shared = Arc::new(Shared { shown: Mutex::new(shown), cancel: Notify::new() });
-    let job = Job { house: Arc::clone(house), user: caller.user, kind, subject, shared: Arc::clone(&shared) };
+    let job = Job {
+        house: Arc::clone(house),
+        user: caller.user,
+        kind,
+        subject: subject.clone(),
+        shared: Arc::clone(&shared),
+    };
     house.connection.object_server().at(&path, job).await?;
     if let (true, Some(pid)) = (order.task.waits() && order.who.mightier, worker.pid()) {
-        scope::enter(&house.connection, order.who.user, pid).await;
+        scope::enter(&house.connection, order.who.user, pid, &subject).await;
     }
     worker.let_go();
     let run = Run { house: Arc::clone(house), caller: caller.clone(), path: path.clone(), number, shared };

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use dormouse_engine::image::{ImageError, Reader, SectionKind};
 use dormouse_engine::proc;
@@ -14,6 +14,7 @@ use dormouse_engine::resource::group::{Group, Process};
 use dormouse_engine::{ThawOptions, preflight as engine_preflight};
 use dormouse_wire::dbus::{Failure, Folder, Sleeping};
 use dormouse_wire::{ByteSize, Phase, Problem, ProblemKind, ProcessName, Progress};
+use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
@@ -21,6 +22,9 @@ use crate::copying::{Stopped, Unfinished, copy};
 use crate::look::{Image, json};
 use crate::moving::{self, MoveError, Places};
 use crate::store;
+
+/// So old is a copy at least before anybody may take it for one that nobody makes any more.
+const SETTLED: Duration = Duration::from_secs(2);
 
 fn failed(sentence: &str, problem: Problem) -> Said {
     Said::Failed(Failure { sentence: sentence.to_owned(), problems: vec![problem] })
@@ -63,6 +67,7 @@ pub fn list(who: &Who) -> Result<Vec<Sleeping>, Said> {
     there(who).map_err(|problem| failed("The images cannot be listed.", problem))?;
     let paths = store::images(&who.folder)
         .map_err(|error| of_system("The folder of images cannot be read.", &who.folder, &error))?;
+    sweep(&who.folder);
     let mut list: Vec<Sleeping> = paths.iter().filter_map(|path| sleeping(path)).collect();
     list.sort_by(|one, other| other.frozen.cmp(&one.frozen).then_with(|| one.id.cmp(&other.id)));
     Ok(list)
@@ -174,10 +179,13 @@ pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping
     there(who).map_err(|problem| failed(SENTENCE, problem))?;
     store::make(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let size = from.metadata().map_err(|error| of_system(SENTENCE, Path::new("the file"), &error))?.size();
-    let hidden = who.folder.join(format!(".import-{}", std::process::id()));
+    sweep(&who.folder);
+    let hidden = who.folder.join(format!("{UNFINISHED}{}", std::process::id()));
     let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden);
     let to = to.map_err(|error| of_system(SENTENCE, &hidden, &error))?;
     let unfinished = Unfinished(&hidden);
+    // Held as long as this process lives, flock(2): see `sweep`.
+    to.try_lock().map_err(|error| of_system(SENTENCE, &hidden, &error.into()))?;
     progress.begins(Phase::Reading, size);
     let cancelled = || {
         Said::Cancelled(Failure {
@@ -242,5 +250,29 @@ fn given(sentence: &str) -> Result<File, Said> {
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),
         _ => Err(failed(sentence, Problem::blocks(ProblemKind::File, "what was handed over is not an ordinary file"))),
+    }
+}
+
+/// What the name of a copy begins with that is not whole yet, before the pid of who makes it.
+const UNFINISHED: &str = ".import-";
+
+/// Removes what imports have left that were killed: whoever lives has a lock on his copy.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_copy = entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+            && entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_copy {
+            continue;
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(entry.path());
+        let Ok(file) = file else { continue };
+        // One that was made this moment may not have its lock yet.
+        let made = entry.metadata().ok().and_then(|found| found.modified().ok());
+        if made.is_some_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED)) && file.try_lock().is_ok() {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }

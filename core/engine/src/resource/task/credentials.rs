@@ -147,3 +147,18 @@ fn set_capabilities(batch: &mut Batch, effective: u64, permitted: u64, inheritab
 fn bits(set: u64) -> impl Iterator<Item = u32> {
     (0..64).filter(move |bit| set >> bit & 1 == 1)
 }
+/// From now on the process has these rights on files, and not the engine's, which is root; [`act_no_more`] ends it.
+pub fn act(record: &Credentials, batch: &mut Batch) {
+    let groups: Vec<u8> = record.supplementary.iter().flat_map(|group| group.to_ne_bytes()).collect();
+    let groups = batch.bytes(&groups);
+    batch.must("take on its groups", libc::SYS_setgroups, arguments![record.supplementary.len(), groups]);
+    batch.must("take on its group", libc::SYS_setfsgid, arguments![record.groups[3]]);
+    // With the user go the capabilities on files, and they come back with root, capabilities(7).
+    batch.must("take on its user", libc::SYS_setfsuid, arguments![record.users[3]]);
+}
+
+/// The process has root's rights on files again; its groups are given to it with the rest.
+pub fn act_no_more(batch: &mut Batch) {
+    batch.must("be root again", libc::SYS_setfsuid, arguments![0]);
+    batch.must("be of root's group again", libc::SYS_setfsgid, arguments![0]);
+}

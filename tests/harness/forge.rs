@@ -28,7 +28,7 @@ pub fn forged(from: &Path, group: &Value, to: &Path) {
 }
 
 /// Every place in a record: calls `visit` with each value, deepest last.
-pub fn each<'a>(value: &'a mut Value, visit: &mut dyn FnMut(&mut Value)) {
+pub fn each(value: &mut Value, visit: &mut dyn FnMut(&mut Value)) {
     visit(value);
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| each(item, visit)),
@@ -36,6 +36,13 @@ pub fn each<'a>(value: &'a mut Value, visit: &mut dyn FnMut(&mut Value)) {
         Value::Tag(_, item) => each(item, visit),
         _ => {}
     }
+}
+
+/// Gives a field of a map another value; whether there is such a field.
+pub fn set(value: &mut Value, name: &str, new: Value) -> bool {
+    let Some(field) = field(value, name) else { return false };
+    *field = new;
+    true
 }
 
 /// A field of a map.
