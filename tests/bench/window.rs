@@ -36,7 +36,12 @@ pub const PARTS: [crate::Survey; 5] = [
 ];
 
 /// What the stage is made of, and the packages of Debian where it is.
-const NEEDED: [(&str, &str); 3] = [("Xvfb", "xvfb"), ("dbus-daemon", "dbus"), ("gapplication", "libglib2.0-bin")];
+const NEEDED: [(&str, &str); 4] = [
+    ("Xvfb", "xvfb"),
+    ("dbus-daemon", "dbus"),
+    ("at-spi-bus-launcher", "at-spi2-core"),
+    ("gapplication", "libglib2.0-bin"),
+];
 
 /// What must not fail.
 fn done<T, E: Display>(result: Result<T, E>) -> T {
@@ -55,7 +60,8 @@ fn on_stage(what: &str, measure: impl FnOnce() -> String) -> String {
 
 fn is_there(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    // A program that only the bus starts is not where a person's are.
+    std::env::split_paths(&path).chain(["/usr/libexec".into()]).any(|folder| folder.join(program).is_file())
 }
 
 /// A line of the table: what it is, the figure, and how much of its bar that is.
