@@ -36,6 +36,8 @@ impl Program {
     }
 
     /// Its process.
+    // Asked by the benches alone.
+    #[allow(dead_code)]
     pub fn pid(&self) -> i32 {
         self.0.id() as i32
     }
@@ -155,6 +157,8 @@ impl Stage {
     }
 
     /// The name of the display.
+    // Asked by the benches alone.
+    #[allow(dead_code)]
     pub fn display(&self) -> &str {
         &self.display
     }
