@@ -3,13 +3,15 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-# What is installed on Debian (12 or later) when it is missing: for building, for the tests, and for `test-all`.
+# What is installed on Debian (12 or later) when it is missing: for building, for the tests, for `bench`, and for
+# `test-all`.
 BUILD_PACKAGES := build-essential gettext libadwaita-1-dev libgtk-4-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bash chromium dbus default-jdk-headless \
 	desktop-file-utils firefox-esr flatpak-builder fonts-cantarell gnome-calculator gnome-text-editor golang-go imagemagick \
 	iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager nodejs perl polkitd \
 	postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tmux twm vim weston x11-utils \
 	xdotool xterm xvfb
+BENCH_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core dbus fonts-cantarell libglib2.0-bin lsof xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
@@ -62,7 +64,7 @@ help:
 	@echo 'make run        build it and open the window; without a display, see a real pipeline frozen and thawed'
 	@echo 'make test       run the tests'
 	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines'
-	@echo 'make bench      see how long freezes and thaws take here'
+	@echo 'make bench      see how long freezes and thaws take here, and what the window costs'
 	@echo 'make install    install the command, the service and the app into PREFIX ($(PREFIX))'
 	@echo 'make uninstall  remove them'
 	@echo 'make deb        make a package for Debian of all that is installed'
@@ -94,10 +96,11 @@ test-all: rust
 	@$(CARGO) build --workspace --bins
 	@$(call run_tests,--features dormouse-tests/kernels)
 
-# Figures and no proofs: how long freezes and thaws take, held against the disk itself and against bars.
+# Figures and no proofs: how long freezes and thaws take, held against the disk itself and against bars; and how soon the window
+# answers and what it costs.
 bench: rust
-	$(call packages,$(BUILD_PACKAGES))
-	@$(CARGO) build --release --package dormouse-cli
+	$(call packages,$(BENCH_PACKAGES))
+	@$(CARGO) build --release --package dormouse-cli --package dormouse-app
 	@$(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CARGO) bench --package dormouse-tests
 
 rust:

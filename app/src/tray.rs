@@ -69,7 +69,7 @@ impl Tray {
 /// The groups that a person would look for, and the images that can be woken.
 fn contents(overview: &Overview) -> Contents {
     let mut groups: Vec<_> = overview.groups.values().filter(|group| !group.ended && !is_own(group)).collect();
-    groups.sort_by_key(|group| (group.kind, group.name.to_lowercase()));
+    groups.sort_by_cached_key(|group| (group.kind, group.name.to_lowercase()));
     let group = |group: &&dormouse_wire::Listed| {
         let verdict = overview.verdicts.get(&group.id).map(say::verdict_word);
         let label = match verdict {

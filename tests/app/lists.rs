@@ -1,9 +1,8 @@
 //! What runs, what sleeps, and the way from one to the other.
 
-use dormouse_wire::{GroupKind, Verdict};
 use harness::wait::{PATIENCE, until};
 
-use super::sample::{group, world};
+use super::sample::{jobs, world};
 use super::stage::Stage;
 
 #[test]
@@ -50,14 +49,7 @@ fn a_group_that_cannot_be_frozen_is_explained_and_can_be_paused() {
 
 #[test]
 fn of_a_thousand_groups_those_in_view_are_asked_about() {
-    let mut world = world();
-    let many = (0..1000).map(|number| {
-        let pid = 10_000 + number;
-        group(&format!("job-{number}"), &format!("Job {number:04}"), GroupKind::Session, 1, &[(pid, "job")])
-    });
-    world.groups = many.collect();
-    world.verdicts = world.groups.iter().map(|group| (group.id.clone(), Verdict::Freezable)).collect();
-    let stage = Stage::with(world);
+    let stage = Stage::with(jobs(1000, 1));
     stage.eyes.see("Freeze Job 0000");
     let asked = || stage.service().asked().iter().filter(|asked| asked.starts_with("verdict")).count();
     // Nothing more is asked once all answers are in.

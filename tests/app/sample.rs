@@ -40,6 +40,22 @@ pub fn group(id: &str, name: &str, kind: GroupKind, memory: u64, members: &[(i32
     }
 }
 
+/// So many jobs of so many processes each, all of them freezable.
+pub fn jobs(count: i32, members: i32) -> World {
+    const ICONS: [Option<&str>; 5] =
+        [Some("utilities-terminal"), Some("web-browser"), Some("text-editor"), None, Some("no-such-icon")];
+    let job = |(number, icon): (i32, Option<&str>)| {
+        let pid = 10_000 + number * members;
+        let members: Vec<_> = (pid..pid + members).map(|pid| (pid, "job")).collect();
+        let job =
+            group(&format!("job-{number}"), &format!("Job {number:04}"), GroupKind::Session, 50_000_000, &members);
+        Listed { icon: icon.map(ToOwned::to_owned), ..job }
+    };
+    let groups: Vec<_> = (0..count).zip(ICONS.into_iter().cycle()).map(job).collect();
+    let verdicts = groups.iter().map(|group| (group.id.clone(), Verdict::Freezable)).collect();
+    World { groups, verdicts, ..World::default() }
+}
+
 /// An image that was frozen so many seconds ago.
 pub fn image(id: &str, name: &str, ago: u64) -> Sleeping {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

@@ -35,6 +35,13 @@ impl Program {
         (Self(child), line.trim().to_owned())
     }
 
+    /// Its process.
+    // Asked by the benches alone.
+    #[allow(dead_code)]
+    pub fn pid(&self) -> i32 {
+        self.0.id() as i32
+    }
+
     /// Whether it has ended by itself, and whether well.
     pub fn ended(&mut self) -> Option<bool> {
         done(self.0.try_wait()).map(|status| status.success())
@@ -69,7 +76,7 @@ impl Default for Scenery {
 pub struct Stage {
     pub app: Option<Program>,
     pub fake: Option<Fake>,
-    real: Option<Program>,
+    pub real: Option<Program>,
     pub eyes: Eyes,
     display: String,
     address: String,
@@ -147,6 +154,13 @@ impl Stage {
         dressed(&mut command, self.folder.path(), &self.display, self.scenery);
         command.env("DBUS_SESSION_BUS_ADDRESS", &self.address);
         command
+    }
+
+    /// The name of the display.
+    // Asked by the benches alone.
+    #[allow(dead_code)]
+    pub fn display(&self) -> &str {
+        &self.display
     }
 
     /// The address of the bus.

@@ -1,4 +1,4 @@
-//! How fast the engine is: programs of a size are frozen and thawed with the real command, and a table says how long
+//! How fast it all is: programs of a size are frozen and thawed with the real command, and a table says how long
 //! that took, beside how long the disk itself takes for the same bytes in the same run.
 //!
 //! `make bench`, or `cargo bench -p dormouse-tests -- [--rounds N] [NAME]…` after `cargo build --release`. Each figure is
@@ -14,6 +14,7 @@ mod fixture;
 mod floor;
 mod run;
 mod table;
+mod window;
 
 use std::time::Duration;
 
@@ -96,17 +97,18 @@ fn main() {
             name => names.push(name),
         }
     }
-    let surveys: [Survey; 2] = [(everyone::NAME, everyone::run), (connections::NAME, connections::run)];
+    let everybody: [Survey; 2] = [(everyone::NAME, everyone::run), (connections::NAME, connections::run)];
+    let surveys: Vec<Survey> = window::PARTS.into_iter().chain(everybody).collect();
     let known =
-        |name: &&str| surveys.iter().any(|(survey, _)| name == survey) || CASES.iter().any(|case| case.name == *name);
-    let all = CASES.map(|case| case.name).into_iter().chain(surveys.map(|(name, _)| name));
+        |name: &&str| surveys.iter().any(|(survey, _)| *name == *survey) || CASES.iter().any(|case| case.name == *name);
+    let all = CASES.map(|case| case.name).into_iter().chain(surveys.iter().map(|(name, _)| *name));
     assert!(names.iter().all(known), "there are {}", all.collect::<Vec<_>>().join(", "));
     let chosen = CASES.iter().filter(|case| names.is_empty() || names.contains(&case.name));
     let results: Vec<_> = chosen.map(|case| (case, run::rounds(case, rounds))).collect();
     if !results.is_empty() {
         print!("{}", table::table(&results));
     }
-    // The last one: from here on only one processor is used.
+    // The window comes first: after it only one processor is used.
     for (name, run) in surveys {
         if names.is_empty() || names.contains(&name) {
             print!("{}", run(rounds));

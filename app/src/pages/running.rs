@@ -4,7 +4,7 @@ mod list;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gettextrs::gettext;
 use relm4::adw;
@@ -34,8 +34,8 @@ pub struct Running {
     trouble: Option<Trouble>,
     everybody: bool,
     list: List,
-    /// It will be seen which rows are in view.
-    settles: bool,
+    /// Since when rows have been at rest, while it is still to be seen which of them are in view.
+    moved: Option<Instant>,
 }
 
 /// What happened to it.
@@ -169,7 +169,7 @@ impl SimpleComponent for Running {
             trouble: None,
             everybody,
             list: List::new(sender.input_sender()),
-            settles: false,
+            moved: None,
         };
         let widgets = view_output!();
         accessible::name(&widgets.copy, &gettext("Copy the command"));
@@ -212,6 +212,14 @@ impl SimpleComponent for Running {
 
 /// What installs the service on Debian and Ubuntu.
 const INSTALL: &str = "sudo apt install dormouse";
+
+/// Rows that have not moved for so long are at rest.
+const REST: Duration = Duration::from_millis(120);
+
+fn settle_after(rest: Duration, sender: &ComponentSender<Running>) {
+    let settled = sender.input_sender().clone();
+    gtk::glib::timeout_add_local_once(rest, move || settled.emit(Msg::Settled));
+}
 
 impl Running {
     /// Which of its faces the page shows.
@@ -281,18 +289,20 @@ impl Running {
         self.ask_verdicts();
     }
 
-    /// Whoever scrolls by is not asked about.
+    /// Whoever scrolls by is not asked about: each move begins the rest anew.
     fn settle_soon(&mut self, sender: &ComponentSender<Self>) {
-        const REST: Duration = Duration::from_millis(120);
-        if !std::mem::replace(&mut self.settles, true) {
-            let settled = sender.input_sender().clone();
-            gtk::glib::timeout_add_local_once(REST, move || settled.emit(Msg::Settled));
+        if self.moved.replace(Instant::now()).is_none() {
+            settle_after(REST, sender);
         }
     }
 
     /// Asks for the verdicts on the groups in view, and for no others.
     fn settle(&mut self, sender: &ComponentSender<Self>) {
-        self.settles = false;
+        let rested = self.moved.map_or(REST, |moved| moved.elapsed());
+        if rested < REST {
+            return settle_after(REST.saturating_sub(rested), sender);
+        }
+        self.moved = None;
         if !self.list.is_laid_out() {
             // A hidden list says when it is shown.
             if self.list.widget().is_mapped() && !self.list.is_empty() {

@@ -46,6 +46,38 @@ pub struct GroupRow {
     button: gtk::Button,
     /// What the button does now.
     wish: Rc<RefCell<Option<Wish>>>,
+    /// What the row looks like now.
+    drawn: Rc<RefCell<Option<Drawn>>>,
+}
+
+/// What a row without a job looks like. It is drawn anew only when this has changed: each change of a widget costs a frame, and a
+/// word on the bus of accessibility.
+#[derive(Debug, PartialEq, Eq)]
+struct Drawn {
+    id: String,
+    icon: Option<String>,
+    name: String,
+    facts: String,
+    paused: bool,
+    known: Option<Known>,
+    own: bool,
+    lacks: Option<String>,
+}
+
+impl Drawn {
+    fn of(shown: &Shown<'_>) -> Self {
+        let group = shown.group;
+        Self {
+            id: group.id.clone(),
+            icon: group.icon.clone(),
+            name: group.name.clone(),
+            facts: facts(shown),
+            paused: group.paused,
+            known: shown.known.cloned(),
+            own: shown.own,
+            lacks: shown.lacks.map(ToOwned::to_owned),
+        }
+    }
 }
 
 impl GroupRow {
@@ -92,7 +124,7 @@ impl GroupRow {
                 wished(wish);
             }
         });
-        Self { root, icon, name, facts, paused, badge, bar, button, wish }
+        Self { root, icon, name, facts, paused, badge, bar, button, wish, drawn: Rc::default() }
     }
 
     /// Its widget.
@@ -103,6 +135,12 @@ impl GroupRow {
     /// Shows a group.
     pub fn show(&self, shown: &Shown<'_>) {
         let Shown { group, known, job, own, .. } = shown;
+        // A job moves on with every look at it.
+        let fresh = job.is_none().then(|| Drawn::of(shown));
+        if fresh.is_some() && *self.drawn.borrow() == fresh {
+            return;
+        }
+        self.drawn.replace(fresh);
         icon::show(&self.icon, group.icon.as_deref());
         self.name.set_label(&group.name);
         self.paused.set_visible(group.paused && job.is_none());
