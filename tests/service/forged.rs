@@ -121,7 +121,7 @@ fn what_is_no_ordinary_file_is_not_imported() {
     {
         fails(&machine, ANNA, &Call::Import("odd".to_owned(), from.to_owned()), words);
     }
-    let left = fs::read_dir(machine.images(ANNA)).map(|entries| entries.flatten().count()).unwrap_or(0);
+    let left = fs::read_dir(machine.images(ANNA)).map_or(0, |entries| entries.flatten().count());
     assert_eq!(left, 0);
 }
 
