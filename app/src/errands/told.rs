@@ -150,7 +150,9 @@ impl Errands {
     fn notify(&self, id: &str, title: &str, body: Option<&str>, offer: Option<&Offer>) {
         let Some(app) = self.window.application() else { return };
         let notification = gio::Notification::new(title);
-        notification.set_body(body);
+        if body.is_some() {
+            notification.set_body(body);
+        }
         if let Some(offer) = offer.filter(|offer| !offer.action.is_empty()) {
             let action = format!("app.{}", offer.action);
             let label = offer.label.replace('_', "");

@@ -147,6 +147,7 @@ fn set_capabilities(batch: &mut Batch, effective: u64, permitted: u64, inheritab
 fn bits(set: u64) -> impl Iterator<Item = u32> {
     (0..64).filter(move |bit| set >> bit & 1 == 1)
 }
+
 /// From now on the process has these rights on files, and not the engine's, which is root; [`act_no_more`] ends it.
 pub fn act(record: &Credentials, batch: &mut Batch) {
     let groups: Vec<u8> = record.supplementary.iter().flat_map(|group| group.to_ne_bytes()).collect();
