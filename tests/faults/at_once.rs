@@ -165,11 +165,10 @@ fn checks_that_look_at_each_other_all_end() {
     pair.iter_mut().for_each(nobody_is_stopped);
 }
 
-/// Traces the thread that has the group in hand, without a word to it; none where it ended before.
-fn seize_worker(dormouse: i32) -> Option<i32> {
-    let worker = wait::until(Duration::from_secs(5), || {
-        numbers_in(&format!("/proc/{dormouse}/task")).into_iter().find(|tid| *tid != dormouse)
-    })?;
+/// Traces the thread that has a process in hand, without a word to it; none where it has ended before.
+fn seize_worker(of: i32) -> Option<i32> {
+    let tracer = || field(&format!("/proc/{of}"), "TracerPid")?.parse().ok().filter(|tracer| *tracer != 0);
+    let worker: i32 = wait::until(Duration::from_secs(1), tracer)?;
     // SAFETY: seizing passes no address.
     (unsafe { libc::ptrace(libc::PTRACE_SEIZE, worker, 0, 0) } == 0).then_some(worker)
 }
@@ -181,7 +180,7 @@ fn a_dormouse_that_is_traced_does_not_stop_for_its_tracees() {
     let mut seized = 0;
     for _ in 0..20 {
         let check = check(specimen.pid());
-        if let Some(worker) = seize_worker(check.id() as i32) {
+        if let Some(worker) = seize_worker(specimen.pid()) {
             seized += 1;
             let mut status = 0;
             let ended = wait::until(wait::PATIENCE, || {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
@@ -40,16 +40,18 @@ pub fn beside<A: Send, B>(aside: impl FnOnce() -> A + Send, here: impl FnOnce() 
 /// Does something in a thread of its own, which ends with it: the kernel lets go whoever that thread still traces then,
 /// ptrace(2). In this one where no other can be had. No signal comes to it meanwhile: see [`undisturbed`].
 pub fn apart<A: Send>(work: impl FnOnce() -> A + Send) -> A {
-    beside(|| undisturbed(work), || ()).0
+    let caller = thread::current().id();
+    beside(|| undisturbed(work, caller), || ()).0
 }
 
 /// Does something while this thread takes no signals: those of the process go to another of its threads. Were this one traced
 /// by somebody, it would stop for each of them, and the SIGCHLD for every stop of whom it traces itself comes unasked for:
-/// ptrace(2), "Signal-delivery-stop".
-fn undisturbed<A>(work: impl FnOnce() -> A) -> A {
+/// ptrace(2), "Signal-delivery-stop". A thread of its own, which is not the caller's, takes none to its end: what still waits
+/// then is for the others.
+fn undisturbed<A>(work: impl FnOnce() -> A, caller: ThreadId) -> A {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let answer = work();
-    if let Ok(before) = before {
+    if let (Ok(before), true) = (before, thread::current().id() == caller) {
         let _ = before.thread_set_mask();
     }
     answer
