@@ -1,13 +1,36 @@
 //! Copies that can be cancelled.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use dormouse_wire::Progress;
+use nix::fcntl::OFlag;
 
 /// So much is copied between two looks whether to go on.
 const PIECE: usize = 1 << 20;
+
+/// What the name of a copy begins with that is not whole yet, before the pid of who makes it. No list shows it.
+pub const UNFINISHED: &str = ".import-";
+
+/// For opening what somebody else has put there: no device and no FIFO is waited for, and no link is followed.
+pub fn carefully() -> i32 {
+    (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits()
+}
+
+/// Begins a copy in a folder. It is locked as long as this process lives, flock(2): without its lock it is left over.
+pub fn begin(folder: &Path) -> io::Result<(PathBuf, File)> {
+    let hidden = folder.join(format!("{UNFINISHED}{}", std::process::id()));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden)?;
+    match file.try_lock() {
+        Ok(()) => Ok((hidden, file)),
+        Err(error) => {
+            drop(Unfinished(&hidden));
+            Err(error.into())
+        }
+    }
+}
 
 /// A file that is gone when this is.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use dormouse_wire::{Phase, Problem, ProblemKind, Progress};
 use nix::errno::Errno;
 use nix::unistd::Uid;
 
-use crate::copying::{self, Stopped, Unfinished};
+use crate::copying::{self, Stopped, Unfinished, carefully};
 use crate::store;
 
 /// What the folder of images is called in one that others may enter.
@@ -42,7 +42,7 @@ pub struct Places<'a> {
 /// Makes a folder the folder of images, or one in it where others may enter it; none: the usual one. The images come along.
 /// Answers which folder it is now.
 pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Progress) -> Result<PathBuf, MoveError> {
-    let wanted = wanted.filter(|wanted| *wanted != places.usual);
+    let wanted = wanted.filter(|wanted| !is_same(wanted, places.usual));
     let from = store::chosen(places.choice).unwrap_or_else(|| places.usual.to_owned());
     let to = match wanted {
         None => {
@@ -51,8 +51,9 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
         }
         Some(wanted) => ready(wanted)?,
     };
-    if to == from {
-        return Ok(to);
+    // Under another name perhaps.
+    if is_same(&to, &from) {
+        return Ok(from);
     }
     let images = store::images(&from).map_err(|error| failed("it cannot be read", &from, &error))?;
     let mut made = Made(Vec::new());
@@ -70,6 +71,12 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
         }
     }
     Ok(to)
+}
+
+/// Whether two paths lead to one folder. What is not there leads nowhere.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let [one, other] = [one, other].map(|path| path.metadata().map(|found| (found.dev(), found.ino())).ok());
+    one.is_some() && one == other
 }
 
 /// Files that are gone when this is.
@@ -135,26 +142,23 @@ fn put(image: &Path, folder: &Path, progress: &dyn Progress) -> Result<PathBuf, 
             _ => return Err(wrong(&error)),
         },
     }
-    let from = OpenOptions::new().read(true).custom_flags(libc_flags()).open(image).map_err(|error| wrong(&error))?;
+    let from = OpenOptions::new().read(true).custom_flags(carefully()).open(image).map_err(|error| wrong(&error))?;
     let size = from.metadata().map_err(|error| wrong(&error))?.len();
-    // It has no name that a list would show before it is whole.
-    let hidden = folder.join(format!(".moved-{}", std::process::id()));
-    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden);
-    let to = to.map_err(|error| failed("nothing can be made there", &hidden, &error))?;
+    let (hidden, to) = copying::begin(folder).map_err(|error| failed("nothing can be made there", folder, &error))?;
     let unfinished = Unfinished(&hidden);
     copying::copy(from, &to, size, progress).map_err(|stopped| match stopped {
         Stopped::Cancelled => MoveError::Cancelled,
         Stopped::Failed(error) => failed("it cannot be copied", image, &error),
     })?;
     to.sync_all().map_err(|error| failed("it cannot be synced", &hidden, &error))?;
-    fs::rename(&hidden, &place).map_err(|error| failed("it cannot be named", &place, &error))?;
+    // Not a rename where a link will do: nothing that is there is replaced.
+    let named = match fs::hard_link(&hidden, &place) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(&hidden, &place),
+        named => named,
+    };
+    named.map_err(|error| failed("it cannot be named", &place, &error))?;
     drop(unfinished);
     Ok(place)
-}
-
-/// No device and no FIFO is waited for, and no link is followed.
-fn libc_flags() -> i32 {
-    (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits()
 }
 
 /// Writes down the choice; none: there is none any more.
@@ -174,7 +178,9 @@ fn choose(choice: &Path, folder: Option<&Path>) -> Result<(), MoveError> {
     fs::rename(&fresh, choice).map_err(|error| {
         let _ = fs::remove_file(&fresh);
         wrong(error)
-    })
+    })?;
+    // It must not be forgotten after the old images are gone.
+    choice.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all()).map_err(wrong)
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> MoveError {
@@ -223,6 +229,37 @@ mod tests {
         assert!(usual.join("notes.txt").exists());
         assert_eq!(move_images(places, None, &Quiet).expect("it is moved back"), usual);
         assert_eq!((names(&own), names(&usual).len(), store::chosen(&choice)), (Vec::new(), 2, None));
+    }
+
+    #[test]
+    fn images_are_copied_onto_another_disk() {
+        let (folder, choice, usual, _) = begin();
+        let disk = tempfile::tempdir_in("/dev/shm").expect("memory as a disk");
+        let device = |path: &Path| path.metadata().expect("it is there").dev();
+        assert_ne!(device(disk.path()), device(folder.path()), "both are one filesystem");
+        let places = Places { choice: &choice, usual: &usual };
+        let to = move_images(places, Some(disk.path()), &Quiet).expect("it is moved");
+        assert_eq!(to, disk.path().join(OWN));
+        assert_eq!((names(&to), names(&usual)), (vec!["a.dormouse".into(), "b.dormouse".into()], Vec::new()));
+        assert_eq!(fs::read(to.join("b.dormouse")).expect("it is there"), b"b.dormouse");
+        assert_eq!(fs::read_dir(&to).expect("a listing").count(), 2);
+        assert_eq!(move_images(places, None, &Quiet).expect("it is moved back"), usual);
+        assert_eq!((names(&to).len(), names(&usual).len()), (0, 2));
+    }
+
+    #[test]
+    fn the_same_folder_under_another_name_is_no_other() {
+        let (folder, choice, usual, other) = begin();
+        let places = Places { choice: &choice, usual: &usual };
+        let alias = folder.path().join("alias");
+        symlink(&usual, &alias).expect("a link");
+        assert_eq!(move_images(places, Some(&alias), &Quiet).expect("nothing moves"), usual);
+        assert_eq!((names(&usual), store::chosen(&choice)), (vec!["a.dormouse".into(), "b.dormouse".into()], None));
+        let own = move_images(places, Some(&other), &Quiet).expect("it is moved");
+        fs::remove_file(&alias).expect("it was there");
+        symlink(&own, &alias).expect("a link");
+        assert_eq!(move_images(places, Some(&alias), &Quiet).expect("nothing moves"), own);
+        assert_eq!(names(&own), ["a.dormouse", "b.dormouse"]);
     }
 
     #[test]

@@ -14,11 +14,10 @@ use dormouse_engine::resource::group::{Group, Process};
 use dormouse_engine::{ThawOptions, preflight as engine_preflight};
 use dormouse_wire::dbus::{Failure, Folder, Sleeping};
 use dormouse_wire::{ByteSize, Phase, Problem, ProblemKind, ProcessName, Progress};
-use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
-use crate::copying::{Stopped, Unfinished, copy};
+use crate::copying::{self, Stopped, UNFINISHED, Unfinished, carefully, copy};
 use crate::look::{Image, json};
 use crate::moving::{self, MoveError, Places};
 use crate::store;
@@ -180,12 +179,8 @@ pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping
     store::make(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let size = from.metadata().map_err(|error| of_system(SENTENCE, Path::new("the file"), &error))?.size();
     sweep(&who.folder);
-    let hidden = who.folder.join(format!("{UNFINISHED}{}", std::process::id()));
-    let to = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden);
-    let to = to.map_err(|error| of_system(SENTENCE, &hidden, &error))?;
+    let (hidden, to) = copying::begin(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let unfinished = Unfinished(&hidden);
-    // Held as long as this process lives, flock(2): see `sweep`.
-    to.try_lock().map_err(|error| of_system(SENTENCE, &hidden, &error.into()))?;
     progress.begins(Phase::Reading, size);
     let cancelled = || {
         Said::Cancelled(Failure {
@@ -253,10 +248,7 @@ fn given(sentence: &str) -> Result<File, Said> {
     }
 }
 
-/// What the name of a copy begins with that is not whole yet, before the pid of who makes it.
-const UNFINISHED: &str = ".import-";
-
-/// Removes what imports have left that were killed: whoever lives has a lock on his copy.
+/// Removes what imports and moves have left that were killed: whoever lives has a lock on his copy.
 fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_copy = entry.file_name().to_string_lossy().starts_with(UNFINISHED)
@@ -264,10 +256,7 @@ fn sweep(folder: &Path) {
         if !is_copy {
             continue;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-            .open(entry.path());
+        let file = OpenOptions::new().read(true).custom_flags(carefully()).open(entry.path());
         let Ok(file) = file else { continue };
         // One that was made this moment may not have its lock yet.
         let made = entry.metadata().ok().and_then(|found| found.modified().ok());
