@@ -124,6 +124,16 @@ impl Eyes {
         assert!(pressed.is_some(), "{name:?} cannot be pressed. {}", self.all());
     }
 
+    /// Turns the switch whose name holds this.
+    pub fn turn(&self, part: &str) {
+        let turned = until(PATIENCE, || {
+            let switches =
+                self.things().into_iter().filter(|thing| thing.role == "switch" && thing.name.contains(part));
+            switches.into_iter().find(|thing| self.act(thing).unwrap_or_default())
+        });
+        assert!(turned.is_some(), "no switch of {part:?} can be turned. {}", self.all());
+    }
+
     /// Presses a button that cannot be pressed.
     pub fn press_in_vain(&self, name: &str) {
         for thing in self.things().iter().filter(|thing| thing.name == name) {

@@ -161,7 +161,9 @@ impl Groups {
             let mut world = locked(&self.0);
             let how = options.get("compression").and_then(|value| <&str>::try_from(value).ok());
             let how = how.map(|how| format!(" {how}")).unwrap_or_default();
-            world.asked.push(format!("freeze {group}{}{how}", if accepts { " with losses" } else { "" }));
+            let cut = options.get("disconnect").and_then(|cut| Vec::<String>::try_from(cut.try_clone().ok()?).ok());
+            let cut = cut.map(|cut| format!(" without {}", cut.join(", "))).unwrap_or_default();
+            world.asked.push(format!("freeze {group}{}{cut}{how}", if accepts { " with losses" } else { "" }));
             Job::new(&mut world, "freeze", group)
         };
         job.serve(server, self.0.clone()).await

@@ -2,7 +2,9 @@
 
 use harness::wait::{PATIENCE, until};
 
-use super::sample::{jobs, world};
+use dormouse_wire::Verdict;
+
+use super::sample::{jobs, on_the_bus, world};
 use super::stage::Stage;
 
 #[test]
@@ -33,6 +35,20 @@ fn before_something_is_lost_the_person_is_asked() {
     stage.eyes.read("192.0.2.7:443");
     stage.eyes.press("Freeze");
     stage.asked("freeze backup with losses");
+}
+
+#[test]
+fn a_connection_to_a_service_is_cut_only_when_the_person_wants_it() {
+    let mut world = world();
+    world.verdicts.insert("backup".to_owned(), Verdict::Blocked(vec![on_the_bus()]));
+    let stage = Stage::with(world);
+    stage.eyes.press("Freeze Nightly backup");
+    stage.eyes.read("the system's message bus");
+    stage.eyes.turn("Disconnect");
+    stage.eyes.press_in_vain("Freeze");
+    stage.eyes.turn("Disconnect");
+    stage.eyes.press("Freeze");
+    stage.asked("freeze backup with losses without /run/dbus/system_bus_socket");
 }
 
 #[test]

@@ -92,6 +92,16 @@ fn remote() -> Problem {
     .at("descriptor 4")
 }
 
+/// A connection that can be cut.
+pub fn on_the_bus() -> Problem {
+    let what = "it is connected to the system's message bus (D-Bus), dbus-daemon (pid 402)";
+    Problem::blocks(ProblemKind::UnixSocket, what)
+        .of(&process(2201, "rsync"))
+        .at("descriptor 6")
+        .way_out("Cut the connection (--disconnect), close it in the program, or pause the group instead")
+        .cut_at("/run/dbus/system_bus_socket", "the connection: the program finds it closed")
+}
+
 fn edge(from: usize, to: usize, kind: EdgeKind, strength: Strength, end: &str) -> Edge {
     let from_end = Some(end.to_owned()).filter(|end| !end.is_empty());
     Edge { from, to, kind, strength, from_end, to_end: None }

@@ -22,11 +22,16 @@ struct Napper {
 
 impl Napper {
     fn start(folder: &Path) -> Self {
+        Self::playing(folder, "/bin/sleep", &["1000"])
+    }
+
+    /// A copy of this program.
+    fn playing(folder: &Path, original: &str, arguments: &[&str]) -> Self {
         let name = format!("napper{}", std::process::id());
         let program = folder.join(&name);
-        done(fs::copy("/bin/sleep", &program));
+        done(fs::copy(original, &program));
         let mut command = Command::new("/usr/bin/setsid");
-        command.arg(program).arg("1000").current_dir("/").env_clear();
+        command.arg(program).args(arguments).current_dir("/").env_clear();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         without_inheritance(&mut command);
         Self { child: done(command.spawn()), name }
@@ -102,4 +107,34 @@ fn a_real_program_is_frozen_and_woken_by_clicks() {
     stage.eyes.press_last("Wake Up");
     let runs = until(PATIENCE, || (napper.state() == Some('S')).then_some(()));
     assert!(runs.is_some(), "it does not run: {:?}. {}", napper.state(), stage.eyes.all());
+}
+
+#[test]
+fn a_program_on_a_message_bus_is_cut_from_it_by_clicks() {
+    let folder = own_images();
+    done(nix::sys::prctl::set_child_subreaper(true));
+    let mut stage = Stage::empty(Scenery::default());
+    let mut napper = Napper::playing(stage.folder(), "/usr/bin/dbus-monitor", &["--address", stage.address()]);
+    stage.serve_really();
+    stage.open(&[]);
+    stage.eyes.read("Freeze ");
+    stage.fill();
+    let letters: Vec<String> = napper.name.chars().map(String::from).collect();
+    stage.press(&letters.iter().map(String::as_str).collect::<Vec<_>>());
+    stage.eyes.press(&format!("Freeze {}", napper.name));
+    stage.eyes.read("message bus (D-Bus)");
+    stage.eyes.read("Disconnect");
+    stage.eyes.press_last("Freeze");
+    let ended = until(PATIENCE, || done(napper.child.try_wait()));
+    assert!(ended.is_some(), "it runs on. {}", stage.eyes.all());
+    assert_eq!(images(&folder).len(), 1, "{:?}", images(&folder));
+    stage.call("show-asleep", None);
+    stage.eyes.press(&format!("Wake up {}", napper.name));
+    stage.eyes.see(&format!("“{}” is awake", napper.name));
+    // It finds its bus closed, and ends.
+    let gone = until(PATIENCE, || {
+        nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG)).ok();
+        napper.state().is_none().then_some(())
+    });
+    assert!(gone.is_some(), "it does not know that its bus is gone: {:?}", napper.state());
 }

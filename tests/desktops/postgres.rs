@@ -62,7 +62,7 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     let backend = backend.and_then(|reason| reason.process.clone()).unwrap_or_else(|| panic!("{}", said.text)).pid;
     assert_ne!(backend, main);
     let listens = "it is a TCP socket that listens at 127.0.0.1:5432, which cannot be frozen yet";
-    let together = "Freeze them together, or end that process first";
+    let together = "Freeze them together, cut the connection (--disconnect), or end that process first";
     let mut expected: Vec<Reason> = pids.iter().map(|pid| of_memory(*pid)).collect();
     expected.push(at_socket(ProblemKind::Socket, main, listens, CLOSE_IT));
     expected.push(at_socket(ProblemKind::UnixSocket, backend, connected, together));

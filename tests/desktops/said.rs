@@ -7,7 +7,7 @@ use dormouse_wire::{Checked, EdgeKind, Node, Pid, Problem, ProblemKind, Strength
 /// What can be done about a display.
 pub const NEST: &str = "Pause it instead, or start it in a nested session that is frozen with it";
 /// About a connection to a service.
-pub const CLOSE: &str = "Close the connection in the program, or pause the group instead";
+pub const CLOSE: &str = "Cut the connection (--disconnect), close it in the program, or pause the group instead";
 /// About another socket.
 pub const CLOSE_IT: &str = "Close it in the program, or pause the group instead";
 /// About shared memory that others have too.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dormouse_engine::{FreezeOptions, Selection};
-use dormouse_wire::{Compression, Pid, Quiet};
+use dormouse_wire::{Compression, Disconnect, Pid, Quiet};
 use harness::process::{Stat, numbers_in};
 use harness::specimen::Answer;
 use harness::{Program, Specimen, User, wait};
@@ -33,7 +33,13 @@ fn a_call_that_is_interrupted_again_and_again_goes_on() {
             label: None,
             compression: Compression::Fast,
         };
-        let selection = Selection { pid: Pid(specimen.pid()), others: Vec::new(), tree_only: false, asker: None };
+        let selection = Selection {
+            pid: Pid(specimen.pid()),
+            others: Vec::new(),
+            tree_only: false,
+            disconnect: Disconnect::Nothing,
+            asker: None,
+        };
         dormouse_engine::freeze(&selection, &options, &Quiet).unwrap_or_else(|error| panic!("{error}: {error:?}"));
     }
     specimen.end_processes(&group);

@@ -13,8 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dormouse_engine::survey::x11::{Options, look};
-use dormouse_wire::Pid;
 use dormouse_wire::window::{Access, Display, ServerKind, Window, X11, sentence};
+use dormouse_wire::{Disconnect, Pid};
 use harness::wait::{PATIENCE, until};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -363,7 +363,13 @@ fn a_check_names_the_windows_and_blocks_for_the_display() {
     let xterm = screen.run("xterm", &["-T", "Notes", "-e", "sleep", "1000"].map(OsStr::new));
     with_windows(1);
     let checked = dormouse_engine::check(
-        &dormouse_engine::Selection { pid: xterm, others: Vec::new(), tree_only: true, asker: None },
+        &dormouse_engine::Selection {
+            pid: xterm,
+            others: Vec::new(),
+            tree_only: true,
+            disconnect: Disconnect::Nothing,
+            asker: None,
+        },
         &Options { within: Duration::from_secs(10), ..Options::default() },
     );
     let display = checked.displays.first().unwrap_or_else(|| panic!("no display: {checked:?}"));

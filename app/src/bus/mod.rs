@@ -34,8 +34,8 @@ pub enum Ask {
     Check(String),
     /// What there is to know of a process.
     Process(i32),
-    /// Freeze a group, also when something is lost.
-    Freeze { group: String, accept_losses: bool, compression: Compression },
+    /// Freeze a group, also when something is lost, and cut these connections.
+    Freeze { group: String, accept_losses: bool, disconnect: Vec<String>, compression: Compression },
     /// Hold a group still in memory.
     Pause(String),
     /// Let it go on.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dormouse_wire::Compression;
 use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobKind, JobProxy, NAME, ServiceProxy, freeze_options};
+use dormouse_wire::{Checked, Compression, Verdict};
 use futures_util::StreamExt;
 use futures_util::future::{pending, select_all};
 use serde_json::from_str;
@@ -241,11 +241,13 @@ impl Session {
     async fn answer(self: Arc<Self>, ask: Ask) {
         match ask {
             Ask::Verdict(group) => {
-                let answer = parsed(self.groups.verdict(&group).await);
+                let answer = parsed(self.groups.verdict(&group).await).map(Verdict::once_cut);
                 self.tell(News::Verdict { group, answer });
             }
             Ask::Check(group) => {
-                let answer = Arc::new(parsed(self.groups.check(&group).await));
+                let answer = parsed(self.groups.check(&group).await);
+                let answer =
+                    Arc::new(answer.map(|checked: Checked| Checked { verdict: checked.verdict.once_cut(), ..checked }));
                 self.tell(News::Checked { group, answer });
             }
             Ask::Process(pid) => {
@@ -269,12 +271,8 @@ impl Session {
                 self.tell(News::Deleted { image, answer });
             }
             Ask::Cancel(job) => self.cancel(&job).await,
-            Ask::Freeze { group, accept_losses, compression } => {
-                let mut options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept_losses))]);
-                // A service of another version is not asked for what it does anyway.
-                if compression != Compression::default() {
-                    options.insert(freeze_options::COMPRESSION, Value::from(compression.name()));
-                }
+            Ask::Freeze { group, accept_losses, disconnect, compression } => {
+                let options = freeze_options(accept_losses, disconnect, compression);
                 let job = self.groups.freeze(&group, options).await;
                 self.job(JobKind::Freeze, group, job).await;
             }
@@ -320,6 +318,22 @@ impl Session {
         // A job that has ended meanwhile needs no cancelling; that it has is told by its follower.
         let _ = asked.await;
     }
+}
+
+/// A service of another version is not asked for what it does anyway.
+fn freeze_options(
+    accept_losses: bool,
+    disconnect: Vec<String>,
+    compression: Compression,
+) -> HashMap<&'static str, Value<'static>> {
+    let mut options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept_losses))]);
+    if !disconnect.is_empty() {
+        options.insert(freeze_options::DISCONNECT, Value::from(disconnect));
+    }
+    if compression != Compression::default() {
+        options.insert(freeze_options::COMPRESSION, Value::from(compression.name()));
+    }
+    options
 }
 
 fn descriptor(file: File) -> Fd<'static> {

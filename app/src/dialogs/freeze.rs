@@ -1,5 +1,9 @@
 //! Before a freeze: only where the person has to decide something.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
 use dormouse_wire::dbus::Folder;
 use dormouse_wire::{Problem, Verdict};
 use gettextrs::gettext;
@@ -8,18 +12,20 @@ use relm4::adw::prelude::*;
 use relm4::gtk;
 
 use super::reasons;
-use crate::say;
+use crate::rows::reason;
+use crate::{accessible, say};
 
 const CANCEL: &str = "cancel";
 const GO_ON: &str = "go-on";
 
-/// Asks whether to freeze a group all the same, or at all; `goes_on` is called where the answer is yes.
+/// Asks whether to freeze a group all the same, or at all; `goes_on` is called where the answer is yes, with the
+/// boundaries of the connections that are cut.
 pub fn ask(
     window: &adw::ApplicationWindow,
     name: &str,
     verdict: &Verdict,
     folder: Option<&Folder>,
-    goes_on: impl Fn() + 'static,
+    goes_on: impl Fn(Vec<String>) + 'static,
 ) {
     let heading = say::with(&gettext("Freeze “{name}”?"), &[("name", name)]);
     let dialog = adw::MessageDialog::new(Some(window), Some(&heading), Some(&say::verdict(verdict)));
@@ -28,8 +34,9 @@ pub fn ask(
         Verdict::Freezable => &[],
         Verdict::Lossy(problems) | Verdict::Blocked(problems) => problems,
     };
+    let cuts = Cuts::default();
     if !losses.is_empty() {
-        content.append(&reasons(losses.iter()));
+        content.append(&reasons(losses.iter().map(|problem| cuts.row(problem))));
     }
     let place = gtk::Label::builder().label(place(folder)).wrap(true).justify(gtk::Justification::Center).build();
     place.add_css_class("dim-label");
@@ -41,8 +48,46 @@ pub fn ask(
     dialog.set_response_appearance(GO_ON, look);
     dialog.set_default_response(Some(CANCEL));
     dialog.set_close_response(CANCEL);
-    dialog.connect_response(Some(GO_ON), move |_, _| goes_on());
+    let boundaries: BTreeSet<String> = losses.iter().filter_map(|problem| problem.boundary.clone()).collect();
+    cuts.decide_on(&dialog);
+    dialog.connect_response(Some(GO_ON), move |_, _| {
+        // The switches are in the question as long as it can be answered.
+        let _switches = &cuts;
+        goes_on(boundaries.iter().cloned().collect());
+    });
     dialog.present();
+}
+
+/// The connections that have to be cut, each with a switch. It cannot be frozen with one that is kept.
+#[derive(Default)]
+struct Cuts {
+    switches: Rc<RefCell<Vec<gtk::Switch>>>,
+}
+
+impl Cuts {
+    fn row(&self, problem: &Problem) -> adw::ActionRow {
+        let row = reason::row(problem, None::<fn()>);
+        if problem.boundary.is_some() {
+            let switch = gtk::Switch::builder().active(true).valign(gtk::Align::Center).build();
+            switch.set_tooltip_text(Some(&gettext("Disconnect")));
+            accessible::name(&switch, &gettext("Disconnect"));
+            row.add_suffix(&switch);
+            row.set_activatable_widget(Some(&switch));
+            self.switches.borrow_mut().push(switch);
+        }
+        row
+    }
+
+    /// Freezing is on offer while all are to be cut.
+    fn decide_on(&self, dialog: &adw::MessageDialog) {
+        for switch in self.switches.borrow().iter() {
+            let (dialog, all) = (dialog.downgrade(), Rc::downgrade(&self.switches));
+            switch.connect_active_notify(move |_| {
+                let (Some(dialog), Some(all)) = (dialog.upgrade(), all.upgrade()) else { return };
+                dialog.set_response_enabled(GO_ON, all.borrow().iter().all(gtk::Switch::is_active));
+            });
+        }
+    }
 }
 
 /// Explains why a group cannot be frozen, and offers to pause it where it is not.
@@ -55,7 +100,7 @@ pub fn explain(
 ) {
     let heading = say::with(&gettext("“{name}” Cannot Be Frozen"), &[("name", name)]);
     let dialog = adw::MessageDialog::new(Some(window), Some(&heading), Some(&say::verdict(verdict)));
-    dialog.set_extra_child(Some(&reasons(problems.iter())));
+    dialog.set_extra_child(Some(&reasons(problems.iter().map(|problem| reason::row(problem, None::<fn()>)))));
     dialog.add_response(CANCEL, &gettext("_Close"));
     dialog.set_default_response(Some(CANCEL));
     dialog.set_close_response(CANCEL);

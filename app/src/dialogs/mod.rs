@@ -7,19 +7,14 @@ pub mod shortcuts;
 pub mod trouble;
 pub mod wake;
 
-use dormouse_wire::Problem;
 use relm4::adw::prelude::*;
 use relm4::prelude::*;
 
-use crate::rows::reason;
-
 /// Reasons as a list that scrolls where it is long.
-fn reasons<'a>(problems: impl Iterator<Item = &'a Problem>) -> gtk::ScrolledWindow {
+fn reasons(rows: impl Iterator<Item = adw::ActionRow>) -> gtk::ScrolledWindow {
     let list = gtk::ListBox::builder().selection_mode(gtk::SelectionMode::None).build();
     list.add_css_class("boxed-list");
-    for problem in problems {
-        list.append(&reason::row(problem, None::<fn()>));
-    }
+    rows.for_each(|row| list.append(&row));
     relm4::view! {
         scrolled = gtk::ScrolledWindow {
             set_hscrollbar_policy: gtk::PolicyType::Never,

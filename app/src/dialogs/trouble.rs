@@ -7,6 +7,7 @@ use relm4::gtk;
 
 use super::reasons;
 use crate::bus::Trouble;
+use crate::rows::reason;
 
 const CLOSE: &str = "close";
 const COPY: &str = "copy";
@@ -20,7 +21,8 @@ pub fn show(window: &adw::ApplicationWindow, heading: &str, trouble: &Trouble) {
         details.add_css_class("command");
         dialog.set_extra_child(Some(&details));
     } else if !trouble.problems.is_empty() {
-        dialog.set_extra_child(Some(&reasons(trouble.problems.iter())));
+        dialog
+            .set_extra_child(Some(&reasons(trouble.problems.iter().map(|problem| reason::row(problem, None::<fn()>)))));
     }
     dialog.add_responses(&[(COPY, &gettext("C_opy Details")), (CLOSE, &gettext("_Close"))]);
     dialog.set_default_response(Some(CLOSE));

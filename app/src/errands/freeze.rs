@@ -26,15 +26,17 @@ impl Errands {
         let name = overview.name(group);
         let begin = {
             let (bus, group, compression) = (self.bus.clone(), group.to_owned(), self.settings.compression());
-            move |accept_losses| bus.ask(Ask::Freeze { group: group.clone(), accept_losses, compression })
+            move |accept_losses, disconnect| {
+                bus.ask(Ask::Freeze { group: group.clone(), accept_losses, disconnect, compression });
+            }
         };
         let folder = overview.folder.as_deref();
         match answer {
-            Ok(Verdict::Freezable) if !self.settings.is(Choice::AskBeforeFreezing) => begin(false),
+            Ok(Verdict::Freezable) if !self.settings.is(Choice::AskBeforeFreezing) => begin(false, Vec::new()),
             Ok(verdict @ (Verdict::Freezable | Verdict::Lossy(_))) => {
                 let loses = matches!(verdict, Verdict::Lossy(_));
                 self.window.present();
-                freeze::ask(&self.window, &name, verdict, folder, move || begin(loses));
+                freeze::ask(&self.window, &name, verdict, folder, move |cut| begin(loses, cut));
             }
             Ok(verdict @ Verdict::Blocked(problems)) => {
                 let is_paused = overview.groups.get(group).is_some_and(|group| group.paused);

@@ -41,7 +41,7 @@ fn title(problem: &Problem) -> String {
 
 fn lines(problem: &Problem) -> Vec<String> {
     let mut lines = vec![say::sentence(&problem.what)];
-    lines.extend(problem.loss.as_ref().map(|loss| say::with(&gettext("Lost: {loss}."), &[("loss", loss)])));
+    lines.extend(problem.lost().map(|loss| say::with(&gettext("Lost: {loss}."), &[("loss", loss)])));
     lines.extend(problem.way_out.as_ref().map(|way| say::sentence(way)));
     lines
 }

@@ -12,6 +12,7 @@ use dormouse_wire::{Checked, Verdict};
 mod needs;
 mod ties;
 
+use crate::cut::Cut;
 use crate::exit::Outcome;
 use crate::output;
 use crate::picture::{self, Picture};
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Look only at the process and its descendants, even where something that cannot be cut leads out of them.
     #[arg(long)]
     tree_only: bool,
+
+    #[command(flatten)]
+    disconnect: Cut,
 
     /// Write the answer to standard output as JSON.
     #[arg(long)]
@@ -69,7 +73,13 @@ pub fn run(arguments: Arguments) -> Outcome {
             return Ok(ExitCode::from(BLOCKED));
         }
     };
-    let selection = Selection { pid, others, tree_only: arguments.tree_only, asker: None };
+    let selection = Selection {
+        pid,
+        others,
+        tree_only: arguments.tree_only,
+        disconnect: arguments.disconnect.meant(),
+        asker: None,
+    };
     let checked = dormouse_engine::check(&selection, &displays());
     match arguments.graph {
         Some(form) => form.print(&picture::dot(&checked.graph))?,

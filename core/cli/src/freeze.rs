@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use dormouse_engine::{FreezeOptions, Selection};
 use dormouse_wire::{Compression, Frozen};
 
+use crate::cut::Cut;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::target::Target;
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// Go on when something would be lost. What was lost is listed.
     #[arg(long)]
     accept_losses: bool,
+
+    #[command(flatten)]
+    disconnect: Cut,
 
     /// How much time is given for a smaller image.
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HowSmall::Fast)]
@@ -104,7 +108,13 @@ fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
         Some(file) => file.clone(),
         None => store::new_image(pid)?,
     };
-    let selection = Selection { pid, others, tree_only: arguments.tree_only, asker: None };
+    let selection = Selection {
+        pid,
+        others,
+        tree_only: arguments.tree_only,
+        disconnect: arguments.disconnect.meant(),
+        asker: None,
+    };
     let options = FreezeOptions {
         image,
         leave_running: false,

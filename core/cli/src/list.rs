@@ -13,7 +13,7 @@ use dormouse_engine::survey::everyone::Everyone;
 use dormouse_engine::survey::groups;
 use dormouse_engine::survey::listing::{self, Whose};
 use dormouse_engine::survey::names::Entries;
-use dormouse_wire::{Graph, Listed, Pid, Verdict};
+use dormouse_wire::{Disconnect, Graph, Listed, Pid, Verdict};
 use nix::unistd::{Uid, User};
 
 use crate::exit::{Failure, Outcome};
@@ -122,7 +122,8 @@ fn list(arguments: &Arguments) -> Outcome {
 /// Says of a group what a freeze of it would say.
 fn judge(group: &mut Listed) {
     let others = group.members.iter().map(|member| member.pid).filter(|pid| *pid != group.first_pid).collect();
-    let selection = Selection { pid: group.first_pid, others, tree_only: false, asker: None };
+    let selection =
+        Selection { pid: group.first_pid, others, tree_only: false, disconnect: Disconnect::Nothing, asker: None };
     group.verdict = Some(dormouse_engine::verdict(&selection));
 }
 

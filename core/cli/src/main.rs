@@ -7,6 +7,7 @@
 
 mod check;
 mod completions;
+mod cut;
 mod demo;
 mod exit;
 mod freeze;

@@ -150,8 +150,7 @@ fn paragraph(alike: &Alike<'_>, width: usize) -> String {
         subjects.push(kind(problem));
     }
     let mut text: String = subjects.iter().map(|one| wrap(&printable(one), width, "  ", "    ")).collect();
-    let clauses =
-        [("Why", Some(&problem.what)), ("Lost", problem.loss.as_ref()), ("Way out", problem.way_out.as_ref())];
+    let clauses = [("Why", Some(&problem.what)), ("Lost", problem.lost()), ("Way out", problem.way_out.as_ref())];
     for (label, clause) in clauses {
         if let Some(clause) = clause {
             text += &wrap(&printable(clause), width, &format!("    {label:<9}"), &" ".repeat(13));

@@ -64,9 +64,9 @@ pub use thaw::{preflight, thaw};
 
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Compression, Label, Pid, Problem};
+use dormouse_wire::{Compression, Disconnect, Label, Pid, Problem};
 
-/// Which processes to freeze.
+/// Which processes to freeze, and where they are cut off.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The process to start from; its descendants always come along.
@@ -75,6 +75,8 @@ pub struct Selection {
     pub others: Vec<Pid>,
     /// Leave it at the descendants, even where something that cannot be cut leads out of them.
     pub tree_only: bool,
+    /// Which connections that lead out of them are cut.
+    pub disconnect: Disconnect,
     /// For whom: then no process of anybody else is touched, and the image is made with this user's rights. None: the
     /// engine's own user, who may do whatever the kernel allows.
     pub asker: Option<Asker>,

@@ -31,6 +31,8 @@ pub mod freeze_options {
     pub const ACCEPT_LOSSES: &str = "accept-losses";
     /// How the memory is compressed, a string: a [`Compression`](crate::Compression) by its name.
     pub const COMPRESSION: &str = "compression";
+    /// `as`: the connections to cut, each by its [boundary](crate::Problem::boundary).
+    pub const DISCONNECT: &str = "disconnect";
     /// `s`: what the image is called for a person.
     pub const LABEL: &str = "label";
 }

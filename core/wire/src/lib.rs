@@ -9,6 +9,7 @@ pub mod bus;
 pub mod compression;
 #[cfg(feature = "dbus")]
 pub mod dbus;
+pub mod disconnect;
 pub mod graph;
 pub mod id;
 pub mod listing;
@@ -19,6 +20,7 @@ pub mod verdict;
 pub mod window;
 
 pub use compression::Compression;
+pub use disconnect::Disconnect;
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use listing::{GroupKind, Joined, Label, Listed};

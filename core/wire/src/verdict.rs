@@ -117,6 +117,10 @@ pub struct Problem {
     /// What can be done about it: an imperative clause without a full stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub way_out: Option<String>,
+    /// The name by which the connection that it is about can be cut at a freeze, where it can:
+    /// [`Disconnect`](crate::Disconnect). Where it blocks, `loss` says what that would cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<String>,
 }
 
 impl Problem {
@@ -130,6 +134,7 @@ impl Problem {
             what: what.into(),
             loss: None,
             way_out: None,
+            boundary: None,
         }
     }
 
@@ -152,6 +157,29 @@ impl Problem {
         self
     }
 
+    /// Names the boundary at which it can be cut, and what that would cost.
+    #[must_use]
+    pub fn cut_at(mut self, boundary: impl Into<String>, loss: impl Into<String>) -> Self {
+        self.boundary = Some(boundary.into());
+        self.loss = Some(loss.into());
+        self
+    }
+
+    /// The same once the connection is cut: a loss, and no way out is needed.
+    #[must_use]
+    pub fn once_cut(self) -> Self {
+        match self.boundary {
+            Some(_) => Self { severity: Severity::Loses, way_out: None, ..self },
+            None => self,
+        }
+    }
+
+    /// What is lost as things stand, and not only once a connection is cut.
+    pub fn lost(&self) -> Option<&String> {
+        let only_then = self.boundary.is_some() && self.severity == Severity::Blocks;
+        self.loss.as_ref().filter(|_| !only_then)
+    }
+
     /// Names the way out.
     #[must_use]
     pub fn way_out(mut self, way_out: impl Into<String>) -> Self {
@@ -170,7 +198,7 @@ impl fmt::Display for Problem {
             (None, None) => {}
         }
         f.write_str(&self.what)?;
-        if let Some(loss) = &self.loss {
+        if let Some(loss) = self.lost() {
             write!(f, "; lost: {loss}")?;
         }
         if let Some(way_out) = &self.way_out {
@@ -204,5 +232,35 @@ impl Verdict {
         } else {
             Self::Lossy(problems)
         }
+    }
+
+    /// What a freeze would say that cuts every connection that can be cut, where nothing else stands in the way; else the
+    /// same as before.
+    #[must_use]
+    pub fn once_cut(self) -> Self {
+        let Self::Blocked(problems) = self else { return self };
+        let blocks = |problem: &Problem| problem.severity == Severity::Blocks && problem.boundary.is_none();
+        if problems.iter().any(blocks) {
+            return Self::Blocked(problems);
+        }
+        Self::from_problems(problems.into_iter().map(Problem::once_cut).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_cut_is_a_loss_once_nothing_else_stands_in_the_way() {
+        let bus =
+            Problem::blocks(ProblemKind::UnixSocket, "it is connected to a bus").cut_at("/run/bus", "it is closed");
+        let card = Problem::blocks(ProblemKind::Device, "it is a graphics card");
+        let cut = Verdict::from_problems(vec![bus.clone()]).once_cut();
+        assert_eq!(cut, Verdict::Lossy(vec![bus.clone().once_cut()]));
+        assert_eq!(bus.clone().once_cut().severity, Severity::Loses);
+        assert_eq!(card.clone().once_cut(), card);
+        let both = Verdict::from_problems(vec![bus, card]);
+        assert_eq!(both.clone().once_cut(), both);
     }
 }

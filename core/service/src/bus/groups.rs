@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::{JobKind, freeze_options};
-use dormouse_wire::{Checked, Compression, Label, Pid, Verdict};
+use dormouse_wire::{Checked, Compression, Disconnect, Label, Pid, Verdict};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{OwnedObjectPath, Value};
@@ -73,14 +73,14 @@ impl Groups {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let Told { accept_losses, label, compression } = told(&options)?;
+        let Told { accept_losses, label, compression, disconnect } = told(&options)?;
         let (group, who) = self.0.to_change(&caller, &header, group).await?;
         let label = Label {
             name: label.or_else(|| Some(group.name.clone())),
             icon: group.icon.clone(),
             application: group.application.clone(),
         };
-        let task = Task::Freeze { meant: meant(&group), accept_losses, label, compression };
+        let task = Task::Freeze { meant: meant(&group), accept_losses, label, compression, disconnect };
         job::begin(&self.0, &caller, JobKind::Freeze, group.id, Order { who, task }, None).await
     }
 
@@ -121,6 +121,7 @@ struct Told {
     accept_losses: bool,
     label: Option<String>,
     compression: Compression,
+    disconnect: Disconnect,
 }
 
 /// Reads the options; one that is not known is refused, for it might matter.
@@ -137,6 +138,10 @@ fn told(options: &HashMap<String, Value<'_>>) -> Result<Told, Error> {
                 let unknown =
                     || Error::Failed(format!("There is no compression {wanted:?}: none, fast and small are."));
                 told.compression = Compression::named(&wanted).ok_or_else(unknown)?;
+            }
+            freeze_options::DISCONNECT => {
+                let boundaries: Vec<String> = value.try_clone().map_err(odd)?.try_into().map_err(odd)?;
+                told.disconnect = Disconnect::these(boundaries);
             }
             _ => return Err(Error::Failed(format!("There is no option {name}."))),
         }

@@ -11,7 +11,7 @@ use std::{env, thread};
 use dormouse_engine::survey::x11;
 use dormouse_engine::{Asker, FreezeError, FreezeOptions, PauseOptions, Selection, ThawError, ThawOptions};
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{Disconnect, Phase, Problem, ProblemKind, Progress};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, getppid, setgroups, setresgid, setresuid};
@@ -135,7 +135,7 @@ fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
-        Task::Freeze { meant, accept_losses, label, compression } => {
+        Task::Freeze { meant, accept_losses, label, compression, disconnect } => {
             let options = FreezeOptions {
                 image: new_image(who, meant)?,
                 leave_running: false,
@@ -143,7 +143,8 @@ fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
                 label: Some(label.clone()),
                 compression: *compression,
             };
-            match dormouse_engine::freeze(&selection(meant, who), &options, &watcher) {
+            let selection = Selection { disconnect: disconnect.clone(), ..selection(meant, who) };
+            match dormouse_engine::freeze(&selection, &options, &watcher) {
                 Ok(frozen) => done(&frozen),
                 Err(error @ FreezeError::Cancelled) => Err(Said::Cancelled(failure::of_freeze(error))),
                 Err(error) => Err(Said::Failed(failure::of_freeze(error))),
@@ -187,7 +188,13 @@ fn displays(who: &Who) -> x11::Options {
 }
 
 fn selection(meant: &Meant, who: &Who) -> Selection {
-    Selection { pid: meant.pid, others: meant.others.clone(), tree_only: false, asker: who.asker() }
+    Selection {
+        pid: meant.pid,
+        others: meant.others.clone(),
+        tree_only: false,
+        disconnect: Disconnect::Nothing,
+        asker: who.asker(),
+    }
 }
 
 /// The name of an image that is not there yet, in a folder that is, closed to others.

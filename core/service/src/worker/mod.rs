@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use dormouse_engine::Asker;
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Compression, Label, Phase, Pid, Problem};
+use dormouse_wire::{Compression, Disconnect, Label, Phase, Pid, Problem};
 use serde::{Deserialize, Serialize};
 
 use crate::store;
@@ -94,6 +94,8 @@ pub enum Task {
         label: Label,
         /// How the memory is compressed.
         compression: Compression,
+        /// Which connections are cut.
+        disconnect: Disconnect,
     },
     /// Wakes an image.
     Thaw(String),

@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, ProcessName, Tid};
+use dormouse_wire::{Disconnect, FdNumber, Pid, Problem, ProblemKind, ProcessName, Tid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -160,6 +160,8 @@ pub struct FilesFacts {
     pub members: Vec<Pid>,
     /// What is seen of the unix sockets among them.
     pub sockets: unix::facts::Sockets,
+    /// Which connections that lead out of the group are to be cut.
+    pub disconnect: Disconnect,
     /// Who else holds what the group has open; looked up when it is first asked for.
     outside: std::cell::OnceCell<outside::Outside>,
 }

@@ -176,6 +176,11 @@ impl Plan {
                 return self.by_listener(record, one, other);
             }
         }
+        self.pair(record, one, other)
+    }
+
+    /// Makes both ends of a connection that needs no listening socket.
+    fn pair(&self, record: &Record, one: End<'_>, other: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
         let pair = as_made_by(one.peer.or(other.peer), &|| socket::unix_pair(record.kind));
         let pair = socket::taken_over(pair.map_err(failed(record, "be made again"))?);
         one.bind(&pair.0, record)?;
@@ -197,7 +202,11 @@ impl Plan {
             listener
         } else {
             passing = socket::unix(record.kind).map_err(failed(record, "be made again"))?;
-            name.bind(&passing).map_err(failed(record, "have its name again"))?;
+            match name.bind(&passing) {
+                // The service of a connection that has ended lives on: nobody will ask for its name at this end.
+                Err(Errno::EADDRINUSE) if server.own.is_none() => return self.pair(record, client, server),
+                bound => bound.map_err(failed(record, "have its name again"))?,
+            }
             &passing
         };
         // The client sees whoever listened then.

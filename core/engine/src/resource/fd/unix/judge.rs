@@ -2,7 +2,7 @@
 
 // zoo: no kind
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, Severity, ThingKind};
 
 use super::super::{FileFacts, FileId, FilesFacts, kind_of, subject};
 use super::facts::{self, Link, Sockets, Waiting};
@@ -15,6 +15,9 @@ use crate::kernel::{Errno, socket};
 
 const KIND: ProblemKind = ProblemKind::UnixSocket;
 const TOGETHER: &str = "Freeze them together, or end that process first";
+const CLIENTS: &str = "Freeze them together, cut the connection (--disconnect), or end that process first";
+const SERVICE: &str = "the connection: the program finds it closed";
+const CLIENT: &str = "the connection: both programs find it closed";
 const LATER: &str = "Try again in a moment, when the program has taken it";
 
 /// All reasons.
@@ -80,7 +83,7 @@ fn link(facts: &FileFacts, kind: i32, files: &FilesFacts) -> Vec<Problem> {
                     holder(peer, files),
                     name.shown()
                 );
-                problem(what, TOGETHER)
+                vec![cut_or_not(facts.problem(KIND, what), &name, CLIENT, CLIENTS, files)]
             }
             (Some(_), _) => to_service(facts, peer, "it is connected to", files),
             (None, _) => other_end(peer),
@@ -99,7 +102,36 @@ fn to_service(facts: &FileFacts, inode: u32, how: &str, files: &FilesFacts) -> V
     };
     let service = services::service(&name);
     let what = format!("{how} {}, {holder}, at {}", service.what, name.shown());
-    vec![facts.problem(KIND, what).way_out(service.way_out)]
+    let problem = facts.problem(KIND, what);
+    vec![match kind_can_be_cut(facts, service) {
+        true => cut_or_not(problem, &name, SERVICE, service.way_out, files),
+        false => problem.way_out(service.way_out),
+    }]
+}
+
+/// Whether the connection could be cut: programs end when their display does, and datagrams know no end.
+fn kind_can_be_cut(facts: &FileFacts, service: services::Service) -> bool {
+    facts::kind(facts) != libc::SOCK_DGRAM && !matches!(service.kind, ThingKind::X11 | ThingKind::Wayland)
+}
+
+/// A connection that stands in the way unless it is to be cut.
+fn cut_or_not(problem: Problem, name: &Name, loss: &str, way_out: &str, files: &FilesFacts) -> Problem {
+    let boundary = name.shown();
+    let cut = files.disconnect.cuts(&boundary);
+    let problem = problem.cut_at(boundary, loss);
+    if cut { problem.once_cut() } else { problem.way_out(way_out) }
+}
+
+/// Whether the connection of this socket, which leads out of the group, is to be cut.
+pub fn is_cut(facts: &FileFacts, files: &FilesFacts) -> bool {
+    let problems = link(facts, facts::kind(facts), files);
+    !problems.is_empty() && problems.iter().all(|problem| problem.severity == Severity::Loses)
+}
+
+/// Whether a client of this listening socket is to be cut.
+pub fn is_client_cut(facts: &FileFacts, client: u32, files: &FilesFacts) -> bool {
+    let name = Sockets::name(facts);
+    client != 0 && files.sockets.own(client).is_none() && name.is_some_and(|name| files.disconnect.cuts(&name.shown()))
 }
 
 /// A datagram socket that sends to a service: it is connected again at thaw, for there is no conversation to lose.
@@ -121,6 +153,7 @@ pub fn can_be_reached(name: &Name, holder: &Credentials) -> bool {
 /// Who waits to be accepted.
 fn listening(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let waiting = files.sockets.entry(facts).map(|found| found.waiting.as_slice()).unwrap_or_default();
+    let name = Sockets::name(facts);
     let problem = |client: &u32| match *client {
         0 => {
             let what = "a connection waits to be accepted by it whose other end is closed already";
@@ -128,7 +161,11 @@ fn listening(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         }
         client if files.sockets.own(client).is_none() => {
             let what = format!("{} waits to be accepted by it and is not part of the group", holder(client, files));
-            Some(facts.problem(KIND, what).way_out(TOGETHER))
+            let problem = facts.problem(KIND, what);
+            Some(match &name {
+                Some(name) => cut_or_not(problem, name, CLIENT, CLIENTS, files),
+                None => problem.way_out(TOGETHER),
+            })
         }
         _ => None,
     };

@@ -85,6 +85,9 @@ enum State {
         name: Option<Name>,
         /// Something waited in it when it was closed: ECONNRESET.
         reset: bool,
+        /// It was not closed: the freeze has cut the connection.
+        #[serde(default)]
+        cut: bool,
     },
     /// For datagrams: one outside the group, to which it is connected again.
     Outside(Name),
@@ -146,7 +149,8 @@ impl FileKind for Unix {
             let problem = Problem::loses(ProblemKind::UnixSocket, what, "the connection of a datagram socket");
             problems.push(problem.at(name.shown()));
         }
-        if let Some(peer) = &record.peer
+        let is_cut = matches!(record.state, State::Gone { cut: true, .. });
+        if let Some(peer) = record.peer.as_ref().filter(|_| !is_cut)
             && (peer.pid.0 < 1 || proc::folder(peer.pid).exists())
         {
             let what = format!("another process has the pid {} of who made a connection", peer.pid);
@@ -236,8 +240,8 @@ fn state(facts: &FileFacts, link: Link, backlog: u32, files: &FilesFacts) -> Res
         Link::Nothing => State::Idle,
         Link::Listens => {
             let waiting = sockets.entry(facts).map(|found| found.waiting.as_slice()).unwrap_or_default();
-            let waiting =
-                waiting.iter().map(|client| sockets.own(*client).ok_or(Errno::ENOENT)).collect::<Result<_, _>>()?;
+            let own = waiting.iter().filter(|client| !judge::is_client_cut(facts, **client, files));
+            let waiting = own.map(|client| sockets.own(*client).ok_or(Errno::ENOENT)).collect::<Result<_, _>>()?;
             State::Listening { backlog, waiting }
         }
         Link::WaitsAt(listener) => State::Waiting(listener),
@@ -245,7 +249,11 @@ fn state(facts: &FileFacts, link: Link, backlog: u32, files: &FilesFacts) -> Res
         Link::Gone => State::Gone {
             name: Name::of_address(&socket::peer_address(&facts.file)?),
             reset: facts::has_error(&facts.file),
+            cut: false,
         },
+        Link::Outside(_) | Link::WaitsOutside(_) if judge::is_cut(facts, files) => {
+            State::Gone { name: Name::of_address(&socket::peer_address(&facts.file)?), reset: false, cut: true }
+        }
         Link::Outside(_) => {
             let name = Name::of_address(&socket::peer_address(&facts.file)?);
             State::Outside(name.ok_or(Errno::ENOTCONN)?)

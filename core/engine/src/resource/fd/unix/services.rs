@@ -18,7 +18,7 @@ pub struct Service {
 }
 
 const DISPLAY: &str = "Pause it instead, or start it in a nested session that is frozen with it";
-const CLOSE: &str = "Close the connection in the program, or pause the group instead";
+const CLOSE: &str = "Cut the connection (--disconnect), close it in the program, or pause the group instead";
 const LOG: &str = "Start it with its output in a file, or pause the group instead";
 
 /// Part of the name, what it is, what can be done, and what it is in a graph. The first that fits counts.

@@ -1,0 +1,23 @@
+//! Which connections that lead out of a group are cut.
+
+use dormouse_wire::Disconnect;
+
+/// The option of `check` and `freeze`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Cut {
+    /// Cut connections to services, such as a message bus, and those from clients outside: the programs find them closed
+    /// after the thaw. This is a loss. With a NAME, as `check` tells it, only the connections at that one; may be given again.
+    #[arg(long = "disconnect", value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    disconnect: Vec<String>,
+}
+
+impl Cut {
+    /// What is meant.
+    pub fn meant(&self) -> Disconnect {
+        if self.disconnect.iter().any(String::is_empty) {
+            Disconnect::Everything
+        } else {
+            Disconnect::these(self.disconnect.iter().cloned())
+        }
+    }
+}
