@@ -69,6 +69,14 @@ fn changes(user: User) {
         done(fs::set_permissions(&file, PermissionsExt::from_mode(0o644)));
     }
 
+    // The folder of both: the file and the working directory are told together.
+    let (folder, moved) = (specimen.folder(), specimen.folder().with_file_name("moved"));
+    done(fs::rename(&folder, &moved));
+    for word in ["cannot be found", "its working directory cannot be entered"] {
+        refused(&mut specimen, &group, "its folder is gone", word);
+    }
+    done(fs::rename(&moved, &folder));
+
     let locked = done(File::open(&file));
     done(locked.lock_shared());
     refused(&mut specimen, &group, "locked by somebody else", "holds a lock");

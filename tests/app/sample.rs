@@ -99,7 +99,7 @@ pub fn on_the_bus() -> Problem {
         .of(&process(2201, "rsync"))
         .at("descriptor 6")
         .way_out("Cut the connection (--disconnect), close it in the program, or pause the group instead")
-        .cut_at("/run/dbus/system_bus_socket", "the connection: the program finds it closed")
+        .cut_at("/run/dbus/system_bus_socket", "the connection; the program finds it closed")
 }
 
 fn edge(from: usize, to: usize, kind: EdgeKind, strength: Strength, end: &str) -> Edge {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::env;
 use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub enum Call {
     Preflight(String),
     Thaw(String),
     Export(String, String),
+    /// From a file, or from [`SOCKET`].
     Import(String, String),
     Move(String),
     Delete(String),
@@ -60,6 +63,8 @@ pub enum Argument {
 /// What came back: JSON, or the message of the error with its name before it.
 pub type Answer = Result<serde_json::Value, String>;
 
+/// One end of a pair of sockets, for [`Call::Import`].
+pub const SOCKET: &str = "a socket";
 const CALL: &str = "DORMOUSE_TEST_CALL";
 const MARK: &str = "ANSWER ";
 
@@ -130,8 +135,7 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
             return end_of(&connection, images.export(&image, Fd::from(&file)).await?).await;
         }
         Call::Import(name, from) => {
-            let file = File::open(from).map_err(|error| zbus::Error::Failure(error.to_string()))?;
-            return end_of(&connection, images.import(&name, Fd::from(&file)).await?).await;
+            return end_of(&connection, images.import(&name, given(&from)?).await?).await;
         }
         Call::Move(folder) => return end_of(&connection, images.move_to(&folder).await?).await,
         Call::Delete(image) => images.delete(&image).await.map(|()| "null".to_owned())?,
@@ -155,6 +159,15 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
     Ok(done(serde_json::from_str(&text)))
 }
 
+fn given(from: &str) -> zbus::Result<Fd<'static>> {
+    let opened: std::io::Result<OwnedFd> = if from == SOCKET {
+        UnixStream::pair().map(|(end, _other)| end.into())
+    } else {
+        File::open(from).map(Into::into)
+    };
+    opened.map(Fd::Owned).map_err(|error| zbus::Error::Failure(error.to_string()))
+}
+
 async fn method(
     connection: &zbus::Connection,
     path: &str,
@@ -171,7 +184,7 @@ async fn method(
             Argument::NoOptions => Value::from(HashMap::<String, Value<'_>>::new()),
             Argument::File(path) => {
                 let file = done(File::options().read(true).write(true).open(path));
-                Value::Fd(Fd::from(std::os::fd::OwnedFd::from(file)))
+                Value::Fd(Fd::from(OwnedFd::from(file)))
             }
         });
     }

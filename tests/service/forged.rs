@@ -10,8 +10,9 @@ use ciborium::Value;
 use harness::User;
 use harness::forge::{each, field, forged, group, set};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::mkfifo;
 
-use crate::client::Call;
+use crate::client::{Call, SOCKET};
 use crate::machine::{ANNA, BEN, Machine, OWN, done};
 use crate::security::{fails, refused};
 use crate::sleep::{asleep, awake, images, started};
@@ -54,7 +55,10 @@ fn forgeries<'a>(secret: &'a str, device: &'a str, hidden: &'a str) -> Vec<(Forg
         (Box::new(|value| named(value, "/etc/passwd", Some(1))), "may not open the file"),
         // Whether it is there is nothing that she may know.
         (Box::new(move |value| named(value, hidden, Some(0))), "cannot be found: Permission denied"),
-        (Box::new(move |value| set(value, "working_directory", bytes(secret))), "working directory"),
+        (
+            Box::new(move |value| set(value, "working_directory", bytes(secret))),
+            "its working directory cannot be entered",
+        ),
         (Box::new(move |value| set(value, "root", bytes(secret))), "a root directory of its own"),
         (
             Box::new(move |value| {
@@ -91,6 +95,10 @@ fn an_image_made_up_by_a_user_gives_nothing() {
         forged(&folder.join(&image), &record, &lie);
         done(chown(&lie, Some(ANNA), Some(ANNA)));
         fails(&machine, ANNA, &Call::Thaw("lie.dormouse".to_owned()), words);
+        if words.contains("working directory") {
+            let told = machine.told(ANNA, &Call::Preflight("lie.dormouse".to_owned())).to_string();
+            assert!(told.contains(words), "the preflight does not say `{words}`: {told}");
+        }
         assert!(specimen.members().is_empty(), "{words}: {:?} run", specimen.members());
         done(fs::remove_file(lie));
     }
@@ -123,6 +131,53 @@ fn what_is_no_ordinary_file_is_not_imported() {
     }
     let left = fs::read_dir(machine.images(ANNA)).map_or(0, |entries| entries.flatten().count());
     assert_eq!(left, 0);
+}
+
+/// A pipe would never end, and a socket has nothing to read.
+#[test]
+fn neither_a_pipe_nor_a_socket_is_imported() {
+    let machine = Machine::start(600, Some(OWN));
+    let home = machine.home(ANNA);
+    let pipe = home.join("pipe");
+    done(mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR));
+    // With both ends open: nobody waits for a reader.
+    let _held = done(File::options().read(true).write(true).open(&pipe));
+    done(chown(&pipe, Some(ANNA), Some(ANNA)));
+    fails(&machine, ANNA, &Call::Import("odd".to_owned(), pipe.display().to_string()), "not an ordinary file");
+    fails(&machine, ANNA, &Call::Import("odd".to_owned(), SOCKET.to_owned()), "not an ordinary file");
+    let left = fs::read_dir(machine.images(ANNA)).map_or(0, |entries| entries.flatten().count());
+    assert_eq!(left, 0);
+}
+
+/// Another name for a file gives no rights to it.
+#[test]
+fn a_hard_link_to_the_image_of_another_gives_nothing() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let image = asleep(&machine, &mut specimen);
+    let own = machine.images(ANNA).join(&image);
+    let bens = machine.images(BEN);
+    images(&machine, BEN);
+    done(fs::create_dir_all(&bens));
+    done(fs::set_permissions(&bens, Permissions::from_mode(0o700)));
+    let mut above: Option<&Path> = Some(&bens);
+    while let Some(path) = above.filter(|path| *path != machine.home(BEN)) {
+        done(chown(path, Some(BEN), Some(BEN)));
+        above = path.parent();
+    }
+    done(fs::hard_link(&own, bens.join("link.dormouse")));
+    let link = || "link.dormouse".to_owned();
+    fails(&machine, BEN, &Call::Thaw(link()), "Permission denied");
+    let copy = machine.home(BEN).join("copy").display().to_string();
+    fails(&machine, BEN, &Call::Export(link(), copy), "Permission denied");
+    for call in [Call::Inspect(link()), Call::Preflight(link())] {
+        let answer = machine.ask(BEN, &call).map_or_else(|error| error, |answer| answer.to_string());
+        assert!(answer.contains("Permission denied"), "{call:?}: {answer}");
+    }
+    assert!(specimen.members().is_empty(), "it runs: {:?}", specimen.members());
+    // He may remove his name for it; it is still there under hers.
+    done(fs::remove_file(bens.join("link.dormouse")));
+    awake(&machine, &mut specimen, &image);
 }
 
 /// A worker that is killed cannot remove its copy; who looks into the folder next does, and leaves one that grows alone.

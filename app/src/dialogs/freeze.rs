@@ -69,8 +69,10 @@ impl Cuts {
         let row = reason::row(problem, None::<fn()>);
         if problem.boundary.is_some() {
             let switch = gtk::Switch::builder().active(true).valign(gtk::Align::Center).build();
-            switch.set_tooltip_text(Some(&gettext("Disconnect")));
             accessible::name(&switch, &gettext("Disconnect"));
+            let caption = gtk::Label::builder().label(gettext("Disconnect")).build();
+            caption.add_css_class("caption");
+            row.add_suffix(&caption);
             row.add_suffix(&switch);
             row.set_activatable_widget(Some(&switch));
             self.switches.borrow_mut().push(switch);

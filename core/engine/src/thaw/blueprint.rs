@@ -2,17 +2,24 @@
 //!
 //! An image is untrusted: what it says is checked before it is believed.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use dormouse_wire::{ByteSize, Pid, Problem, ProblemKind};
 
 use super::{consistent, trust};
 use crate::ThawOptions;
 use crate::image::Reader;
+use crate::kernel::files;
+use crate::kernel::identity::Acting;
 use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
-use crate::resource::task::credentials::Privileges;
+use crate::resource::named_file::shown;
+use crate::resource::task::credentials::{Credentials, Privileges};
 
 /// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
@@ -27,6 +34,7 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     problems.extend(privileges(group));
     problems.extend(super::terminals::preflight(group, options));
     problems.extend(room(group));
+    problems.extend(places(group, trust::is_mighty(reader)));
     for (index, file) in group.mapped_files.iter().enumerate() {
         let problem = file.check(true);
         // A file that is mapped only to be run or read by itself is named once, however many processes map it.
@@ -88,6 +96,31 @@ fn privileges(group: &Group) -> Vec<Problem> {
             let what = format!("it had capabilities that Dormouse does not have here (bits {lacking:#x})");
             let problem = Problem::blocks(ProblemKind::Privilege, what).of(&process.shown());
             problems.push(problem.way_out("Thaw it with more privileges"));
+        }
+    }
+    problems
+}
+
+/// Working and root directories that are not there, or that the process may not enter; `mighty`: root enters them for it.
+fn places(group: &Group, mighty: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for process in &group.processes {
+        let Some(alive) = process.alive() else { continue };
+        let Some(place) = group.filesystems.get(alive.filesystem) else { continue };
+        let credentials = alive.threads.first().map(|thread| &thread.credentials).filter(|_| !mighty);
+        let _acting = match credentials.map(Credentials::towards_files).as_ref().map(Acting::begin).transpose() {
+            Ok(acting) => acting,
+            // Then the thaw cannot act as the user either, and says so.
+            Err(_) => continue,
+        };
+        for (what, path) in [("working directory", &place.working_directory), ("root directory", &place.root)] {
+            // With a dot behind it for the right to enter it.
+            let path = Path::new(OsStr::from_bytes(path));
+            if let Err(errno) = files::open(&path.join("."), libc::O_PATH | libc::O_DIRECTORY) {
+                let problem = format!("its {what} cannot be entered: {}", errno.desc());
+                let problem = Problem::blocks(ProblemKind::File, problem).of(&process.shown()).at(shown(path));
+                problems.push(problem.way_out("Make it again, then thaw again"));
+            }
         }
     }
     problems

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;
+use crate::kernel::identity::Identity;
 use crate::kernel::{Errno, identity};
 use crate::proc::status::Status;
 use crate::puppet::{Batch, Call};
@@ -146,6 +147,13 @@ fn set_capabilities(batch: &mut Batch, effective: u64, permitted: u64, inheritab
 
 fn bits(set: u64) -> impl Iterator<Item = u32> {
     (0..64).filter(move |bit| set >> bit & 1 == 1)
+}
+
+impl Credentials {
+    /// Who it is towards files.
+    pub fn towards_files(&self) -> Identity {
+        Identity { user: self.users[3], group: self.groups[3], groups: self.supplementary.clone() }
+    }
 }
 
 /// From now on the process has these rights on files, and not the engine's, which is root; [`act_no_more`] ends it.

@@ -16,8 +16,8 @@ use crate::kernel::{Errno, socket};
 const KIND: ProblemKind = ProblemKind::UnixSocket;
 const TOGETHER: &str = "Freeze them together, or end that process first";
 const CLIENTS: &str = "Freeze them together, cut the connection (--disconnect), or end that process first";
-const SERVICE: &str = "the connection: the program finds it closed";
-const CLIENT: &str = "the connection: both programs find it closed";
+const SERVICE: &str = "the connection; the program finds it closed";
+const CLIENT: &str = "the connection; both programs find it closed";
 const LATER: &str = "Try again in a moment, when the program has taken it";
 
 /// All reasons.
