@@ -16,7 +16,7 @@ use crate::cut::Cut;
 use crate::exit::Outcome;
 use crate::output;
 use crate::picture::{self, Picture};
-use crate::target::Target;
+use crate::target::{Meant, Target};
 
 /// Says whether a running process and what belongs to it can be frozen, and what would be lost.
 #[derive(Debug, clap::Args)]
@@ -64,8 +64,9 @@ const BLOCKED: u8 = 2;
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
-    let (pid, others) = match arguments.target.processes() {
-        Ok(processes) => processes,
+    let (pid, others) = match arguments.target.at_home() {
+        Ok(Meant::Processes(pid, others)) => (pid, others),
+        Ok(Meant::Done(status)) => return Ok(ExitCode::from(status)),
         // 1 would say that it can be frozen.
         Err(failure) => {
             let failure = if arguments.json { output::failure_as_json(failure) } else { failure };

@@ -9,7 +9,7 @@ use dormouse_wire::{Compression, Frozen};
 use crate::cut::Cut;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
-use crate::target::Target;
+use crate::target::{Meant, Target};
 use dormouse_service::when;
 
 use crate::{output, store};
@@ -91,7 +91,9 @@ Examples:
 pub fn run(arguments: Arguments) -> Outcome {
     let frozen = match freeze(&arguments) {
         Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
-        frozen => frozen?,
+        Ok(Done::There(status)) => return Ok(ExitCode::from(status)),
+        Ok(Done::Here(frozen)) => frozen,
+        Err(failure) => return Err(failure),
     };
     if arguments.json {
         output::json(&frozen)?;
@@ -102,8 +104,17 @@ pub fn run(arguments: Arguments) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
-    let (pid, others) = arguments.target.processes()?;
+/// Where it has been done: by this half of the command, or by the one in the group's own pid namespace.
+enum Done {
+    Here(Frozen),
+    There(u8),
+}
+
+fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
+    let (pid, others) = match arguments.target.at_home()? {
+        Meant::Processes(pid, others) => (pid, others),
+        Meant::Done(status) => return Ok(Done::There(status)),
+    };
     let image = match &arguments.output {
         Some(file) => file.clone(),
         None => store::new_image(pid)?,
@@ -123,7 +134,7 @@ fn freeze(arguments: &Arguments) -> Result<Frozen, Failure> {
         compression: arguments.compression.into(),
     };
     let bar = Bar::new()?;
-    dormouse_engine::freeze(&selection, &options, &bar).map_err(Failure::from)
+    dormouse_engine::freeze(&selection, &options, &bar).map(Done::Here).map_err(Failure::from)
 }
 
 fn summary(frozen: &Frozen) -> String {

@@ -3,11 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
+use dormouse_engine::pid_namespace::{self, Side};
 use dormouse_engine::survey::everyone::Everyone;
 use dormouse_engine::survey::groups::{self, Found};
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use crate::exit::Failure;
+
+/// Who is meant, for work that is done where they live.
+#[derive(Debug)]
+pub enum Meant {
+    /// The first process, and the others that do not come along by themselves.
+    Processes(Pid, Vec<Pid>),
+    /// They live in a pid namespace of their own. The other half of this command has done the work there, with this status.
+    Done(u8),
+}
 
 /// What was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +53,20 @@ impl FromStr for Target {
 }
 
 impl Target {
+    /// Goes on in the pid namespace of whoever is meant, where that is one of their own. To be asked before there are any threads.
+    pub fn at_home(&self) -> Result<Meant, Failure> {
+        let (pid, others) = self.processes()?;
+        let failed = |problem| Failure::new("The group cannot be looked at; it runs on.").because(vec![problem]);
+        Ok(match pid_namespace::enter(pid).map_err(failed)? {
+            None => Meant::Processes(pid, others),
+            Some(Side::Outside(status)) => Meant::Done(status),
+            Some(Side::Inside(inside)) => {
+                let (pid, others) = inside.meant(pid, &others).map_err(failed)?;
+                Meant::Processes(pid, others)
+            }
+        })
+    }
+
     /// The first process that is meant, and the others that do not come along by themselves.
     pub fn processes(&self) -> Result<(Pid, Vec<Pid>), Failure> {
         let name = match self {

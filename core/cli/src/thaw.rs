@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dormouse_engine::ThawOptions;
+use dormouse_engine::pid_namespace::{self, Side};
+use dormouse_engine::{Pids, ThawOptions};
 use dormouse_wire::Thawed;
 use nix::unistd::Pid;
 
@@ -24,13 +25,29 @@ pub struct Arguments {
     #[arg(short, long)]
     background: bool,
 
+    /// When the group comes back in a pid namespace of its own, where it keeps its pids whoever has them outside.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Taken)]
+    pid_namespace: When,
+
     /// Write what was done, or why it was not, to standard output as JSON.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum When {
+    /// When other processes have some of its pids
+    Taken,
+    /// Always
+    Always,
+    /// Never: pids that others have stand in the way
+    Never,
+}
+
 const ABOUT: &str = "\
-Wakes what sleeps in a file: it runs on where it stopped, with the same pids.
+Wakes what sleeps in a file: it runs on where it stopped, with the same pids. Where other processes have some of them, it \
+comes back in a pid namespace of its own: it keeps its pids there, sees no other processes than its own, and has other pids \
+outside.
 
 The image is checked first, and everything that stands in the way is listed before any process exists. Ctrl-C undoes \
 a thaw that is under way. The image stays where it is; remove it when you do not need it any more. Thaw it again only \
@@ -53,12 +70,23 @@ plus the number of the signal that ended it.";
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
+    // Before there are any threads.
+    let inside = match own_pids(&arguments) {
+        Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
+        Ok(Some(Side::Inside(inside))) => Some(inside),
+        Ok(None) => None,
+        Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
+        Err(failure) => return Err(failure),
+    };
     // Before the thaw: the job's own settings of the terminal come back with it.
     let terminal = Terminal::of_standard_input();
-    let thawed = match thaw(&arguments, terminal.as_ref()) {
+    let thawed = match thaw(&arguments, terminal.as_ref(), inside.is_some()) {
         Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
         thawed => thawed?,
     };
+    if let Some(inside) = inside {
+        inside.group_runs();
+    }
     if arguments.json {
         output::json(&thawed)?;
     }
@@ -83,10 +111,22 @@ pub fn run(arguments: Arguments) -> Outcome {
     }
 }
 
-fn thaw(arguments: &Arguments, terminal: Option<&Terminal>) -> Result<Thawed, Failure> {
+/// Where the group must or may have pids of its own: which half of this command this is.
+fn own_pids(arguments: &Arguments) -> Result<Option<Side>, Failure> {
+    let wanted = match arguments.pid_namespace {
+        When::Taken => pid_namespace::taken(&arguments.image, None),
+        When::Always => pid_namespace::wanted(&arguments.image, None),
+        When::Never => None,
+    };
+    let made = wanted.map(|wanted| pid_namespace::make(&wanted)).transpose();
+    made.map_err(|problem| Failure::new("The image was not thawed; it is unchanged.").because(vec![problem]))
+}
+
+fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> Result<Thawed, Failure> {
     let options = ThawOptions {
         terminal: terminal.map(|terminal| terminal.path().to_owned()),
         background: arguments.background,
+        pids: if own_pids { Pids::Own } else { Pids::Free },
         ..ThawOptions::default()
     };
     let bar = Bar::new()?;

@@ -35,6 +35,7 @@
 //!
 //! # The rooms below
 //!
+//! [`pid_namespace`] sees to it that pids which others have are not in the way: there the whole work is done inside one.
 //! [`puppet`] runs system calls inside a stopped process, a batch at a time, and puts back every register and byte.
 //! [`survey::control_group`] knows the control groups of processes, for a freeze (which cannot work in a frozen one) and for a
 //! pause. [`mod@proc`] turns the text of /proc into values. [`kernel`] has the safe faces of system calls. [`model`] has the nouns.
@@ -51,6 +52,7 @@ pub mod image;
 pub mod kernel;
 pub mod model;
 mod pause;
+pub mod pid_namespace;
 pub mod proc;
 pub mod puppet;
 pub mod resource;
@@ -104,9 +106,23 @@ pub struct ThawOptions {
     pub terminal: Option<PathBuf>,
     /// Do not give that terminal to the job that had the other one.
     pub background: bool,
+    /// What becomes of pids that others have.
+    pub pids: Pids,
     /// For whom: then the image must be this user's own, is read with his rights, and may hold nothing that he could not
     /// have had. None: the image's owner may have written anything into it, but is trusted as far as his own rights go.
     pub asker: Option<Asker>,
+}
+
+/// What becomes of pids that others have: see [`pid_namespace`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pids {
+    /// They stand in the way.
+    #[default]
+    Free,
+    /// For a [`preflight`]: they do not, for the caller makes a pid namespace then.
+    Elsewhere,
+    /// This is the pid namespace that was made for the group, which is told.
+    Own,
 }
 
 /// What to pause or to resume, and how.

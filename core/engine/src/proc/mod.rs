@@ -42,8 +42,10 @@ pub mod timers;
 use std::cell::RefCell;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use dormouse_wire::{FdNumber, Pid, Tid};
 
@@ -86,14 +88,43 @@ pub enum ProcError {
     },
 }
 
+thread_local! {
+    /// Another `/proc` than our own, for as long as this thread looks through it.
+    static ROOT: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
+
+/// The `/proc` of the pid namespace outside, where this process lives in one of a group's own.
+static OUTER: OnceLock<OwnedFd> = OnceLock::new();
+
+fn root<T>(work: impl FnOnce(&Path) -> T) -> T {
+    ROOT.with_borrow(|root| work(root.as_deref().unwrap_or(Path::new("/proc"))))
+}
+
+/// From now on this is the `/proc` of the pid namespace outside.
+pub fn see_outer(folder: OwnedFd) {
+    // There is one at most: a process goes into a namespace once.
+    let _ = OUTER.set(folder);
+}
+
+/// Does something while all functions here, in this thread, look at the processes outside our pid namespace as well, each under the
+/// number it has there; the work is told whether there is such an outside.
+pub fn from_outside<T>(work: impl FnOnce(bool) -> T) -> T {
+    let outer = OUTER.get().map(|outer| PathBuf::from(format!("/proc/self/fd/{}", outer.as_raw_fd())));
+    let is_other = outer.is_some();
+    let before = ROOT.replace(outer);
+    let answer = work(is_other);
+    ROOT.set(before);
+    answer
+}
+
 /// The folder of a process, `/proc/PID`.
 pub fn folder(pid: Pid) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}"))
+    root(|root| root.join(pid.to_string()))
 }
 
 /// The folder of a thread, `/proc/PID/task/TID`.
 pub fn thread_folder(pid: Pid, tid: Tid) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/task/{tid}"))
+    root(|root| root.join(format!("{pid}/task/{tid}")))
 }
 
 /// The bytes of `/proc/PID/NAME`.
@@ -172,7 +203,7 @@ pub fn list_thread_fds(pid: Pid, tid: Tid) -> Result<Vec<FdNumber>, ProcError> {
 
 /// The processes of this pid namespace in rising order.
 pub fn list_pids() -> Result<Vec<Pid>, ProcError> {
-    Ok(list_numbers(Path::new("/proc"), "")?.into_iter().map(Pid).collect())
+    Ok(list_numbers(&root(Path::to_owned), "")?.into_iter().map(Pid).collect())
 }
 
 /// The children of one thread, proc_tid_children(5): reliable only while they are all stopped.

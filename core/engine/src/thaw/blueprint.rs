@@ -9,10 +9,9 @@ use std::path::Path;
 use dormouse_wire::{ByteSize, Pid, Problem, ProblemKind};
 
 use super::{consistent, trust};
-use crate::ThawOptions;
 use crate::image::Reader;
 use crate::kernel::files;
-use crate::kernel::identity::Acting;
+use crate::kernel::identity::{self, Acting};
 use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Group, Life, Process};
@@ -20,9 +19,31 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::shown;
 use crate::resource::task::credentials::{Credentials, Privileges};
+use crate::{Pids, ThawOptions};
+
+const CAP_SYS_ADMIN: u32 = 21;
 
 /// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
+    let mut problems = problems(group, reader, options);
+    let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;
+    if options.pids == Pids::Elsewhere && problems.iter().any(is_taken) && identity::has_capability(CAP_SYS_ADMIN) {
+        problems.retain(|problem| !is_taken(problem));
+        problems.extend(own_pids(&ThawOptions { pids: Pids::Own, ..options.clone() }));
+        problems.sort();
+    }
+    problems
+}
+
+/// That the group comes back in a pid namespace of its own, if it does.
+pub fn own_pids(options: &ThawOptions) -> Option<Problem> {
+    const WHY: &str = "others have pids of it: it comes back in a pid namespace of its own, where it keeps its numbers";
+    let loss = "it sees no other processes than its own, and those see it under other numbers";
+    (options.pids == Pids::Own).then(|| Problem::loses(ProblemKind::PidTaken, WHY, loss))
+}
+
+/// The same as the thaw itself finds it: a pid that somebody has is taken.
+pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut problems = consistent::problems(group, reader);
     problems.extend(trust::problems(group, reader, options.asker.as_ref()));
     if !problems.is_empty() {

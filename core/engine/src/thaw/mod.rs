@@ -63,7 +63,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         None => Reader::open(image).map_err(|error| error.problem())?,
     };
     let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-    let problems = preflight(&group, &reader, options);
+    let problems = blueprint::problems(&group, &reader, options);
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
     }
@@ -72,6 +72,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let old_vdso = old_vdso::OldVdso::of(&mut group)?;
     let mut objects = objects::Objects::make(&group, &reader, options)?;
     let mut losses = problems;
+    losses.extend(blueprint::own_pids(options));
     losses.extend(group.clocks.restore());
     let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, progress)?;
     late::restore(&mut tree, &group, &mut objects, &reader, options)?;

@@ -64,15 +64,19 @@ impl Outside {
         let numbers: Vec<u32> = masters.filter_map(|file| terminal::number(&file.file).ok()).collect();
         wanted.extend(numbers.iter().filter_map(|number| files::identity(&pty::node(*number)).ok()));
         let own = Pid(std::process::id() as i32);
+        let here = proc::ns::read(own, "pid").ok();
         let mut found = Self::default();
-        for pid in proc::list_pids().unwrap_or_default() {
-            if pid != own && !files.members.contains(&pid) {
-                found.process(pid, &wanted);
-                if !numbers.is_empty() {
-                    found.terminal(pid);
+        proc::from_outside(|is_other| {
+            for pid in proc::list_pids().unwrap_or_default() {
+                let known_here = if is_other { inside(pid, here.as_ref()) } else { Some(pid) };
+                if known_here.is_none_or(|pid| pid != own && !files.members.contains(&pid)) {
+                    found.process(pid, &wanted);
+                    if !numbers.is_empty() {
+                        found.terminal(pid);
+                    }
                 }
             }
-        }
+        });
         found
     }
 
@@ -103,6 +107,12 @@ impl Outside {
     pub fn on_terminal(&self, device: (u32, u32)) -> &[ProcessName] {
         self.on_terminals.get(&device).map_or(&[], Vec::as_slice)
     }
+}
+
+/// What a process that is seen from outside is called in our own pid namespace, if it lives there.
+fn inside(pid: Pid, here: Option<&proc::ns::NamespaceLink>) -> Option<Pid> {
+    here.filter(|here| proc::ns::read(pid, "pid").as_ref().is_ok_and(|theirs| theirs == *here))?;
+    Some(Pid(*proc::parsed(pid, "status", proc::status::parse).ok()?.namespace_pid.last()?))
 }
 
 fn named(pid: Pid) -> ProcessName {

@@ -1,0 +1,99 @@
+//! Namespaces and the processes that live in them: fork(2), setns(2), unshare(2), ioctl_ns(2), mount_namespaces(7).
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::ForkResult;
+
+use super::{Answer, Errno, checked, files};
+
+/// Which side of [`fork`] this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The parent, and the child's pid.
+    Parent(nix::unistd::Pid),
+    /// The child.
+    Child,
+}
+
+/// Makes a child that goes on from here. EBUSY: the process has other threads, whose locks nobody in the child would ever
+/// open.
+pub fn fork() -> Answer<Side> {
+    // A thread that has been joined is in the list for some microseconds more.
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let begin = Instant::now();
+    while std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count) != 1 {
+        if begin.elapsed() > PATIENCE {
+            return Err(Errno::EBUSY);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // SAFETY: this is the only thread, so that the child may do all that the parent may.
+    Ok(match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Side::Parent(child),
+        ForkResult::Child => Side::Child,
+    })
+}
+
+/// Children that are made from now on live in a pid namespace of their own, the first of them as its init, pid_namespaces(7).
+pub fn new_pids_for_children() -> Answer<()> {
+    unshare(CloneFlags::CLONE_NEWPID)
+}
+
+/// Children that are made from now on live in this pid namespace.
+pub fn enter_pids_for_children(namespace: &impl AsFd) -> Answer<()> {
+    setns(namespace, CloneFlags::CLONE_NEWPID)
+}
+
+/// This process sees the mounts of this namespace from now on; its working and root directory are the root of it.
+pub fn enter_mounts(namespace: &impl AsFd) -> Answer<()> {
+    setns(namespace, CloneFlags::CLONE_NEWNS)
+}
+
+/// This process has mounts of its own from now on, to which those of the system come as before, with a /proc that shows the pid
+/// namespace it lives in.
+pub fn own_mounts_with_proc() -> Answer<()> {
+    let none: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, none)
+}
+
+/// The next process or thread that is made in this pid namespace has this pid, if it is free: ns_last_pid,
+/// Documentation/admin-guide/sysctl/kernel.rst.
+pub fn next_pid(pid: i32) -> std::io::Result<()> {
+    let mut file = File::options().write(true).open("/proc/sys/kernel/ns_last_pid")?;
+    file.write_all((pid - 1).to_string().as_bytes())
+}
+
+/// The user namespace whose capabilities count in this namespace, by device and inode; NS_GET_USERNS, ioctl_ns(2).
+pub fn owner(namespace: &Path) -> Answer<(u64, u64)> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    let file = files::open(namespace, libc::O_RDONLY)?;
+    // SAFETY: the request takes nothing and answers a new descriptor.
+    let owner = checked(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_USERNS) }.into())?;
+    // SAFETY: the descriptor has just been made, and nobody else knows it.
+    let owner = unsafe { OwnedFd::from_raw_fd(owner as i32) };
+    let found = files::stat(&owner)?;
+    Ok((found.st_dev, found.st_ino))
+}
+
+/// Closes every descriptor but these, close_range(2).
+pub fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> Answer<()> {
+    let mut kept = kept.map(|file| file.as_raw_fd() as u32);
+    kept.sort_unstable();
+    let [one, other] = kept;
+    let ranges = [(0, one.checked_sub(1)), (one + 1, other.checked_sub(1)), (other + 1, Some(u32::MAX))];
+    for (first, last) in ranges {
+        let Some(last) = last.filter(|last| *last >= first) else { continue };
+        // SAFETY: integers only. It is for an init that has just been forked, and uses nothing that the others belonged to.
+        checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+    }
+    Ok(())
+}
