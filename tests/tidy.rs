@@ -12,7 +12,7 @@ const MOST_LINES: usize = 500;
 const MOST_LINES_OF_A_FUNCTION: usize = 60;
 
 /// The engine's modules; each may use those before it. Those in one step may not use each other.
-const STEPS: [&[&str]; 9] = [
+const STEPS: [&[&str]; 10] = [
     &["model"],
     &["kernel"],
     &["proc"],
@@ -20,6 +20,7 @@ const STEPS: [&[&str]; 9] = [
     &["image"],
     &["resource"],
     &["survey"],
+    &["pid_namespace"],
     &["freeze", "thaw", "pause"],
     &["lib"],
 ];

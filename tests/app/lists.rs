@@ -5,7 +5,7 @@ use harness::wait::{PATIENCE, until};
 use dormouse_wire::Verdict;
 
 use super::sample::{jobs, on_the_bus, world};
-use super::stage::Stage;
+use super::stage::{Scenery, Stage};
 
 #[test]
 fn the_groups_are_listed_with_their_verdicts() {
@@ -16,6 +16,21 @@ fn the_groups_are_listed_with_their_verdicts() {
     for word in ["Freezable", "Lossy", "Blocked"] {
         stage.eyes.see(word);
     }
+}
+
+/// On Wayland the window is as on X11, but for the warning.
+#[test]
+fn on_wayland_a_group_is_frozen_and_nobody_is_warned_of_x11() {
+    let stage = Stage::set(Scenery { wayland: true, ..Scenery::default() }, world());
+    for word in ["Text Editor", "Freezable", "Lossy", "Blocked"] {
+        stage.eyes.see(word);
+    }
+    stage.eyes.press("Freeze Build of the kernel");
+    stage.asked("freeze build");
+    stage.eyes.press("Undo");
+    stage.asked("thaw build.dormouse");
+    let warned = stage.eyes.things().iter().any(|thing| thing.name.contains("X11"));
+    assert!(!warned, "{}", stage.eyes.all());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::stage::{Scenery, Stage};
 /// Takes a picture of each page.
 fn photograph(width: u32, height: u32, dark: bool) {
     let scheme = if dark { "dark" } else { "light" };
-    let mut stage = Stage::empty(Scenery { width, height, dark });
+    let mut stage = Stage::empty(Scenery { width, height, dark, ..Scenery::default() });
     let named = |page: &str| format!("{page}-{width}-{scheme}");
     stage.open(&[]);
     stage.eyes.see("The Service Is Missing");
@@ -54,7 +54,7 @@ fn pages_are_pictured_narrow_and_dark() {
 
 #[test]
 fn dialogs_are_pictured() {
-    let mut stage = Stage::empty(Scenery { width: 1000, height: 720, dark: false });
+    let mut stage = Stage::empty(Scenery::default());
     stage.serve(world());
     stage.open(&[]);
     stage.eyes.see("Lossy");

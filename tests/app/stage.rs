@@ -63,11 +63,13 @@ pub struct Scenery {
     pub width: u32,
     pub height: u32,
     pub dark: bool,
+    /// On a compositor of Wayland, and not on a display of X11.
+    pub wayland: bool,
 }
 
 impl Default for Scenery {
     fn default() -> Self {
-        Self { width: 1000, height: 720, dark: false }
+        Self { width: 1000, height: 720, dark: false, wayland: false }
     }
 }
 
@@ -89,7 +91,12 @@ pub struct Stage {
 impl Stage {
     /// A stage with the service on it, and the window.
     pub fn with(world: World) -> Self {
-        let mut stage = Self::empty(Scenery::default());
+        Self::set(Scenery::default(), world)
+    }
+
+    /// The same in this scenery.
+    pub fn set(scenery: Scenery, world: World) -> Self {
+        let mut stage = Self::empty(scenery);
         stage.fake = Some(Fake::start(&stage.address, world));
         stage.open(&[]);
         stage
@@ -104,7 +111,7 @@ impl Stage {
             settings.join("settings.ini"),
             "[Settings]\ngtk-font-name=Cantarell 11\ngtk-decoration-layout=:close\n",
         ));
-        let (screen, display) = screen(scenery);
+        let (screen, display) = if scenery.wayland { compositor(scenery, folder.path()) } else { screen(scenery) };
         let mut bus = Command::new("dbus-daemon");
         let listens = format!("--address=unix:dir={}", folder.path().display());
         let bus = dressed(&mut bus, folder.path(), &display, scenery);
@@ -266,6 +273,21 @@ fn screen(scenery: Scenery) -> (Program, String) {
     (screen, display)
 }
 
+/// A compositor that shows its screen to nobody; the name of its socket.
+fn compositor(scenery: Scenery, folder: &Path) -> (Program, String) {
+    const SOCKET: &str = "wayland-7";
+    let mut command = Command::new("weston");
+    let size = [format!("--width={}", scenery.width), format!("--height={}", scenery.height)];
+    command.args(["--no-config", "--backend=headless-backend.so", "--use-pixman", "--idle-time=0"]);
+    command.args(size).args(["--debug", "--socket", SOCKET]).env("XDG_RUNTIME_DIR", folder);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let screen =
+        Program(child.unwrap_or_else(|error| panic!("weston does not start: {error}; is the package installed?")));
+    let ready = until(PATIENCE, || UnixStream::connect(folder.join(SOCKET)).ok());
+    assert!(ready.is_some(), "weston does not serve {SOCKET}");
+    (screen, SOCKET.to_owned())
+}
+
 /// The window's program, which `cargo build --workspace --bins` has made.
 fn app() -> PathBuf {
     let folder = std::env::current_exe().ok().and_then(|test| Some(test.parent()?.parent()?.to_owned()));
@@ -277,20 +299,22 @@ fn app() -> PathBuf {
 /// What programs on the stage see of the world.
 fn dressed<'a>(command: &'a mut Command, folder: &Path, display: &str, scenery: Scenery) -> &'a mut Command {
     let scheme = if scenery.dark { "prefer-dark" } else { "prefer-light" };
+    let [ours, other, backend] =
+        if scenery.wayland { ["WAYLAND_DISPLAY", "DISPLAY", "wayland"] } else { ["DISPLAY", "WAYLAND_DISPLAY", "x11"] };
     command
-        .env("DISPLAY", display)
+        .env(ours, display)
         .env("HOME", folder)
         .env("XDG_RUNTIME_DIR", folder)
         .env("XDG_CACHE_HOME", folder.join("cache"))
         .env("XDG_CONFIG_HOME", folder.join("config"))
         .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
-        .env("GDK_BACKEND", "x11")
+        .env("GDK_BACKEND", backend)
         .env("GSK_RENDERER", "cairo")
         .env("GSETTINGS_BACKEND", "memory")
         .env("GTK_USE_PORTAL", "0")
         .env("ADW_DISABLE_PORTAL", "1")
         .env("ADW_DEBUG_COLOR_SCHEME", scheme)
         .env("LC_ALL", "C.UTF-8")
-        .env_remove("WAYLAND_DISPLAY")
+        .env_remove(other)
         .env_remove("GTK_A11Y")
 }

@@ -15,7 +15,8 @@ as_each_user!(
     vim_keeps_what_was_not_saved,
     a_whole_shell_with_less_shows_the_same_page,
     a_stopped_job_comes_back_to_the_foreground,
-    a_job_is_stopped_and_continued_after_the_thaw
+    a_job_is_stopped_and_continued_after_the_thaw,
+    a_job_with_pids_of_its_own_is_stopped_and_continued
 );
 
 /// A folder of the user's, whose name marks what is started in it.
@@ -74,7 +75,11 @@ impl Place {
     }
 
     fn thaw_command(&self) -> String {
-        format!("{} thaw {}\r", command::path().display(), self.image().display())
+        self.thaw_with("")
+    }
+
+    fn thaw_with(&self, options: &str) -> String {
+        format!("{} thaw {options} {}\r", command::path().display(), self.image().display())
     }
 }
 
@@ -173,8 +178,23 @@ fn a_job_is_stopped_and_continued_after_the_thaw(user: User) {
     let shown = first.wait_for("aswide as ever\n");
     assert!(shown.contains("echo as"), "the terminal does not show what is typed:\n{shown}");
 
+    stopped_and_continued(&place, &place.thaw_command());
+}
+
+/// The same where the job comes back in a pid namespace: the shell of the person waits for a command that waits for another one.
+fn a_job_with_pids_of_its_own_is_stopped_and_continued(user: User) {
+    let _alone = harness::alone::with_terminals();
+    let place = Place::new(user);
+    let (mut first, vim) = place.vim("bash", user);
+    place.freeze(vim);
+    first.settle();
+    stopped_and_continued(&place, &place.thaw_with("--pid-namespace always"));
+}
+
+/// Wakes vim, stops it, continues it, and saves what it has.
+fn stopped_and_continued(place: &Place, thaw: &str) {
     let mut second = Place::person();
-    second.type_in(&place.thaw_command());
+    second.type_in(thaw);
     second.wait_for("Dear dormouse,");
     second.type_in("\x1b\x1a");
     second.wait_for("READY> ");
@@ -184,6 +204,8 @@ fn a_job_is_stopped_and_continued_after_the_thaw(user: User) {
     second.type_in(":wq\r");
     second.wait_for("READY> ");
     assert_eq!(place.letter(), "Dear dormouse,\nsleep well\n");
+    second.type_in("echo ended with $?\r");
+    second.wait_for("ended with 0\n");
 }
 
 /// Without a terminal there is no place for a job that needs one: nothing is started, and the way out is named.

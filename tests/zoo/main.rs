@@ -66,6 +66,7 @@ mod huge_pages;
 mod huge_pages_disabled;
 mod huge_table_pages;
 mod inotify;
+mod interval_expired;
 mod interval_timers;
 mod io_priority;
 mod io_uring;

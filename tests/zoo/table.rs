@@ -59,6 +59,7 @@ macro_rules! zoo {
             working_directory: both;
             changed_root: root;
             dispositions: both;
+            interval_expired: both;
             interval_timers: both;
             alarm: both;
             clocks: both.sleeps_for(2);

@@ -11,6 +11,8 @@ mod init;
 mod outside;
 mod verify;
 
+pub use verify::below;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -22,7 +24,7 @@ use nix::sys::signal::Signal;
 
 use crate::Asker;
 use crate::image::{Reader, SectionKind};
-use crate::kernel::{Errno, files, namespaces};
+use crate::kernel::{Errno, files, identity, namespaces};
 use crate::proc;
 use crate::resource::group::Group;
 use crate::survey::select;
@@ -73,11 +75,17 @@ impl Inside {
     }
 }
 
-/// The numbers of the group in this image, if others have some of them here; `None` too where that cannot be told: then the thaw
-/// says why.
+/// The numbers of the group in this image, if others have some of them here and a namespace can be made for it; `None` too where
+/// that cannot be told: then the thaw says why.
 pub fn taken(image: &Path, asker: Option<&Asker>) -> Option<BTreeSet<i32>> {
-    let wanted = wanted(image, asker)?;
+    let wanted = can_be_made().then(|| wanted(image, asker))??;
     wanted.iter().any(|number| proc::folder(Pid(*number)).exists()).then_some(wanted)
+}
+
+/// Whether this process may make one: CAP_SYS_ADMIN, pid_namespaces(7).
+pub fn can_be_made() -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    identity::has_capability(CAP_SYS_ADMIN)
 }
 
 /// The numbers of the group in this image.

@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
-use dormouse_wire::Pid;
+use dormouse_wire::{Pid, ProcessName};
 
 use crate::kernel::namespaces;
 use crate::proc::mountinfo::{self, Mount};
+use crate::proc::stat::State;
 use crate::proc::{self, ns, status};
 
 /// Namespaces that must be our own.
@@ -46,6 +47,17 @@ fn has_our_mounts(pid: Pid, own: Pid) -> bool {
         told
     };
     told(theirs) == told(ours)
+}
+
+/// The processes one pid namespace below ours, each by its number there and its name; those that have ended do not count.
+pub fn below() -> Vec<ProcessName> {
+    let named = |pid: Pid| {
+        let status = proc::parsed(pid, "status", status::parse).ok()?;
+        let [_, inside] = status.namespace_pid[..] else { return None };
+        let lives = !matches!(status.state, State::Zombie | State::Dead);
+        lives.then(|| ProcessName { pid: Pid(inside), comm: String::from_utf8_lossy(&status.name).into_owned() })
+    };
+    proc::list_pids().unwrap_or_default().into_iter().filter_map(named).collect()
 }
 
 /// What the processes of the namespace of this one are called outside and inside.

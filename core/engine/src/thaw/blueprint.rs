@@ -11,7 +11,7 @@ use dormouse_wire::{ByteSize, Pid, Problem, ProblemKind};
 use super::{consistent, trust};
 use crate::image::Reader;
 use crate::kernel::files;
-use crate::kernel::identity::{self, Acting};
+use crate::kernel::identity::Acting;
 use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Group, Life, Process};
@@ -19,15 +19,13 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::shown;
 use crate::resource::task::credentials::{Credentials, Privileges};
-use crate::{Pids, ThawOptions};
-
-const CAP_SYS_ADMIN: u32 = 21;
+use crate::{Pids, ThawOptions, pid_namespace};
 
 /// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut problems = problems(group, reader, options);
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;
-    if options.pids == Pids::Elsewhere && problems.iter().any(is_taken) && identity::has_capability(CAP_SYS_ADMIN) {
+    if options.pids == Pids::Elsewhere && problems.iter().any(is_taken) && pid_namespace::can_be_made() {
         problems.retain(|problem| !is_taken(problem));
         problems.extend(own_pids(&ThawOptions { pids: Pids::Own, ..options.clone() }));
         problems.sort();

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::survey::x11;
-use dormouse_engine::{Asker, FreezeError, FreezeOptions, PauseOptions, Selection, ThawError, ThawOptions};
+use dormouse_engine::{Asker, FreezeError, FreezeOptions, PauseOptions, Pids, Selection, ThawError, ThawOptions};
 use dormouse_wire::dbus::Failure;
 use dormouse_wire::{Disconnect, Phase, Problem, ProblemKind, Progress};
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{Gid, Uid, getppid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, setresgid, setresuid};
 use serde::Serialize;
 
 use super::{Meant, ORDER, Order, Said, Task, Who, images, process};
@@ -27,10 +29,73 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Does what the environment orders, and says on standard output how it went.
 pub fn run() {
     let told = order().and_then(|order| {
-        let watcher = Watcher::begin(&order)?;
-        work(&order, watcher)
+        let parent = hold_back(&order)?;
+        let Some((order, inside)) = at_home(order)? else { return Ok(None) };
+        // The parent of one half in a pid namespace is another one, which is waited for there.
+        let parent = if inside.is_some() { getppid() } else { parent };
+        let watcher = Watcher::begin(&order, parent)?;
+        let done = work(&order, watcher, inside.is_some());
+        if let (Some(inside), Ok(_)) = (inside, &done) {
+            inside.group_runs();
+        }
+        done.map(Some)
     });
-    say(&told.unwrap_or_else(|said| said));
+    if let Some(said) = told.unwrap_or_else(Some) {
+        say(&said);
+    }
+}
+
+/// Holds back the wish for an end, and waits until the worker has been put in its place. Answers who has started it.
+fn hold_back(order: &Order) -> Result<Pid, Said> {
+    let parent = getppid();
+    ending().thread_block().map_err(|errno| failed("signals cannot be held", errno))?;
+    prctl::set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed("the service cannot be watched", errno))?;
+    if order.task.waits() {
+        // Whatever ends it, the end is what counts.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+    }
+    Ok(parent)
+}
+
+fn ending() -> SigSet {
+    [Signal::SIGTERM].into_iter().collect()
+}
+
+fn failed(what: &str, errno: Errno) -> Said {
+    Said::Failed(sentence(&format!("The work could not begin: {what} ({}).", errno.desc())))
+}
+
+/// The order as it is to be done here, where the group lives or is to live in a pid namespace of its own: then in one half of this
+/// process there, which speaks to the service as this one would have. None: this is the other half, and the work has been done.
+fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(Some((order, None)));
+    }
+    let begun = |problem| {
+        let sentence = "The work could not begin; nothing has changed.".to_owned();
+        Said::Failed(Failure { sentence, problems: vec![problem] })
+    };
+    let side = match &order.task {
+        Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } => {
+            pid_namespace::enter(meant.pid).map_err(begun)?
+        }
+        Task::Thaw(image) => {
+            let who = order.who.clone().settled().map_err(begun)?;
+            let wanted = pid_namespace::taken(&images::place(&who, image)?, who.asker().as_ref());
+            wanted.map(|wanted| pid_namespace::make(&wanted)).transpose().map_err(begun)?
+        }
+        _ => None,
+    };
+    match side {
+        None => Ok(Some((order, None))),
+        Some(Side::Outside(_)) => Ok(None),
+        Some(Side::Inside(inside)) => {
+            if let Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } = &mut order.task {
+                (meant.pid, meant.others) = inside.meant(meant.pid, &meant.others).map_err(begun)?;
+            }
+            Ok(Some((order, Some(inside))))
+        }
+    }
 }
 
 fn order() -> Result<Order, Said> {
@@ -60,16 +125,9 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Becomes who must do it, and hears of the end of the service from now on.
-    fn begin(order: &Order) -> Result<Self, Said> {
+    /// Becomes who must do it, and hears of the end of the service, or of whoever else has made it, from now on.
+    fn begin(order: &Order, parent: Pid) -> Result<Self, Said> {
         static CANCELLED: AtomicBool = AtomicBool::new(false);
-        let failed = |what: &str, errno: nix::errno::Errno| {
-            Said::Failed(sentence(&format!("The work could not begin: {what} ({}).", errno.desc())))
-        };
-        let parent = getppid();
-        let mut ending = SigSet::empty();
-        ending.add(Signal::SIGTERM);
-        ending.thread_block().map_err(|errno| failed("signals cannot be held", errno))?;
         if !order.task.takes_power() {
             become_user(&order.who).map_err(|errno| failed("it cannot be done as the user who asks", errno))?;
         }
@@ -79,14 +137,10 @@ impl Watcher {
             CANCELLED.store(true, Ordering::Relaxed);
         }
         thread::spawn(move || {
-            if ending.wait().is_ok() {
+            if ending().wait().is_ok() {
                 CANCELLED.store(true, Ordering::Relaxed);
             }
         });
-        if order.task.waits() {
-            // Whatever ends it, the end is what counts.
-            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-        }
         Ok(Self { moved: AtomicU64::new(0), told: Mutex::new(Instant::now()), cancelled: &CANCELLED })
     }
 }
@@ -128,7 +182,7 @@ fn done<T: Serialize>(value: &T) -> Result<Said, Said> {
     serde_json::to_value(value).map(Said::Done).map_err(odd)
 }
 
-fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
+fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
     let failed =
         |problem| Said::Failed(Failure { sentence: "The work could not begin.".to_owned(), problems: vec![problem] });
     let who = &order.who.clone().settled().map_err(failed)?;
@@ -151,7 +205,8 @@ fn work(order: &Order, watcher: Watcher) -> Result<Said, Said> {
             }
         }
         Task::Thaw(image) => {
-            let options = ThawOptions { asker: who.asker(), ..ThawOptions::default() };
+            let pids = if own_pids { Pids::Own } else { Pids::Free };
+            let options = ThawOptions { asker: who.asker(), pids, ..ThawOptions::default() };
             match dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher) {
                 Ok(thawed) => done(&thawed),
                 Err(error @ ThawError::Cancelled) => Err(Said::Cancelled(failure::of_thaw(error))),

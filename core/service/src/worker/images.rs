@@ -1,5 +1,6 @@
 //! Images in the folder of their owner. All but the preflight is done as that user.
 
+use std::cell::OnceCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use dormouse_engine::image::{ImageError, Reader, SectionKind};
 use dormouse_engine::proc;
 use dormouse_engine::proc::stat::{self, State};
 use dormouse_engine::resource::group::{Group, Process};
-use dormouse_engine::{ThawOptions, preflight as engine_preflight};
+use dormouse_engine::{Pids, ThawOptions, pid_namespace, preflight as engine_preflight};
 use dormouse_wire::dbus::{Failure, Folder, Sleeping};
 use dormouse_wire::{ByteSize, Phase, Problem, ProblemKind, ProcessName, Progress};
 use nix::sys::statvfs::statvfs;
@@ -61,19 +62,23 @@ pub fn there(who: &Who) -> Result<(), Problem> {
     Err(problem.at(who.folder.display().to_string()).way_out(way_out))
 }
 
+/// Who lives in pid namespaces of groups: looked up when it is first asked for.
+type Below = OnceCell<Vec<ProcessName>>;
+
 /// All images of the user, the newest first.
 pub fn list(who: &Who) -> Result<Vec<Sleeping>, Said> {
     there(who).map_err(|problem| failed("The images cannot be listed.", problem))?;
     let paths = store::images(&who.folder)
         .map_err(|error| of_system("The folder of images cannot be read.", &who.folder, &error))?;
     sweep(&who.folder);
-    let mut list: Vec<Sleeping> = paths.iter().filter_map(|path| sleeping(path)).collect();
+    let below = Below::new();
+    let mut list: Vec<Sleeping> = paths.iter().filter_map(|path| sleeping(path, &below)).collect();
     list.sort_by(|one, other| other.frozen.cmp(&one.frozen).then_with(|| one.id.cmp(&other.id)));
     Ok(list)
 }
 
 /// What a list says of an image; nothing where it is gone meanwhile.
-fn sleeping(path: &Path) -> Option<Sleeping> {
+fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
     let metadata = fs::metadata(path).ok()?;
     let id = path.file_name()?.to_string_lossy().into_owned();
     let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -104,7 +109,7 @@ fn sleeping(path: &Path) -> Option<Sleeping> {
                 kernel: Some(inside.origin.kernel),
                 machine: Some(inside.origin.host),
                 losses: inside.losses,
-                awake: runs(&inside.group),
+                awake: runs(&inside.group, below),
                 processes,
                 ..guessed
             }
@@ -114,11 +119,13 @@ fn sleeping(path: &Path) -> Option<Sleeping> {
 }
 
 /// Whether the first process of the group is there, as far as its pid and its name tell.
-fn runs(group: &Group) -> bool {
+fn runs(group: &Group, below: &Below) -> bool {
     let Some(first) = group.processes.first().map(Process::shown) else { return false };
-    let Ok(found) = proc::parsed(first.pid, "stat", stat::parse) else { return false };
-    let has_ended = matches!(found.state, State::Zombie | State::Dead);
-    !has_ended && String::from_utf8_lossy(&found.comm) == first.comm
+    let here = proc::parsed(first.pid, "stat", stat::parse).is_ok_and(|found| {
+        let has_ended = matches!(found.state, State::Zombie | State::Dead);
+        !has_ended && String::from_utf8_lossy(&found.comm) == first.comm
+    });
+    here || below.get_or_init(pid_namespace::below).contains(&first)
 }
 
 /// The folder, and how much room there is; where it does not exist yet, that of the folder it will be made in.
@@ -145,7 +152,8 @@ pub fn preflight(who: &Who, image: &str) -> Result<Vec<Problem>, Said> {
     };
     let found = reader.and_then(|reader| {
         let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-        Ok(engine_preflight(&group, &reader, &ThawOptions { asker, ..ThawOptions::default() }))
+        let options = ThawOptions { asker, pids: Pids::Elsewhere, ..ThawOptions::default() };
+        Ok(engine_preflight(&group, &reader, &options))
     });
     Ok(found.unwrap_or_else(|problem| vec![problem]))
 }
@@ -204,7 +212,7 @@ pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping
     // Not a rename: nothing that is there is ever replaced.
     fs::hard_link(&hidden, &path).map_err(|error| of_system(SENTENCE, &path, &error))?;
     drop(unfinished);
-    sleeping(&path).ok_or_else(|| {
+    sleeping(&path, &Below::new()).ok_or_else(|| {
         failed(SENTENCE, Problem::blocks(ProblemKind::File, "it is gone again").at(path.display().to_string()))
     })
 }

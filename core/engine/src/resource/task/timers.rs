@@ -157,7 +157,13 @@ pub fn arm(record: &Timers, fired: &[i32], batch: &mut Batch) {
         batch.must("start a POSIX timer", libc::SYS_timer_settime, arguments![timer.id, 0, times, 0]);
     }
     for (which, interval) in record.intervals.iter().enumerate().filter(|(_, interval)| **interval != [0; 4]) {
-        let times = batch.bytes(&bytes(interval));
+        let mut times = *interval;
+        // It had expired, and its signal had not been taken: the kernel starts it anew when that is, and would forget a timer
+        // of which nothing is left.
+        if times[2..] == [0, 0] {
+            times[3] = 1;
+        }
+        let times = batch.bytes(&bytes(&times));
         batch.must("start an interval timer", libc::SYS_setitimer, arguments![which, times, 0]);
     }
 }
