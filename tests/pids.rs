@@ -46,19 +46,21 @@ rounds = 0
 while not os.path.exists("go"):
     assert os.read(read, 1) == b"x"
     assert (os.getpid(), threading.get_native_id(), os.getsid(0)) == (own, tid, session)
-    assert int(open("/proc/self/stat").read().split()[0]) == own
-    with open("/proc/%d/stat" % child) as stat:
-        assert int(stat.read().rsplit(")")[1].split()[1]) == own
     rounds += 1
     open("seen", "w").write(str(len([name for name in os.listdir("/proc") if name.isdigit()])))
+assert os.readlink("/proc/self") == str(own)
+with open("/proc/%d/stat" % child) as stat:
+    assert int(stat.read().rsplit(")")[1].split()[1]) == own
 before = ticks, spun
 time.sleep(0.2)
 assert ticks > before[0] and spun > before[1], (before, ticks, spun)
+signal.setitimer(signal.ITIMER_REAL, 0)
 orphan = os.fork()
 if orphan == 0:
+    parent = os.getpid()
     grandchild = os.fork()
     if grandchild == 0:
-        while os.getppid() != 1:
+        while os.getppid() == parent:
             time.sleep(0.01)
         open("adopted", "w").close()
     os._exit(0)

@@ -16,15 +16,17 @@ use nix::unistd::{Pid, setsid};
 
 use super::outside::shown;
 use crate::kernel::{Answer, Errno, namespaces};
+use crate::proc;
 
 /// From the worker: the group runs.
 pub const RUNS: u8 = b'r';
 /// To whoever waits outside: the worker has ended, and its status.
 pub const ENDED: u8 = b'e';
-/// The worker has been stopped.
-pub const STOPPED: u8 = b's';
 /// The worker could not be made, and the error.
 pub const FAILED: u8 = b'f';
+
+/// Between two looks at whether anybody is left who is not our child, milliseconds.
+const BREATH: u16 = 500;
 
 /// Becomes the init, and returns in the worker, whose pid is `own`, with a socket to the init.
 pub fn begin(mut control: UnixStream, own: i32) -> Result<UnixStream, Problem> {
@@ -78,7 +80,7 @@ fn attend(mut control: UnixStream, mut worker_says: UnixStream, worker: Pid) -> 
         if !runs {
             files.push(PollFd::new(worker_says.as_fd(), PollFlags::POLLIN));
         }
-        let _ = poll(&mut files, PollTimeout::NONE);
+        let _ = poll(&mut files, PollTimeout::from(BREATH));
         let ready: Vec<bool> = files.iter().map(|file| file.any().unwrap_or_default()).collect();
         while matches!(signals.read_signal(), Ok(Some(_))) {}
         if !runs && ready.last() == Some(&true) {
@@ -103,11 +105,8 @@ fn attend(mut control: UnixStream, mut worker_says: UnixStream, worker: Pid) -> 
 /// Takes leave of everybody that has ended, and ends with the last one. Where the worker ends before the group runs, so does all.
 fn reap(control: &mut UnixStream, worker_says: &mut UnixStream, worker: Pid, mut runs: bool) -> bool {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED | WaitPidFlag::__WALL)) {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
             Ok(WaitStatus::StillAlive) => return runs,
-            Ok(WaitStatus::Stopped(pid, _)) if pid == worker => {
-                let _ = control.write_all(&[STOPPED, 0]);
-            }
             Ok(status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..))) if pid == worker => {
                 // It may have said so with its last breath.
                 runs = runs || has_said(worker_says);
@@ -117,9 +116,16 @@ fn reap(control: &mut UnixStream, worker_says: &mut UnixStream, worker: Pid, mut
                 }
             }
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => std::process::exit(0),
+            // Our end would be that of a Dormouse that has come in to look at the group, or of anybody else who has.
+            Err(_) if is_alone() => std::process::exit(0),
+            Err(_) => return runs,
         }
     }
+}
+
+/// Whether nobody else lives in the namespace.
+fn is_alone() -> bool {
+    proc::list_pids().is_ok_and(|pids| pids.len() == 1)
 }
 
 /// Whether the worker has said that the group runs, which then is in nobody's hand any more.

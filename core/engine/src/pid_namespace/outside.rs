@@ -1,5 +1,5 @@
-//! The half that waits: it passes on the signals by which somebody asks for an end, stops when the work is stopped, and answers
-//! the status that the work has ended with.
+//! The half that waits: it passes on the signals by which somebody asks for an end, and answers the status that the work has ended
+//! with. Both halves are in one process group, so that whoever stops and continues it by that has both.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 
 use dormouse_wire::{Problem, ProblemKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill, raise};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::init::{ENDED, FAILED, STOPPED};
+use super::init::{ENDED, FAILED};
 use crate::kernel::Errno;
 
 /// The signals by which a person or the system asks for an end.
@@ -43,7 +43,6 @@ pub fn wait_for_init(control: UnixStream) -> Result<u8, Problem> {
             Err(_) => return Err(lost(Errno::ECHILD)),
             Ok(()) => match word {
                 [ENDED, status] => return Ok(status),
-                [STOPPED, _] => stop_too(),
                 [FAILED, number] => {
                     let why = Errno::from_raw(number.into()).desc();
                     let what = format!("the init of a pid namespace for the group cannot begin: {why}");
@@ -61,9 +60,8 @@ pub fn wait_for(worker: Pid) -> Result<u8, Problem> {
     watch.push(Signal::SIGCHLD);
     let signals = watched(&watch)?;
     loop {
-        match waitpid(worker, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+        match waitpid(worker, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => {}
-            Ok(WaitStatus::Stopped(..)) => stop_too(),
             Ok(status) => return Ok(shown(status)),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(lost(errno)),
@@ -92,9 +90,4 @@ fn watched(signals: &[Signal]) -> Result<SignalFd, Problem> {
     let set: SigSet = signals.iter().copied().collect();
     set.thread_block().map_err(lost)?;
     SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map_err(lost)
-}
-
-/// The shell that waits for this process is to see that the work has been stopped.
-fn stop_too() {
-    let _ = raise(Signal::SIGSTOP);
 }
