@@ -91,6 +91,7 @@ fn freeze_now(
     if !options.leave_running {
         group.terminal.iter().for_each(terminal::leave_usable);
         stopped.end();
+        crate::resource::fd::network::tcp::forget(&open.facts);
     }
     Ok(Frozen {
         image: sealed.path,
