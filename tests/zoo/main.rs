@@ -177,7 +177,6 @@ mod workers;
 mod working_directory;
 mod zombies;
 
-
 use std::path::Path;
 
 use stage::{Held, Stage};

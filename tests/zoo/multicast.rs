@@ -16,7 +16,8 @@ fn hears(sender: &UdpSocket, receiver: &UdpSocket, group: &str, port: u16) -> bo
 /// `struct ip_mreq_source`.
 fn source(socket: &UdpSocket, option: i32, group: [u8; 4], sender: [u8; 4]) -> std::io::Result<i64> {
     let request = [group, [127, 0, 0, 1], sender].concat();
-    let arguments = [socket.as_raw_fd() as usize, libc::IPPROTO_IP as usize, option as usize, at(request.as_slice()), 12];
+    let arguments =
+        [socket.as_raw_fd() as usize, libc::IPPROTO_IP as usize, option as usize, at(request.as_slice()), 12];
     call(libc::SYS_setsockopt, &arguments)
 }
 

@@ -64,7 +64,8 @@ fn room(socket: &TcpStream) -> i32 {
 
 pub fn hold(stage: &mut Stage) -> Held {
     let listeners: Vec<TcpListener> = PLACES.iter().map(TcpListener::bind).collect::<Result<_, _>>()?;
-    let ports: Vec<u16> = listeners.iter().map(|one| one.local_addr().map(|own| own.port())).collect::<Result<_, _>>()?;
+    let ports: Vec<u16> =
+        listeners.iter().map(|one| one.local_addr().map(|own| own.port())).collect::<Result<_, _>>()?;
     let child = stage.child(|stage| client(stage, &ports))?;
     let mut servers = Vec::new();
     for listener in &listeners {

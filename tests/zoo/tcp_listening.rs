@@ -74,7 +74,8 @@ pub fn hold(stage: &mut Stage) -> Held {
     let bound_port = port(&bound)?;
     let child = stage.child(|stage| worker(stage, &plain))?;
     stage.keeps(|wrong| {
-        let now: Vec<u16> = [&plain, &both, &only, &shared, &on_device].iter().flat_map(|socket| port(*socket)).collect();
+        let now: Vec<u16> =
+            [&plain, &both, &only, &shared, &on_device].iter().flat_map(|socket| port(*socket)).collect();
         wrong.equal("the ports", &now, &ports);
         wrong.equal("the backlogs", (backlog(&plain), backlog(&on_device)), (7, 3));
         for (socket, option, value) in [(&both, libc::SO_REUSEADDR, 1), (&plain, libc::SO_REUSEADDR, 0)] {

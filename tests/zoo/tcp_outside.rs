@@ -61,6 +61,8 @@ pub fn hold(stage: &mut Stage) -> Held {
     }
     let again = call(libc::SYS_connect, &[asks.as_raw_fd() as usize, crate::kernel::at(to.as_slice()), to.len()]);
     stage.wrong.equal("it asks", again.map_err(|error| error.raw_os_error()), Err(Some(libc::EALREADY)));
-    stage.wrong.holds("who comes is accepted", TcpStream::connect(("127.0.0.1", port)).is_ok() && listener.accept().is_ok());
+    stage
+        .wrong
+        .holds("who comes is accepted", TcpStream::connect(("127.0.0.1", port)).is_ok() && listener.accept().is_ok());
     Ok(())
 }

@@ -19,8 +19,7 @@ pub fn hold(stage: &mut Stage) -> Held {
     let six = UdpSocket::bind("[::]:0")?;
     one.send_to(b"from four to six", ("127.0.0.1", six.local_addr()?.port()))?;
     // One of two that share an address is connected, and gets what its peer sends.
-    let shared: Vec<OwnedFd> =
-        (0..2).map(|_| inet(libc::AF_INET, libc::SOCK_DGRAM)).collect::<Result<_, _>>()?;
+    let shared: Vec<OwnedFd> = (0..2).map(|_| inet(libc::AF_INET, libc::SOCK_DGRAM)).collect::<Result<_, _>>()?;
     for socket in &shared {
         set(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     }
