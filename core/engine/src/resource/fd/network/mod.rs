@@ -75,6 +75,35 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
     [tcp::favours(open_files), datagram::favours(open_files), netlink::favours(open_files)].concat()
 }
 
+/// What a user's group has that an image of this user must not hold: it could not be woken for that user.
+pub fn beyond(user: u32, files: &FilesFacts) -> Vec<Problem> {
+    let option = |facts: &FileFacts, option| socket::option(&facts.file, option).unwrap_or(-1);
+    let inet = |facts: &&FileFacts| {
+        facts.file_type() == libc::S_IFSOCK
+            && matches!(option(facts, libc::SO_DOMAIN), libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK)
+    };
+    let why = |facts: &FileFacts| {
+        if facts.stat.st_uid != user {
+            return Some(format!("this socket belongs to user {}", facts.stat.st_uid));
+        }
+        if option(facts, libc::SO_DOMAIN) == libc::AF_NETLINK {
+            return None;
+        }
+        if option(facts, libc::SO_TYPE) == libc::SOCK_RAW {
+            return Some("a raw socket is what only root may have".to_owned());
+        }
+        let own = address::Address::own(&facts.file)?;
+        let serves = option(facts, libc::SO_TYPE) == libc::SOCK_DGRAM || address::Address::peer(&facts.file).is_none();
+        (serves && own.port != 0 && own.port < first_free_port())
+            .then(|| format!("{} is a port that only root may use", own.shown()))
+    };
+    let problem = |facts: &FileFacts| {
+        let what = format!("{}: the image could not be woken for user {user}", why(facts)?);
+        Some(facts.problem(ProblemKind::Privilege, what).way_out("Freeze it as root"))
+    };
+    files.files.iter().filter(inet).filter_map(problem).collect()
+}
+
 /// Ports below this one are the system's, `/proc/sys/net/ipv4/ip_unprivileged_port_start`.
 fn first_free_port() -> u16 {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();

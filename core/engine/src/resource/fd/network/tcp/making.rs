@@ -97,8 +97,12 @@ pub fn make_all(restore: &mut Restore<'_>) -> Result<(), Problem> {
 /// A step of making a socket that has failed.
 fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 'a {
     move |errno| {
-        let what = format!("a TCP socket cannot {what}: {}", errno.desc());
-        let problem = Problem::blocks(ProblemKind::Socket, what);
+        let told = format!("a TCP socket cannot {what}: {}", errno.desc());
+        let mut problem = Problem::blocks(ProblemKind::Socket, told);
+        if errno == Errno::EADDRNOTAVAIL {
+            problem = problem
+                .way_out("A connection that has ended a moment ago may still have the address: thaw again in a minute");
+        }
         match &record.own {
             Some(own) => problem.at(own.shown()),
             None => problem,
@@ -225,12 +229,36 @@ fn connect(
             |record, stream: &Stream| ended(record, &Stream { unsent: Vec::new().into(), ..stream.clone() }, true);
         return Ok((ended(one, stream)?, ended(other, other_stream)?));
     }
-    let mut one = End { socket: pair::open(one)?, own, stream };
-    let mut other = End { socket: pair::open(other)?, own: theirs, stream: other_stream };
-    pair::join(&mut one, &mut other)?;
-    pair::send_rest(&one.socket, stream)?;
-    pair::send_rest(&other.socket, other_stream)?;
-    Ok((one.socket, other.socket))
+    let end = Instant::now() + REST;
+    let (one, other) = loop {
+        let mut one = End { socket: pair::open(one)?, own: own.clone(), stream };
+        let mut other = End { socket: pair::open(other)?, own: theirs.clone(), stream: other_stream };
+        match pair::join(&mut one, &mut other) {
+            Ok(()) => break (one.socket, other.socket),
+            // What has become of this connection since an earlier thaw may rest for a moment yet.
+            Err(Errno::EADDRNOTAVAIL) if Instant::now() < end => {
+                abandon(&one.socket);
+                abandon(&other.socket);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(errno) => {
+                abandon(&one.socket);
+                abandon(&other.socket);
+                return Err(errno);
+            }
+        }
+    };
+    pair::send_rest(&one, stream)?;
+    pair::send_rest(&other, other_stream)?;
+    Ok((one, other))
+}
+
+/// So long the addresses of a connection on this machine cannot be used again, sysctl tcp_tw_reuse_delay.
+const REST: Duration = Duration::from_millis(1500);
+
+/// Lets an end vanish without a packet: it is in the mode for that already, or does not exist for anybody.
+fn abandon(end: &OwnedFd) {
+    let _ = repair::begin(end);
 }
 
 /// A socket that was connected, with what it had received. Its other end is ours, and closed at once; `news`: so that the
@@ -245,9 +273,7 @@ fn ended(record: &Record, stream: &Stream, news: bool) -> Answer<OwnedFd> {
     let mut one = End { socket: pair::open(record)?, own: own.clone(), stream: &stream };
     let mut other = End { socket: pair::open(record)?, own, stream: &nobody };
     pair::join(&mut one, &mut other)?;
-    // `struct linger`: on, for no time. It is closed with a reset.
-    let linger: Vec<u8> = [1_i32, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
-    socket::set_option_bytes(&other.socket, libc::SO_LINGER, &linger)?;
+    super::reset_when_closed(&other.socket)?;
     drop(other);
     if !news {
         socket::option(&one.socket, libc::SO_ERROR)?;

@@ -12,7 +12,7 @@ mod judge;
 mod making;
 mod pair;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
@@ -192,15 +192,25 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
     favours
 }
 
-/// The connections between sockets of the group, which are no more than closed descriptors when it has ended: nobody
-/// outside is to find their addresses in use. Called when the processes are gone and only the engine has the sockets.
+/// The connections between sockets of the group, when it has ended: nobody is to find their addresses in use. Called when
+/// the processes are gone and only the engine has the sockets.
 pub fn forget(files: &FilesFacts) {
     for facts in files.files.iter().filter(|facts| facts::is_tcp(facts)) {
-        if matches!(files.connections().link(facts), Link::Inside(_) | Link::Gone(_)) {
+        // Without CAP_NET_ADMIN they are closed like any other.
+        let _ = match files.connections().link(facts) {
             // A connection that is closed in this mode ends without a packet, and leaves nothing behind.
-            let _ = repair::begin(&facts.file);
-        }
+            Link::Inside(_) => repair::begin(&facts.file),
+            // The kernel still has the other end: a reset ends it.
+            Link::Gone(_) => reset_when_closed(&facts.file),
+            _ => Ok(()),
+        };
     }
+}
+
+/// SO_LINGER for no time: the other end is reset when this one is closed.
+fn reset_when_closed(file: &impl AsFd) -> Answer<()> {
+    let linger: Vec<u8> = [1_i32, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
+    socket::set_option_bytes(file, libc::SO_LINGER, &linger)
 }
 
 fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
