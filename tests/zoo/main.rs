@@ -142,6 +142,7 @@ mod sockets;
 mod stage;
 mod stopped;
 mod subreaper;
+mod tcp_asking;
 mod tcp_connected;
 mod tcp_half_closed;
 mod tcp_listening;

@@ -21,8 +21,11 @@ fn listener(family: i32, ip: &[u8], options: &[(i32, i32)], port: u16) -> std::i
 
 /// Whether somebody can connect there and is accepted.
 fn serves(listener: &TcpListener, to: (std::net::IpAddr, u16)) -> bool {
-    let Ok(_client) = TcpStream::connect(to) else { return false };
-    listener.set_nonblocking(false).is_ok() && listener.accept().is_ok()
+    let Ok(client) = TcpStream::connect(to) else { return false };
+    let accepted = listener.set_nonblocking(false).and_then(|()| listener.accept());
+    // Whoever closes first keeps the address for a minute: not the listener, which does not share it.
+    drop(client);
+    accepted.is_ok()
 }
 
 fn backlog(listener: &TcpListener) -> u32 {

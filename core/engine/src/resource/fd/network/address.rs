@@ -48,6 +48,15 @@ impl Address {
         Self::of(&socket::peer_address(socket).ok()?)
     }
 
+    /// One that the kernel lists, for a socket of this family.
+    pub fn of_list(listed: SocketAddr, family: i32) -> Self {
+        let ip = match listed.ip() {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        Self { ip: ByteBuf::from(ip), port: listed.port(), interface: None }.of_family(family)
+    }
+
     /// The same with another port.
     pub fn with_port(&self, port: u16) -> Self {
         Self { port, ..self.clone() }

@@ -15,6 +15,7 @@ use super::multicast::{self, Membership};
 use super::options::Options;
 use super::{Inode, first_free_port, judge_any, taken};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, socket};
+use crate::proc::{self, tcp};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
 
 const KIND: ProblemKind = ProblemKind::Socket;
@@ -226,7 +227,7 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         kind,
         protocol,
         own: Address::own(&facts.file),
-        peer: Address::peer(&facts.file),
+        peer: Address::peer(&facts.file).or_else(|| listed_peer(facts, family, kind)),
         shutdown: match shut {
             _ if shut & libc::POLLHUP != 0 => 3,
             _ => u8::from(shut & libc::POLLRDHUP != 0),
@@ -236,6 +237,14 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         options: Options::capture(&facts.file, &fresh, false)?,
         inode: Inode::of(facts),
     })
+}
+
+/// The kernel names no peer without a port; of a raw socket its list does.
+fn listed_peer(facts: &FileFacts, family: i32, kind: i32) -> Option<Address> {
+    let lists = ["net/raw", "net/raw6"].into_iter().filter(|_| kind == libc::SOCK_RAW);
+    let mut lines = lists.flat_map(|list| proc::parsed_system(list, tcp::parse).unwrap_or_default());
+    let line = lines.find(|line| line.inode == facts.stat.st_ino)?;
+    Some(Address::of_list(line.remote, family)).filter(|peer| !peer.is_any())
 }
 
 /// The image is untrusted.

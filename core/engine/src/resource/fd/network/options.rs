@@ -74,7 +74,7 @@ const BYTES: [(i32, i32); 7] = [
 /// The largest segment and the window that a program has asked for: once there is a connection, other things are answered.
 const BEFORE_CONNECTIONS: [(i32, i32); 2] = [(TCP, libc::TCP_MAXSEG), (TCP, libc::TCP_WINDOW_CLAMP)];
 
-/// What is sent to groups, TTL and LOOP: a stream has values for it that cannot be set.
+/// What is sent to groups, TTL and LOOP: a stream has values for it that cannot be set, as for the interface.
 const OF_GROUPS: [(i32, i32); 4] = [(IP, 33), (IP, 34), (IPV6, 18), (IPV6, 19)];
 
 /// Interfaces: IP_UNICAST_IF, IPV6_UNICAST_IF (both in the order of the network), IPV6_MULTICAST_IF.
@@ -130,7 +130,7 @@ impl Options {
                 _ => {}
             }
         }
-        for (level, option) in INTERFACES {
+        for (level, option) in INTERFACES.into_iter().filter(|_| !stream) {
             let number = inet::option(socket, level, option).unwrap_or(0);
             if number != 0 {
                 let name = super::address::name_of(of_network(level, option, number) as u32).ok_or(Errno::ENODEV)?;

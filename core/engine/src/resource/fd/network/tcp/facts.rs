@@ -169,13 +169,8 @@ impl Connections {
         let mut lines = lists.flat_map(|list| proc::parsed_system(list, tcp::parse).unwrap_or_default());
         let line = lines.find(|line| line.inode == facts.stat.st_ino)?;
         let own = Address::own(&facts.file)?;
-        let six = own.ip.len() == 16;
-        let ip = match line.remote.ip() {
-            std::net::IpAddr::V4(ip) if six => ip.to_ipv6_mapped().octets().to_vec(),
-            std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
-            std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
-        };
-        Some(Address { ip: ip.into(), port: line.remote.port(), interface: own.interface })
+        let family = if own.ip.len() == 16 { libc::AF_INET6 } else { libc::AF_INET };
+        Some(Address { interface: own.interface, ..Address::of_list(line.remote, family) })
     }
 
     fn other_end(&self, facts: &FileFacts, peer: Address) -> Link {
