@@ -130,7 +130,7 @@ impl Options {
                 _ => {}
             }
         }
-        for (level, option) in INTERFACES.into_iter().filter(|_| !stream) {
+        for (level, option) in INTERFACES.into_iter().filter(|place| !(stream && *place == (IPV6, 17))) {
             let number = inet::option(socket, level, option).unwrap_or(0);
             if number != 0 {
                 let name = super::address::name_of(of_network(level, option, number) as u32).ok_or(Errno::ENODEV)?;

@@ -226,7 +226,7 @@ fn connect(
 ) -> Answer<(OwnedFd, OwnedFd)> {
     if !is_here(&own) || !is_here(&theirs) {
         let ended =
-            |record, stream: &Stream| ended(record, &Stream { unsent: Vec::new().into(), ..stream.clone() }, true);
+            |record, stream: &Stream| ended(record, &Stream { coming: Vec::new().into(), ..stream.clone() }, true);
         return Ok((ended(one, stream)?, ended(other, other_stream)?));
     }
     let end = Instant::now() + REST;
@@ -248,8 +248,8 @@ fn connect(
             }
         }
     };
-    pair::send_rest(&one, stream)?;
-    pair::send_rest(&other, other_stream)?;
+    pair::send_rest(&one, &other_stream.coming)?;
+    pair::send_rest(&other, &stream.coming)?;
     Ok((one, other))
 }
 

@@ -97,8 +97,8 @@ enum State {
 struct Stream {
     /// What was received and waits to be read.
     received: ByteBuf,
-    /// What was sent, or is to be, and the other end does not have yet.
-    unsent: ByteBuf,
+    /// What the other end has sent, or is to send, and has not come yet.
+    coming: ByteBuf,
     /// Which of its halves are shut: 1 receiving, 2 sending.
     shutdown: u8,
     /// The largest segment that it has said to take, bytes.
@@ -181,7 +181,8 @@ fn records(open_files: &[OpenFile]) -> Result<Vec<(FileId, Record)>, Problem> {
 pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
     let mut favours = Vec::new();
     for (_, record) in records(open_files).unwrap_or_default() {
-        let binds = matches!(record.state, State::Idle | State::Listening { .. });
+        // Both ends of any other connection are the group's.
+        let binds = !matches!(record.state, State::Connected { .. } | State::Gone { .. } | State::Ended { .. });
         if let Some(own) = record.own.as_ref().filter(|own| binds && own.port != 0 && own.port < first_free_port()) {
             favours.push(format!("a TCP socket at {}, a port that only root may use", own.shown()));
         }
@@ -273,21 +274,36 @@ fn inet_received(facts: &FileFacts) -> Answer<ByteBuf> {
 /// One end, as it is; `peer`: the other one.
 fn stream(facts: &FileFacts, peer: Option<&FileFacts>) -> Answer<Stream> {
     let info = Info::of(&facts.file)?;
-    let unanswered = socket::unreceived(&facts.file)?;
-    let unsent = match peer {
-        // All that was sent has been answered for: the other end has it.
-        Some(peer) if unanswered > 0 => repair::on_its_way(&facts.file, &peer.file, unanswered as usize)?,
-        _ => Vec::new(),
-    };
+    let (received, coming) = contents(facts, peer)?;
     Ok(Stream {
-        received: inet_received(facts)?,
-        unsent: ByteBuf::from(unsent),
+        received,
+        coming: ByteBuf::from(coming),
         shutdown: shut(facts, info.state),
         segment: info.segment,
         scale: (info.options & 4 != 0).then_some(info.scale),
         selective: info.options & 2 != 0,
         stamps: info.options & 1 != 0,
     })
+}
+
+/// What was received, and what has not come yet. The programs stand still, and the kernel does not: it is asked again where
+/// something came meanwhile.
+fn contents(facts: &FileFacts, peer: Option<&FileFacts>) -> Answer<(ByteBuf, Vec<u8>)> {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        let received = inet_received(facts)?;
+        let coming = match peer.map(|peer| Ok((peer, socket::unreceived(&peer.file)?))).transpose()? {
+            // All that was sent has been answered for: it is here.
+            Some((peer, unanswered)) if unanswered > 0 => {
+                repair::on_its_way(&peer.file, &facts.file, unanswered as usize)?
+            }
+            _ => Vec::new(),
+        };
+        if files::bytes_waiting(&facts.file)? == received.len() {
+            return Ok((received, coming));
+        }
+    }
+    Err(Errno::EAGAIN)
 }
 
 /// Which of its halves are shut: 1 receiving, 2 sending.

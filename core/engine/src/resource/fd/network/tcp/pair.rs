@@ -95,7 +95,7 @@ fn connect(end: &End<'_>, other: &End<'_>, sent: u32, received: u32) -> Answer<(
 
 /// The window of an end, bytes: none where much waits in it already and more would come.
 fn offered(end: &End<'_>, other: &End<'_>, usual: u32) -> u32 {
-    let finished = other.stream.shutdown & 2 != 0 && other.stream.unsent.is_empty();
+    let finished = other.stream.shutdown & 2 != 0 && end.stream.coming.is_empty();
     if end.stream.received.len() < MUCH || finished { usual } else { 0 }
 }
 
@@ -104,10 +104,10 @@ fn open_windows(end: &End<'_>, own: u32, theirs: u32, received: u32) -> Answer<(
     repair::set_windows(&end.socket, own, theirs, received)
 }
 
-/// Sends what the other end did not have yet. It takes it when it likes.
-pub fn send_rest(socket: &OwnedFd, stream: &Stream) -> Answer<()> {
-    with_room(socket, libc::SO_SNDBUF, stream.unsent.len(), || {
-        let mut rest = &stream.unsent[..];
+/// Sends what had not come yet at the other end. It takes it when it likes.
+pub fn send_rest(socket: &OwnedFd, coming: &[u8]) -> Answer<()> {
+    with_room(socket, libc::SO_SNDBUF, coming.len(), || {
+        let mut rest = coming;
         while !rest.is_empty() {
             let sent = inet::send(socket, rest, &[])?;
             rest = rest.get(sent..).unwrap_or_default();
