@@ -121,7 +121,6 @@ macro_rules! zoo {
             tcp_waiting: both;
             tcp_waiting_data: both.refused("which cannot be read before");
             tcp_asking: both;
-            tcp_outside: both.freeze_with(&["--accept-losses"]);
             network_options: both;
             udp: both;
             udp_queues: both;

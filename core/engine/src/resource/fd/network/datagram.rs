@@ -167,12 +167,25 @@ fn waits(facts: &FileFacts) -> bool {
         .is_ok_and(|events| events & libc::POLLIN != 0 && events & libc::POLLRDHUP == 0)
 }
 
-/// What waits in the group's sockets for UDP; those of other protocols cannot be looked into.
-pub fn look(files: &FilesFacts) -> Queues {
-    let ours = files.files.iter().filter(|facts| is_ours(facts) && waits(facts));
+/// What waits in the group's sockets for UDP; those of other protocols cannot be looked into. `lightly`: only the first datagram,
+/// for an empty one behind others can be seen only once.
+pub fn look(files: &FilesFacts, lightly: bool) -> Queues {
+    let has =
+        |facts: &FileFacts| anonymous::poll(&facts.file, libc::POLLIN).is_ok_and(|events| events & libc::POLLIN != 0);
+    let ours = files.files.iter().filter(|facts| is_ours(facts) && has(facts));
     let udp = ours.filter(|facts| socket::option(&facts.file, libc::SO_PROTOCOL) == Ok(libc::IPPROTO_UDP));
     let udp = udp.filter(|facts| socket::option(&facts.file, libc::SO_TYPE) == Ok(libc::SOCK_DGRAM));
-    udp.map(|facts| (facts.id, queue(facts))).collect()
+    udp.map(|facts| (facts.id, if lightly { first(facts) } else { queue(facts) })).collect()
+}
+
+/// The first datagram, unless it is empty.
+fn first(facts: &FileFacts) -> Answer<Vec<Datagram>> {
+    if files::bytes_waiting(&facts.file)? == 0 {
+        return Ok(Vec::new());
+    }
+    let (_, _, from) = inet::peek(&facts.file, 0)?;
+    let from = Address::of(&from).ok_or(Errno::EINVAL)?;
+    Ok(vec![Datagram { bytes: ByteBuf::new(), from }])
 }
 
 /// Looked at with MSG_PEEK at SO_PEEK_OFF, which is set for that moment and put back.
@@ -186,6 +199,8 @@ fn queue(facts: &FileFacts) -> Answer<Vec<Datagram>> {
             break Err(errno);
         }
         match inet::peek(&facts.file, LONGEST) {
+            // One that is shut has come to its end.
+            Ok((_, 0, from)) if from.is_empty() => break Ok(()),
             Ok((bytes, whole, from)) => {
                 let Some(from) = Address::of(&from) else { break Err(Errno::EINVAL) };
                 at += whole as i32;
@@ -370,6 +385,8 @@ fn make(record: &Record) -> Answer<OwnedFd> {
             deliver(record, &made, datagram)?;
         }
         socket::set_option(&made, libc::SO_RCVBUF, before / 2)?;
+        // SO_BUF_LOCK: the program has not chosen it.
+        socket::set_option(&made, 72, 0)?;
     }
     Ok(made)
 }

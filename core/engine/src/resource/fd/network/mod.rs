@@ -24,6 +24,8 @@ use crate::kernel::{Answer, Errno, files, socket};
 pub struct Seen {
     connections: OnceCell<tcp::facts::Connections>,
     datagrams: OnceCell<datagram::Queues>,
+    /// Only the first datagram of a socket is looked at.
+    lightly: bool,
 }
 
 impl FilesFacts {
@@ -34,7 +36,12 @@ impl FilesFacts {
 
     /// What waits in its sockets for datagrams.
     pub fn datagrams(&self) -> &datagram::Queues {
-        self.network.datagrams.get_or_init(|| datagram::look(self))
+        self.network.datagrams.get_or_init(|| datagram::look(self, self.network.lightly))
+    }
+
+    /// From now on nothing is looked at that could not be seen a second time.
+    pub fn look_lightly(&mut self) {
+        self.network.lightly = true;
     }
 }
 

@@ -73,7 +73,10 @@ pub fn is_tcp(facts: &FileFacts) -> bool {
         && match socket::option(&facts.file, libc::SO_PROTOCOL) {
             Ok(libc::IPPROTO_TCP) => true,
             // One that listens, or does nothing yet: connections of this kind are refused by name.
-            Ok(libc::IPPROTO_MPTCP) => Address::peer(&facts.file).is_none(),
+            Ok(libc::IPPROTO_MPTCP) => {
+                let plain = Info::of(&facts.file).is_ok_and(|info| matches!(info.state, CLOSED | LISTENING));
+                plain && !shows(facts, libc::POLLRDHUP) && Address::peer(&facts.file).is_none()
+            }
             _ => false,
         }
 }
