@@ -13,7 +13,7 @@ as_each_user!(carries_on, ends_for_a_client_outside);
 const WITHIN: &str = r#"
 import hashlib, os, subprocess, sys, time, urllib.request
 port = sys.argv[1]
-content = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(400_000))
+content = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(1_000_000))
 open("large", "wb").write(content)
 log = open("log", "w")
 server = subprocess.Popen([sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1"], stdout=log, stderr=log)
@@ -27,7 +27,7 @@ found = hashlib.sha256(answer.read(100_000))
 print("ready", flush=True)
 while piece := answer.read(200_000):
     found.update(piece)
-    time.sleep(0.01 if not os.path.exists("go") else 0)
+    time.sleep(0.02 if not os.path.exists("go") else 0)
 print("the same:", found.digest() == hashlib.sha256(content).digest())
 again = urllib.request.urlopen(f"http://127.0.0.1:{port}/large").read()
 print("again:", again == content)

@@ -8,6 +8,7 @@ as_each_user!(carries_on);
 const SCRIPT: &str = r#"
 port=$1
 redis-server --port $port --save '' --bind 127.0.0.1 --daemonize no > server.log 2>&1 &
+server=$!
 until redis-cli -p $port ping > /dev/null 2>&1; do sleep 0.05; done
 redis-cli -p $port subscribe news > heard &
 redis-cli -p $port blpop list 0 > popped &
@@ -23,7 +24,7 @@ until grep -q 'good news' heard; do sleep 0.05; done
 tail -n 1 heard popped | grep -v '^$' | tr '\n' ' '
 redis-cli -p $port get key19999
 redis-cli -p $port dbsize
-kill %1
+kill $server
 "#;
 
 fn carries_on(user: User) {

@@ -59,6 +59,8 @@ pub enum Link {
     WaitsAt(FileId, u32),
     /// A socket that was closed on this machine.
     Gone(Address),
+    /// A socket that was closed while something from it was on its way, which only the kernel has.
+    Closing(Address),
     /// One outside the group, which has this inode; 0: none that can be seen.
     Outside(Address, u64),
     /// It was connected, and is not any more.
@@ -193,7 +195,8 @@ impl Connections {
             }
             // All that it had sent has come, with the end of it.
             _ if has_heard_the_end(facts) && (line.is_some() || super::making::is_here(&peer)) => Link::Gone(peer),
-            _ => Link::Outside(peer, 0),
+            Some(_) => Link::Closing(peer),
+            None => Link::Outside(peer, 0),
         }
     }
 

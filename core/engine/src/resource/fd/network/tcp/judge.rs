@@ -47,6 +47,14 @@ fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
                         read before";
             if sent { vec![facts.problem(KIND, what).way_out(LATER)] } else { Vec::new() }
         }
+        Link::Closing(peer) => {
+            let what = format!(
+                "its other end, {}, was closed while something from it was on its way, which cannot be read",
+                peer.shown()
+            );
+            let loss = "what was on its way: the program finds the connection reset behind what had come";
+            vec![facts.loss(KIND, what, loss).way_out("Try again when the program has received it")]
+        }
         Link::Outside(peer, inode) => {
             let holder = connections.holders(inode, files).first().map(|holder| format!(", {}", holder.process));
             vec![leads_out(facts, &peer, holder.as_deref().unwrap_or_default())]

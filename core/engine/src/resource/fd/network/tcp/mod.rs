@@ -232,7 +232,7 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         },
         Link::Inside(peer) => State::Connected { peer: *peer, stream: stream(facts, Some(&files.files[peer.0]))? },
         Link::Gone(to) => State::Gone { to: to.clone(), stream: stream(facts, None)? },
-        Link::Outside(..) => State::Ended { received: received()?, news: true },
+        Link::Outside(..) | Link::Closing(_) => State::Ended { received: received()?, news: true },
         Link::Ended => State::Ended { received: received()?, news: facts::shows(facts, libc::POLLERR) },
     };
     let fresh = inet::open(family, libc::SOCK_STREAM, protocol)?;
