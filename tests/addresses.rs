@@ -77,7 +77,7 @@ fn an_address_that_another_program_has_is_named_with_that_program() {
 
 #[test]
 fn connections_of_a_group_that_sleeps_hold_no_address() {
-    for name in ["tcp_connected", "tcp_half_closed", "tcp_waiting"] {
+    for name in ["tcp_connected", "tcp_waiting"] {
         let (mut specimen, _) = asleep(name, User::Ordinary);
         let mut ports = Vec::new();
         each(&mut group(&specimen.image()), &mut |value| {
