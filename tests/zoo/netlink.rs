@@ -43,7 +43,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         wrong.gives("a group behind the first 32", asked.map(|_| groups[1] >> 1 & 1), 1);
     })?;
     // RTM_GETLINK for the interface 1: `struct nlmsghdr`, `struct ifinfomsg`.
-    let request: [u32; 8] = [32, 18 | 1 << 16, 5, 0, 0, 1, 0, 0];
+    let request: [u32; 8] = [32, 0x12 | 1 << 16, 5, 0, 0, 1, 0, 0];
     call(libc::SYS_sendto, &[second.as_raw_fd() as usize, at(&request), 32, 0, 0, 0])?;
     let answer = receive(&second, 0);
     stage.wrong.gives("the kernel's answer", answer.map(|bytes| bytes.get(4).copied()), Some(16));

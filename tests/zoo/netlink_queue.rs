@@ -9,7 +9,7 @@ use crate::stage::{Held, Stage};
 
 pub fn hold(stage: &mut Stage) -> Held {
     let socket = netlink(libc::NETLINK_ROUTE, 0)?;
-    let request: [u32; 8] = [32, 18 | 1 << 16, 5, 0, 0, 1, 0, 0];
+    let request: [u32; 8] = [32, 0x12 | 1 << 16, 5, 0, 0, 1, 0, 0];
     let ask = || call(libc::SYS_sendto, &[socket.as_raw_fd() as usize, at(&request), 32, 0, 0, 0]);
     ask()?;
     stage.wrong.equal("an answer waits", poll(&socket, libc::POLLIN), libc::POLLIN);

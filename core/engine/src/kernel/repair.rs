@@ -114,7 +114,7 @@ pub fn on_its_way(sender: &impl AsFd, receiver: &impl AsFd, most: usize) -> Answ
     let mut answer = File::from(memfd_create("answer", MFdFlags::MFD_CLOEXEC)?);
     let mut room = vec![0_u8; most];
     let ends = [sender.as_fd(), receiver.as_fd()];
-    let reuse = [reuses(&ends[0])?, reuses(&ends[1])?];
+    let reuse = [reuses(ends[0])?, reuses(ends[1])?];
     let arguments = CloneArguments { exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
     // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
     let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
@@ -141,8 +141,8 @@ pub fn on_its_way(sender: &impl AsFd, receiver: &impl AsFd, most: usize) -> Answ
     Ok(bytes.get(16 + there..).unwrap_or_default().to_vec())
 }
 
-fn reuses(socket: &BorrowedFd<'_>) -> Answer<i32> {
-    option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)
+fn reuses(socket: BorrowedFd<'_>) -> Answer<i32> {
+    option(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR)
 }
 
 /// What the child has seen.

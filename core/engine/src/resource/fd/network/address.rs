@@ -58,6 +58,7 @@ impl Address {
     }
 
     /// The same with another port.
+    #[must_use]
     pub fn with_port(&self, port: u16) -> Self {
         Self { port, ..self.clone() }
     }
@@ -106,6 +107,7 @@ impl Address {
     }
 
     /// The address of this machine to itself, of the same family.
+    #[must_use]
     pub fn loopback(&self) -> Self {
         let ip = match self.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.octets().to_vec(),
@@ -116,6 +118,7 @@ impl Address {
     }
 
     /// The same for a socket of this family: one for IPv6 has IPv4 addresses within its own.
+    #[must_use]
     pub fn of_family(&self, family: i32) -> Self {
         let ip = match (self.ip(), family) {
             (IpAddr::V4(ip), libc::AF_INET6) => ip.to_ipv6_mapped().octets().to_vec(),

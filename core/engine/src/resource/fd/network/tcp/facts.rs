@@ -119,6 +119,16 @@ impl Info {
     }
 }
 
+/// While it waits for an answer, only the list tells to whom it is to be connected.
+fn asks(facts: &FileFacts) -> Option<Address> {
+    let lists = ["net/tcp", "net/tcp6"].into_iter();
+    let mut lines = lists.flat_map(|list| proc::parsed_system(list, tcp::parse).unwrap_or_default());
+    let line = lines.find(|line| line.inode == facts.stat.st_ino)?;
+    let own = Address::own(&facts.file)?;
+    let family = if own.ip.len() == 16 { libc::AF_INET6 } else { libc::AF_INET };
+    Some(Address { interface: own.interface, ..Address::of_list(line.remote, family) })
+}
+
 /// Whether the end of all that the other end sent has come.
 pub fn has_heard_the_end(facts: &FileFacts) -> bool {
     Info::of(&facts.file).is_ok_and(|info| matches!(info.state, CLOSE_WAIT | LAST_ACK | CLOSING))
@@ -160,22 +170,12 @@ impl Connections {
         let state = Info::of(&facts.file).map_or(CLOSED, |info| info.state);
         match (state, peer) {
             (LISTENING, _) => Link::Listens,
-            (SYN_SENT, _) => self.asks(facts).map_or(Link::Nothing, Link::Asks),
+            (SYN_SENT, _) => asks(facts).map_or(Link::Nothing, Link::Asks),
             (_, Some(peer)) => self.other_end(facts, peer),
             (_, None) if shows(facts, libc::POLLRDHUP) => Link::Ended,
             (_, None) if socket::option(&facts.file, libc::SO_ACCEPTCONN) == Ok(1) => Link::Listens,
             (_, None) => Link::Nothing,
         }
-    }
-
-    /// While it waits for an answer, only the list tells to whom it is to be connected.
-    fn asks(&self, facts: &FileFacts) -> Option<Address> {
-        let lists = ["net/tcp", "net/tcp6"].into_iter();
-        let mut lines = lists.flat_map(|list| proc::parsed_system(list, tcp::parse).unwrap_or_default());
-        let line = lines.find(|line| line.inode == facts.stat.st_ino)?;
-        let own = Address::own(&facts.file)?;
-        let family = if own.ip.len() == 16 { libc::AF_INET6 } else { libc::AF_INET };
-        Some(Address { interface: own.interface, ..Address::of_list(line.remote, family) })
     }
 
     fn other_end(&self, facts: &FileFacts, peer: Address) -> Link {
