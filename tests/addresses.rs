@@ -96,6 +96,9 @@ fn connections_of_a_group_that_sleeps_hold_no_address() {
     }
 }
 
+/// A change of a record; whether it found what it changes.
+type Forgery = dyn Fn(&mut Value) -> bool;
+
 #[test]
 fn an_image_of_an_ordinary_user_has_no_port_of_the_systems_and_no_mighty_option() {
     let (mut specimen, members) = asleep("tcp_listening", User::Ordinary);
@@ -108,7 +111,7 @@ fn an_image_of_an_ordinary_user_has_no_port_of_the_systems_and_no_mighty_option(
         set(value, "numbers", numbers)
     };
     let owner = |value: &mut Value| field(value, "mode").is_some() && set(value, "user", 0.into());
-    let forgeries: [(&dyn Fn(&mut Value) -> bool, &str); 3] =
+    let forgeries: [(&Forgery, &str); 3] =
         [(&low, "a port that only root may use"), (&mark, "an option that only root may set"), (&owner, "user 0")];
     for (forgery, word) in forgeries {
         let mut record = group(&kept);

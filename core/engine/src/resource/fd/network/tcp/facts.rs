@@ -36,6 +36,8 @@ pub const CLOSING: u8 = 11;
 pub struct Connections {
     /// All of this network namespace.
     lines: Vec<TcpLine>,
+    /// Their places in that list, by their own address and their peer's.
+    places: HashMap<(SocketAddr, SocketAddr), usize>,
     /// Those of the group that have a peer, by their own address and their peer's.
     own: HashMap<(SocketAddr, SocketAddr), FileId>,
     /// Those of the group that listen.
@@ -160,6 +162,8 @@ impl Connections {
             for list in ["net/tcp", "net/tcp6"] {
                 found.lines.extend(proc::parsed_system(list, tcp::parse).unwrap_or_default());
             }
+            let places = found.lines.iter().enumerate().filter(|(_, line)| !line.listens());
+            found.places = places.map(|(place, line)| ((line.local, line.remote), place)).collect();
         }
         found
     }
@@ -184,7 +188,7 @@ impl Connections {
         if let Some(file) = self.own.get(&(theirs, own)) {
             return Link::Inside(*file);
         }
-        let line = self.lines.iter().find(|line| (line.local, line.remote) == (theirs, own));
+        let line = self.places.get(&(theirs, own)).map(|place| &self.lines[*place]);
         match line {
             Some(line) if line.inode != 0 => Link::Outside(peer, line.inode),
             Some(line) if matches!(line.state, ESTABLISHED | CLOSE_WAIT | SYN_RECEIVED) => {
@@ -221,6 +225,9 @@ impl Connections {
 
     /// Those of the group that wait to be accepted there, in the order in which they came.
     pub fn waiting(&self, listener: FileId, files: &FilesFacts) -> Vec<FileId> {
+        if !self.lines.iter().any(|line| line.inode == 0 && matches!(line.state, ESTABLISHED | CLOSE_WAIT)) {
+            return Vec::new();
+        }
         let mut found: Vec<(u32, FileId)> = (self.own.values())
             .map(|file| &files.files[file.0])
             .filter(|facts| matches!(self.link(facts), Link::WaitsAt(at, _) if at == listener))
@@ -237,10 +244,8 @@ impl Connections {
 
     /// Device and inode of the sockets outside the group that its own are connected to.
     pub fn outside(&self) -> impl Iterator<Item = (u64, u64)> {
-        let ends = self.own.keys().map(|(own, peer)| (*peer, *own));
-        let lines: HashMap<_, _> = self.lines.iter().map(|line| ((line.local, line.remote), line.inode)).collect();
         let device = self.device;
-        let found: Vec<_> = ends.filter_map(|end| lines.get(&end).copied()).filter(|inode| *inode != 0).collect();
-        found.into_iter().map(move |inode| (device, inode))
+        let ends = self.own.keys().filter_map(|(own, peer)| self.places.get(&(*peer, *own)));
+        ends.map(|place| self.lines[*place].inode).filter(|inode| *inode != 0).map(move |inode| (device, inode))
     }
 }
