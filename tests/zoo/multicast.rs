@@ -24,6 +24,9 @@ fn source(socket: &UdpSocket, option: i32, group: [u8; 4], sender: [u8; 4]) -> s
 pub fn hold(stage: &mut Stage) -> Held {
     let receiver = UdpSocket::bind("0.0.0.0:0")?;
     receiver.set_read_timeout(Some(Duration::from_millis(300)))?;
+    // Otherwise it hears the groups of everybody on this machine.
+    const IP_MULTICAST_ALL: i32 = 49;
+    crate::sockets::set(&receiver, libc::IPPROTO_IP, IP_MULTICAST_ALL, 0)?;
     let port = receiver.local_addr()?.port();
     let lo = Ipv4Addr::LOCALHOST;
     receiver.join_multicast_v4(&Ipv4Addr::new(239, 7, 7, 1), &lo)?;
