@@ -261,7 +261,6 @@ mod tests {
             inet::set_option_bytes(&before, SOCKET, libc::SO_RCVTIMEO, &time)?;
             if family == libc::AF_INET6 {
                 inet::set_option(&before, IPV6, 26, 1)?;
-                inet::set_option(&before, IPV6, 17, 1)?;
             }
             let options = Options::capture(&before, &fresh, false)?;
             assert_eq!(options.number(TCP, 4), Some(77));
