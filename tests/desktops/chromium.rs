@@ -5,7 +5,7 @@ use std::fs;
 
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
-use crate::said::{CLOSE_IT, PAUSE, Reason, Said, at_socket};
+use crate::said::{PAUSE, Reason, Said};
 use crate::scene::{Scene, check_until, done, group_of, wait_for};
 use crate::sockets;
 
@@ -74,11 +74,10 @@ fn chromium_is_one_group_with_its_confined_processes() {
 
     let said = check_until(browser, |said| is_confined(said).and_then(|()| sockets::are_told(said)));
     let text = done(fs::read_to_string(&port));
-    let listens = format!(
-        "it is a TCP socket that listens at 127.0.0.1:{}, which cannot be frozen yet",
-        text.lines().next().unwrap_or_default()
-    );
-    assert_eq!(said.is_blocked_by_one(&at_socket(ProblemKind::Socket, browser, listens, CLOSE_IT)), Ok(()));
+    let serves = format!("service TCP 127.0.0.1:{} served-by chromium", text.lines().next().unwrap_or_default());
+    assert_eq!(said.has(&[&serves]), Ok(()));
+    let listens = said.reasons().iter().find(|reason| reason.what.contains("that listens"));
+    assert!(listens.is_none(), "a socket that listens is kept: {listens:?}");
 
     let kinds = kinds(&said);
     assert_eq!(kinds["browser"], [browser]);

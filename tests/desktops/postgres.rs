@@ -6,7 +6,7 @@ use std::path::Path;
 use dormouse_wire::{Pid, ProblemKind, Strength};
 use harness::wait::{PATIENCE, until};
 
-use crate::said::{CLOSE, CLOSE_IT, PAUSE_OR_CLOSE, Reason, at_socket, same};
+use crate::said::{CLOSE, PAUSE_OR_CLOSE, Reason, at_socket, same};
 use crate::scene::{Scene, check_until, done, group_of, wait_for};
 
 /// The folder of the programs, whose version Debian has in its path.
@@ -61,10 +61,8 @@ fn postgres_is_one_group_with_its_backends_and_its_client_another() {
     let backend = said.reasons().iter().find(|reason| reason.what == connected);
     let backend = backend.and_then(|reason| reason.process.clone()).unwrap_or_else(|| panic!("{}", said.text)).pid;
     assert_ne!(backend, main);
-    let listens = "it is a TCP socket that listens at 127.0.0.1:5432, which cannot be frozen yet";
     let together = "Freeze them together, cut the connection (--disconnect), or end that process first";
     let mut expected: Vec<Reason> = pids.iter().map(|pid| of_memory(*pid)).collect();
-    expected.push(at_socket(ProblemKind::Socket, main, listens, CLOSE_IT));
     expected.push(at_socket(ProblemKind::UnixSocket, backend, connected, together));
     assert_eq!(said.is_blocked_by(&expected), Ok(()));
     // A person is told of all seven at once.

@@ -8,8 +8,8 @@ use dormouse_wire::{Checked, EdgeKind, Node, Pid, Problem, ProblemKind, Strength
 pub const NEST: &str = "Pause it instead, or start it in a nested session that is frozen with it";
 /// About a connection to a service.
 pub const CLOSE: &str = "Cut the connection (--disconnect), close it in the program, or pause the group instead";
-/// About another socket.
-pub const CLOSE_IT: &str = "Close it in the program, or pause the group instead";
+/// About a TCP connection.
+pub const END_OR_BOTH: &str = "Close the connection in the program, or freeze both ends together";
 /// About shared memory that others have too.
 pub const TOGETHER: &str = "Freeze them together, or pause the group instead";
 /// About a segment of System V.

@@ -10,8 +10,24 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 10] =
-    ["memfd", "pipe", "fifo", "posix_timers", "timerfd", "epoll", "unlinked", "sleeps", "zombies", "pending_signals"];
+const PROGRAMS: [&str; 16] = [
+    "memfd",
+    "pipe",
+    "fifo",
+    "posix_timers",
+    "timerfd",
+    "epoll",
+    "unlinked",
+    "sleeps",
+    "zombies",
+    "pending_signals",
+    "tcp_listening",
+    "tcp_connected",
+    "tcp_half_closed",
+    "tcp_waiting",
+    "udp_queues",
+    "netlink",
+];
 
 fn frozen(name: &'static str) -> Specimen {
     let mut specimen = Specimen::start(Path::new(ZOO), &Program::named(name), User::Root);

@@ -208,4 +208,6 @@ lies! {
     about_locks: locks, Root;
     about_epoll_sets: epoll, Root;
     about_zombies: zombies, Root;
+    about_connections: tcp_half_closed, Root;
+    about_datagrams: udp_queues, Root;
 }

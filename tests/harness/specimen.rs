@@ -146,11 +146,16 @@ impl Specimen {
 
     /// The same without asking first: a group that changes all the time is another one when it is asked again.
     pub fn freeze_at_once(&mut self) -> Outcome {
+        self.freeze_with(self.program.freeze_arguments)
+    }
+
+    /// The same with these arguments.
+    pub fn freeze_with(&mut self, more: &[&str]) -> Outcome {
         let known = self.members();
         let (pid, image) = (self.pid.to_string(), self.image());
         let image = image.to_string_lossy();
         let mut arguments = vec!["freeze", &pid, "--json", "-o", &image];
-        arguments.extend(self.program.freeze_arguments);
+        arguments.extend(more);
         command::run(&arguments, self.base.path(), || group::reap(&known))
     }
 

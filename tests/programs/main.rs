@@ -21,15 +21,18 @@ macro_rules! as_each_user {
 }
 
 mod go;
+mod http;
 mod java;
 mod large;
 mod make;
 mod node;
+mod node_http;
 mod perl;
 mod python_asyncio;
 mod python_forks;
 mod python_multiprocessing;
 mod python_threads;
+mod redis;
 mod rust;
 mod shell;
 mod sqlite3;
@@ -42,6 +45,13 @@ mod vfork;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+/// A port that nobody has just now, as text.
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0");
+    let own = listener.and_then(|listener| listener.local_addr());
+    own.unwrap_or_else(|error| panic!("{error}")).port().to_string()
+}
 
 /// Writes a source file into a folder and compiles it there.
 fn compile(folder: &Path, (file, text): (&str, &str), words: &[&str]) {

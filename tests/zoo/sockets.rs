@@ -107,3 +107,68 @@ pub fn receive_from(socket: &impl AsRawFd) -> io::Result<(Vec<u8>, Vec<u8>, i32)
     let pid = if header.msg_controllen >= 28 { control[2] as i32 } else { 0 };
     Ok((bytes[..length as usize].to_vec(), path_of(&name, header.msg_namelen), pid))
 }
+
+/// A socket of the network that does not wait.
+pub fn inet(family: i32, kind: i32) -> io::Result<OwnedFd> {
+    Ok(owned(call(libc::SYS_socket, &[family as usize, (kind | libc::SOCK_NONBLOCK) as usize, 0])?))
+}
+
+/// `struct sockaddr_in`, or `struct sockaddr_in6` for an address of 16 bytes.
+pub fn inet_address(ip: &[u8], port: u16) -> Vec<u8> {
+    let four = ip.len() == 4;
+    let family = if four { libc::AF_INET } else { libc::AF_INET6 } as u16;
+    let parts = [&family.to_ne_bytes()[..], &port.to_be_bytes(), if four { &[] } else { &[0; 4] }, ip];
+    let mut bytes = parts.concat();
+    bytes.resize(if four { 16 } else { 28 }, 0);
+    bytes
+}
+
+/// bind(2) to an address in the network.
+pub fn bind_to(socket: &impl AsRawFd, ip: &[u8], port: u16) -> io::Result<i64> {
+    let address = inet_address(ip, port);
+    call(libc::SYS_bind, &[socket.as_raw_fd() as usize, at(address.as_slice()), address.len()])
+}
+
+/// connect(2) to an address in the network.
+pub fn connect_to(socket: &impl AsRawFd, ip: &[u8], port: u16) -> io::Result<i64> {
+    let address = inet_address(ip, port);
+    call(libc::SYS_connect, &[socket.as_raw_fd() as usize, at(address.as_slice()), address.len()])
+}
+
+/// The port of a socket of the network; 0: none.
+pub fn port(socket: &impl AsRawFd) -> io::Result<u16> {
+    let (mut bytes, mut length) = ([0_u8; 28], 28_u32);
+    call(libc::SYS_getsockname, &[socket.as_raw_fd() as usize, into(&mut bytes), into(&mut length)])?;
+    Ok(u16::from_be_bytes([bytes[2], bytes[3]]))
+}
+
+/// How many bytes wait to be read.
+pub fn waiting(socket: &impl AsRawFd) -> io::Result<usize> {
+    let mut count = 0_i32;
+    call(libc::SYS_ioctl, &[socket.as_raw_fd() as usize, libc::FIONREAD as usize, into(&mut count)])?;
+    Ok(count as usize)
+}
+
+/// Which of these events it has, poll(2).
+pub fn poll(socket: &impl AsRawFd, events: i16) -> i16 {
+    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+    let asked = call(libc::SYS_poll, &[into(&mut entry), 1, 0]);
+    if asked.is_ok() { entry.revents } else { -1 }
+}
+
+/// A datagram, and where it came from.
+pub fn receive_datagram(socket: &impl AsRawFd) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let (mut bytes, mut from, mut length) = (vec![0_u8; 70_000], vec![0_u8; 28], 28_u32);
+    let arguments = [
+        socket.as_raw_fd() as usize,
+        into(bytes.as_mut_slice()),
+        bytes.len(),
+        libc::MSG_DONTWAIT as usize,
+        into(from.as_mut_slice()),
+        into(&mut length),
+    ];
+    let received = call(libc::SYS_recvfrom, &arguments)?;
+    bytes.truncate(received as usize);
+    from.truncate(length as usize);
+    Ok((bytes, from))
+}

@@ -10,7 +10,7 @@ use crate::kernel::threads::beside;
 use crate::survey::collect::ProcessFacts;
 use crate::survey::connections::Connections;
 use crate::survey::in_flight::Look;
-use crate::survey::{buses, judge, needs, select, x11};
+use crate::survey::{belongs, buses, judge, needs, select, x11};
 use crate::{FreezeError, Selection};
 
 /// Says whether a group can be frozen, with every reason, and what ties it to others. The group stands still for some
@@ -79,7 +79,8 @@ fn look(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Looked {
     let nobody = |problems| Looked { processes: Vec::new(), problems };
     match stop(selection, queues, stopped) {
         Ok(found) => {
-            let problems = judge::judge(&found.processes, &found.open, &found.sharers);
+            let mut problems = judge::judge(&found.processes, &found.open, &found.sharers);
+            problems.extend(belongs::sockets(selection.asker.as_ref(), &found.open));
             Looked { processes: found.processes, problems }
         }
         Err(FreezeError::Refused(problems)) => nobody(problems),

@@ -61,6 +61,7 @@ fn freeze_now(
     progress.begins(Phase::Recording, 0);
     let mut verdict = Verdict::new(options.accept_losses);
     verdict.note(judge::judge(&processes, &open, &sharers));
+    verdict.note(belongs::sockets(selection.asker.as_ref(), &open));
     if verdict.refuses() {
         verdict.note(record::said(&mut stopped, &processes, &verdict));
         return Err(verdict.refusal());
@@ -91,6 +92,7 @@ fn freeze_now(
     if !options.leave_running {
         group.terminal.iter().for_each(terminal::leave_usable);
         stopped.end();
+        crate::resource::fd::network::tcp::forget(&open.facts);
     }
     Ok(Frozen {
         image: sealed.path,

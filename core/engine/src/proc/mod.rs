@@ -24,6 +24,7 @@ pub mod limits;
 pub mod locks;
 pub mod maps;
 pub mod mountinfo;
+pub mod multicast;
 pub mod netlink;
 pub mod ns;
 pub mod numbers;

@@ -14,6 +14,8 @@ pub struct TcpLine {
     pub remote: SocketAddr,
     /// `TCP_*` of include/net/tcp_states.h: 1 established, 7 closed (or bound, where nobody connects), 10 listening.
     pub state: u8,
+    /// How many bytes wait to be read; for one that listens, how many connections wait to be accepted.
+    pub received: u32,
     /// The inode number in `socket:[…]`; 0 where no process holds it any more.
     pub inode: u64,
 }
@@ -35,8 +37,10 @@ fn read(line: &[u8]) -> Option<TcpLine> {
     let mut words = text::words(line).skip(1);
     let (local, remote) = (address(words.next()?)?, address(words.next()?)?);
     let state = u8::from_str_radix(std::str::from_utf8(words.next()?).ok()?, 16).ok()?;
-    let inode = text::decimal(words.nth(5)?)?;
-    Some(TcpLine { local, remote, state, inode })
+    let (_, received) = std::str::from_utf8(words.next()?).ok()?.split_once(':')?;
+    let received = u32::from_str_radix(received, 16).ok()?;
+    let inode = text::decimal(words.nth(4)?)?;
+    Some(TcpLine { local, remote, state, received, inode })
 }
 
 /// `ADDRESS:PORT` in hexadecimal digits, each four bytes of the address in the order of the machine.

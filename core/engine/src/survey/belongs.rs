@@ -8,12 +8,14 @@ use std::path::PathBuf;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
 
+use super::files::OpenFiles;
 use super::select;
 use crate::Asker;
 use crate::kernel::threads::each;
 use crate::proc::stat::State;
 use crate::proc::status::{self, Status};
 use crate::proc::{self, ProcError};
+use crate::resource::fd::network;
 
 /// Says of the first process that is not the user's own what makes it so, and how many more there are.
 pub fn all_to(asker: &Asker, members: &[Pid]) -> Result<(), Problem> {
@@ -31,6 +33,12 @@ pub fn all_to(asker: &Asker, members: &[Pid]) -> Result<(), Problem> {
     };
     let problem = Problem::blocks(ProblemKind::Privilege, format!("{what}{more}")).of(&select::named(pid));
     Err(problem.way_out(format!("An administrator can do it: sudo dormouse freeze {pid}")))
+}
+
+/// Sockets of the network that are more than this user could have back.
+pub fn sockets(asker: Option<&Asker>, open: &OpenFiles) -> Vec<Problem> {
+    let user = asker.map(|asker| asker.user).filter(|user| *user != 0);
+    user.map_or_else(Vec::new, |user| network::beyond(user, &open.facts))
 }
 
 /// What makes a process more than the user's own.

@@ -26,6 +26,9 @@ pub enum Look {
 
 /// Looks into all sockets, and into those that are found on their way.
 pub fn collect(found: &mut FilesFacts, how: Look) -> Result<(), Problem> {
+    if how == Look::Lightly {
+        found.look_lightly();
+    }
     if !found.files.iter().any(is_unix) {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use crate::Asker;
 use crate::image::Reader;
 use crate::proc;
 use crate::resource::content::Origin;
+use crate::resource::fd;
 use crate::resource::group::{Group, Life};
 use crate::resource::memory::layout::Executable;
 use crate::resource::named_file::{NamedFile, shown};
@@ -69,7 +70,8 @@ pub fn problems(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Pr
         let what = format!("it belongs to group {}, and holds what has the rights of group {groups}", found.gid());
         problems.push(problem(what, trust()));
     }
-    for favour in favours(group).into_iter().chain(places(group)) {
+    let of_network = fd::network::favours(&group.open_files);
+    for favour in favours(group).into_iter().chain(places(group)).chain(of_network) {
         problems.push(problem(format!("it belongs to user {}, and holds {favour}", found.uid()), trust()));
     }
     if claims.capabilities != 0 {

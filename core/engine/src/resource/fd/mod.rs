@@ -13,7 +13,7 @@ mod inotify;
 mod linked;
 pub mod locks;
 mod named;
-mod network;
+pub mod network;
 pub mod notify;
 mod outside;
 pub use outside::{Holder, subject};
@@ -162,6 +162,8 @@ pub struct FilesFacts {
     pub sockets: unix::facts::Sockets,
     /// Which connections that lead out of the group are to be cut.
     pub disconnect: Disconnect,
+    /// What is seen of those of the network.
+    network: network::Seen,
     /// Who else holds what the group has open; looked up when it is first asked for.
     outside: std::cell::OnceCell<outside::Outside>,
 }
@@ -424,7 +426,10 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &pty::Master,
     &terminal::Terminal,
     &unix::Unix,
-    &network::Network,
+    &network::tcp::Tcp,
+    &network::datagram::Datagrams,
+    &network::netlink::Netlink,
+    &network::other::Other,
     &unknown::Unknown,
 ];
 

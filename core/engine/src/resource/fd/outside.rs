@@ -59,6 +59,7 @@ impl Outside {
         let mut wanted: HashSet<(u64, u64)> =
             files.files.iter().map(|file| (file.stat.st_dev, file.stat.st_ino)).collect();
         wanted.extend(files.sockets.outside());
+        wanted.extend(files.connections().outside());
         // The slave of a master counts too, whether the group has it open or not.
         let masters = files.files.iter().filter(|file| pty::is_master(file));
         let numbers: Vec<u32> = masters.filter_map(|file| terminal::number(&file.file).ok()).collect();

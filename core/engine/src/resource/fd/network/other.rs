@@ -1,21 +1,21 @@
-//! Sockets that are no unix sockets: of the network (ip(7), tcp(7), udp(7)), of the kernel itself (netlink(7)) and others.
-//! They are refused by name, with what a person needs to find the connection.
+//! Sockets of families and protocols that cannot be given back: packet(7), vsock(7), MPTCP connections, and others. They are
+//! refused by name, with what a person needs to find the connection.
 
-// zoo: network_sockets
+// zoo: packet_socket multipath_connection
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
 use crate::kernel::socket;
+use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
 
 /// The kind.
 #[derive(Debug)]
-pub struct Network;
+pub struct Other;
 
-impl FileKind for Network {
+impl FileKind for Other {
     type Record = ();
 
     fn name(&self) -> &'static str {

@@ -1,0 +1,135 @@
+//! Sockets that are no unix sockets: [`tcp`], [`datagram`] for UDP and its like, [`netlink`], and [`other`], which refuses the
+//! rest by name. [`address`] and [`options`] are what they have in common.
+
+pub mod address;
+pub mod datagram;
+mod multicast;
+pub mod netlink;
+mod options;
+pub mod other;
+mod taken;
+pub mod tcp;
+
+use std::cell::OnceCell;
+use std::os::fd::AsFd;
+
+use dormouse_wire::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+
+use super::{FileFacts, FilesFacts, OpenFile, subject};
+use crate::kernel::{Answer, Errno, files, socket};
+
+/// What is seen of the group's sockets, each looked up when it is first asked for.
+#[derive(Debug, Default)]
+pub struct Seen {
+    connections: OnceCell<tcp::facts::Connections>,
+    datagrams: OnceCell<datagram::Queues>,
+    /// Only the first datagram of a socket is looked at.
+    lightly: bool,
+}
+
+impl FilesFacts {
+    /// What is seen of the TCP sockets of the group.
+    pub fn connections(&self) -> &tcp::facts::Connections {
+        self.network.connections.get_or_init(|| tcp::facts::Connections::of(self))
+    }
+
+    /// What waits in its sockets for datagrams.
+    pub fn datagrams(&self) -> &datagram::Queues {
+        self.network.datagrams.get_or_init(|| datagram::look(self, self.network.lightly))
+    }
+
+    /// From now on nothing is looked at that could not be seen a second time.
+    pub fn look_lightly(&mut self) {
+        self.network.lightly = true;
+    }
+}
+
+/// User, group and permissions of a socket's inode: as whom it binds, for others that are to share its address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inode {
+    /// The user.
+    user: u32,
+    /// The group.
+    group: u32,
+    /// None; that is how whoever looks for users in an image finds them.
+    groups: Vec<u32>,
+    /// The permissions.
+    mode: u32,
+}
+
+impl Inode {
+    fn of(facts: &FileFacts) -> Self {
+        let (user, group, mode) = (facts.stat.st_uid, facts.stat.st_gid, facts.stat.st_mode & 0o7777);
+        Self { user, group, groups: Vec::new(), mode }
+    }
+
+    /// fchown(2), fchmod(2).
+    fn restore(&self, made: &impl AsFd) -> Answer<()> {
+        let stat = files::stat(made)?;
+        if (stat.st_uid, stat.st_gid) != (self.user, self.group) {
+            nix::unistd::fchown(made, Some(self.user.into()), Some(self.group.into()))?;
+        }
+        if stat.st_mode & 0o7777 != self.mode {
+            nix::sys::stat::fchmod(made, nix::sys::stat::Mode::from_bits_truncate(self.mode))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the network needs that only somebody mightier than an ordinary user can have got, in an image: each for a person.
+pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
+    [tcp::favours(open_files), datagram::favours(open_files), netlink::favours(open_files)].concat()
+}
+
+/// What a user's group has that an image of this user must not hold: it could not be woken for that user.
+pub fn beyond(user: u32, files: &FilesFacts) -> Vec<Problem> {
+    let option = |facts: &FileFacts, option| socket::option(&facts.file, option).unwrap_or(-1);
+    let inet = |facts: &&FileFacts| {
+        facts.file_type() == libc::S_IFSOCK
+            && matches!(option(facts, libc::SO_DOMAIN), libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK)
+    };
+    let why = |facts: &FileFacts| {
+        if facts.stat.st_uid != user {
+            return Some(format!("this socket belongs to user {}", facts.stat.st_uid));
+        }
+        if option(facts, libc::SO_DOMAIN) == libc::AF_NETLINK {
+            return None;
+        }
+        if option(facts, libc::SO_TYPE) == libc::SOCK_RAW {
+            return Some("a raw socket is what only root may have".to_owned());
+        }
+        let own = address::Address::own(&facts.file)?;
+        let serves = option(facts, libc::SO_TYPE) == libc::SOCK_DGRAM || address::Address::peer(&facts.file).is_none();
+        (serves && own.port != 0 && own.port < first_free_port())
+            .then(|| format!("{} is a port that only root may use", own.shown()))
+    };
+    let problem = |facts: &FileFacts| {
+        let what = format!("{}: the image could not be woken for user {user}", why(facts)?);
+        Some(facts.problem(ProblemKind::Privilege, what).way_out("Freeze it as root"))
+    };
+    files.files.iter().filter(inet).filter_map(problem).collect()
+}
+
+/// Ports below this one are the system's, `/proc/sys/net/ipv4/ip_unprivileged_port_start`.
+fn first_free_port() -> u16 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    text.trim().parse().unwrap_or(1024)
+}
+
+/// What stands in the way of any of these sockets.
+fn judge_any(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let together = "Freeze them together, or let that process close it";
+    if let Some(subject) =
+        subject(files.held_outside(&facts.stat), "holds it too and is not", "hold it too and are not")
+    {
+        problems.push(facts.problem(ProblemKind::Socket, format!("{subject} part of the group")).way_out(together));
+    }
+    // A filter of the newer kind cannot be shown at all.
+    if !matches!(socket::filter_length(&facts.file), Ok(0) | Err(Errno::ENOPROTOOPT)) {
+        let what = "it has a filter, which cannot be given back yet";
+        problems.push(facts.problem(ProblemKind::Socket, what).way_out("Pause the group instead"));
+    }
+    problems
+}

@@ -1,0 +1,88 @@
+//! What stands in the way of freezing a TCP socket, and what would be lost: above all connections that lead out of the
+//! group.
+
+// zoo: no kind
+
+use dormouse_wire::{Problem, ProblemKind};
+
+use super::super::address::Address;
+use super::super::judge_any;
+use super::facts::{FIN_WAIT_1, FIN_WAIT_2, Info, Link};
+use crate::kernel::{inet, socket};
+use crate::resource::fd::{FileFacts, FilesFacts};
+
+const KIND: ProblemKind = ProblemKind::Socket;
+const LATER: &str = "Try again in a moment, when the connection has been accepted";
+
+/// All reasons.
+pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    let mut problems = judge_any(facts, files);
+    problems.extend(link(facts, files));
+    if let Some(name) = layer(facts) {
+        let what = format!("a layer of the kernel changes what goes through it ({name}), which cannot be given back");
+        problems.push(facts.problem(KIND, what).way_out("Pause the group instead"));
+    }
+    problems
+}
+
+fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    let connections = files.connections();
+    match connections.link(facts) {
+        Link::Nothing | Link::Asks(_) | Link::Gone(_) | Link::Ended => Vec::new(),
+        Link::Listens => listening(facts, files),
+        Link::Inside(_) if socket::has_urgent(&facts.file) => {
+            let what = "urgent data waits in it (MSG_OOB), which cannot be kept";
+            vec![facts.problem(KIND, what).way_out("Try again in a moment, when the program has taken it")]
+        }
+        Link::Inside(peer) if peer == facts.id => {
+            let what = "it is connected to itself, which cannot be given back yet";
+            vec![facts.problem(KIND, what).way_out("Close it in the program, or pause the group instead")]
+        }
+        Link::Inside(_) => Vec::new(),
+        Link::WaitsAt(_, waiting) => {
+            // The end of what it has sent counts like a byte.
+            let end = Info::of(&facts.file).is_ok_and(|info| matches!(info.state, FIN_WAIT_1 | FIN_WAIT_2));
+            let sent = waiting > u32::from(end) || socket::unreceived(&facts.file).unwrap_or(1) > 0;
+            let what = "it has sent something to a program that has not accepted the connection yet, which cannot be \
+                        read before";
+            if sent { vec![facts.problem(KIND, what).way_out(LATER)] } else { Vec::new() }
+        }
+        Link::Closing(peer) => {
+            let what = format!(
+                "its other end, {}, was closed while something from it was on its way, which cannot be read",
+                peer.shown()
+            );
+            let loss = "what was on its way: the program finds the connection reset behind what had come";
+            vec![facts.loss(KIND, what, loss).way_out("Try again when the program has received it")]
+        }
+        Link::Outside(peer, inode) => {
+            let holder = connections.holders(inode, files).first().map(|holder| format!(", {}", holder.process));
+            vec![leads_out(facts, &peer, holder.as_deref().unwrap_or_default())]
+        }
+    }
+}
+
+/// A connection that leaves the group; `holder`: who has its other end.
+fn leads_out(facts: &FileFacts, peer: &Address, holder: &str) -> Problem {
+    let own = Address::own(&facts.file).map_or_else(String::new, |own| format!(" from {}", own.shown()));
+    let what = format!("it is a TCP connection{own} to {}{holder}, which is not part of the group", peer.shown());
+    let loss = "the connection: the program finds it reset after the thaw, and the other end finds it closed";
+    facts.loss(KIND, what, loss).way_out("Close the connection in the program, or freeze both ends together")
+}
+
+/// Who waits to be accepted and is not of the group.
+fn listening(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    let problem = |(from, waiting): (std::net::SocketAddr, u32)| {
+        let sent = if waiting > 0 { ", with what it has sent" } else { "" };
+        let what = format!("a TCP connection from {from} waits to be accepted by it, and is not part of the group");
+        facts.loss(KIND, what, format!("that connection{sent}")).way_out(LATER)
+    };
+    files.connections().strangers(facts).into_iter().map(problem).collect()
+}
+
+/// TCP_ULP: such as encryption in the kernel.
+fn layer(facts: &FileFacts) -> Option<String> {
+    let name = inet::option_bytes(&facts.file, libc::IPPROTO_TCP, libc::TCP_ULP, &[], 16).ok()?;
+    let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+    (!name.is_empty() && name != "mptcp").then_some(name)
+}

@@ -1,0 +1,103 @@
+//! `python3 -m http.server` in the middle of a slow download: with its client in the group, and with a client outside.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use harness::wait::{PATIENCE, until};
+use harness::{Job, User};
+
+as_each_user!(carries_on, ends_for_a_client_outside);
+
+/// The server, and a client that reads slowly what is larger than all buffers on the way.
+const WITHIN: &str = r#"
+import hashlib, os, subprocess, sys, time, urllib.request
+port = sys.argv[1]
+content = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(1_000_000))
+open("large", "wb").write(content)
+log = open("log", "w")
+server = subprocess.Popen([sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1"], stdout=log, stderr=log)
+while True:
+    try:
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/large")
+        break
+    except OSError:
+        time.sleep(0.05)
+found = hashlib.sha256(answer.read(100_000))
+print("ready", flush=True)
+while piece := answer.read(200_000):
+    found.update(piece)
+    time.sleep(0.02 if not os.path.exists("go") else 0)
+print("the same:", found.digest() == hashlib.sha256(content).digest())
+again = urllib.request.urlopen(f"http://127.0.0.1:{port}/large").read()
+print("again:", again == content)
+server.terminate()
+server.wait()
+"#;
+
+fn carries_on(user: User) {
+    let mut job = Job::script(&["python3"], user, ("within.py", WITHIN), &[&super::free_port()]);
+    job.wait_for("ready");
+    job.nap_often(3);
+    job.make("go");
+    assert_eq!(job.end(), "ready\nthe same: True\nagain: True\n");
+}
+
+/// A server that says how a download has ended.
+const SERVER: &str = r#"
+import http.server, os, sys
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words): pass
+    def do_GET(self):
+        try:
+            super().do_GET()
+            print("done", flush=True)
+        except ConnectionError as error:
+            print(type(error).__name__, flush=True)
+open("large", "wb").write(bytes(40_000_000))
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+print("ready", flush=True)
+while not os.path.exists("go"):
+    server.timeout = 0.05
+    server.handle_request()
+"#;
+
+fn ends_for_a_client_outside(user: User) {
+    let port = super::free_port();
+    let mut job = Job::script(&["python3"], user, ("server.py", SERVER), &[&port]);
+    job.wait_for("ready");
+    let ask = || {
+        let mut client = TcpStream::connect(("127.0.0.1", port.parse::<u16>().unwrap_or(0)))?;
+        client.set_read_timeout(Some(Duration::from_secs(20)))?;
+        client.write_all(b"GET /large HTTP/1.0\r\n\r\n")?;
+        std::io::Result::Ok(client)
+    };
+    let mut client = ask().unwrap_or_else(|error| panic!("{error}"));
+    let mut first = [0; 1000];
+    client.read_exact(&mut first).unwrap_or_else(|error| panic!("{error}"));
+    let specimen = job.specimen();
+    let refused = specimen.freeze();
+    let said = refused.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let connection = format!(
+        "it is a TCP connection from 127.0.0.1:{port} to {}",
+        client.local_addr().map_or_else(|error| error.to_string(), |own| own.to_string())
+    );
+    assert!(!refused.status.success() && said.contains(&connection), "{said}");
+    // The refused freeze has changed nothing.
+    client.read_exact(&mut first).unwrap_or_else(|error| panic!("{error}"));
+    let known = specimen.members();
+    specimen.freeze_with(&["--accept-losses"]).expect_success("freeze");
+    specimen.assert_asleep(&known);
+    let mut rest = Vec::new();
+    let end = client.read_to_end(&mut rest);
+    assert!(rest.len() < 39_000_000, "the whole download came from nobody: {end:?}");
+    specimen.thaw().expect_success("thaw");
+    // The program finds that its connection has been reset, and goes on with the next one.
+    let told = until(PATIENCE, || job.said().contains("ConnectionResetError").then_some(()));
+    assert!(told.is_some(), "{}", job.said());
+    let mut whole = Vec::new();
+    let read = ask().and_then(|mut client| client.read_to_end(&mut whole));
+    assert!(read.is_ok() && whole.len() > 40_000_000, "{read:?}: {}", whole.len());
+    job.make("go");
+    assert_eq!(job.end(), "ready\nConnectionResetError\ndone\n");
+}
