@@ -92,3 +92,60 @@ fn a_file_changed_since_is_refused_and_comes_back_when_it_is_as_it_was_for_root(
 fn a_file_changed_since_is_refused_and_comes_back_when_it_is_as_it_was_for_a_user() {
     changes(User::Ordinary);
 }
+
+/// Ids and keys of the segments of System V that a process has made, proc(5).
+fn segments(maker: i32) -> Vec<(i32, i32)> {
+    let table = done(fs::read_to_string("/proc/sysvipc/shm"));
+    let number = |line: &str, place: usize| line.split_whitespace().nth(place).and_then(|word| word.parse().ok());
+    let own = table.lines().filter(|line| number(line, 4) == Some(maker));
+    own.filter_map(|line| Some((number(line, 1)?, number(line, 0)?))).collect()
+}
+
+fn remove_segment(id: i32) {
+    // SAFETY: with IPC_RMID the pointer is not looked at.
+    assert_eq!(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) }, 0);
+}
+
+/// Makes a segment of another size under this id.
+fn make_segment(id: i32) {
+    done(fs::write("/proc/sys/kernel/shm_next_id", id.to_string()));
+    // SAFETY: takes numbers only.
+    let made = unsafe { libc::shmget(libc::IPC_PRIVATE, 4097, 0o600) };
+    assert_eq!(made, id, "the id is not to be had");
+}
+
+fn segments_go(user: User) {
+    let program = Program::named("segments_attached");
+    let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let (group, before) = (specimen.members(), segments(specimen.pid()));
+    assert_eq!(before.len(), 2);
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&group);
+    assert_eq!(segments(specimen.pid()), before, "they live on");
+    before.iter().for_each(|(id, _)| remove_segment(*id));
+    make_segment(before[0].0);
+    let outcome = specimen.thaw();
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("another segment has its id now"), "{said}");
+    specimen.assert_asleep(&group);
+    assert_eq!(segments(specimen.pid()), [], "a refused thaw has made some");
+    remove_segment(before[0].0);
+    specimen.thaw().expect_success("thaw");
+    let table = done(fs::read_to_string("/proc/sysvipc/shm"));
+    let ids = table.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.nth(1)?.parse().ok()?, words.nth(5).and_then(|owner| owner.parse::<u32>().ok())?))
+    });
+    let ids: Vec<(i32, u32)> = ids.collect();
+    let owner = if user == User::Root { 0 } else { harness::specimen::ORDINARY };
+    assert!(before.iter().all(|(id, _)| ids.contains(&(*id, owner))), "{table}");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn segments_of_system_v_that_are_gone_are_made_again_and_no_other_takes_their_place() {
+    segments_go(User::Root);
+    segments_go(User::Ordinary);
+}

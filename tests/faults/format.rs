@@ -10,8 +10,19 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 10] =
-    ["memfd", "pipe", "fifo", "posix_timers", "timerfd", "epoll", "unlinked", "sleeps", "zombies", "pending_signals"];
+const PROGRAMS: [&str; 11] = [
+    "memfd",
+    "pipe",
+    "fifo",
+    "posix_timers",
+    "timerfd",
+    "epoll",
+    "unlinked",
+    "sleeps",
+    "zombies",
+    "pending_signals",
+    "seccomp_filters",
+];
 
 fn frozen(name: &'static str) -> Specimen {
     let mut specimen = Specimen::start(Path::new(ZOO), &Program::named(name), User::Root);

@@ -208,4 +208,5 @@ lies! {
     about_locks: locks, Root;
     about_epoll_sets: epoll, Root;
     about_zombies: zombies, Root;
+    about_filters: seccomp_filters, Ordinary;
 }

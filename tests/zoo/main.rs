@@ -8,6 +8,7 @@
 mod table;
 
 mod descriptors;
+mod filters;
 mod interrupted;
 mod kernel;
 mod memory;
@@ -120,9 +121,16 @@ mod scheduling;
 mod scheduling_deadline;
 mod scheduling_real_time;
 mod sealed;
+mod seccomp_filters;
+mod seccomp_notify;
+mod seccomp_of_root;
+mod seccomp_strict;
+mod seccomp_together;
 mod secret_memory;
 mod securebits;
 mod segments;
+mod segments_attached;
+mod segments_removed;
 mod selects;
 mod semaphores;
 mod sessions;

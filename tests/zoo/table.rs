@@ -136,10 +136,17 @@ macro_rules! zoo {
             deleted_directory: both.refused("deleted");
             tile_registers: both.may_lack();
             landlock: both.refused("Landlock").may_lack();
+            seccomp_filters: both .may_lack();
+            seccomp_together: both .may_lack();
+            seccomp_strict: both .may_lack();
+            seccomp_of_root: root .may_lack();
+            seccomp_notify: both.refused("another process decides on its system calls").may_lack();
             membarrier: both .may_lack();
             controls: both;
             memory_policy: both .may_lack();
             dispatch: both .may_lack();
+            segments_attached: both;
+            segments_removed: both;
             segments: both.refused("modify_ldt").may_lack();
             guard_regions: both .may_lack();
             droppable: both .may_lack();

@@ -24,6 +24,7 @@ use crate::resource::fd::{self, Capture, Contents, OpenFile};
 use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
+use crate::resource::memory::segment::Segments;
 use crate::resource::memory::{Memory, layout, policy, protection_keys};
 use crate::resource::origin::Origin;
 use crate::resource::task::family::Family;
@@ -57,10 +58,16 @@ pub fn record(
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
-    let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
+    let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
     let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
     for found in facts {
-        let mut registry = Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
+        let mut registry = Registry {
+            mapped: &mut mapped,
+            contents: &mut contents,
+            segments: &mut segments,
+            sink,
+            buffer: &mut buffer,
+        };
         let shown = found.living.as_ref().map(|living| memory::shows(found, living, &mut registry)).transpose()?;
         let (of_process, executable) = shown.map_or((Vec::new(), None), |(all, executable)| (all, Some(executable)));
         mappings.push(of_process);
@@ -92,6 +99,7 @@ pub fn record(
         vdso,
         mapped_files: mapped.records,
         contents: contents.records,
+        segments: segments.records,
         components: told.components,
         clocks: clocks(facts),
         terminal: terminal::record(facts, open)?,
@@ -209,6 +217,7 @@ fn life(
         timers: answers.timers,
         limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
         attributes: answers.attributes,
+        filters: answers.filters,
     }))
 }
 

@@ -300,7 +300,7 @@ impl StoppedProcess {
 fn seize(pid: Pid, tid: Tid) -> Result<(), (Errno, Option<Tid>)> {
     const TRIES: usize = 20;
     for _ in 0..TRIES {
-        match ptrace::seize(tid, false) {
+        match ptrace::seize(tid, ptrace::Options::default()) {
             Ok(()) => return Ok(()),
             Err(Errno::EPERM) if !is_dead(pid, tid) => match tracer(pid, tid) {
                 Some(tracer) => return Err((Errno::EPERM, Some(tracer))),

@@ -22,6 +22,7 @@ pub mod pidfd;
 pub mod processor;
 pub mod ptrace;
 pub mod sched;
+pub mod seccomp;
 pub mod socket;
 pub mod stand_in;
 pub mod system_v;

@@ -34,6 +34,7 @@ pub mod stat;
 pub mod statm;
 pub mod status;
 pub mod syscall;
+pub mod system_v;
 pub mod tcp;
 pub mod text;
 pub mod timens;

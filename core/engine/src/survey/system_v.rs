@@ -14,7 +14,7 @@ use super::everyone::started;
 use crate::kernel::bystander::Bystander;
 use crate::kernel::kcmp::{self, Shared};
 use crate::kernel::system_v;
-use crate::proc::text;
+use crate::proc::system_v::table;
 
 /// Of so many semaphores is asked who used them.
 const MOST: u64 = 200_000;
@@ -116,30 +116,4 @@ fn may_undo(process: &ProcessFacts, bystander: &Bystander) -> bool {
 fn semaphore_users(set: u64, semaphores: u64) -> BTreeSet<Pid> {
     let last = |number: u64| system_v::last_user(set as i32, number as i32).ok();
     (0..semaphores).filter_map(last).filter(|pid| pid.0 != 0).collect()
-}
-
-/// The lines of a table in /proc/sysvipc as numbers, without its head; a kernel without System V objects has none.
-fn table(name: &str) -> Vec<Vec<u64>> {
-    parse(&std::fs::read(format!("/proc/sysvipc/{name}")).unwrap_or_default())
-}
-
-fn parse(bytes: &[u8]) -> Vec<Vec<u64>> {
-    let number = |word: &str| word.parse::<i64>().map_or(0, |number| number as u64);
-    let lines = text::lines(bytes).skip(1).map(|line| String::from_utf8_lossy(line).into_owned());
-    let numbers = lines.map(|line| line.split_ascii_whitespace().map(number).collect::<Vec<_>>());
-    numbers.filter(|numbers| numbers.len() >= 7).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_table_is_read() {
-        let table = b"       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n\
-            -559038737          7   600          2  1000  1000  1000  1000          0 1700000000\n  short 3\n";
-        let lines = parse(table);
-        assert_eq!(lines.len(), 1);
-        assert_eq!(lines[0][1..4], [7, 600, 2]);
-    }
 }

@@ -6,6 +6,7 @@
 mod blueprint;
 mod consistent;
 mod fill;
+mod filters;
 mod finish;
 mod late;
 mod objects;
@@ -13,6 +14,7 @@ mod old_vdso;
 mod processor;
 mod relations;
 mod release;
+mod segments;
 mod sharing;
 mod space;
 mod standins;
@@ -31,6 +33,7 @@ pub use blueprint::preflight;
 
 use crate::image::{Reader, SectionKind};
 use crate::resource::group::{Group, Process};
+use crate::resource::memory::segment::Made;
 use crate::{ThawError, ThawOptions};
 
 impl From<Problem> for ThawError {
@@ -70,6 +73,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
 
     progress.begins(Phase::Building, 0);
     let old_vdso = old_vdso::OldVdso::of(&mut group)?;
+    let segments = segments::make(&group, &reader)?;
     let mut objects = objects::Objects::make(&group, &reader, options)?;
     let mut losses = problems;
     losses.extend(group.clocks.restore());
@@ -84,7 +88,9 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     cancelled(progress)?;
     objects.start(&group)?;
     let lent = terminals::lend(&group, options)?;
+    segments::remove_again(&segments, &group)?;
     release::release(tree, &group)?;
+    segments.into_iter().for_each(Made::keep);
     if let Some(lent) = lent {
         lent.keep();
     }
