@@ -149,3 +149,49 @@ fn segments_of_system_v_that_are_gone_are_made_again_and_no_other_takes_their_pl
     segments_go(User::Root);
     segments_go(User::Ordinary);
 }
+
+/// The id of the set of semaphores or of the queue that has this key, proc(5).
+fn object(table: &str, key: i32) -> Option<i32> {
+    let text = done(fs::read_to_string(format!("/proc/sysvipc/{table}")));
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let found = lines.find(|words| words.first() == Some(&key.to_string().as_str()))?;
+    found.get(1)?.parse().ok()
+}
+
+fn objects_go(user: User) {
+    let program = Program::named("system_v_objects");
+    let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let (group, key) = (specimen.members(), 0x0b00_0000 | specimen.pid());
+    let ids = || [object("sem", key), object("msg", key)];
+    let before = ids();
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&group);
+    let [Some(set), Some(queue)] = before else { panic!("{before:?}") };
+    assert_eq!(ids(), before, "they live on");
+    // SAFETY: with IPC_RMID both calls take integers only.
+    unsafe {
+        assert_eq!(
+            (libc::semctl(set, 0, libc::IPC_RMID), libc::msgctl(queue, libc::IPC_RMID, std::ptr::null_mut())),
+            (0, 0)
+        );
+    }
+    // SAFETY: takes numbers only.
+    let other = unsafe { libc::msgget(key, libc::IPC_CREAT | 0o600) };
+    let outcome = specimen.thaw();
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("belongs to another one now"), "{said}");
+    assert_eq!(ids(), [None, Some(other)], "a refused thaw has made some");
+    // SAFETY: with IPC_RMID the pointer is not looked at.
+    assert_eq!(unsafe { libc::msgctl(other, libc::IPC_RMID, std::ptr::null_mut()) }, 0);
+    specimen.thaw().expect_success("thaw");
+    assert_eq!(ids(), before, "they have their ids again");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn semaphores_and_queues_of_system_v_that_are_gone_are_made_again() {
+    objects_go(User::Root);
+    objects_go(User::Ordinary);
+}

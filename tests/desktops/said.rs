@@ -12,8 +12,6 @@ pub const CLOSE: &str = "Close the connection in the program, or pause the group
 pub const CLOSE_IT: &str = "Close it in the program, or pause the group instead";
 /// About shared memory that others have too.
 pub const TOGETHER: &str = "Freeze them together, or pause the group instead";
-/// About a segment of System V.
-pub const PAUSE_OR_CLOSE: &str = "Pause the group instead, or close what uses it in the program";
 /// About what cannot be avoided.
 pub const PAUSE: &str = "Pause the group instead";
 

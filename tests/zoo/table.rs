@@ -80,6 +80,9 @@ macro_rules! zoo {
             stopped: both .stopped();
             wait_for_stopped: both;
             directory: both;
+            process_files: both;
+            process_files_outside: both.refused("it tells of a process outside the group");
+            process_memory: both.refused("depends on who has opened it");
             path_only: both;
             unlinked: both;
             linked_names: both;
@@ -158,7 +161,9 @@ macro_rules! zoo {
             key_ring: both.refused("a key ring of its own").may_lack();
             message_queue: both.refused("message queue").may_lack();
             asynchronous_io: both.refused("io_setup").may_lack();
-            semaphores: both.refused("System V semaphores");
+            semaphores: both.freeze_with(&["--accept-losses"]);
+            semaphores_undone: both.refused("may undo at its end what it has done");
+            system_v_objects: both;
         }
     };
 }

@@ -11,6 +11,8 @@ use super::memory::Memory;
 use super::memory::segment::Segment;
 use super::memory::vdso::Vdso;
 use super::named_file::NamedFile;
+use super::system_v::queue::Queue;
+use super::system_v::semaphores::Set;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
 use super::task::credentials::Credentials;
 use super::task::dispatch::Dispatch;
@@ -48,6 +50,12 @@ pub struct Group {
     /// System V shared memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub segments: Vec<Segment>,
+    /// Sets of System V semaphores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub semaphores: Vec<Set>,
+    /// System V message queues.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<Queue>,
     /// Where the parts of the extended registers lie in the areas of its threads.
     pub components: Vec<Component>,
     /// The clocks at the freeze.

@@ -1,5 +1,5 @@
-//! System V semaphores and message queues, sysvipc(7): they belong to no process and live on in the system, but who used
-//! them last can be seen, and who would undo something at its end (SEM_UNDO, semop(2)).
+//! Who uses System V semaphores and message queues, sysvipc(7): they belong to no process and live on in the system, but who
+//! used them last can be seen, and who would undo something at its end (SEM_UNDO, semop(2)).
 
 // zoo: semaphores
 
@@ -82,31 +82,51 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
     }
     let own = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     let bystander = if sets.is_empty() { None } else { Bystander::new(own.0, own.1).ok() };
+    let members: BTreeSet<Pid> = processes.iter().map(|process| process.pid).collect();
     let mut problems = Vec::new();
     for process in processes {
         let lose = |what: String, loss: &str| Problem::loses(ProblemKind::Process, what, loss).of(&process.shown);
         let used = sets.iter().filter(|set| set.users.contains(&process.pid));
         let own: Vec<String> = used.map(|set| set.id.to_string()).collect();
-        let undoes = bystander.as_ref().is_some_and(|bystander| may_undo(process, bystander));
-        if !own.is_empty() || undoes {
+        if undoes(process, bystander.as_ref(), !own.is_empty()) {
             let which = if own.is_empty() { String::new() } else { format!(" ({})", own.join(", ")) };
-            let loss = "what others make of them while it sleeps, and they themselves when the system is started again; \
-                        what it would undo at its end (SEM_UNDO) is undone at the freeze";
-            problems.push(lose(format!("it uses System V semaphores{which}, which live on in the system"), loss));
+            let loss = "what it would undo at its end (SEM_UNDO): nothing is undone any more, then";
+            problems.push(lose(
+                format!("it uses System V semaphores{which}, and may undo at its end what it has done"),
+                loss,
+            ));
         }
-        let is_user = |queue: &&Queue| queue.sender.iter().chain(&queue.receiver).any(|(pid, _)| *pid == process.pid);
-        let used = queues.iter().filter(is_user);
-        let own: Vec<String> = used.map(|queue| queue.id.to_string()).collect();
-        if !own.is_empty() {
-            let loss = "what others make of them while it sleeps, and they themselves when the system is started again";
-            let what = format!("it uses System V message queues ({}), which live on in the system", own.join(", "));
-            problems.push(lose(what, loss));
-        }
+        let shared = sets.iter().filter(|set| set.users.contains(&process.pid) && !set.users.is_subset(&members));
+        problems.extend(shared.map(|set| lose(among_others("semaphores", set.id), MEANWHILE)));
+        let is_used = |queue: &&Queue| queue.users().any(|pid| pid == process.pid);
+        let shared = queues.iter().filter(is_used).filter(|queue| queue.users().any(|pid| !members.contains(&pid)));
+        problems.extend(shared.map(|queue| lose(among_others("message queue", queue.id), MEANWHILE)));
     }
     problems
 }
 
-/// Whether it has a list of what to undo. A process of several threads always has one, and it tells nothing.
+const MEANWHILE: &str = "what those others make of them while it sleeps";
+
+fn among_others(what: &str, id: u64) -> String {
+    format!("it uses the System V {what} {id}, which others have used, too, and which live on in the system")
+}
+
+impl Queue {
+    fn users(&self) -> impl Iterator<Item = Pid> {
+        self.sender.iter().chain(&self.receiver).map(|(pid, _)| *pid)
+    }
+}
+
+/// Whether it would undo something at its end, as far as that can be told; `uses`: it was the last to use a semaphore.
+fn undoes(process: &ProcessFacts, bystander: Option<&Bystander>, uses: bool) -> bool {
+    match process.living.as_ref() {
+        // A process of several threads always has a list of what to undo, and it tells nothing.
+        Some(living) if living.threads.len() > 1 => uses,
+        _ => bystander.is_some_and(|bystander| may_undo(process, bystander)),
+    }
+}
+
+/// Whether it has a list of what to undo.
 fn may_undo(process: &ProcessFacts, bystander: &Bystander) -> bool {
     let Some(living) = process.living.as_ref().filter(|living| living.threads.len() == 1) else { return false };
     // The bystander has none.

@@ -36,6 +36,7 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
         problems.extend(problem.into_iter().filter(|_| users > 0));
     }
     problems.extend(super::segments::preflight(group));
+    problems.extend(super::system_v::preflight(group));
     problems.extend(group.contents.iter().filter_map(Content::preflight));
     for file in &group.open_files {
         match kind_named(file) {

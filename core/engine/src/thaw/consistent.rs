@@ -6,11 +6,13 @@ use std::collections::{HashMap, HashSet};
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use crate::image::Reader;
+use crate::kernel::system_v::Object;
 use crate::resource::content::Stored;
 use crate::resource::group::{Alive, Group, Life, Thread};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
 use crate::resource::memory::{protection_keys, segment};
+use crate::resource::system_v::semaphores;
 use crate::resource::task::interrupted;
 use crate::resource::task::seccomp::{Filter, Seccomp};
 
@@ -51,7 +53,25 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
             problems.push(lie(format!("{} cannot be", segment::shown(segment.id))));
         }
     }
+    problems.extend(objects(group).into_iter().map(lie));
     problems
+}
+
+/// Whether the System V semaphores and queues can be.
+fn objects(group: &Group) -> Vec<String> {
+    let mut lies = Vec::new();
+    let sets = group.semaphores.iter().map(|set| (Object::Semaphores, &set.known));
+    let queues = group.queues.iter().map(|queue| (Object::Queue, &queue.known));
+    let mut ids = HashSet::new();
+    for (object, known) in sets.chain(queues) {
+        if !known.is_possible() || !ids.insert((object == Object::Queue, known.id)) {
+            lies.push(format!("{} cannot be", known.shown(object)));
+        }
+    }
+    if group.semaphores.iter().any(|set| set.values.is_empty() || set.values.len() > semaphores::MOST) {
+        lies.push("a set has a number of semaphores that none can have".into());
+    }
+    lies
 }
 
 /// Whether pages of a file of this size lie within it, and are in the image.

@@ -19,6 +19,7 @@ mod sharing;
 mod space;
 mod standins;
 mod stops;
+mod system_v;
 mod terminals;
 mod tree;
 mod trust;
@@ -34,6 +35,7 @@ pub use blueprint::preflight;
 use crate::image::{Reader, SectionKind};
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::segment::Made;
+use crate::resource::system_v::Made as Object;
 use crate::{ThawError, ThawOptions};
 
 impl From<Problem> for ThawError {
@@ -87,10 +89,12 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     objects.seal(&group)?;
     cancelled(progress)?;
     objects.start(&group)?;
+    let used = system_v::restore(&group)?;
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;
-    release::release(tree, &group)?;
+    release::release(tree, &group, &objects)?;
     segments.into_iter().for_each(Made::keep);
+    used.into_iter().for_each(Object::keep);
     if let Some(lent) = lent {
         lent.keep();
     }

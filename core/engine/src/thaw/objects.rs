@@ -12,7 +12,7 @@ use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::content;
-use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless};
+use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless, process_file};
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
@@ -189,6 +189,13 @@ impl Objects {
         start(true)?;
         epoll::settle(&group.open_files, &|id| self.open.get(&id).map(AsFd::as_fd))?;
         start(false)
+    }
+
+    /// Places what tells of the processes, once they are as they were.
+    pub fn settle(&self, group: &Group) {
+        for (id, made) in &self.open {
+            process_file::settle(&group.open_files[id.0], made);
+        }
     }
 
     /// Seals what was sealed, once the last mapping of it has been made.

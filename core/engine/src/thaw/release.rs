@@ -2,6 +2,7 @@
 
 use dormouse_wire::{Problem, ProblemKind};
 
+use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
 use crate::kernel::guard::Guard;
 use crate::kernel::ptrace::{self, GeneralRegisters};
@@ -13,7 +14,7 @@ use crate::resource::group::{Alive, Group, Thread};
 use crate::resource::task::{dispatch, interrupted, registers};
 
 /// Lets the group run.
-pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
+pub fn release(mut tree: Tree, group: &Group, objects: &Objects) -> Result<(), Problem> {
     let places = registers::Places::of(&group.components);
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
@@ -26,6 +27,7 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
                 .map_err(|error| failed(&error, &shown))?;
         }
     }
+    objects.settle(group);
     let mut guard = guard(&tree)?;
     let puppets = || tree.built.iter().flatten().flat_map(|built| &built.puppets);
     for puppet in puppets() {

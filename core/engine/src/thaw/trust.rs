@@ -169,6 +169,11 @@ impl Claims {
             claims.users.insert(content.owner.0);
             claims.groups.insert(content.owner.1);
         }
+        let semaphores = group.semaphores.iter().map(|set| &set.known);
+        for known in semaphores.chain(group.queues.iter().map(|queue| &queue.known)) {
+            claims.users.extend([known.owner.0, known.creator.0]);
+            claims.groups.extend([known.owner.1, known.creator.1]);
+        }
         for segment in &group.segments {
             claims.users.extend([segment.owner.0, segment.creator.0]);
             claims.groups.extend([segment.owner.1, segment.creator.1]);

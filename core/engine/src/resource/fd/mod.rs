@@ -19,6 +19,7 @@ mod outside;
 pub use outside::{Holder, subject};
 mod pidfd;
 mod pipe;
+pub mod process_file;
 pub mod pty;
 mod regular;
 mod signalfd;
@@ -407,6 +408,7 @@ impl<K: FileKind> AnyFileKind for K {
 
 /// Every kind, in the order in which they are asked.
 pub const KINDS: &[&dyn AnyFileKind] = &[
+    &process_file::ProcessFile,
     &linked::Linked,
     &content::ContentFile,
     &regular::Regular,
