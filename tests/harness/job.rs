@@ -90,16 +90,7 @@ impl Job {
         let (pid, image) = (self.specimen.pid().to_string(), self.specimen.image());
         let image = image.to_string_lossy();
         let freeze = ["freeze", "--json", &pid, "-o", &image];
-        let mut outcome = self.run(&freeze, &known);
-        // A runtime reads its own maps for a moment when it starts a child. It is told to the person, who tries again.
-        for _ in 0..MOMENTS {
-            if outcome.status.success() || !outcome.said.contains(READS_ITSELF) {
-                break;
-            }
-            eprintln!("{} had a file of /proc open", self.name);
-            std::thread::sleep(Duration::from_millis(20));
-            outcome = self.run(&freeze, &known);
-        }
+        let outcome = self.run(&freeze, &known);
         self.expect_success(&outcome, "freeze");
         let frozen = pids(&outcome);
         assert!(frozen.contains(&self.specimen.pid()), "the group was frozen without its first process: {frozen:?}");
@@ -154,10 +145,6 @@ impl Job {
         );
     }
 }
-
-/// So often a freeze is tried again that met a program while it read of itself in /proc.
-const MOMENTS: usize = 20;
-const READS_ITSELF: &str = "it tells of a process, and would have to be opened again";
 
 /// The processes that the command lists with `--json`.
 fn pids(outcome: &Outcome) -> BTreeSet<i32> {

@@ -26,6 +26,7 @@ mod large;
 mod make;
 mod node;
 mod perl;
+mod postgres;
 mod python_asyncio;
 mod python_forks;
 mod python_multiprocessing;

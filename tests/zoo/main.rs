@@ -125,6 +125,7 @@ mod scheduling_deadline;
 mod scheduling_real_time;
 mod sealed;
 mod seccomp_filters;
+mod seccomp_no_restart;
 mod seccomp_notify;
 mod seccomp_of_root;
 mod seccomp_strict;

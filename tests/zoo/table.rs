@@ -141,6 +141,7 @@ macro_rules! zoo {
             landlock: both.refused("Landlock").may_lack();
             seccomp_filters: both .may_lack();
             seccomp_together: both .may_lack();
+            seccomp_no_restart: both .may_lack();
             seccomp_strict: both .may_lack();
             seccomp_of_root: root .may_lack();
             seccomp_notify: both.refused("another process decides on its system calls").may_lack();

@@ -14,7 +14,7 @@ use crate::kernel::{Answer, Errno, pidfd};
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 use crate::puppet::{Ground, Puppet, Stage};
-use crate::resource::task::{interrupted, signals};
+use crate::resource::task::{interrupted, seccomp, signals};
 use crate::survey::control_group;
 use crate::survey::select::named;
 
@@ -205,6 +205,9 @@ impl Stopped {
                 }
                 if let Some(call) = self.waits.call(tid) {
                     interrupted::name(call, &mut puppet.registers);
+                }
+                if waiting & !puppet.mask == 0 && seccomp::forbids_restart(tid, &puppet.registers) {
+                    interrupted::forgo_the_rest(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
                 }
                 puppet.settle().map_err(failed)?;
                 let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };

@@ -17,6 +17,7 @@
 //! mount points that are other bytes, which any user can make.
 
 pub mod auxv;
+pub mod bpf;
 pub mod cgroup;
 pub mod cmdline;
 pub mod fdinfo;

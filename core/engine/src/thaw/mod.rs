@@ -89,9 +89,9 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     objects.seal(&group)?;
     cancelled(progress)?;
     objects.start(&group)?;
-    let used = system_v::restore(&group)?;
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;
+    let used = system_v::restore(&group)?;
     release::release(tree, &group, &objects)?;
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);

@@ -7,17 +7,19 @@
 //!
 //! While the engine works in such a thread its confinement is lifted (PTRACE_O_SUSPEND_SECCOMP, ptrace(2)).
 
-// zoo: seccomp_filters seccomp_together seccomp_strict seccomp_of_root seccomp_notify
+// zoo: seccomp_filters seccomp_no_restart seccomp_together seccomp_strict seccomp_of_root seccomp_notify
 
 use dormouse_wire::{Problem, ProblemKind, Tid};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::arguments;
+use crate::kernel::ptrace::GeneralRegisters;
 use crate::kernel::seccomp::{self, INSTRUCTION, Installed};
 use crate::kernel::{Answer, Errno};
+use crate::proc::bpf;
 use crate::proc::status::Status;
-use crate::puppet::Batch;
+use crate::puppet::{Batch, arch};
 
 /// How a thread is confined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +103,23 @@ fn notifies(program: &[u8]) -> bool {
         let constant = u32::from_ne_bytes([instruction[4], instruction[5], instruction[6], instruction[7]]);
         constant & ACTION == USER_NOTIFICATION && CLASSES.contains(&(code & CLASS))
     })
+}
+
+/// Whether a stopped tracee must not go on with the call that was interrupted in the way that the kernel would, by
+/// restart_syscall(2): its filters forbid that.
+pub fn forbids_restart(thread: Tid, registers: &GeneralRegisters) -> bool {
+    const ACTION: u32 = 0xffff_0000;
+    // SECCOMP_RET_ALLOW and SECCOMP_RET_LOG.
+    const HARMLESS: [u32; 2] = [0x7fff_0000, 0x7ffc_0000];
+    if arch::interrupted_call(registers).is_none_or(|(_, answer)| answer != arch::restart::RESTART_RESTARTBLOCK) {
+        return false;
+    }
+    // Who has none, or may not be asked, is not spared.
+    let filters = seccomp::filters(thread).unwrap_or_default();
+    let GeneralRegisters { rip, rdi, rsi, rdx, r10, r8, r9, .. } = *registers;
+    let data = bpf::call(libc::SYS_restart_syscall, rip, [rdi, rsi, rdx, r10, r8, r9]);
+    let answers = filters.iter().filter_map(|filter| bpf::run(&filter.program, &data));
+    answers.into_iter().any(|answer| !HARMLESS.contains(&(answer & ACTION)))
 }
 
 /// The record of a stopped tracee; its filters are added to those of its process.
