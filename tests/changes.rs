@@ -195,3 +195,34 @@ fn semaphores_and_queues_of_system_v_that_are_gone_are_made_again() {
     objects_go(User::Root);
     objects_go(User::Ordinary);
 }
+
+fn queues_go(user: User) {
+    let program = Program::named("message_queues");
+    let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let group = specimen.members();
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&group);
+    let names = [1, 2].map(|nth| std::ffi::CString::new(format!("/dormouse-{}-{nth}", specimen.pid())));
+    let names = names.map(|name| name.unwrap_or_else(|error| panic!("{error}")));
+    // SAFETY: both names end with a zero.
+    let unlink = |name: &std::ffi::CStr| unsafe { libc::mq_unlink(name.as_ptr()) };
+    assert_eq!([unlink(&names[0]), unlink(&names[1])], [0, 0], "they live on");
+    // One of another size in the place of one of them.
+    // SAFETY: the name ends with a zero; without attributes the queue is made as the system has it.
+    let other = unsafe { libc::mq_open(names[0].as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o666, 0_usize) };
+    assert!(other >= 0);
+    let outcome = specimen.thaw();
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("another queue has its name now"), "{said}");
+    assert_eq!([unlink(&names[0]), unlink(&names[1])], [0, -1], "a refused thaw has made one");
+    specimen.thaw().expect_success("thaw");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn message_queues_that_are_gone_are_made_again_and_no_other_takes_their_place() {
+    queues_go(User::Root);
+    queues_go(User::Ordinary);
+}

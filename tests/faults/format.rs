@@ -10,7 +10,7 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 15] = [
     "memfd",
     "pipe",
     "fifo",
@@ -22,6 +22,10 @@ const PROGRAMS: [&str; 11] = [
     "zombies",
     "pending_signals",
     "seccomp_filters",
+    "segments_removed",
+    "system_v_objects",
+    "process_files",
+    "message_queue",
 ];
 
 fn frozen(name: &'static str) -> Specimen {

@@ -33,6 +33,7 @@ until test -e go; do sleep 0.02; done
 echo "others see $(client -c 'SELECT count(*) FROM dreams')"
 postgres -D data -k "$PWD" -c listen_addresses= 2>&1 | grep -o 'lock file "postmaster.pid" already exists'
 echo "SELECT count(*) FROM dreams; ROLLBACK;" >&11
+until test $(wc -l < answers1) = 2; do sleep 0.02; done
 echo "COMMIT;" >&12
 echo "COMMIT;" >&13
 exec 11>&- 12>&- 13>&-

@@ -86,6 +86,8 @@ mod memfd_seals;
 mod memory_policy;
 mod merged_memory;
 mod message_queue;
+mod message_queue_told;
+mod message_queues;
 mod names;
 mod network_sockets;
 mod nice;

@@ -160,7 +160,9 @@ macro_rules! zoo {
             scheduling_deadline: root .may_lack();
             autogroup: both .may_lack();
             key_ring: both.refused("a key ring of its own").may_lack();
-            message_queue: both.refused("message queue").may_lack();
+            message_queue: both .may_lack();
+            message_queues: both .may_lack();
+            message_queue_told: both.refused("mq_notify").may_lack();
             asynchronous_io: both.refused("io_setup").may_lack();
             semaphores: both.freeze_with(&["--accept-losses"]);
             semaphores_undone: both.refused("may undo at its end what it has done");

@@ -15,6 +15,7 @@ pub mod inotify;
 pub mod kcmp;
 pub mod limits;
 pub mod memory;
+pub mod message_queue;
 pub mod netlink;
 pub mod pagemap;
 pub mod passing;

@@ -33,6 +33,7 @@ use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, Severity, Thawed
 pub use blueprint::preflight;
 
 use crate::image::{Reader, SectionKind};
+use crate::resource::fd::message_queue;
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::segment::Made;
 use crate::resource::system_v::Made as Object;
@@ -76,7 +77,9 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     progress.begins(Phase::Building, 0);
     let old_vdso = old_vdso::OldVdso::of(&mut group)?;
     let segments = segments::make(&group, &reader)?;
+    let (queues, mut nameless) = message_queue::make(&group.open_files)?;
     let mut objects = objects::Objects::make(&group, &reader, options)?;
+    nameless.iter_mut().for_each(message_queue::Made::remove_again);
     let mut losses = problems;
     losses.extend(group.clocks.restore());
     let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, progress)?;
@@ -95,6 +98,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     release::release(tree, &group, &objects)?;
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);
+    queues.into_iter().for_each(message_queue::Made::keep);
     if let Some(lent) = lent {
         lent.keep();
     }
