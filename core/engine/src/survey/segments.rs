@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Problem, ProblemKind, ProcessName};
 
 use super::collect::ProcessFacts;
 use super::connect::Sharer;
 use super::system_v::was_there;
 use crate::proc::maps::{Mapping, VmFlags};
 use crate::proc::system_v::{self, LOCKED, Segment};
-use crate::resource::memory::segment::{is_one, is_whole, left_alone, shown};
+use crate::resource::memory::segment::{is_one, is_whole, shown};
 
 /// Parts of attachments, by segment and by the address of the attachment.
 type Attachments<'a> = BTreeMap<(i32, u64), Vec<&'a Mapping>>;
@@ -28,7 +28,7 @@ pub fn judge(processes: &[ProcessFacts], sharers: &[Sharer]) -> Vec<Problem> {
         let found = there.iter().find(|segment| segment.id == id);
         problems.extend(found.into_iter().flat_map(|found| judge_segment(found, parts, process, sharers)));
     }
-    problems.extend(processes.iter().filter_map(alone));
+    problems.extend(processes.iter().filter_map(|process| alone(process, &there)));
     problems
 }
 
@@ -74,10 +74,11 @@ fn judge_segment(found: &Segment, parts: u64, process: &ProcessName, sharers: &[
 }
 
 /// What it has made or used, and nobody has attached now.
-fn alone(process: &ProcessFacts) -> Option<Problem> {
-    let members: [Pid; 1] = [process.pid];
-    let segments = left_alone(&members).into_iter().filter(|segment| was_there(process.pid, segment.time));
-    let ids: Vec<String> = segments.map(|segment| segment.id.to_string()).collect();
+fn alone(process: &ProcessFacts, there: &[Segment]) -> Option<Problem> {
+    let alone = |segment: &&Segment| {
+        segment.attached == 0 && segment.users.contains(&process.pid) && was_there(process.pid, segment.time)
+    };
+    let ids: Vec<String> = there.iter().filter(alone).map(|segment| segment.id.to_string()).collect();
     (!ids.is_empty()).then(|| {
         let ids = ids.join(", ");
         let what = format!(

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
 use super::mapping::{Backing, Mapping, PAGE};
@@ -302,15 +302,10 @@ pub fn attachments(mappings: &[Mapping]) -> impl Iterator<Item = (usize, bool)> 
     })
 }
 
-/// Segments that members of a group have made or used, and that nobody has attached now.
-pub fn left_alone(members: &[Pid]) -> Vec<seen::Segment> {
-    let mut segments = seen::segments();
-    segments.retain(|segment| segment.attached == 0 && segment.users.iter().any(|pid| members.contains(pid)));
-    segments
-}
-
 #[cfg(test)]
 mod tests {
+    use dormouse_wire::Pid;
+
     use super::*;
 
     fn part(start: u64, end: u64, offset: u64) -> proc::maps::Mapping {
