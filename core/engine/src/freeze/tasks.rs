@@ -95,10 +95,7 @@ pub fn ask(
     let puppet = |error: PuppetError| unwilling(&error, &facts.shown);
     let by_tid: HashMap<Tid, &ThreadFacts> = living.threads.iter().map(|thread| (thread.tid, thread)).collect();
     lift_confinement(process, &by_tid).map_err(puppet)?;
-    let stage = prepare(process, living).map_err(puppet)?.ok_or_else(|| {
-        let what = "no place was found in its memory from which it can make system calls";
-        Problem::blocks(ProblemKind::Memory, what).of(&facts.shown)
-    })?;
+    let stage = prepare(process, living).map_err(puppet)?.ok_or_else(|| nowhere(&facts.shown))?;
     let (mut batches, mut asked) = (Vec::new(), Vec::new());
     for puppet in &process.puppets {
         let found = by_tid.get(&puppet.tid).ok_or_else(|| gone(&facts.shown))?;
@@ -211,6 +208,11 @@ struct Said<'a> {
 
 fn gone(process: &ProcessName) -> Problem {
     Problem::blocks(ProblemKind::Process, "it changed while it was stopped").of(process).way_out("Try again")
+}
+
+fn nowhere(process: &ProcessName) -> Problem {
+    let what = "no place was found in its memory from which it can make system calls";
+    Problem::blocks(ProblemKind::Memory, what).of(process)
 }
 
 /// A leader that has exited while other threads live has nothing any more but its id, its name and its exit code; for
