@@ -93,7 +93,7 @@ impl Puppet {
         let (marker, dispatch) = (marker(pending)?, ptrace::syscall_dispatch(tid)?);
         let (runs, patience, stop_signals) = (false, PATIENCE, Vec::new());
         let (entered, confined) = (false, false);
-        Ok(Self { pid, tid, registers, mask, marker, dispatch, entered, confined, runs, patience, stop_signals })
+        Ok(Self { pid, tid, registers, mask, dispatch, marker, entered, confined, runs, patience, stop_signals })
     }
 
     /// Keeps away from these signals: they wait for it or its process, or are to wait again. The engine's own signal

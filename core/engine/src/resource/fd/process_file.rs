@@ -204,20 +204,17 @@ fn is_of_processes(file: &impl AsFd) -> bool {
 }
 
 fn open(record: &Record, flags: i32, threads: &BTreeSet<Tid>) -> Answer<OwnedFd> {
-    let opened = match record.process {
-        Some(process) => {
-            let thread = record.thread.unwrap_or(process.leader());
-            if !threads.contains(&thread) || !threads.contains(&process.leader()) {
-                return Err(Errno::ESRCH);
-            }
-            files::open(Path::new(&record.path(process, record.thread)), flags)?
+    let opened = if let Some(process) = record.process {
+        let thread = record.thread.unwrap_or(process.leader());
+        if !threads.contains(&thread) || !threads.contains(&process.leader()) {
+            return Err(Errno::ESRCH);
         }
-        None => {
-            // It ends when it is dropped, behind the opening.
-            let gone = Bystander::new(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())?;
-            let process = Pid(gone.tid().0);
-            files::open(Path::new(&record.path(process, record.thread.map(|_| process.leader()))), flags)?
-        }
+        files::open(Path::new(&record.path(process, record.thread)), flags)?
+    } else {
+        // It ends when it is dropped, behind the opening.
+        let gone = Bystander::new(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())?;
+        let process = Pid(gone.tid().0);
+        files::open(Path::new(&record.path(process, record.thread.map(|_| process.leader()))), flags)?
     };
     if is_of_processes(&opened) { Ok(opened) } else { Err(Errno::EINVAL) }
 }

@@ -154,32 +154,32 @@ impl Segment {
         refuse(format!("its key {:#x} belongs to another segment now", self.key), found.id)
     }
 
-    /// Whether somebody may attach it, as the kernel decides it (ipcperms of ipc/util.c).
-    fn lets(&self, found: &seen::Segment, who: &Credentials, to_write: bool) -> bool {
-        const CAP_IPC_OWNER: u64 = 1 << 15;
-        let user = who.users[1];
-        let is_in = |group: u32| who.groups[1] == group || who.supplementary.contains(&group);
-        let granted = if user == found.owner.0 || user == found.creator.0 {
-            found.mode >> 6
-        } else if is_in(found.owner.1) || is_in(found.creator.1) {
-            found.mode >> 3
-        } else {
-            found.mode
-        };
-        let wanted = if to_write { 0o6 } else { 0o4 };
-        granted & wanted == wanted || who.effective & CAP_IPC_OWNER != 0
-    }
-
     /// What stands in the way of attaching it by somebody, if it is there already: rights may have been taken away, and a
     /// record may lie.
     pub fn is_denied(&self, there: &[seen::Segment], who: &Credentials, to_write: bool) -> Option<Problem> {
         let found = there.iter().find(|found| self.is(found))?;
         let how = if to_write { "to write" } else { "to read" };
-        (!self.lets(found, who, to_write)).then(|| {
+        (!lets(found, who, to_write)).then(|| {
             let what = format!("user {} may not attach it {how}", who.users[1]);
             Problem::blocks(ProblemKind::Memory, what).at(shown(self.id))
         })
     }
+}
+
+/// Whether somebody may attach it, as the kernel decides it (ipcperms of ipc/util.c).
+fn lets(found: &seen::Segment, who: &Credentials, to_write: bool) -> bool {
+    const CAP_IPC_OWNER: u64 = 1 << 15;
+    let user = who.users[1];
+    let is_in = |group: u32| who.groups[1] == group || who.supplementary.contains(&group);
+    let granted = if user == found.owner.0 || user == found.creator.0 {
+        found.mode >> 6
+    } else if is_in(found.owner.1) || is_in(found.creator.1) {
+        found.mode >> 3
+    } else {
+        found.mode
+    };
+    let wanted = if to_write { 0o6 } else { 0o4 };
+    granted & wanted == wanted || who.effective & CAP_IPC_OWNER != 0
 }
 
 /// A segment that the thaw holds on to. Dropped before it is [kept](Self::keep), it goes, if the thaw has made it.
