@@ -123,7 +123,9 @@ fn segments_go(user: User) {
     specimen.freeze().expect_success("freeze");
     specimen.assert_asleep(&group);
     assert_eq!(segments(specimen.pid()), before, "they live on");
-    before.iter().for_each(|(id, _)| remove_segment(*id));
+    for (id, _) in &before {
+        remove_segment(*id);
+    }
     make_segment(before[0].0);
     let outcome = specimen.thaw();
     let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
