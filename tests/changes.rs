@@ -100,3 +100,139 @@ fn a_file_changed_since_is_refused_and_comes_back_when_it_is_as_it_was_for_root(
 fn a_file_changed_since_is_refused_and_comes_back_when_it_is_as_it_was_for_a_user() {
     changes(User::Ordinary);
 }
+
+/// Ids and keys of the segments of System V that a process has made, proc(5).
+fn segments(maker: i32) -> Vec<(i32, i32)> {
+    let table = done(fs::read_to_string("/proc/sysvipc/shm"));
+    let number = |line: &str, place: usize| line.split_whitespace().nth(place).and_then(|word| word.parse().ok());
+    let own = table.lines().filter(|line| number(line, 4) == Some(maker));
+    own.filter_map(|line| Some((number(line, 1)?, number(line, 0)?))).collect()
+}
+
+fn remove_segment(id: i32) {
+    // SAFETY: with IPC_RMID the pointer is not looked at.
+    assert_eq!(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) }, 0);
+}
+
+/// Makes a segment of another size under this id.
+fn make_segment(id: i32) {
+    done(fs::write("/proc/sys/kernel/shm_next_id", id.to_string()));
+    // SAFETY: takes numbers only.
+    let made = unsafe { libc::shmget(libc::IPC_PRIVATE, 4097, 0o600) };
+    assert_eq!(made, id, "the id is not to be had");
+}
+
+fn segments_go(user: User) {
+    let program = Program::named("segments_attached");
+    let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let (group, before) = (specimen.members(), segments(specimen.pid()));
+    assert_eq!(before.len(), 2);
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&group);
+    assert_eq!(segments(specimen.pid()), before, "they live on");
+    for (id, _) in &before {
+        remove_segment(*id);
+    }
+    make_segment(before[0].0);
+    let outcome = specimen.thaw();
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("another segment has its id now"), "{said}");
+    specimen.assert_asleep(&group);
+    assert_eq!(segments(specimen.pid()), [], "a refused thaw has made some");
+    remove_segment(before[0].0);
+    specimen.thaw().expect_success("thaw");
+    let table = done(fs::read_to_string("/proc/sysvipc/shm"));
+    let ids = table.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        Some((words.nth(1)?.parse().ok()?, words.nth(5).and_then(|owner| owner.parse::<u32>().ok())?))
+    });
+    let ids: Vec<(i32, u32)> = ids.collect();
+    let owner = if user == User::Root { 0 } else { harness::specimen::ORDINARY };
+    assert!(before.iter().all(|(id, _)| ids.contains(&(*id, owner))), "{table}");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn segments_of_system_v_that_are_gone_are_made_again_and_no_other_takes_their_place() {
+    segments_go(User::Root);
+    segments_go(User::Ordinary);
+}
+
+/// The id of the set of semaphores or of the queue that has this key, proc(5).
+fn object(table: &str, key: i32) -> Option<i32> {
+    let text = done(fs::read_to_string(format!("/proc/sysvipc/{table}")));
+    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let found = lines.find(|words| words.first() == Some(&key.to_string().as_str()))?;
+    found.get(1)?.parse().ok()
+}
+
+fn objects_go(user: User) {
+    let program = Program::named("system_v_objects");
+    let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let (group, key) = (specimen.members(), 0x0b00_0000 | specimen.pid());
+    let ids = || [object("sem", key), object("msg", key)];
+    let before = ids();
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&group);
+    let [Some(set), Some(queue)] = before else { panic!("{before:?}") };
+    assert_eq!(ids(), before, "they live on");
+    // SAFETY: with IPC_RMID both calls take integers only.
+    unsafe {
+        assert_eq!(
+            (libc::semctl(set, 0, libc::IPC_RMID), libc::msgctl(queue, libc::IPC_RMID, std::ptr::null_mut())),
+            (0, 0)
+        );
+    }
+    // SAFETY: takes numbers only.
+    let other = unsafe { libc::msgget(key, libc::IPC_CREAT | 0o600) };
+    let outcome = specimen.thaw();
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("belongs to another one now"), "{said}");
+    assert_eq!(ids(), [None, Some(other)], "a refused thaw has made some");
+    // SAFETY: with IPC_RMID the pointer is not looked at.
+    assert_eq!(unsafe { libc::msgctl(other, libc::IPC_RMID, std::ptr::null_mut()) }, 0);
+    specimen.thaw().expect_success("thaw");
+    assert_eq!(ids(), before, "they have their ids again");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn semaphores_and_queues_of_system_v_that_are_gone_are_made_again() {
+    objects_go(User::Root);
+    objects_go(User::Ordinary);
+}
+
+fn queues_go(user: User) {
+    let program = Program::named("message_queues");
+    let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);
+    specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+    let group = specimen.members();
+    specimen.freeze().expect_success("freeze");
+    specimen.assert_asleep(&group);
+    let names = [1, 2].map(|nth| std::ffi::CString::new(format!("/dormouse-{}-{nth}", specimen.pid())));
+    let names = names.map(|name| name.unwrap_or_else(|error| panic!("{error}")));
+    // SAFETY: both names end with a zero.
+    let unlink = |name: &std::ffi::CStr| unsafe { libc::mq_unlink(name.as_ptr()) };
+    assert_eq!([unlink(&names[0]), unlink(&names[1])], [0, 0], "they live on");
+    // One of another size in the place of one of them.
+    // SAFETY: the name ends with a zero; without attributes the queue is made as the system has it.
+    let other = unsafe { libc::mq_open(names[0].as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o666, 0_usize) };
+    assert!(other >= 0);
+    let outcome = specimen.thaw();
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("another queue has its name now"), "{said}");
+    assert_eq!([unlink(&names[0]), unlink(&names[1])], [0, -1], "a refused thaw has made one");
+    specimen.thaw().expect_success("thaw");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
+#[test]
+fn message_queues_that_are_gone_are_made_again_and_no_other_takes_their_place() {
+    queues_go(User::Root);
+    queues_go(User::Ordinary);
+}

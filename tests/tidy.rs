@@ -188,7 +188,7 @@ fn no_module_is_named_after_nothing() {
 
 /// The files of the engine that hold a kind: its stem, and the file.
 fn kinds() -> Vec<(String, Source)> {
-    const FOLDERS: [&str; 3] = ["fd", "memory", "task"];
+    const FOLDERS: [&str; 4] = ["fd", "memory", "system_v", "task"];
     let resource = Path::new("core/engine/src/resource");
     let is_kind = |source: &Source| {
         FOLDERS.iter().any(|folder| source.path.starts_with(resource.join(folder))) && !source.path.ends_with("mod.rs")

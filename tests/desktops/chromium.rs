@@ -22,8 +22,9 @@ fn kinds(said: &Said) -> BTreeMap<String, Vec<Pid>> {
     kinds
 }
 
-fn confined(pid: Pid, kind: ProblemKind, what: &str) -> Reason {
-    Reason { kind, pid, at: "", what: format!("{what}, which cannot be given back yet"), way_out: PAUSE }
+fn apart(pid: Pid, namespace: &str) -> Reason {
+    let what = format!("it is in a namespace of its own ({namespace}), which cannot be given back yet");
+    Reason { kind: ProblemKind::Namespace, pid, at: "", what, way_out: PAUSE }
 }
 
 /// Whether a process has a namespace that is not this one's.
@@ -32,12 +33,14 @@ fn has_own(pid: Pid, namespace: &str) -> bool {
     of(&pid.to_string()) != of("thread-self")
 }
 
+/// Whether seccomp filters confine it; that alone stands in nobody's way.
 fn is_filtered(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.lines().any(|line| line == "Seccomp:\t2")
 }
 
-/// All kinds of its processes are there, and each is blocked for what confines it; pages are confined by everything.
+/// All kinds of its processes are there, and each is blocked for its namespaces; pages are confined by everything, and their
+/// filters stand in nobody's way.
 fn is_confined(said: &Said) -> Result<(), String> {
     const APART: [&str; 3] = ["net", "pid", "user"];
     let kinds = kinds(said);
@@ -47,13 +50,11 @@ fn is_confined(said: &Said) -> Result<(), String> {
     }
     for process in &said.checked.processes {
         for namespace in APART.iter().filter(|namespace| has_own(process.pid, namespace)) {
-            let what = format!("it is in a namespace of its own ({namespace})");
-            said.is_blocked_by_one(&confined(process.pid, ProblemKind::Namespace, &what))?;
+            said.is_blocked_by_one(&apart(process.pid, namespace))?;
         }
-        if is_filtered(process.pid) {
-            let what = "it is confined by seccomp";
-            said.is_blocked_by_one(&confined(process.pid, ProblemKind::Confinement, what))?;
-        }
+    }
+    if let Some(reason) = said.reasons().iter().find(|reason| reason.kind == ProblemKind::Confinement) {
+        return Err(format!("a filter stands in the way: {reason:?}"));
     }
     let is_free = |pid: &&Pid| !is_filtered(**pid) || APART.iter().any(|namespace| !has_own(**pid, namespace));
     let free = kinds["renderer"].iter().find(is_free);

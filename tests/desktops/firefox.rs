@@ -25,13 +25,16 @@ fn firefox_is_one_group_with_its_confined_processes() {
 
     let said = check_until(firefox, |said| {
         let pid = content(said)?;
-        let confined = |kind, what: &str| {
-            let what = format!("{what}, which cannot be given back yet");
-            said.is_blocked_by_one(&Reason { kind, pid, at: "", what, way_out: PAUSE })
-        };
-        confined(ProblemKind::Confinement, "it is confined by seccomp")?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        if !status.lines().any(|line| line == "Seccomp:\t2") {
+            return Err("no filter confines its page".to_owned());
+        }
+        if let Some(reason) = said.reasons().iter().find(|reason| reason.kind == ProblemKind::Confinement) {
+            return Err(format!("a filter stands in the way: {reason:?}"));
+        }
         for namespace in ["ipc", "net", "user"] {
-            confined(ProblemKind::Namespace, &format!("it is in a namespace of its own ({namespace})"))?;
+            let what = format!("it is in a namespace of its own ({namespace}), which cannot be given back yet");
+            said.is_blocked_by_one(&Reason { kind: ProblemKind::Namespace, pid, at: "", what, way_out: PAUSE })?;
         }
         said.has(&["firefox-esr parent forkserver", "forkserver parent file:// Content"])
     });

@@ -12,8 +12,6 @@ pub const CLOSE: &str = "Cut the connection (--disconnect), close it in the prog
 pub const END_OR_BOTH: &str = "Close the connection in the program, or freeze both ends together";
 /// About shared memory that others have too.
 pub const TOGETHER: &str = "Freeze them together, or pause the group instead";
-/// About a segment of System V.
-pub const PAUSE_OR_CLOSE: &str = "Pause the group instead, or close what uses it in the program";
 /// About what cannot be avoided.
 pub const PAUSE: &str = "Pause the group instead";
 

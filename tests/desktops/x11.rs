@@ -4,7 +4,7 @@ use dormouse_engine::survey::x11::{Options, look};
 use dormouse_wire::{Pid, ProblemKind, Strength};
 use harness::wait::{PATIENCE, until};
 
-use crate::said::{CLOSE, NEST, PAUSE_OR_CLOSE, Reason, TOGETHER, at_socket, same};
+use crate::said::{CLOSE, NEST, Reason, TOGETHER, at_socket, same};
 use crate::scene::{Scene, check_until, group_of};
 
 const DISPLAY: &str = "@/tmp/.X11-unix/X0";
@@ -83,7 +83,6 @@ const APPS: [App; 2] = [
 
 /// What the display and the two buses are to an app.
 fn reasons(app: Pid, server: Pid, bus: (Pid, &str), accessibility: (Pid, &str)) -> Vec<Reason> {
-    let memory = |at, what: String, way_out| Reason { kind: ProblemKind::Memory, pid: app, at, what, way_out };
     let socket = |what, way_out| at_socket(ProblemKind::UnixSocket, app, what, way_out);
     let assistive = "the message bus of assistive technology (D-Bus)";
     vec![
@@ -94,12 +93,13 @@ fn reasons(app: Pid, server: Pid, bus: (Pid, &str), accessibility: (Pid, &str)) 
             CLOSE,
         ),
         // The extension MIT-SHM: pictures go to the server in memory.
-        memory("mapping ", "System V shared memory cannot be frozen".to_owned(), PAUSE_OR_CLOSE),
-        memory(
-            "shared memory ",
-            format!("Xvfb (pid {server}) has this memory too and is not part of the group"),
-            TOGETHER,
-        ),
+        Reason {
+            kind: ProblemKind::Memory,
+            pid: app,
+            at: "shared memory ",
+            what: format!("Xvfb (pid {server}) has this memory too and is not part of the group"),
+            way_out: TOGETHER,
+        },
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Images whose hashes are right and whose records lie, field by field: a thaw of one succeeds or says in words why not.
 //! It never panics, hangs, takes memory without bound, or leaves a process behind.
 //!
-//! Each thaw runs in namespaces of its own, of processes and of mounts, where the system's own files cannot be written: what
+//! Each thaw runs in namespaces of its own, of processes, of System V objects and of mounts, where the system's own files cannot be written: what
 //! a lie does, it does there.
 
 use std::fs;
@@ -134,7 +134,7 @@ fn thawed(image: &Path, lie: &str) -> bool {
     let errors = image.with_extension("err");
     let _ = fs::remove_file(&errors);
     let output = Command::new("unshare")
-        .args(["--fork", "--pid", "--mount-proc", "--kill-child", "sh", "-c", INIT, "sh"])
+        .args(["--fork", "--pid", "--ipc", "--mount-proc", "--kill-child", "sh", "-c", INIT, "sh"])
         .arg(command::path())
         .args([image, &errors])
         .output()
@@ -210,4 +210,8 @@ lies! {
     about_zombies: zombies, Root;
     about_connections: tcp_half_closed, Root;
     about_datagrams: udp_queues, Root;
+    about_filters: seccomp_filters, Ordinary;
+    about_segments: segments_removed, Ordinary;
+    about_message_queues: message_queue, Root;
+    about_files_of_processes: process_files, Ordinary;
 }

@@ -91,13 +91,12 @@ impl Job {
         let image = image.to_string_lossy();
         let freeze = ["freeze", "--json", &pid, "-o", &image];
         let mut outcome = self.run(&freeze, &known);
-        // A runtime reads its own maps for a moment when it starts a child, and a server accepts a connection a moment after
-        // it has been made. It is told to the person, who tries again.
+        // A server accepts a connection a moment after it has been made. It is told to the person, who tries again.
         for _ in 0..MOMENTS {
-            if outcome.status.success() || ![READS_ITSELF, ACCEPTS].iter().any(|moment| outcome.said.contains(moment)) {
+            if outcome.status.success() || !outcome.said.contains(ACCEPTS) {
                 break;
             }
-            eprintln!("{} was in one of those moments", self.name);
+            eprintln!("{} was about to accept a connection", self.name);
             std::thread::sleep(Duration::from_millis(20));
             outcome = self.run(&freeze, &known);
         }
@@ -156,10 +155,8 @@ impl Job {
     }
 }
 
-/// So often a freeze is tried again that met a program while it read of itself in /proc.
+/// So often a freeze is tried again that met a connection about to be accepted.
 const MOMENTS: usize = 20;
-const READS_ITSELF: &str = "it tells of a process, and would have to be opened again";
-
 const ACCEPTS: &str = "it has sent something to a program that has not accepted the connection yet";
 
 /// The processes that the command lists with `--json`.

@@ -28,6 +28,7 @@ mod make;
 mod node;
 mod node_http;
 mod perl;
+mod postgres;
 mod python_asyncio;
 mod python_forks;
 mod python_multiprocessing;

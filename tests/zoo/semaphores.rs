@@ -1,4 +1,4 @@
-//! System V semaphores with something to undo (SEM_UNDO): it is announced that this happens at the freeze.
+//! System V semaphores with something to undo (SEM_UNDO): the kernel does so at the freeze, and the thaw takes it back.
 
 use crate::kernel::{at, call};
 use crate::stage::{Held, Stage};

@@ -81,6 +81,9 @@ macro_rules! zoo {
             stopped: both .stopped();
             wait_for_stopped: both;
             directory: both;
+            process_files: both;
+            process_files_outside: both.refused("it tells of a process outside the group");
+            process_memory: both.refused("depends on who has opened it");
             path_only: both;
             unlinked: both;
             linked_names: both;
@@ -152,10 +155,18 @@ macro_rules! zoo {
             deleted_directory: both.refused("deleted");
             tile_registers: both.may_lack();
             landlock: both.refused("Landlock").may_lack();
+            seccomp_filters: both .may_lack();
+            seccomp_together: both .may_lack();
+            seccomp_no_restart: both .may_lack();
+            seccomp_strict: both .may_lack();
+            seccomp_of_root: root .may_lack();
+            seccomp_notify: both.refused("another process decides on its system calls").may_lack();
             membarrier: both .may_lack();
             controls: both;
             memory_policy: both .may_lack();
             dispatch: both .may_lack();
+            segments_attached: both;
+            segments_removed: both;
             segments: both.refused("modify_ldt").may_lack();
             guard_regions: both .may_lack();
             droppable: both .may_lack();
@@ -165,9 +176,13 @@ macro_rules! zoo {
             scheduling_deadline: root .may_lack();
             autogroup: both .may_lack();
             key_ring: both.refused("a key ring of its own").may_lack();
-            message_queue: both.refused("message queue").may_lack();
+            message_queue: both .may_lack();
+            message_queues: both .may_lack();
+            message_queue_told: both.refused("mq_notify").may_lack();
             asynchronous_io: both.refused("io_setup").may_lack();
-            semaphores: both.refused("System V semaphores");
+            semaphores: both.freeze_with(&["--accept-losses"]);
+            semaphores_undone: both.refused("may undo at its end what it has done");
+            system_v_objects: both;
         }
     };
 }

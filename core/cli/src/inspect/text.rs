@@ -189,6 +189,7 @@ fn kind(mapping: &Mapping) -> &'static str {
         (Backing::File(_), false) => "of a file, private",
         (Backing::File(_), true) => "of a file, shared",
         (Backing::Content(_), _) => "of a file without a name",
+        (Backing::Segment(_), _) => "of System V",
         (Backing::Vdso | Backing::Vvar, _) => "of the kernel",
     }
 }

@@ -20,6 +20,7 @@ use crate::resource::fd::Contents;
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Run, Source};
+use crate::resource::memory::segment::{self, Segments};
 use crate::resource::memory::vdso::{MOST_BYTES, Vdso};
 use crate::resource::named_file::{self, NamedFile, Owner};
 use crate::survey::collect::{LivingFacts, ProcessFacts};
@@ -39,6 +40,8 @@ pub struct Registry<'a> {
     pub mapped: &'a mut MappedFiles,
     /// Files without.
     pub contents: &'a mut Contents,
+    /// System V shared memory.
+    pub segments: &'a mut Segments,
     /// Where their content goes.
     pub sink: &'a PageSink,
     /// A buffer for it.
@@ -137,6 +140,10 @@ fn backing(
         MappingName::File(path) => path,
         _ => return Ok(Backing::Anonymous),
     };
+    if segment::is_one(found) {
+        let (segments, sink) = (&mut *registry.segments, registry.sink);
+        return segments.index(found, || File::open(&through), sink, registry.buffer).map(Backing::Segment);
+    }
     let (name, deleted) = proc::strip_deleted(path);
     let shared = found.flags.contains(VmFlags::MAY_SHARE);
     let writable = shared && found.flags.contains(VmFlags::MAY_WRITE);

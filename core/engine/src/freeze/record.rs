@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dormouse_wire::{Phase, Pid, Problem, ProcessName, Progress};
+use dormouse_wire::{Phase, Pid, Problem, ProblemKind, ProcessName, Progress};
 use serde_bytes::ByteBuf;
 
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
@@ -15,6 +15,7 @@ use super::terminal;
 use super::verdict::Verdict;
 use crate::FreezeError;
 use crate::image::{PAGE, PageBuffer, PageSink};
+use crate::kernel::Errno;
 use crate::kernel::kcmp::{Owners, Shared};
 use crate::kernel::processor::{self, Component};
 use crate::kernel::threads::beside;
@@ -24,8 +25,11 @@ use crate::resource::fd::{self, Capture, Contents, OpenFile};
 use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
+use crate::resource::memory::segment::Segments;
 use crate::resource::memory::{Memory, layout, policy, protection_keys};
 use crate::resource::origin::Origin;
+use crate::resource::system_v::queue::{self, Queue};
+use crate::resource::system_v::semaphores::{self, Set};
 use crate::resource::task::family::Family;
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::landlock::Witnesses;
@@ -57,10 +61,16 @@ pub fn record(
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
-    let (mut contents, mut mapped) = (Contents::default(), MappedFiles::default());
+    let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
     let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
     for found in facts {
-        let mut registry = Registry { mapped: &mut mapped, contents: &mut contents, sink, buffer: &mut buffer };
+        let mut registry = Registry {
+            mapped: &mut mapped,
+            contents: &mut contents,
+            segments: &mut segments,
+            sink,
+            buffer: &mut buffer,
+        };
         let shown = found.living.as_ref().map(|living| memory::shows(found, living, &mut registry)).transpose()?;
         let (of_process, executable) = shown.map_or((Vec::new(), None), |(all, executable)| (all, Some(executable)));
         mappings.push(of_process);
@@ -92,6 +102,9 @@ pub fn record(
         vdso,
         mapped_files: mapped.records,
         contents: contents.records,
+        segments: segments.records,
+        semaphores: told.semaphores,
+        queues: told.queues,
         components: told.components,
         clocks: clocks(facts),
         terminal: terminal::record(facts, open)?,
@@ -128,6 +141,8 @@ struct Told {
     filesystems: Filesystems,
     open_files: Vec<OpenFile>,
     tables: Vec<usize>,
+    semaphores: Vec<Set>,
+    queues: Vec<Queue>,
     components: Vec<Component>,
     origin: Origin,
 }
@@ -172,6 +187,11 @@ fn tell(
     }
     let continued = said.flat_map(|answers| answers.continued.iter().copied()).collect();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
+    let unread = |errno: Errno| {
+        let what = format!("System V objects that the group uses cannot be read: {}", errno.desc());
+        Problem::blocks(ProblemKind::Process, what).way_out("Run Dormouse as root")
+    };
+    let users = members.iter().copied().collect();
     let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };
     Ok(Told {
         answers,
@@ -180,6 +200,8 @@ fn tell(
         filesystems: Filesystems::of(facts),
         open_files: open.facts.files.iter().map(|facts| fd::capture(facts, capture)).collect::<Result<Vec<_>, _>>()?,
         tables: facts.iter().map(|found| open.table_of.get(&found.pid).copied().unwrap_or_default()).collect(),
+        semaphores: semaphores::capture(&users).map_err(unread)?,
+        queues: queue::capture(&users).map_err(unread)?,
         components: processor::components(),
         origin: origin::here(facts),
     })
@@ -209,6 +231,7 @@ fn life(
         timers: answers.timers,
         limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
         attributes: answers.attributes,
+        filters: answers.filters,
     }))
 }
 

@@ -14,7 +14,7 @@ use crate::kernel::{Answer, Errno, pidfd};
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 use crate::puppet::{Ground, Puppet, Stage};
-use crate::resource::task::{interrupted, signals};
+use crate::resource::task::{interrupted, seccomp, signals};
 use crate::survey::control_group;
 use crate::survey::select::named;
 
@@ -206,6 +206,9 @@ impl Stopped {
                 if let Some(call) = self.waits.call(tid) {
                     interrupted::name(call, &mut puppet.registers);
                 }
+                if waiting & !puppet.mask == 0 && seccomp::forbids_restart(tid, &puppet.registers) {
+                    interrupted::forgo_the_rest(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
+                }
                 puppet.settle().map_err(failed)?;
                 let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };
                 process.puppets.insert(place, puppet);
@@ -300,7 +303,7 @@ impl StoppedProcess {
 fn seize(pid: Pid, tid: Tid) -> Result<(), (Errno, Option<Tid>)> {
     const TRIES: usize = 20;
     for _ in 0..TRIES {
-        match ptrace::seize(tid, false) {
+        match ptrace::seize(tid, ptrace::Options::default()) {
             Ok(()) => return Ok(()),
             Err(Errno::EPERM) if !is_dead(pid, tid) => match tracer(pid, tid) {
                 Some(tracer) => return Err((Errno::EPERM, Some(tracer))),

@@ -12,7 +12,8 @@ use crate::proc;
 use crate::proc::maps::{MappingName, VmFlags};
 use crate::proc::status::Status;
 use crate::puppet::stage::{Stage, find_instruction};
-use crate::puppet::{Batch, Call, Foothold, Ground, PuppetError, run_together};
+use crate::puppet::thread::kernel;
+use crate::puppet::{Batch, Call, Foothold, Ground, Puppet, PuppetError, run_together};
 use crate::resource::group::Thread;
 use crate::resource::memory::{layout, policy, protection_keys};
 use serde_bytes::ByteBuf;
@@ -20,6 +21,7 @@ use serde_bytes::ByteBuf;
 use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes, Told};
 use crate::resource::task::futexes::Futexes;
 use crate::resource::task::landlock::{self, Witnesses};
+use crate::resource::task::seccomp::{self, Filter, Seccomp};
 use crate::resource::task::signals::Disposition;
 use crate::resource::task::signals::ThreadSignals;
 use crate::resource::task::timers::Timers;
@@ -38,6 +40,8 @@ pub struct Answers {
     pub timers: Timers,
     /// Small things.
     pub attributes: ProcessAttributes,
+    /// Filters that confine its threads.
+    pub filters: Vec<Filter>,
     /// What its memory was asked, and the answers.
     pub memory: (AskedMemory, Batch),
     /// Children that were continued, and it could still wait for the news.
@@ -89,12 +93,9 @@ pub fn ask(
     witnesses: &mut Witnesses,
 ) -> Result<Answers, Problem> {
     let puppet = |error: PuppetError| unwilling(&error, &facts.shown);
-    prepare(process, living).map_err(puppet)?.ok_or_else(|| {
-        let what = "no place was found in its memory from which it can make system calls";
-        Problem::blocks(ProblemKind::Memory, what).of(&facts.shown)
-    })?;
-    let Some((stage, _)) = process.stage else { return Err(gone(&facts.shown)) };
     let by_tid: HashMap<Tid, &ThreadFacts> = living.threads.iter().map(|thread| (thread.tid, thread)).collect();
+    lift_confinement(process, &by_tid).map_err(puppet)?;
+    let stage = prepare(process, living).map_err(puppet)?.ok_or_else(|| nowhere(&facts.shown))?;
     let (mut batches, mut asked) = (Vec::new(), Vec::new());
     for puppet in &process.puppets {
         let found = by_tid.get(&puppet.tid).ok_or_else(|| gone(&facts.shown))?;
@@ -115,11 +116,12 @@ pub fn ask(
             .of(&facts.shown)
     };
     let processors = scheduling::all_processors().map_err(kernel)?;
-    let (mut threads, mut problems) = (Vec::new(), Vec::new());
+    let (mut threads, mut filters, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (index, asked) in asked.iter().enumerate() {
         let found = by_tid.get(&process.puppets[index].tid).ok_or_else(|| gone(&facts.shown))?;
         let said = Said { asked, batch: &batches[index], found, flags: living.addresses.flags };
-        threads.push(thread(process, index, &said, waits, &processors).map_err(kernel)?);
+        let seccomp = seccomp::capture(found.tid, &found.status, &mut filters).map_err(kernel)?;
+        threads.push(Thread { seccomp, ..thread(process, index, &said, waits, &processors).map_err(kernel)? });
         problems.extend(legacy::judge(&asked.legacy, said.batch, found.tid));
         problems.extend(landlock::judge(asked.landlock, said.batch));
     }
@@ -127,10 +129,12 @@ pub fn ask(
         let others = threads.first().cloned().ok_or_else(|| gone(&facts.shown))?;
         threads.insert(0, exited_leader(leader, facts, others));
     }
+    leave_confined(process).map_err(puppet)?;
     let first = batches.swap_remove(0);
     Ok(Answers {
         continued: stop::answer_continued(&asked_children, &first),
         threads,
+        filters,
         dispositions: signals::answer_dispositions(&dispositions, &first).map_err(kernel)?,
         timers: timers::answer(&asked_timers, &living.timers, &first).map_err(kernel)?,
         attributes: attributes::answer_process(&asked_process, &first, told(living)).map_err(kernel)?,
@@ -138,6 +142,21 @@ pub fn ask(
         lock_future: lock_future(process, living),
         problems: problems.into_iter().map(|problem| problem.of(&facts.shown)).collect(),
     })
+}
+
+/// The engine works in threads whose system calls are confined, too.
+fn lift_confinement(process: &mut StoppedProcess, found: &HashMap<Tid, &ThreadFacts>) -> Result<(), PuppetError> {
+    let is_confined = |tid: Tid| found.get(&tid).is_some_and(|found| seccomp::is_confined(&found.status));
+    for puppet in process.puppets.iter_mut().filter(|puppet| is_confined(puppet.tid)) {
+        puppet.lift_confinement(false).map_err(kernel("hold off what confines its system calls"))?;
+    }
+    Ok(())
+}
+
+/// A confined thread stands where it was found as soon as it has answered: should the engine die, it would not be let back
+/// from the engine's pages.
+fn leave_confined(process: &mut StoppedProcess) -> Result<(), PuppetError> {
+    process.puppets.iter_mut().filter(|puppet| puppet.is_confined()).try_for_each(Puppet::leave)
 }
 
 /// What is said where a process does not do as it is told.
@@ -191,6 +210,11 @@ fn gone(process: &ProcessName) -> Problem {
     Problem::blocks(ProblemKind::Process, "it changed while it was stopped").of(process).way_out("Try again")
 }
 
+fn nowhere(process: &ProcessName) -> Problem {
+    let what = "no place was found in its memory from which it can make system calls";
+    Problem::blocks(ProblemKind::Memory, what).of(process)
+}
+
 /// A leader that has exited while other threads live has nothing any more but its id, its name and its exit code; for
 /// as long as the thaw needs it, it is like the others.
 fn exited_leader(found: &ThreadFacts, facts: &ProcessFacts, others: Thread) -> Thread {
@@ -201,6 +225,7 @@ fn exited_leader(found: &ThreadFacts, facts: &ProcessFacts, others: Thread) -> T
         futexes: Futexes::default(),
         attributes: ThreadAttributes { name: ByteBuf::from(facts.stat.comm.clone()), ..others.attributes },
         dispatch: None,
+        seccomp: Seccomp::Off,
         interrupted: None,
         ..others
     }
@@ -227,7 +252,7 @@ fn lock_future(process: &StoppedProcess, living: &LivingFacts) -> u32 {
 }
 
 /// Puts the engine's pages into a process.
-fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<()>, PuppetError> {
+fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<Stage>, PuppetError> {
     let threads = process.puppets.len();
     let Some(first) = process.puppets.first_mut() else { return Ok(None) };
     // The vdso has a `syscall` in every version; a program without one has some in its own code.
@@ -241,7 +266,7 @@ fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<
     let Some(ground) = ground else { return Ok(None) };
     let stage = Stage::build(first, ground, None, threads)?;
     process.stage = Some((stage, ground));
-    Ok(Some(()))
+    Ok(Some(stage))
 }
 
 fn thread(
@@ -266,6 +291,7 @@ fn thread(
         futexes: futexes::answer(&asked.futexes, batch, tid)?,
         attributes: attributes::answer_thread(&asked.attributes, batch, &found.status.name, flags)?,
         dispatch: puppet.dispatch,
+        seccomp: Seccomp::Off,
         interrupted,
     })
 }

@@ -43,7 +43,7 @@ const NT_PRFPREG: u64 = 2;
 /// Length of the registers as FXSAVE stores them: all that there is without XSAVE.
 pub const FXSAVE: usize = 512;
 
-fn call(request: u32, thread: Tid, address: u64, data: u64) -> Answer<i64> {
+pub(super) fn call(request: u32, thread: Tid, address: u64, data: u64) -> Answer<i64> {
     Errno::clear();
     // SAFETY: every caller below passes addresses of memory of ours that it holds for the call and whose size the
     // request knows or is told; what concerns the tracee cannot break us.
@@ -51,19 +51,33 @@ fn call(request: u32, thread: Tid, address: u64, data: u64) -> Answer<i64> {
     if result == -1 && Errno::last_raw() != 0 { Err(Errno::last()) } else { Ok(result) }
 }
 
-/// Becomes the tracer without stopping the thread. `end_with_us`: PTRACE_O_EXITKILL, it dies when we do.
-pub fn seize(thread: Tid, end_with_us: bool) -> Answer<()> {
-    call(libc::PTRACE_SEIZE, thread, 0, options(end_with_us)).map(drop)
+/// How a thread is traced, PTRACE_O_*.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// PTRACE_O_EXITKILL: it dies when we do.
+    pub end_with_us: bool,
+    /// PTRACE_O_SUSPEND_SECCOMP: what confines its system calls does not while it is traced. Wants CAP_SYS_ADMIN, and a
+    /// tracer that is not confined itself.
+    pub suspend_seccomp: bool,
 }
 
-/// Sets whether the thread dies when we do.
-pub fn end_with_us(thread: Tid, yes: bool) -> Answer<()> {
-    call(libc::PTRACE_SETOPTIONS, thread, 0, options(yes)).map(drop)
+impl Options {
+    fn bits(self) -> u64 {
+        let flags =
+            [(self.end_with_us, libc::PTRACE_O_EXITKILL), (self.suspend_seccomp, libc::PTRACE_O_SUSPEND_SECCOMP)];
+        let set = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum::<i32>();
+        (libc::PTRACE_O_TRACESYSGOOD | set) as u64
+    }
 }
 
-fn options(end_with_us: bool) -> u64 {
-    let options = libc::PTRACE_O_TRACESYSGOOD | if end_with_us { libc::PTRACE_O_EXITKILL } else { 0 };
-    options as u64
+/// Becomes the tracer without stopping the thread.
+pub fn seize(thread: Tid, options: Options) -> Answer<()> {
+    call(libc::PTRACE_SEIZE, thread, 0, options.bits()).map(drop)
+}
+
+/// Traces a stopped thread in another way.
+pub fn set_options(thread: Tid, options: Options) -> Answer<()> {
+    call(libc::PTRACE_SETOPTIONS, thread, 0, options.bits()).map(drop)
 }
 
 /// Asks the thread to stop; [`wait`] tells when it has.

@@ -17,6 +17,7 @@
 //! mount points that are other bytes, which any user can make.
 
 pub mod auxv;
+pub mod bpf;
 pub mod cgroup;
 pub mod cmdline;
 pub mod fdinfo;
@@ -35,6 +36,7 @@ pub mod stat;
 pub mod statm;
 pub mod status;
 pub mod syscall;
+pub mod system_v;
 pub mod tcp;
 pub mod text;
 pub mod timens;

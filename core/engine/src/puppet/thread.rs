@@ -64,6 +64,7 @@ pub struct Puppet {
     pub dispatch: Option<SyscallDispatch>,
     pub(super) marker: i32,
     entered: bool,
+    confined: bool,
     /// It was let run, and has not been seen to stop.
     pub(super) runs: bool,
     /// How long it may take for what it is told.
@@ -91,7 +92,8 @@ impl Puppet {
         let mask = ptrace::signal_mask(tid)?;
         let (marker, dispatch) = (marker(pending)?, ptrace::syscall_dispatch(tid)?);
         let (runs, patience, stop_signals) = (false, PATIENCE, Vec::new());
-        Ok(Self { pid, tid, registers, mask, marker, dispatch, entered: false, runs, patience, stop_signals })
+        let (entered, confined) = (false, false);
+        Ok(Self { pid, tid, registers, mask, dispatch, marker, entered, confined, runs, patience, stop_signals })
     }
 
     /// Keeps away from these signals: they wait for it or its process, or are to wait again. The engine's own signal
@@ -99,6 +101,18 @@ impl Puppet {
     pub fn avoid(&mut self, pending: u64) -> Answer<()> {
         self.marker = marker(pending)?;
         if self.entered { ptrace::set_signal_mask(self.tid, !bit(self.marker)) } else { Ok(()) }
+    }
+
+    /// Lifts what confines its system calls, seccomp(2), for as long as it is traced. `end_with_us`: it dies when we do.
+    pub fn lift_confinement(&mut self, end_with_us: bool) -> Answer<()> {
+        ptrace::set_options(self.tid, ptrace::Options { end_with_us, suspend_seccomp: true })?;
+        self.confined = true;
+        Ok(())
+    }
+
+    /// Whether its confinement has been lifted.
+    pub fn is_confined(&self) -> bool {
+        self.confined
     }
 
     /// The process as its memory is reached: by this thread, for the leader may have exited.

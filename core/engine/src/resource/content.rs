@@ -70,22 +70,32 @@ pub fn capture(file: &File, origin: Origin, sink: &PageSink, buffer: &mut PageBu
         Problem::blocks(ProblemKind::DeletedFile, format!("its content cannot be read: {error}")).at(origin.shown())
     };
     let metadata = file.metadata().map_err(failed)?;
-    let mut content = Content {
+    Ok(Content {
         size: metadata.len(),
         mode: metadata.mode(),
         owner: (metadata.uid(), metadata.gid()),
-        pages: Vec::new(),
+        pages: capture_pages(file, metadata.len(), sink, buffer, &failed)?,
         origin: origin.clone(),
-    };
-    let mut at = 0;
-    while at < content.size {
+    })
+}
+
+/// Reads the pages of a file of this size into the image.
+pub fn capture_pages(
+    file: &File,
+    size: u64,
+    sink: &PageSink,
+    buffer: &mut PageBuffer,
+    failed: &impl Fn(std::io::Error) -> Problem,
+) -> Result<Vec<Stored>, Problem> {
+    let (mut pages, mut at) = (Vec::new(), 0);
+    while at < size {
         let Some(start) = seek(file, at, nix::unistd::Whence::SeekData).map_err(failed)? else { break };
-        let end = seek(file, start, nix::unistd::Whence::SeekHole).map_err(failed)?.unwrap_or(content.size);
+        let end = seek(file, start, nix::unistd::Whence::SeekHole).map_err(failed)?.unwrap_or(size);
         let start = start / PAGE as u64 * PAGE as u64;
-        capture_range(file, start, end, &mut content.pages, sink, buffer, &failed)?;
+        capture_range(file, start, end, &mut pages, sink, buffer, failed)?;
         at = end.max(start + 1);
     }
-    Ok(content)
+    Ok(pages)
 }
 
 fn seek(file: &File, from: u64, whence: nix::unistd::Whence) -> Result<Option<u64>, std::io::Error> {
@@ -162,25 +172,15 @@ impl Content {
         if !matches!(self.origin, Origin::SharedAnonymous) {
             file.set_len(self.size).map_err(failed)?;
         }
+        let unwritten = |error: std::io::Error| {
+            Problem::blocks(ProblemKind::Space, format!("its content cannot be written: {error}"))
+                .at(self.origin.shown())
+        };
         for stored in &self.pages {
-            self.fill(&file, stored, reader, buffer)?;
+            fill(&file, self.size, stored, (reader, buffer), &unwritten)?;
         }
         self.finish(&file).map_err(failed)?;
         Ok(file)
-    }
-
-    fn fill(&self, file: &File, stored: &Stored, reader: &Reader, buffer: &mut PageBuffer) -> Result<(), Problem> {
-        let image = |error: ImageError| error.problem();
-        let data = reader.read_chunk(stored.first.chunk(), buffer).map_err(image)?;
-        let from = stored.first.slot() * PAGE;
-        let range = data.get(from..from + stored.count as usize * PAGE);
-        let bytes = range.ok_or_else(|| Problem::blocks(ProblemKind::Image, "pages are missing from a chunk"))?;
-        let at = stored.page * PAGE as u64;
-        let length = (bytes.len() as u64).min(self.size.saturating_sub(at)) as usize;
-        file.write_all_at(&bytes[..length], at).map_err(|error| {
-            Problem::blocks(ProblemKind::Space, format!("its content cannot be written: {error}"))
-                .at(self.origin.shown())
-        })
     }
 
     fn make(&self, nameless: Option<i32>) -> std::io::Result<File> {
@@ -245,6 +245,24 @@ impl Content {
         }
         Ok(())
     }
+}
+
+/// Writes pages of the image into a file of this size.
+pub fn fill(
+    file: &File,
+    size: u64,
+    stored: &Stored,
+    (reader, buffer): (&Reader, &mut PageBuffer),
+    failed: &impl Fn(std::io::Error) -> Problem,
+) -> Result<(), Problem> {
+    let image = |error: ImageError| error.problem();
+    let data = reader.read_chunk(stored.first.chunk(), buffer).map_err(image)?;
+    let from = stored.first.slot() * PAGE;
+    let range = data.get(from..from + stored.count as usize * PAGE);
+    let bytes = range.ok_or_else(|| Problem::blocks(ProblemKind::Image, "pages are missing from a chunk"))?;
+    let at = stored.page * PAGE as u64;
+    let length = (bytes.len() as u64).min(size.saturating_sub(at)) as usize;
+    file.write_all_at(&bytes[..length], at).map_err(failed)
 }
 
 /// Makes the file under its old name where that is free, so that /proc shows it by that name, and removes it again.

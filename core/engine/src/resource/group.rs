@@ -8,8 +8,11 @@ use super::clocks::Clocks;
 use super::content::Content;
 use super::fd::{FileTable, OpenFile};
 use super::memory::Memory;
+use super::memory::segment::Segment;
 use super::memory::vdso::Vdso;
 use super::named_file::NamedFile;
+use super::system_v::queue::Queue;
+use super::system_v::semaphores::Set;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
 use super::task::credentials::Credentials;
 use super::task::dispatch::Dispatch;
@@ -20,6 +23,7 @@ use super::task::interrupted::InterruptedCall;
 use super::task::limits::Limits;
 use super::task::registers::Registers;
 use super::task::scheduling::Scheduling;
+use super::task::seccomp::{Filter, Seccomp};
 use super::task::signals::{Disposition, ThreadSignals};
 use super::task::stop::Stop;
 use super::task::timers::Timers;
@@ -43,6 +47,15 @@ pub struct Group {
     pub mapped_files: Vec<NamedFile>,
     /// Files without a name, whose content is in the image.
     pub contents: Vec<Content>,
+    /// System V shared memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Segment>,
+    /// Sets of System V semaphores.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub semaphores: Vec<Set>,
+    /// System V message queues.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<Queue>,
     /// Where the parts of the extended registers lie in the areas of its threads.
     pub components: Vec<Component>,
     /// The clocks at the freeze.
@@ -127,6 +140,9 @@ pub struct Alive {
     pub limits: Limits,
     /// Its small things.
     pub attributes: ProcessAttributes,
+    /// Filters that confine its threads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
 }
 
 impl Alive {
@@ -157,6 +173,9 @@ pub struct Thread {
     pub attributes: ThreadAttributes,
     /// What becomes of its system calls.
     pub dispatch: Dispatch,
+    /// Which of them it may make.
+    #[serde(default)]
+    pub seccomp: Seccomp,
     /// A system call that has to be made good.
     pub interrupted: Option<InterruptedCall>,
 }

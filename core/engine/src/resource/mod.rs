@@ -9,4 +9,5 @@ pub mod group;
 pub mod memory;
 pub mod named_file;
 pub mod origin;
+pub mod system_v;
 pub mod task;

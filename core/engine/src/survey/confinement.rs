@@ -5,6 +5,7 @@ use dormouse_wire::{Problem, ProblemKind};
 
 use super::collect::{LivingFacts, ProcessFacts};
 use crate::kernel::sched;
+use crate::resource::task::seccomp;
 
 /// All processes.
 pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
@@ -26,6 +27,9 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
             let what = "it shares a processor's core only with threads that it trusts (PR_SCHED_CORE)";
             found.push(Problem::loses(ProblemKind::Scheduling, what, "that others may run beside it on a core"));
         }
+        let threads = living.threads.iter().filter(|thread| thread.exited.is_none());
+        found.extend(threads.filter_map(|thread| seccomp::judge(thread.tid, &thread.status)));
+        found.sort();
         found.dedup();
         problems.extend(found.into_iter().map(|problem| problem.of(&process.shown)));
     }

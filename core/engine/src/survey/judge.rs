@@ -5,7 +5,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::connect::{self, Sharer};
 use super::files::OpenFiles;
-use super::{confinement, system_v, terminals};
+use super::{confinement, segments, system_v, terminals};
 use crate::kernel::kcmp::{Owners, Shared};
 use crate::proc;
 use crate::resource::fd;
@@ -30,6 +30,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
     problems.extend(clocks(processes));
     problems.extend(confinement::judge(processes));
     problems.extend(system_v::judge(processes));
+    problems.extend(segments::judge(processes, sharers));
     problems.extend(connect::judge(sharers));
     problems.extend(terminals::judge(processes, files));
     problems.extend(shared_between_processes(processes));
@@ -52,13 +53,6 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
     }
     let threads = process.living.iter().flat_map(|living| &living.threads);
     let statuses = || threads.clone().map(|thread| &thread.status).chain([&process.status]);
-    if statuses().any(|status| status.seccomp.unwrap_or(0) != 0) {
-        refuse(
-            ProblemKind::Confinement,
-            "it is confined by seccomp, which cannot be given back yet",
-            "Pause the group instead",
-        );
-    }
     if statuses().any(|status| status.thread_features.iter().flatten().any(|feature| feature == "shstk")) {
         refuse(
             ProblemKind::Processor,

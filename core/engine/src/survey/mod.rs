@@ -24,6 +24,7 @@ pub mod names;
 pub mod needs;
 pub mod networks;
 pub mod own_servers;
+mod segments;
 pub mod select;
 pub mod system_v;
 pub mod terminals;

@@ -1,5 +1,5 @@
-//! System V semaphores and message queues, sysvipc(7): they belong to no process and live on in the system, but who used
-//! them last can be seen, and who would undo something at its end (SEM_UNDO, semop(2)).
+//! Who uses System V semaphores and message queues, sysvipc(7): they belong to no process and live on in the system, but who
+//! used them last can be seen, and who would undo something at its end (SEM_UNDO, semop(2)).
 
 // zoo: semaphores
 
@@ -14,7 +14,7 @@ use super::everyone::started;
 use crate::kernel::bystander::Bystander;
 use crate::kernel::kcmp::{self, Shared};
 use crate::kernel::system_v;
-use crate::proc::text;
+use crate::proc::system_v::table;
 
 /// Of so many semaphores is asked who used them.
 const MOST: u64 = 200_000;
@@ -82,31 +82,51 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
     }
     let own = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     let bystander = if sets.is_empty() { None } else { Bystander::new(own.0, own.1).ok() };
+    let members: BTreeSet<Pid> = processes.iter().map(|process| process.pid).collect();
     let mut problems = Vec::new();
     for process in processes {
         let lose = |what: String, loss: &str| Problem::loses(ProblemKind::Process, what, loss).of(&process.shown);
         let used = sets.iter().filter(|set| set.users.contains(&process.pid));
         let own: Vec<String> = used.map(|set| set.id.to_string()).collect();
-        let undoes = bystander.as_ref().is_some_and(|bystander| may_undo(process, bystander));
-        if !own.is_empty() || undoes {
+        if undoes(process, bystander.as_ref(), !own.is_empty()) {
             let which = if own.is_empty() { String::new() } else { format!(" ({})", own.join(", ")) };
-            let loss = "what others make of them while it sleeps, and they themselves when the system is started again; \
-                        what it would undo at its end (SEM_UNDO) is undone at the freeze";
-            problems.push(lose(format!("it uses System V semaphores{which}, which live on in the system"), loss));
+            let loss = "what it would undo at its end (SEM_UNDO): nothing is undone any more, then";
+            problems.push(lose(
+                format!("it uses System V semaphores{which}, and may undo at its end what it has done"),
+                loss,
+            ));
         }
-        let is_user = |queue: &&Queue| queue.sender.iter().chain(&queue.receiver).any(|(pid, _)| *pid == process.pid);
-        let used = queues.iter().filter(is_user);
-        let own: Vec<String> = used.map(|queue| queue.id.to_string()).collect();
-        if !own.is_empty() {
-            let loss = "what others make of them while it sleeps, and they themselves when the system is started again";
-            let what = format!("it uses System V message queues ({}), which live on in the system", own.join(", "));
-            problems.push(lose(what, loss));
-        }
+        let shared = sets.iter().filter(|set| set.users.contains(&process.pid) && !set.users.is_subset(&members));
+        problems.extend(shared.map(|set| lose(among_others("semaphores", set.id), MEANWHILE)));
+        let is_used = |queue: &&Queue| queue.users().any(|pid| pid == process.pid);
+        let shared = queues.iter().filter(is_used).filter(|queue| queue.users().any(|pid| !members.contains(&pid)));
+        problems.extend(shared.map(|queue| lose(among_others("message queue", queue.id), MEANWHILE)));
     }
     problems
 }
 
-/// Whether it has a list of what to undo. A process of several threads always has one, and it tells nothing.
+const MEANWHILE: &str = "what those others make of them while it sleeps";
+
+fn among_others(what: &str, id: u64) -> String {
+    format!("it uses the System V {what} {id}, which others have used, too, and which live on in the system")
+}
+
+impl Queue {
+    fn users(&self) -> impl Iterator<Item = Pid> {
+        self.sender.iter().chain(&self.receiver).map(|(pid, _)| *pid)
+    }
+}
+
+/// Whether it would undo something at its end, as far as that can be told; `uses`: it was the last to use a semaphore.
+fn undoes(process: &ProcessFacts, bystander: Option<&Bystander>, uses: bool) -> bool {
+    match process.living.as_ref() {
+        // A process of several threads always has a list of what to undo, and it tells nothing.
+        Some(living) if living.threads.len() > 1 => uses,
+        _ => bystander.is_some_and(|bystander| may_undo(process, bystander)),
+    }
+}
+
+/// Whether it has a list of what to undo.
 fn may_undo(process: &ProcessFacts, bystander: &Bystander) -> bool {
     let Some(living) = process.living.as_ref().filter(|living| living.threads.len() == 1) else { return false };
     // The bystander has none.
@@ -116,30 +136,4 @@ fn may_undo(process: &ProcessFacts, bystander: &Bystander) -> bool {
 fn semaphore_users(set: u64, semaphores: u64) -> BTreeSet<Pid> {
     let last = |number: u64| system_v::last_user(set as i32, number as i32).ok();
     (0..semaphores).filter_map(last).filter(|pid| pid.0 != 0).collect()
-}
-
-/// The lines of a table in /proc/sysvipc as numbers, without its head; a kernel without System V objects has none.
-fn table(name: &str) -> Vec<Vec<u64>> {
-    parse(&std::fs::read(format!("/proc/sysvipc/{name}")).unwrap_or_default())
-}
-
-fn parse(bytes: &[u8]) -> Vec<Vec<u64>> {
-    let number = |word: &str| word.parse::<i64>().map_or(0, |number| number as u64);
-    let lines = text::lines(bytes).skip(1).map(|line| String::from_utf8_lossy(line).into_owned());
-    let numbers = lines.map(|line| line.split_ascii_whitespace().map(number).collect::<Vec<_>>());
-    numbers.filter(|numbers| numbers.len() >= 7).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernels_table_is_read() {
-        let table = b"       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n\
-            -559038737          7   600          2  1000  1000  1000  1000          0 1700000000\n  short 3\n";
-        let lines = parse(table);
-        assert_eq!(lines.len(), 1);
-        assert_eq!(lines[0][1..4], [7, 600, 2]);
-    }
 }

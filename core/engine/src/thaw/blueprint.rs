@@ -19,6 +19,7 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::shown;
 use crate::resource::task::credentials::{Credentials, Privileges};
+use crate::resource::task::seccomp::Seccomp;
 use crate::{Pids, ThawOptions, pid_namespace};
 
 /// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
@@ -51,6 +52,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(super::processor::preflight(group, reader));
     problems.extend(pids(group));
     problems.extend(privileges(group));
+    problems.extend(confinement(group));
     problems.extend(super::terminals::preflight(group, options));
     problems.extend(room(group));
     problems.extend(places(group, trust::is_mighty(reader)));
@@ -60,6 +62,8 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
         let users = group.processes.iter().filter(|process| uses(process, index)).count();
         problems.extend(problem.into_iter().filter(|_| users > 0));
     }
+    problems.extend(super::segments::preflight(group));
+    problems.extend(super::system_v::preflight(group));
     problems.extend(group.contents.iter().filter_map(Content::preflight));
     for file in &group.open_files {
         match kind_named(file) {
@@ -143,6 +147,18 @@ fn places(group: &Group, mighty: bool) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Filters can be held off by somebody mighty only, for as long as the engine works in those that they confine.
+fn confinement(group: &Group) -> Option<Problem> {
+    let is_confined = |process: &&Process| {
+        process.alive().is_some_and(|alive| alive.threads.iter().any(|thread| thread.seccomp != Seccomp::Off))
+    };
+    let confined = group.processes.iter().find(is_confined).filter(|_| !crate::kernel::seccomp::may_suspend())?;
+    let what = "it is to be confined by seccomp, and Dormouse may not hold that off until it is complete: that wants \
+                CAP_SYS_ADMIN, and a Dormouse that is not confined itself";
+    let problem = Problem::blocks(ProblemKind::Privilege, what).of(&confined.shown());
+    Some(problem.way_out("Run Dormouse as root, outside of any sandbox"))
 }
 
 /// Memory that must be there for what the group has in its own pages.

@@ -6,11 +6,15 @@ use std::collections::{HashMap, HashSet};
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use crate::image::Reader;
-use crate::resource::group::{Alive, Group, Life};
+use crate::kernel::system_v::Object;
+use crate::resource::content::Stored;
+use crate::resource::group::{Alive, Group, Life, Thread};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
-use crate::resource::memory::protection_keys;
+use crate::resource::memory::{protection_keys, segment};
+use crate::resource::system_v::semaphores;
 use crate::resource::task::interrupted;
+use crate::resource::task::seccomp::{Filter, Seccomp};
 
 /// Whether the records fit together.
 pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
@@ -38,16 +42,43 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         }
     }
     for content in &group.contents {
-        let fits = |stored: &crate::resource::content::Stored| {
-            stored.page.checked_add(stored.count).is_some_and(|end| end <= content.size.div_ceil(PAGE))
-                && reader.has_pages(stored.first, usize::try_from(stored.count).unwrap_or(usize::MAX))
-                && stored.first.slot() + stored.count as usize <= crate::image::CHUNK_PAGES
-        };
-        if !content.pages.iter().all(fits) {
+        if !content.pages.iter().all(|stored| fits(stored, content.size, reader)) {
             problems.push(lie(format!("{} has pages that are not there", content.origin.shown())));
         }
     }
+    let mut ids = HashSet::new();
+    for segment in &group.segments {
+        let is_whole = segment.pages.iter().all(|stored| fits(stored, segment.size, reader));
+        if !is_whole || !segment.is_possible() || !ids.insert(segment.id) {
+            problems.push(lie(format!("{} cannot be", segment::shown(segment.id))));
+        }
+    }
+    problems.extend(objects(group).into_iter().map(lie));
     problems
+}
+
+/// Whether the System V semaphores and queues can be.
+fn objects(group: &Group) -> Vec<String> {
+    let mut lies = Vec::new();
+    let sets = group.semaphores.iter().map(|set| (Object::Semaphores, &set.known));
+    let queues = group.queues.iter().map(|queue| (Object::Queue, &queue.known));
+    let mut ids = HashSet::new();
+    for (object, known) in sets.chain(queues) {
+        if !known.is_possible() || !ids.insert((object == Object::Queue, known.id)) {
+            lies.push(format!("{} cannot be", known.shown(object)));
+        }
+    }
+    if group.semaphores.iter().any(|set| set.values.is_empty() || set.values.len() > semaphores::MOST) {
+        lies.push("a set has a number of semaphores that none can have".into());
+    }
+    lies
+}
+
+/// Whether pages of a file of this size lie within it, and are in the image.
+fn fits(stored: &Stored, size: u64, reader: &Reader) -> bool {
+    stored.page.checked_add(stored.count).is_some_and(|end| end <= size.div_ceil(PAGE))
+        && reader.has_pages(stored.first, usize::try_from(stored.count).unwrap_or(usize::MAX))
+        && stored.first.slot() + stored.count as usize <= crate::image::CHUNK_PAGES
 }
 
 /// Whether every process and thread has an id of its own and stands behind its parent, and whether all can be told of I/O
@@ -106,6 +137,13 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     if alive.timers.posix.iter().any(|timer| !(0..most_timers()).contains(&timer.id)) {
         lies.push(format!("pid {pid} has a timer with an id too high to be true"));
     }
+    let is_there = |thread: &Thread| match &thread.seccomp {
+        Seccomp::Filters(filters) => filters.iter().all(|filter| *filter < alive.filters.len()),
+        Seccomp::Off | Seccomp::Strict => true,
+    };
+    if !alive.threads.iter().all(is_there) || !alive.filters.iter().all(Filter::is_possible) {
+        lies.push(format!("pid {pid} is confined by filters that cannot be"));
+    }
     let mut end = 0;
     for mapping in &alive.memory.mappings {
         if mapping.start < end || !mapping_consistent(group, reader, mapping) {
@@ -126,7 +164,8 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
     let backing = match mapping.backing {
         Backing::File(file) => file < group.mapped_files.len(),
         Backing::Content(content) => content < group.contents.len(),
-        _ => true,
+        Backing::Segment(segment) => segment < group.segments.len() && mapping.is_shared(),
+        Backing::Anonymous | Backing::Vdso | Backing::Vvar => true,
     };
     let offset = mapping.offset.checked_add(mapping.end).is_some();
     let range = offset

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
+use super::filters;
 use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
 use super::watches;
@@ -47,6 +48,7 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
         memory(&alive.memory, &mut batch);
         built.run(&mut batch)?;
         signals_and_timers(built, alive, restore_ids)?;
+        filters::restore(built, alive)?;
         threads(built, alive, own)?;
         if let Some(table) = table {
             let mut batch = Batch::new();

@@ -6,6 +6,7 @@
 mod blueprint;
 mod consistent;
 mod fill;
+mod filters;
 mod finish;
 mod late;
 mod objects;
@@ -13,10 +14,12 @@ mod old_vdso;
 mod processor;
 mod relations;
 mod release;
+mod segments;
 mod sharing;
 mod space;
 mod standins;
 mod stops;
+mod system_v;
 mod terminals;
 mod tree;
 mod trust;
@@ -30,7 +33,10 @@ use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, Severity, Thawed
 pub use blueprint::preflight;
 
 use crate::image::{Reader, SectionKind};
+use crate::resource::fd::message_queue;
 use crate::resource::group::{Group, Process};
+use crate::resource::memory::segment::Made;
+use crate::resource::system_v::Made as Object;
 use crate::{ThawError, ThawOptions};
 
 impl From<Problem> for ThawError {
@@ -70,7 +76,10 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
 
     progress.begins(Phase::Building, 0);
     let old_vdso = old_vdso::OldVdso::of(&mut group)?;
+    let segments = segments::make(&group, &reader)?;
+    let (queues, mut nameless) = message_queue::make(&group.open_files)?;
     let mut objects = objects::Objects::make(&group, &reader, options)?;
+    nameless.iter_mut().for_each(message_queue::Made::remove_again);
     let mut losses = problems;
     losses.extend(blueprint::own_pids(options));
     losses.extend(group.clocks.restore());
@@ -85,7 +94,12 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     cancelled(progress)?;
     objects.start(&group)?;
     let lent = terminals::lend(&group, options)?;
-    release::release(tree, &group)?;
+    segments::remove_again(&segments, &group)?;
+    let used = system_v::restore(&group)?;
+    release::release(tree, &group, &objects)?;
+    segments.into_iter().for_each(Made::keep);
+    used.into_iter().for_each(Object::keep);
+    queues.into_iter().for_each(message_queue::Made::keep);
     if let Some(lent) = lent {
         lent.keep();
     }

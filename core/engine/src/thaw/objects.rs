@@ -12,7 +12,7 @@ use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::content;
-use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless};
+use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless, process_file};
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
@@ -29,6 +29,8 @@ pub struct Objects {
     mapped: Vec<OwnedFd>,
     /// Files without one.
     contents: Vec<File>,
+    /// The ids of segments.
+    segments: Vec<i32>,
 }
 
 impl Objects {
@@ -36,7 +38,8 @@ impl Objects {
     pub fn make(group: &Group, reader: &Reader, options: &ThawOptions) -> Result<Self, Problem> {
         let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
         let base = highest.max(epoll::highest(&group.open_files)).unwrap_or(0).max(100) + 1;
-        let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new() };
+        let segments = group.segments.iter().map(|segment| segment.id).collect();
+        let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new(), segments };
         for file in &group.mapped_files {
             let opened = open_mapped(file)?;
             objects.mapped.push(objects.raise(&opened)?);
@@ -156,12 +159,13 @@ impl Objects {
         self.open.get(&id)
     }
 
-    /// The number under which every process being built has what a mapping shows.
+    /// The number under which every process being built has what a mapping shows: a descriptor, or the id of a segment.
     pub fn of_mapping(&self, backing: Backing) -> Option<i32> {
         match backing {
             Backing::File(file) => self.mapped.get(file).map(AsRawFd::as_raw_fd),
             Backing::Content(content) => self.contents.get(content).map(AsRawFd::as_raw_fd),
-            _ => None,
+            Backing::Segment(segment) => self.segments.get(segment).copied(),
+            Backing::Anonymous | Backing::Vdso | Backing::Vvar => None,
         }
     }
 
@@ -185,6 +189,13 @@ impl Objects {
         start(true)?;
         epoll::settle(&group.open_files, &|id| self.open.get(&id).map(AsFd::as_fd))?;
         start(false)
+    }
+
+    /// Places what tells of the processes, once they are as they were.
+    pub fn settle(&self, group: &Group) {
+        for (id, made) in &self.open {
+            process_file::settle(&group.open_files[id.0], made);
+        }
     }
 
     /// Seals what was sealed, once the last mapping of it has been made.

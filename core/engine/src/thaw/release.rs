@@ -2,6 +2,7 @@
 
 use dormouse_wire::{Problem, ProblemKind};
 
+use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
 use crate::kernel::guard::Guard;
 use crate::kernel::ptrace::{self, GeneralRegisters};
@@ -13,7 +14,7 @@ use crate::resource::group::{Alive, Group, Thread};
 use crate::resource::task::{dispatch, interrupted, registers};
 
 /// Lets the group run.
-pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
+pub fn release(mut tree: Tree, group: &Group, objects: &Objects) -> Result<(), Problem> {
     let places = registers::Places::of(&group.components);
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
@@ -26,10 +27,11 @@ pub fn release(mut tree: Tree, group: &Group) -> Result<(), Problem> {
                 .map_err(|error| failed(&error, &shown))?;
         }
     }
+    objects.settle(group);
     let mut guard = guard(&tree)?;
     let puppets = || tree.built.iter().flatten().flat_map(|built| &built.puppets);
     for puppet in puppets() {
-        if let Err(error) = ptrace::end_with_us(puppet.tid, false) {
+        if let Err(error) = ptrace::set_options(puppet.tid, ptrace::Options::default()) {
             tracing::warn!(tid = puppet.tid.0, %error, "a thread ended before it was let go");
         }
     }
@@ -89,7 +91,8 @@ fn give_registers(
 ) -> Result<(), PuppetError> {
     if let Some(code) = thread.exited {
         // It must not end the others when we do, nor be let go: there is nothing left of it.
-        let _ = ptrace::end_with_us(puppet.tid, false);
+        let options = ptrace::Options { end_with_us: false, suspend_seccomp: puppet.is_confined() };
+        let _ = ptrace::set_options(puppet.tid, options);
         let code = (code as u32 >> 8 & 0xff) as u64;
         puppet.go_to_call(instruction, libc::SYS_exit, [code, 0, 0, 0, 0, 0])?;
         ptrace::set_signal_mask(puppet.tid, thread.signals.mask).map_err(kernel("set the thread's signal mask"))?;

@@ -228,7 +228,7 @@ impl Tree {
             end(pid);
             Problem::blocks(ProblemKind::Process, format!("it cannot be traced: {}", errno.desc())).of(shown)
         };
-        ptrace::seize(pid.leader(), true).map_err(problem)?;
+        ptrace::seize(pid.leader(), ptrace::Options { end_with_us: true, suspend_seccomp: false }).map_err(problem)?;
         ptrace::interrupt(pid.leader()).map_err(problem)?;
         Ok(Built {
             shown: shown.clone(),

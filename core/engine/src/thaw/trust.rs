@@ -15,6 +15,7 @@ use crate::resource::group::{Group, Life};
 use crate::resource::memory::layout::Executable;
 use crate::resource::named_file::{NamedFile, shown};
 use crate::resource::task::limits;
+use crate::resource::task::seccomp::Seccomp;
 
 /// Users and groups as whom something of the image is to be done.
 #[derive(Debug, Default)]
@@ -107,7 +108,7 @@ fn places(group: &Group) -> Vec<String> {
     places
 }
 
-/// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), getrlimit(2).
+/// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), getrlimit(2), seccomp(2).
 fn favours(group: &Group) -> Vec<String> {
     const REAL_TIME: u32 = 1;
     let mut favours = Vec::new();
@@ -130,6 +131,12 @@ fn favours(group: &Group) -> Vec<String> {
             let ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
             if attributes.nice < 0 || !ordinary.contains(&(attributes.policy as i32)) {
                 favours.push(format!("{}, whose thread {} runs before others", process.shown(), thread.tid));
+            }
+            if !thread.credentials.no_new_privileges && matches!(thread.seccomp, Seccomp::Filters(_)) {
+                let who = format!("{}, whose thread {}", process.shown(), thread.tid);
+                favours.push(format!(
+                    "{who} is filtered without no_new_privs, and so would be a program with rights of its own"
+                ));
             }
             if thread.scheduling.io_priority >> 13 == REAL_TIME {
                 favours.push(format!("{}, whose thread {} gets the disk before others", process.shown(), thread.tid));
@@ -163,6 +170,15 @@ impl Claims {
         for content in &group.contents {
             claims.users.insert(content.owner.0);
             claims.groups.insert(content.owner.1);
+        }
+        let semaphores = group.semaphores.iter().map(|set| &set.known);
+        for known in semaphores.chain(group.queues.iter().map(|queue| &queue.known)) {
+            claims.users.extend([known.owner.0, known.creator.0]);
+            claims.groups.extend([known.owner.1, known.creator.1]);
+        }
+        for segment in &group.segments {
+            claims.users.extend([segment.owner.0, segment.creator.0]);
+            claims.groups.extend([segment.owner.1, segment.creator.1]);
         }
         for file in &group.open_files {
             claims.record(&file.record);

@@ -12,6 +12,7 @@ mod fifo;
 mod inotify;
 mod linked;
 pub mod locks;
+pub mod message_queue;
 mod named;
 pub mod network;
 pub mod notify;
@@ -19,6 +20,7 @@ mod outside;
 pub use outside::{Holder, subject};
 mod pidfd;
 mod pipe;
+pub mod process_file;
 pub mod pty;
 mod regular;
 mod signalfd;
@@ -411,6 +413,8 @@ impl<K: FileKind> AnyFileKind for K {
 
 /// Every kind, in the order in which they are asked.
 pub const KINDS: &[&dyn AnyFileKind] = &[
+    &message_queue::MessageQueue,
+    &process_file::ProcessFile,
     &linked::Linked,
     &content::ContentFile,
     &regular::Regular,
@@ -461,9 +465,6 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
 
 /// What stands in the way of freezing a file, whatever its kind, and what would be lost.
 pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
-    if let Some(problem) = named::message_queue(facts) {
-        return vec![problem];
-    }
     let mut problems = kind_of(facts).judge(facts, files);
     problems.extend(locks::judge(facts, files));
     problems.extend(notify::judge(facts, files));

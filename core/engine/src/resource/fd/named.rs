@@ -33,17 +33,6 @@ impl FileFacts {
     }
 }
 
-/// The refusal of a POSIX message queue, mq_overview(7): it looks like a file.
-pub fn message_queue(facts: &FileFacts) -> Option<Problem> {
-    const MESSAGE_QUEUES: i64 = 0x1980_0202;
-    let is_one = facts.file_type() == libc::S_IFREG && files::filesystem(&facts.file) == Ok(MESSAGE_QUEUES);
-    is_one.then(|| {
-        facts
-            .problem(ProblemKind::File, "it is a POSIX message queue, which cannot be frozen")
-            .way_out("Close it in the program, or pause the group instead")
-    })
-}
-
 /// What stands in the way of opening a file again by its name.
 pub fn judge(facts: &FileFacts) -> Vec<Problem> {
     if facts.is_removed() {

@@ -29,16 +29,7 @@ impl FileKind for Regular {
     }
 
     fn judge(&self, facts: &FileFacts, _files: &FilesFacts) -> Vec<Problem> {
-        let mut problems = super::named::judge(facts);
-        let process =
-            facts.link.strip_prefix(b"/proc/").is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
-        if process {
-            let what = "it tells of a process, and would have to be opened again before its process is there";
-            problems.push(
-                facts.problem(ProblemKind::File, what).way_out("Close it in the program, or pause the group instead"),
-            );
-        }
-        problems
+        super::named::judge(facts)
     }
 
     fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<NamedFile, Problem> {

@@ -49,6 +49,8 @@ pub enum Backing {
     File(usize),
     /// A file without one: an index of the group's contents.
     Content(usize),
+    /// System V shared memory: an index of the group's segments.
+    Segment(usize),
     /// The kernel's code in the process, vdso(7).
     Vdso,
     /// The kernel's data for it: the nth of its mappings.
@@ -116,9 +118,12 @@ impl Mapping {
         self.protection & !libc::PROT_EXEC | libc::PROT_READ | libc::PROT_WRITE
     }
 
-    /// Maps the part `start..end` of it, from descriptor `file` where it shows one.
+    /// Maps the part `start..end` of it, from descriptor `file` where it shows one; of a segment, that is its id.
     pub fn map(&self, start: u64, end: u64, file: Option<i32>, batch: &mut Batch) {
         const MAP_DROPPABLE: i32 = 8;
+        if let Backing::Segment(_) = self.backing {
+            return self.attach((start, end), file.unwrap_or(-1), batch);
+        }
         let mut flags = libc::MAP_FIXED_NOREPLACE;
         flags |= match self.is_shared() {
             true => libc::MAP_SHARED,
@@ -139,6 +144,21 @@ impl Mapping {
             libc::SYS_mmap,
             arguments![start, end - start, self.first_protection(), flags, file.unwrap_or(-1), offset],
         );
+    }
+
+    /// Attaches the segment, shmat(2), with the part where it begins: all others come along.
+    fn attach(&self, (start, end): (u64, u64), segment: i32, batch: &mut Batch) {
+        let to_write = self.flags.contains(VmFlags::MAY_WRITE);
+        if self.offset + (start - self.start) == 0 {
+            let flags = if to_write { 0 } else { libc::SHM_RDONLY };
+            let purpose = format!("attach System V shared memory {segment} at {start:x}");
+            batch.must(purpose, libc::SYS_shmat, arguments![segment, start, flags]);
+        }
+        let attached = libc::PROT_READ | if to_write { libc::PROT_WRITE } else { 0 };
+        if self.first_protection() != attached {
+            let arguments = arguments![start, end - start, self.first_protection()];
+            batch.must("protect attached memory", libc::SYS_mprotect, arguments);
+        }
     }
 
     /// What is done to it once it is filled and the children have been made: names, advice, protection, locks.
@@ -251,7 +271,6 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
         MappingName::File(path) if path.starts_with(b"/[aio]") => {
             refuse("it has contexts for asynchronous I/O (io_setup), which cannot be frozen")
         }
-        MappingName::File(path) if path.starts_with(b"/SYSV") => refuse("System V shared memory cannot be frozen"),
         MappingName::File(path) if path.starts_with(b"/memfd:") || path.starts_with(b"/") => Vec::new(),
         MappingName::File(_) => refuse("mappings of this sort cannot be frozen"),
         _ if found.unknown_flags.is_empty() => Vec::new(),

@@ -7,6 +7,7 @@ pub mod layout;
 pub mod mapping;
 pub mod policy;
 pub mod protection_keys;
+pub mod segment;
 pub mod vdso;
 
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,7 @@ use crate::proc::status::Status;
 use crate::puppet::{Batch, Call};
 
 /// A thread's credentials.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// Real, effective, saved and filesystem user.
     pub users: [u32; 4],

@@ -147,8 +147,23 @@ pub fn step_back(pid: Pid, registers: &mut GeneralRegisters, waited: u64) {
     let Some((number, answer)) = arch::interrupted_call(registers) else { return };
     let Some(how) = repeated(number).filter(|_| answer == -i64::from(libc::EINTR)) else { return };
     let rest = timeout(pid, how, registers).map(|whole| whole.saturating_sub(waited));
+    make_again(pid, registers, number, (how, rest));
+}
+
+/// Steps a thread back onto a call whose rest the kernel would keep, for one that must not go on with it by
+/// restart_syscall(2), and be it that the kernel does not know of the rest any more.
+pub fn forgo_the_rest(pid: Pid, registers: &mut GeneralRegisters, waited: u64) {
+    if let Some(InterruptedCall { number, rest }) = record(pid, registers, waited)
+        && let Some(how) = kept(number)
+    {
+        make_again(pid, registers, number, (how, Some(rest)));
+    }
+}
+
+/// Steps a thread back onto a call, with this rest of its timeout.
+fn make_again(pid: Pid, registers: &mut GeneralRegisters, number: i64, rest: (Timeout, Option<u64>)) {
     let mut back = *registers;
-    match (how, rest) {
+    match rest {
         (Timeout::Milliseconds(index), Some(rest)) => *argument(&mut back, index) = rest.div_ceil(1_000_000),
         (Timeout::Timespec(index), Some(rest)) => {
             let place = (registers.rsp - RED_ZONE - 64) & !15;

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod membarrier;
 pub mod registers;
 pub mod scheduling;
+pub mod seccomp;
 pub mod signals;
 pub mod stop;
 pub mod timers;

@@ -1,0 +1,368 @@
+//! System V shared memory, shmget(2), shmat(2): a segment lives in the system by its id, not in a process. One that is still
+//! there at the thaw is attached again, with what it holds by then, as a file would be; one that is gone is made again with
+//! its id, key, rights and content. A segment that was marked as removed (SHM_DEST) goes with the group, and comes back so.
+
+// zoo: segments_attached segments_removed
+
+use std::collections::HashMap;
+
+use dormouse_wire::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+
+use super::mapping::{Backing, Mapping, PAGE};
+use crate::image::{PageBuffer, PageSink, Reader};
+use crate::kernel::system_v::{self, Attached};
+use crate::kernel::{Answer, Errno};
+use crate::proc;
+use crate::proc::maps::MappingName;
+use crate::proc::system_v as seen;
+use crate::resource::content::{self, Stored};
+use crate::resource::task::credentials::Credentials;
+
+/// A segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Its id.
+    pub id: i32,
+    /// The key it was made with; 0: none (IPC_PRIVATE).
+    pub key: i32,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its permissions.
+    pub mode: u32,
+    /// User and group it belongs to.
+    pub owner: (u32, u32),
+    /// User and group that made it.
+    pub creator: (u32, u32),
+    /// SHM_DEST: it is removed, and goes with its last attachment.
+    pub removed: bool,
+    /// Its pages that are not all zeros, in order.
+    pub pages: Vec<Stored>,
+}
+
+/// What a mapping of a segment is called: `/SYSV` and the key it was made with.
+const NAME: &[u8] = b"/SYSV";
+
+/// Whether a mapping is of a segment. Its inode number is the segment's id, then.
+pub fn is_one(found: &proc::maps::Mapping) -> bool {
+    matches!(&found.name, MappingName::File(path) if path.starts_with(NAME) && proc::strip_deleted(path).1)
+}
+
+/// The key in the name of a mapping; that of a removed segment is told nowhere else.
+fn key(path: &[u8]) -> Option<i32> {
+    let digits = proc::strip_deleted(path).0.strip_prefix(NAME)?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok().map(|key| key as i32)
+}
+
+/// For a person.
+pub fn shown(id: i32) -> String {
+    format!("System V shared memory {id}")
+}
+
+/// The segments of a group, each once.
+#[derive(Debug, Default)]
+pub struct Segments {
+    /// The records.
+    pub records: Vec<Segment>,
+    known: HashMap<i32, usize>,
+}
+
+impl Segments {
+    /// The index of the segment that a mapping is of, recorded where it has not been; `file` is what it shows.
+    pub fn index(
+        &mut self,
+        found: &proc::maps::Mapping,
+        file: impl FnOnce() -> std::io::Result<std::fs::File>,
+        sink: &PageSink,
+        buffer: &mut PageBuffer,
+    ) -> Result<usize, Problem> {
+        let id = found.inode as i32;
+        if let Some(known) = self.known.get(&id) {
+            return Ok(*known);
+        }
+        let failed = |error: std::io::Error| {
+            Problem::blocks(ProblemKind::Memory, format!("its content cannot be read: {error}")).at(shown(id))
+        };
+        let segment = seen::segments().into_iter().find(|segment| segment.id == id).ok_or_else(|| gone(id))?;
+        let MappingName::File(path) = &found.name else { return Err(gone(id)) };
+        let pages = content::capture_pages(&file().map_err(failed)?, segment.size, sink, buffer, &failed)?;
+        self.records.push(Segment {
+            id,
+            key: key(path).unwrap_or(segment.key),
+            size: segment.size,
+            mode: segment.mode & 0o777,
+            owner: segment.owner,
+            creator: segment.creator,
+            removed: segment.mode & seen::REMOVED != 0,
+            pages,
+        });
+        self.known.insert(id, self.records.len() - 1);
+        Ok(self.records.len() - 1)
+    }
+}
+
+fn gone(id: i32) -> Problem {
+    Problem::blocks(ProblemKind::Memory, "it is not there any more, or in another ipc namespace").at(shown(id))
+}
+
+/// How mappings of one segment come from one attachment, as far as these tell: its address, and whether they are all of it.
+pub fn is_whole(parts: &[&proc::maps::Mapping], size: u64) -> bool {
+    let mut next = 0;
+    parts.iter().all(|part| {
+        let follows = part.offset == next;
+        next = part.offset + (part.end - part.start);
+        follows
+    }) && next == size.next_multiple_of(PAGE)
+}
+
+impl Segment {
+    /// Whether this is it.
+    fn is(&self, found: &seen::Segment) -> bool {
+        !self.removed
+            && found.mode & seen::REMOVED == 0
+            && !self.is_begun(found)
+            && (found.id, found.key, found.size, found.creator) == (self.id, self.key, self.size, self.creator)
+    }
+
+    /// Whether this is what a thaw that was killed has begun to make of it: nobody has a right to it yet.
+    fn is_begun(&self, found: &seen::Segment) -> bool {
+        (found.id, found.size, found.creator) == (self.id, self.size, self.creator)
+            && (found.mode & 0o777, found.attached) == (0, 0)
+            && self.mode != 0
+    }
+
+    /// Whether it can be at all.
+    pub fn is_possible(&self) -> bool {
+        self.id >= 0 && self.size > 0 && self.size <= 1 << 48 && self.mode & !0o777 == 0
+    }
+
+    /// What stands in the way of it, when these are there.
+    pub fn preflight(&self, there: &[seen::Segment]) -> Option<Problem> {
+        let refuse = |what: String, other: i32| {
+            let problem = Problem::blocks(ProblemKind::Memory, what).at(shown(self.id));
+            Some(problem.way_out(format!("End who uses that segment, or remove it (ipcrm -m {other})")))
+        };
+        if let Some(found) = there.iter().find(|found| found.id == self.id) {
+            return if self.is(found) || self.is_begun(found) {
+                None
+            } else {
+                refuse("another segment has its id now".into(), found.id)
+            };
+        }
+        let same_key = |found: &&seen::Segment| self.key != 0 && !self.removed && found.key == self.key;
+        let found = there.iter().find(same_key)?;
+        refuse(format!("its key {:#x} belongs to another segment now", self.key), found.id)
+    }
+
+    /// What stands in the way of attaching it by somebody, if it is there already: rights may have been taken away, and a
+    /// record may lie.
+    pub fn is_denied(&self, there: &[seen::Segment], who: &Credentials, to_write: bool) -> Option<Problem> {
+        let found = there.iter().find(|found| self.is(found))?;
+        let how = if to_write { "to write" } else { "to read" };
+        (!lets(found, who, to_write)).then(|| {
+            let what = format!("user {} may not attach it {how}", who.users[1]);
+            Problem::blocks(ProblemKind::Memory, what).at(shown(self.id))
+        })
+    }
+}
+
+/// Whether somebody may attach it, as the kernel decides it (ipcperms of ipc/util.c).
+fn lets(found: &seen::Segment, who: &Credentials, to_write: bool) -> bool {
+    const CAP_IPC_OWNER: u64 = 1 << 15;
+    let user = who.users[1];
+    let is_in = |group: u32| who.groups[1] == group || who.supplementary.contains(&group);
+    let granted = if user == found.owner.0 || user == found.creator.0 {
+        found.mode >> 6
+    } else if is_in(found.owner.1) || is_in(found.creator.1) {
+        found.mode >> 3
+    } else {
+        found.mode
+    };
+    let wanted = if to_write { 0o6 } else { 0o4 };
+    granted & wanted == wanted || who.effective & CAP_IPC_OWNER != 0
+}
+
+/// A segment that the thaw holds on to. Dropped before it is [kept](Self::keep), it goes, if the thaw has made it.
+#[derive(Debug)]
+pub struct Made {
+    id: i32,
+    attached: Option<Attached>,
+    is_new: bool,
+}
+
+impl Made {
+    /// Finds a segment or makes it, without its content. With it in hand, nobody else can have its id.
+    pub fn find_or_make(record: &Segment) -> Result<Self, Problem> {
+        let failed = |what: &str, errno: Errno| {
+            let kind =
+                if errno == Errno::ENOSPC || errno == Errno::ENOMEM { ProblemKind::Space } else { ProblemKind::Memory };
+            let problem = Problem::blocks(kind, format!("it cannot be {what}: {}", errno.desc())).at(shown(record.id));
+            if errno == Errno::ENOSPC || errno == Errno::EINVAL {
+                problem.way_out("Raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)")
+            } else {
+                problem
+            }
+        };
+        if seen::segments().iter().any(|found| record.is_begun(found)) {
+            system_v::remove_segment(record.id).map_err(|errno| failed("made anew", errno))?;
+        }
+        let attached = Attached::to(record.id, true);
+        let is_new = match &attached {
+            Ok(_) => false,
+            Err(Errno::EINVAL | Errno::EIDRM) => true,
+            Err(errno) => return Err(failed("attached", *errno)),
+        };
+        if is_new {
+            make(record).map_err(|errno| failed("made again", errno))?;
+        }
+        // From here on it goes again if the thaw fails.
+        let mut made = Self { id: record.id, attached: None, is_new };
+        made.attached = Some(match attached {
+            Ok(attached) => attached,
+            Err(_) => Attached::to(record.id, true).map_err(|errno| failed("attached", errno))?,
+        });
+        let there = seen::segments();
+        if !is_new && !there.iter().any(|found| record.is(found)) {
+            return Err(Problem::blocks(ProblemKind::Memory, "another segment has its id now").at(shown(record.id)));
+        }
+        Ok(made)
+    }
+
+    /// Whether it is this one, and the thaw has found it.
+    pub fn was_there(&self, id: i32) -> bool {
+        self.id == id && !self.is_new
+    }
+
+    /// Gives it its content, then its owner and permissions.
+    pub fn fill(&self, record: &Segment, reader: &Reader, buffer: &mut PageBuffer) -> Result<(), Problem> {
+        let (Some(attached), true) = (&self.attached, self.is_new) else { return Ok(()) };
+        let failed = |error: std::io::Error| {
+            Problem::blocks(ProblemKind::Memory, format!("its content cannot be given back: {error}"))
+                .at(shown(record.id))
+        };
+        let file = attached.file(record.size, true).map_err(failed)?;
+        for stored in &record.pages {
+            content::fill(&file, record.size, stored, (reader, buffer), &failed)?;
+        }
+        system_v::give_segment(self.id, record.owner, record.mode).map_err(|errno| failed(errno.into()))
+    }
+
+    /// Everybody has attached it: if it was removed, it stays for so long only.
+    pub fn remove_again(&self, record: &Segment) -> Result<(), Problem> {
+        if !record.removed {
+            return Ok(());
+        }
+        system_v::remove_segment(self.id).map_err(|errno| {
+            let what = format!("it cannot be marked as removed again: {}", errno.desc());
+            Problem::blocks(ProblemKind::Memory, what).at(shown(record.id))
+        })
+    }
+
+    /// The group runs: it stays.
+    pub fn keep(mut self) {
+        self.is_new = false;
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.is_new
+            && let Err(error) = system_v::remove_segment(self.id)
+        {
+            tracing::error!(%error, id = self.id, "a segment of shared memory stays in the system");
+        }
+    }
+}
+
+/// Makes a segment under its id. Others may make some at the same time: then it is tried again.
+fn make(record: &Segment) -> Answer<()> {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        system_v::choose_segment_id(record.id)
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+        let made = match system_v::make_segment(record.key, record.size, record.creator) {
+            // The name of a removed one is all that is left of its key.
+            Err(Errno::EEXIST) if record.removed => system_v::make_segment(0, record.size, record.creator),
+            made => made,
+        }?;
+        if made == record.id {
+            return Ok(());
+        }
+        system_v::remove_segment(made)?;
+    }
+    Err(Errno::EBUSY)
+}
+
+/// With which credentials a process attaches what it had attached, and whether to write; by the index of the segment.
+pub fn attachments(mappings: &[Mapping]) -> impl Iterator<Item = (usize, bool)> {
+    use crate::proc::maps::VmFlags;
+    mappings.iter().filter_map(|mapping| match mapping.backing {
+        Backing::Segment(index) => Some((index, mapping.flags.contains(VmFlags::MAY_WRITE))),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dormouse_wire::Pid;
+
+    use super::*;
+
+    fn part(start: u64, end: u64, offset: u64) -> proc::maps::Mapping {
+        proc::maps::Mapping {
+            start,
+            end,
+            read: true,
+            write: true,
+            execute: false,
+            shared: true,
+            offset,
+            device: (0, 1),
+            inode: 7,
+            name: MappingName::File(b"/SYSV0000002a (deleted)".to_vec()),
+        }
+    }
+
+    #[test]
+    fn a_segment_is_attached_as_a_whole() {
+        let (one, two) = (part(0x1000, 0x2000, 0), part(0x2000, 0x4000, 0x1000));
+        assert!(
+            is_one(&one) && key(b"/SYSV0000002a (deleted)") == Some(42) && key(b"/SYSVffffffff (deleted)") == Some(-1)
+        );
+        assert!(is_whole(&[&one, &two], 0x2001));
+        assert!(!is_whole(&[&one], 0x2001) && !is_whole(&[&two], 0x3000) && !is_whole(&[], 0x1000));
+    }
+
+    #[test]
+    fn rights_are_what_the_kernel_makes_of_them() {
+        let record = Segment {
+            id: 7,
+            key: 42,
+            size: 100,
+            mode: 0o640,
+            owner: (1000, 1000),
+            creator: (1000, 1000),
+            removed: false,
+            pages: Vec::new(),
+        };
+        let found = seen::Segment {
+            key: 42,
+            id: 7,
+            mode: 0o640,
+            size: 100,
+            users: [Pid(1), Pid(2)],
+            attached: 1,
+            owner: (1000, 1000),
+            creator: (1000, 1000),
+            time: 0,
+        };
+        let who =
+            |user: u32, group: u32| Credentials { users: [user; 4], groups: [group; 4], ..Credentials::default() };
+        let lets = |user, group, to_write| record.is_denied(&[found], &who(user, group), to_write).is_none();
+        assert!(lets(1000, 5, true) && lets(5, 1000, false) && !lets(5, 1000, true) && !lets(5, 5, false));
+        assert!(record.preflight(&[found]).is_none());
+        assert!(record.preflight(&[seen::Segment { size: 101, ..found }]).is_some());
+        assert!(record.preflight(&[seen::Segment { id: 8, ..found }]).is_some());
+        assert!(record.preflight(&[seen::Segment { id: 8, key: 43, ..found }]).is_none());
+    }
+}

@@ -1,0 +1,90 @@
+//! System V shared memory that a group has attached, as far as it cannot be given back, or somebody else has it too.
+
+use std::collections::BTreeMap;
+
+use dormouse_wire::{Problem, ProblemKind, ProcessName};
+
+use super::collect::ProcessFacts;
+use super::connect::Sharer;
+use super::system_v::was_there;
+use crate::proc::maps::{Mapping, VmFlags};
+use crate::proc::system_v::{self, LOCKED, Segment};
+use crate::resource::memory::segment::{is_one, is_whole, shown};
+
+/// Parts of attachments, by segment and by the address of the attachment.
+type Attachments<'a> = BTreeMap<(i32, u64), Vec<&'a Mapping>>;
+
+/// What stands in the way, and what would be lost.
+pub fn judge(processes: &[ProcessFacts], sharers: &[Sharer]) -> Vec<Problem> {
+    let (there, mut problems, mut counts) = (system_v::segments(), Vec::new(), BTreeMap::new());
+    for process in processes {
+        for ((id, _), parts) in attachments(process) {
+            let (parts_here, _) = counts.entry(id).or_insert((0, &process.shown));
+            *parts_here += parts.len() as u64;
+            problems.extend(judge_attachment(id, &parts, &there).map(|problem| problem.of(&process.shown)));
+        }
+    }
+    for (id, (parts, process)) in counts {
+        let found = there.iter().find(|segment| segment.id == id);
+        problems.extend(found.into_iter().flat_map(|found| judge_segment(found, parts, process, sharers)));
+    }
+    problems.extend(processes.iter().filter_map(|process| alone(process, &there)));
+    problems
+}
+
+/// What a process has attached; of huge pages is told elsewhere.
+fn attachments(process: &ProcessFacts) -> Attachments<'_> {
+    let mut attachments = Attachments::new();
+    let all = process.living.iter().flat_map(|living| &living.mappings);
+    for found in all.filter(|found| is_one(found) && !found.flags.contains(VmFlags::HUGETLB)) {
+        let begin = found.start.wrapping_sub(found.offset);
+        attachments.entry((found.inode as i32, begin)).or_default().push(&found.mapping);
+    }
+    attachments
+}
+
+fn judge_attachment(id: i32, parts: &[&Mapping], there: &[Segment]) -> Option<Problem> {
+    let refuse = |what: &str| {
+        let problem = Problem::blocks(ProblemKind::Memory, what).at(shown(id));
+        Some(problem.way_out("Pause the group instead, or let the program detach it"))
+    };
+    match there.iter().find(|segment| segment.id == id) {
+        None => refuse("the system does not show it: it is of another ipc namespace"),
+        Some(found) if !is_whole(parts, found.size) => {
+            refuse("only a part of it is attached, or its parts were moved apart, which cannot be given back yet")
+        }
+        Some(_) => None,
+    }
+}
+
+fn judge_segment(found: &Segment, parts: u64, process: &ProcessName, sharers: &[Sharer]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    // Others who have it too are named with everything else that cannot be cut.
+    if found.attached > parts && sharers.is_empty() {
+        let what = "somebody who cannot be seen from here has attached it, too";
+        let problem = Problem::blocks(ProblemKind::Memory, what).of(process).at(shown(found.id));
+        problems.push(problem.way_out("Freeze them together, or pause the group instead"));
+    }
+    if found.mode & LOCKED != 0 {
+        let what = "it is locked in memory (SHM_LOCK)";
+        let loss = "that lock, if the segment has to be made again: it may be swapped out then";
+        problems.push(Problem::loses(ProblemKind::Memory, what, loss).of(process).at(shown(found.id)));
+    }
+    problems
+}
+
+/// What it has made or used, and nobody has attached now.
+fn alone(process: &ProcessFacts, there: &[Segment]) -> Option<Problem> {
+    let alone = |segment: &&Segment| {
+        segment.attached == 0 && segment.users.contains(&process.pid) && was_there(process.pid, segment.time)
+    };
+    let ids: Vec<String> = there.iter().filter(alone).map(|segment| segment.id.to_string()).collect();
+    (!ids.is_empty()).then(|| {
+        let ids = ids.join(", ");
+        let what = format!(
+            "it has used System V shared memory ({ids}) that nobody has attached now, which lives on in the system"
+        );
+        let loss = "what others make of it while it sleeps, and the memory itself when the system is started again";
+        Problem::loses(ProblemKind::Memory, what, loss).of(&process.shown)
+    })
+}
