@@ -131,11 +131,9 @@ fn places(group: &Group, mighty: bool) -> Vec<Problem> {
         let Some(alive) = process.alive() else { continue };
         let Some(place) = group.filesystems.get(alive.filesystem) else { continue };
         let credentials = alive.threads.first().map(|thread| &thread.credentials).filter(|_| !mighty);
-        let _acting = match credentials.map(Credentials::towards_files).as_ref().map(Acting::begin).transpose() {
-            Ok(acting) => acting,
-            // Then the thaw cannot act as the user either, and says so.
-            Err(_) => continue,
-        };
+        let who = credentials.map(Credentials::towards_files);
+        // Where it cannot act as the user, the thaw cannot either, and says so.
+        let Ok(_acting) = who.as_ref().map(Acting::begin).transpose() else { continue };
         for (what, path) in [("working directory", &place.working_directory), ("root directory", &place.root)] {
             // With a dot behind it for the right to enter it.
             let path = Path::new(OsStr::from_bytes(path));

@@ -176,11 +176,11 @@ impl Plan {
                 return self.by_listener(record, one, other);
             }
         }
-        self.pair(record, one, other)
+        Self::pair(record, one, other)
     }
 
     /// Makes both ends of a connection that needs no listening socket.
-    fn pair(&self, record: &Record, one: End<'_>, other: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
+    fn pair(record: &Record, one: End<'_>, other: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
         let pair = as_made_by(one.peer.or(other.peer), &|| socket::unix_pair(record.kind));
         let pair = socket::taken_over(pair.map_err(failed(record, "be made again"))?);
         one.bind(&pair.0, record)?;
@@ -204,7 +204,7 @@ impl Plan {
             passing = socket::unix(record.kind).map_err(failed(record, "be made again"))?;
             match name.bind(&passing) {
                 // The service of a connection that has ended lives on: nobody will ask for its name at this end.
-                Err(Errno::EADDRINUSE) if server.own.is_none() => return self.pair(record, client, server),
+                Err(Errno::EADDRINUSE) if server.own.is_none() => return Self::pair(record, client, server),
                 bound => bound.map_err(failed(record, "have its name again"))?,
             }
             &passing

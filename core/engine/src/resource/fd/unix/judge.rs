@@ -103,9 +103,10 @@ fn to_service(facts: &FileFacts, inode: u32, how: &str, files: &FilesFacts) -> V
     let service = services::service(&name);
     let what = format!("{how} {}, {holder}, at {}", service.what, name.shown());
     let problem = facts.problem(KIND, what);
-    vec![match kind_can_be_cut(facts, service) {
-        true => cut_or_not(problem, &name, SERVICE, service.way_out, files),
-        false => problem.way_out(service.way_out),
+    vec![if kind_can_be_cut(facts, service) {
+        cut_or_not(problem, &name, SERVICE, service.way_out, files)
+    } else {
+        problem.way_out(service.way_out)
     }]
 }
 
