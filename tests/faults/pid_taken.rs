@@ -48,7 +48,7 @@ fn a_pid_that_somebody_has_is_named_with_who_it_is() {
                 harness::process::Stat::of(pid).is_some_and(|stat| stat.is_dead()).then_some(())
             });
         }
-        let outcome = specimen.thaw();
+        let outcome = specimen.thaw_with(&["--pid-namespace", "never"]);
         let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(outcome.status.code(), Some(1), "{said}");
         assert!(said.contains(&why) && said.contains(&way_out), "it does not say `{why}`, `{way_out}`:\n{said}");

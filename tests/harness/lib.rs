@@ -26,6 +26,7 @@ pub mod forge;
 pub mod graph;
 pub mod group;
 pub mod job;
+pub mod pids;
 pub mod process;
 pub mod program;
 pub mod rewrite;

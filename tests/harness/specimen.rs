@@ -184,8 +184,13 @@ impl Specimen {
 
     /// Runs `dormouse thaw` on the image.
     pub fn thaw(&mut self) -> Outcome {
+        self.thaw_with(&[])
+    }
+
+    /// The same with these options.
+    pub fn thaw_with(&mut self, options: &[&str]) -> Outcome {
         let image = self.image();
-        command::run(&["thaw", &image.to_string_lossy()], self.base.path(), || {})
+        command::run(&[&["thaw", &*image.to_string_lossy()], options].concat(), self.base.path(), || {})
     }
 
     /// Panics unless the group consists of the same pids as before.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use dormouse_wire::dbus::{Folder, Sleeping};
 use dormouse_wire::{Checked, Frozen, Listed, Thawed, Verdict};
+use harness::pids::{Squatter, outside};
 use harness::specimen::Answer;
 use harness::wait::{PATIENCE, until};
 use harness::{Program, Specimen, User};
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::ZOO;
 use crate::client::Call;
 use crate::machine::{ANNA, BEN, Machine, OWN, done};
+use crate::security::refused;
 
 pub fn of<T: DeserializeOwned>(value: serde_json::Value) -> T {
     done(serde_json::from_value(value))
@@ -92,6 +94,37 @@ fn a_group_sleeps_and_wakes_for_its_user() {
     assert!(images(&machine, ANNA).is_empty());
     let asked = machine.asked.lock().unwrap_or_else(|error| panic!("{error}")).clone();
     assert_eq!(asked.first(), Some(&(OWN[0].to_owned(), listed.name.clone())), "{asked:?}");
+}
+
+/// Somebody else has its pid: it comes back in a pid namespace of its own, is known to run, and sleeps and wakes again.
+#[test]
+fn a_group_whose_pid_is_taken_wakes_all_the_same() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let (pid, folder) = (specimen.pid(), specimen.folder());
+    let image = asleep(&machine, &mut specimen);
+    let squatter = Squatter::at(pid);
+    let told = machine.told(ANNA, &Call::Preflight(image.clone())).to_string();
+    assert!(told.contains("a pid namespace of its own") && !told.contains("\"blocks\""), "{told}");
+    assert!(images(&machine, ANNA).iter().all(|image| !image.awake));
+    let job = machine.told(ANNA, &Call::Thaw(image.clone()));
+    assert_eq!(job["state"], "done", "{job}");
+    let thawed: Thawed = of(job["result"].clone());
+    assert_eq!(thawed.losses.len(), 1, "{thawed:?}");
+    let here = outside(pid, &folder).unwrap_or_else(|| panic!("nobody is {pid} inside: {thawed:?}"));
+    assert!(images(&machine, ANNA).iter().all(|image| image.awake), "it is not known to run");
+    done(fs::remove_file(machine.images(ANNA).join(&image)));
+
+    let verdict: Verdict = of(machine.told(ANNA, &Call::Verdict(here.to_string())));
+    assert_eq!(verdict, Verdict::Freezable);
+    refused(&machine, BEN, &Call::Freeze(here.to_string(), true), "io.github.dormouse.Dormouse1.Error.NotAuthorized");
+    let job = machine.told(ANNA, &Call::Freeze(here.to_string(), false));
+    assert_eq!(job["state"], "done", "{job}");
+    let frozen: Frozen = of(job["result"].clone());
+    assert!(until(PATIENCE, || outside(pid, &folder).is_none().then_some(())).is_some(), "it runs on");
+    drop(squatter);
+    let image = frozen.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    awake(&machine, &mut specimen, &image);
 }
 
 #[test]

@@ -1,19 +1,25 @@
-//! A timer of short intervals, setitimer(2), which has expired again whenever the program is stopped: the kernel starts it anew when
-//! the program takes its signal, and tells until then that nothing is left of it.
+//! A timer of short intervals, setitimer(2), which has expired and whose signal has not been taken yet: the kernel starts it anew
+//! when that is, and tells until then that nothing is left of it. So it is with every timer that is shorter than a freeze.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::kernel::{self, at, call};
-use crate::signals::{COUNT, count, handle};
+use crate::signals::{COUNT, block, count, handle};
 use crate::stage::{Held, Stage};
+
+const ALARM: u64 = 1 << (libc::SIGALRM - 1);
 
 pub fn hold(stage: &mut Stage) -> Held {
     handle(libc::SIGALRM, count as *const () as usize, libc::SA_SIGINFO | libc::SA_RESTART, 0)?;
+    block(ALARM)?;
     let short: [i64; 4] = [0, 1000, 0, 1000];
     call(libc::SYS_setitimer, &[libc::ITIMER_REAL as usize, at(&short), 0])?;
+    kernel::nap(Duration::from_millis(20));
     stage.ready_and_wait()?;
-    let before = COUNT.load(Ordering::SeqCst);
-    let enough = kernel::until(|| COUNT.load(Ordering::SeqCst) >= before + 100);
+    stage.wrong.equal("how often it came", COUNT.load(Ordering::SeqCst), 0);
+    call(libc::SYS_rt_sigprocmask, &[libc::SIG_UNBLOCK as usize, at(&ALARM), 0, 8])?;
+    let enough = kernel::until(|| COUNT.load(Ordering::SeqCst) >= 100);
     stage.wrong.holds("the timer goes on", enough);
     Ok(())
 }

@@ -22,7 +22,10 @@ pub fn hold(stage: &mut Stage) -> Held {
         std::fs::write(stage.path("inner pid"), inner.pid.to_string())?;
         stage.ready_and_wait()?;
         let looked = stage.path("inner looked");
-        stage.wrong.holds("the inner process looks", kernel::until(|| looked.exists()));
+        stage.wrong.holds(
+            "the inner process looks",
+            kernel::until(|| std::fs::read(&looked).is_ok_and(|found| !found.is_empty())),
+        );
         stage.wrong.gives("what it finds", std::fs::read_to_string(looked), "ok".to_owned());
         Ok(())
     })?;

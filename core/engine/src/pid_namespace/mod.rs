@@ -177,13 +177,15 @@ pub fn enter(pid: Pid) -> Result<Option<Side>, Problem> {
 /// A number with room behind it for all processes and threads of the engine, which are numbered one after the other.
 fn free_number(wanted: &BTreeSet<i32>) -> i32 {
     const ROOM: i32 = 4096;
+    // The kernel gives no lower numbers by itself once it has come to the highest.
+    const RESERVED: i32 = 300;
     let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
     let most: i32 = most.unwrap_or(32_768);
     let ends = wanted.iter().copied().chain([most]);
-    let begins = std::iter::once(300).chain(wanted.iter().copied());
+    let begins = std::iter::once(RESERVED).chain(wanted.iter().map(|number| RESERVED.max(*number)));
     let gaps = begins.zip(ends).filter(|(begin, end)| end > begin);
     let fits = gaps.clone().filter(|(begin, end)| end - begin > ROOM).last();
-    fits.or_else(|| gaps.max_by_key(|(begin, end)| end - begin)).map_or(300, |(begin, _)| begin + 1)
+    fits.or_else(|| gaps.max_by_key(|(begin, end)| end - begin)).map_or(RESERVED, |(begin, _)| begin + 1)
 }
 
 #[cfg(test)]
