@@ -11,7 +11,7 @@ as_each_user!(carries_on, ends_for_a_client_outside);
 
 /// The server, and a client that reads slowly what is larger than all buffers on the way.
 const WITHIN: &str = r#"
-import hashlib, os, subprocess, sys, time, urllib.request
+import hashlib, http.client, os, socket, subprocess, sys, time, urllib.request
 port = sys.argv[1]
 content = b"".join(hashlib.sha256(str(number).encode()).digest() for number in range(1_000_000))
 open("large", "wb").write(content)
@@ -19,7 +19,14 @@ log = open("log", "w")
 server = subprocess.Popen([sys.executable, "-m", "http.server", port, "--bind", "127.0.0.1"], stdout=log, stderr=log)
 while True:
     try:
-        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/large")
+        # Room for a little at a time: the rest stays with the server.
+        end = socket.socket()
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 200_000)
+        end.connect(("127.0.0.1", int(port)))
+        client = http.client.HTTPConnection("127.0.0.1", int(port))
+        client.sock = end
+        client.request("GET", "/large")
+        answer = client.getresponse()
         break
     except OSError:
         time.sleep(0.05)
