@@ -4,6 +4,7 @@
 //! ([`Writer`](crate::image::Writer) when dropped).
 
 mod check;
+mod entry;
 mod memory;
 mod origin;
 mod pages;

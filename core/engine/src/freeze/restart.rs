@@ -32,6 +32,9 @@ impl Stopped {
         if self.walk_back(pid, tid)? {
             event = self.stop_again(pid, tid)?;
         }
+        if event == Event::Interrupted {
+            event = self.leave_the_entry(pid, tid)?;
+        }
         for _ in 0..TRIES {
             if !matches!(event, Event::Interrupted | Event::GroupStop(_)) || !self.hides_its_call(tid)? {
                 return Ok(event);
@@ -80,7 +83,7 @@ impl Stopped {
     }
 
     /// Lets a thread on from a stop that is not one of its own into one that is: it does nothing in between.
-    fn stop_again(&mut self, pid: Pid, tid: Tid) -> Answer<Event> {
+    pub(super) fn stop_again(&mut self, pid: Pid, tid: Tid) -> Answer<Event> {
         ptrace::interrupt(tid)?;
         ptrace::resume(tid, 0)?;
         self.wait_for(pid, tid)

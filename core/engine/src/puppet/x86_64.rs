@@ -312,8 +312,11 @@ pub fn enter_call(
     }
 }
 
+/// The bytes of [`jump`].
+pub const JUMP: usize = 14;
+
 /// A jump to any address that changes no register: `jmp [rip + 0]`, and the address behind it.
-pub fn jump(target: u64) -> [u8; 14] {
+pub fn jump(target: u64) -> [u8; JUMP] {
     let mut code = [0xff, 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     code[6..].copy_from_slice(&target.to_le_bytes());
     code

@@ -7,10 +7,12 @@
 
 // zoo: vdso
 
+use dormouse_wire::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::mapping::{Backing, Mapping};
-use crate::proc::maps::VmFlags;
+use crate::model::RemotePtr;
+use crate::proc::maps::{MappingName, VmFlags, parse_maps};
 use crate::puppet::arch;
 
 /// A vdso as the image knows it.
@@ -36,6 +38,16 @@ pub struct Function {
 }
 
 impl Vdso {
+    /// The running kernel's, as it lies in this process.
+    pub fn of_this_process() -> Option<Self> {
+        let own = Pid(std::process::id() as i32);
+        let mappings = crate::proc::parsed(own, "maps", parse_maps).ok()?;
+        let found = mappings.iter().find(|mapping| mapping.name == MappingName::Vdso)?;
+        let mut code = vec![0; (found.end - found.start) as usize];
+        crate::kernel::memory::read(own, RemotePtr(found.start), &mut code).ok()?;
+        Some(Self { code })
+    }
+
     /// Its functions, by the symbols of elf(5); none where it is no such file.
     pub fn functions(&self) -> Option<Vec<Function>> {
         const SECTION_OF_SYMBOLS: u32 = 11;
@@ -125,20 +137,12 @@ fn half(code: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use dormouse_wire::Pid;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proc::maps::{MappingName, parse_maps};
 
     fn own() -> Vdso {
-        let own = Pid(std::process::id() as i32);
-        let mappings = crate::proc::parsed(own, "maps", parse_maps).unwrap_or_default();
-        let found = mappings.iter().find(|mapping| mapping.name == MappingName::Vdso);
-        let (start, end) = found.map_or((0, 0), |found| (found.start, found.end));
-        let mut code = vec![0; (end - start) as usize];
-        assert_eq!(crate::kernel::memory::read(own, crate::model::RemotePtr(start), &mut code), Ok(()));
-        Vdso { code }
+        Vdso::of_this_process().unwrap_or_else(|| Vdso { code: Vec::new() })
     }
 
     #[test]
