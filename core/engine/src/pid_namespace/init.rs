@@ -72,7 +72,7 @@ fn attend(mut control: UnixStream, mut worker_says: UnixStream, worker: Pid) -> 
     let signals = signals.unwrap_or_else(|errno| failed(&mut control, errno));
     let (mut runs, mut someone_waits) = (false, true);
     loop {
-        runs = reap(&mut control, &mut worker_says, worker, runs);
+        let has_children = reap(&mut control, &mut worker_says, worker, &mut runs);
         let mut files = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         if someone_waits {
             files.push(PollFd::new(control.as_fd(), PollFlags::POLLIN));
@@ -80,7 +80,8 @@ fn attend(mut control: UnixStream, mut worker_says: UnixStream, worker: Pid) -> 
         if !runs {
             files.push(PollFd::new(worker_says.as_fd(), PollFlags::POLLIN));
         }
-        let _ = poll(&mut files, PollTimeout::from(BREATH));
+        // Only who is not our child ends without a word to us.
+        let _ = poll(&mut files, if has_children { PollTimeout::NONE } else { PollTimeout::from(BREATH) });
         let ready: Vec<bool> = files.iter().map(|file| file.any().unwrap_or_default()).collect();
         while matches!(signals.read_signal(), Ok(Some(_))) {}
         if !runs && ready.last() == Some(&true) {
@@ -103,22 +104,23 @@ fn attend(mut control: UnixStream, mut worker_says: UnixStream, worker: Pid) -> 
 }
 
 /// Takes leave of everybody that has ended, and ends with the last one. Where the worker ends before the group runs, so does all.
-fn reap(control: &mut UnixStream, worker_says: &mut UnixStream, worker: Pid, mut runs: bool) -> bool {
+/// Whether there are children left.
+fn reap(control: &mut UnixStream, worker_says: &mut UnixStream, worker: Pid, runs: &mut bool) -> bool {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-            Ok(WaitStatus::StillAlive) => return runs,
+            Ok(WaitStatus::StillAlive) => return true,
             Ok(status @ (WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..))) if pid == worker => {
                 // It may have said so with its last breath.
-                runs = runs || has_said(worker_says);
+                *runs = *runs || has_said(worker_says);
                 let _ = control.write_all(&[ENDED, shown(status)]);
-                if !runs {
+                if !*runs {
                     std::process::exit(0);
                 }
             }
             Ok(_) | Err(Errno::EINTR) => {}
             // Our end would be that of a Dormouse that has come in to look at the group, or of anybody else who has.
             Err(_) if is_alone() => std::process::exit(0),
-            Err(_) => return runs,
+            Err(_) => return false,
         }
     }
 }

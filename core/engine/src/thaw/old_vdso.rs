@@ -5,7 +5,7 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 
 use super::space::Place;
 use super::tree::Built;
-use crate::kernel::memory::{self, ForcedMemory};
+use crate::kernel::memory::ForcedMemory;
 use crate::model::RemotePtr;
 use crate::proc::maps::{MappingName, parse_maps};
 use crate::resource::group::{Alive, Group, Life};
@@ -58,11 +58,8 @@ fn own() -> Result<(Vdso, u64), Problem> {
     let of_data = |name: &MappingName| matches!(name, MappingName::Vvar | MappingName::VvarVclock);
     let behind =
         mappings.iter().filter(|mapping| of_data(&mapping.name)).map(|mapping| mapping.end - mapping.start).sum();
-    let found =
-        mappings.iter().find(|mapping| mapping.name == MappingName::Vdso).ok_or_else(|| failed(&"there is none"))?;
-    let mut code = vec![0; (found.end - found.start) as usize];
-    memory::read(own, RemotePtr(found.start), &mut code).map_err(|errno| failed(&errno.desc()))?;
-    Ok((Vdso { code }, behind))
+    let vdso = Vdso::of_this_process().ok_or_else(|| failed(&"there is none"))?;
+    Ok((vdso, behind))
 }
 
 impl OldVdso {
