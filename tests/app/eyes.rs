@@ -18,6 +18,15 @@ pub struct Thing {
     path: OwnedObjectPath,
 }
 
+/// A text in the window, and where it shows: left, top, width and height, pixels of the window.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub name: String,
+    pub bounds: Bounds,
+}
+
+pub type Bounds = (i32, i32, i32, i32);
+
 /// Looks at the windows on a bus.
 #[derive(Debug)]
 pub struct Eyes {
@@ -79,6 +88,45 @@ impl Eyes {
         found.push(Thing { name: plain(&name), role, sender: sender.to_owned(), path: path.clone() });
         for (sender, child) in self.children(sender, path.as_str()) {
             self.collect(&sender, child, found);
+        }
+    }
+
+    /// The texts that show, but for those of what cannot be used now: what each of them has of the window, without what lies beyond
+    /// the edges of that which it is in.
+    pub fn texts(&self) -> Vec<Shown> {
+        let mut found = Vec::new();
+        for (sender, path) in self.children("org.a11y.atspi.Registry", "/org/a11y/atspi/accessible/root") {
+            self.collect_texts(&sender, &path, None, &mut found);
+        }
+        found
+    }
+
+    fn collect_texts(&self, sender: &str, path: &OwnedObjectPath, within: Option<Bounds>, found: &mut Vec<Shown>) {
+        const SENSITIVE: u32 = 24;
+        const VISIBLE: u32 = 30;
+        const OF_WINDOW: u32 = 1;
+        let look = || -> zbus::Result<(String, String, Option<Bounds>, bool)> {
+            let node = self.proxy(sender, path.as_str(), ACCESSIBLE)?;
+            let role: String = node.call("GetRoleName", &())?;
+            if role == "application" {
+                return Ok((String::new(), role, None, true));
+            }
+            let state: Vec<u32> = node.call("GetState", &())?;
+            let has = |bit: u32| state.first().is_some_and(|bits| bits >> bit & 1 == 1);
+            let component = self.proxy(sender, path.as_str(), "org.a11y.atspi.Component")?;
+            let bounds: Bounds = component.call("GetExtents", &(OF_WINDOW,))?;
+            Ok((node.get_property("Name")?, role, Some(bounds), has(VISIBLE) && has(SENSITIVE)))
+        };
+        let Ok((name, role, bounds, usable)) = look() else { return };
+        let bounds = bounds.map(|bounds| within.map_or(bounds, |outer| common(bounds, outer)));
+        if !usable || bounds.is_some_and(|(_, _, width, height)| width <= 0 || height <= 0) {
+            return;
+        }
+        if let Some(bounds) = bounds.filter(|_| role == "label" && !name.trim().is_empty()) {
+            found.push(Shown { name: plain(&name), bounds });
+        }
+        for (sender, child) in self.children(sender, path.as_str()) {
+            self.collect_texts(&sender, &child, bounds, found);
         }
     }
 
@@ -166,6 +214,13 @@ impl Eyes {
     fn act(&self, thing: &Thing) -> zbus::Result<bool> {
         self.proxy(&thing.sender, thing.path.as_str(), "org.a11y.atspi.Action")?.call("DoAction", &(0_i32,))
     }
+}
+
+/// What two areas share.
+fn common(one: Bounds, other: Bounds) -> Bounds {
+    let (left, top) = (one.0.max(other.0), one.1.max(other.1));
+    let (right, bottom) = ((one.0 + one.2).min(other.0 + other.2), (one.1 + one.3).min(other.1 + other.3));
+    (left, top, right - left, bottom - top)
 }
 
 /// A name without the marks of its mnemonic: GTK 4.8 calls `_Freeze` by both, `_Freeze Freeze`.

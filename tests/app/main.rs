@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::panic)]
 
 mod calls;
+mod contrast;
 mod eyes;
 mod fake;
 mod graph;
