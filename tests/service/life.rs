@@ -112,6 +112,16 @@ fn a_service_that_is_killed_leaves_the_group_or_an_image() {
 }
 
 #[test]
+fn a_service_whose_program_was_replaced_works_on() {
+    let mut machine = Machine::start(600, Some(OWN));
+    let program = machine.serve_from_a_copy();
+    done(std::fs::remove_file(program));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let image = crate::sleep::asleep(&machine, &mut specimen);
+    awake(&machine, &mut specimen, &image);
+}
+
+#[test]
 fn a_watcher_hears_of_what_comes_and_goes() {
     let machine = Machine::start(600, Some(OWN));
     let connection = machine.connection();

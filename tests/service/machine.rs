@@ -127,7 +127,7 @@ impl Machine {
             let builder = done(builder.serve_at("/org/freedesktop/PolicyKit1/Authority", object));
             done(done(builder.name("org.freedesktop.PolicyKit1")).build())
         });
-        let service = serve(&address, idle);
+        let service = serve(&address, idle, &command::path());
         Self { service, _polkit: stand_in, _bus: Running(bus), folder, asked }
     }
 
@@ -137,7 +137,17 @@ impl Machine {
 
     /// Starts the service again.
     pub fn serve_again(&mut self) {
-        self.service = serve(&self.address(), 600);
+        self.service = serve(&self.address(), 600, &command::path());
+    }
+
+    /// Ends the service and starts it from a copy of its program, which is answered.
+    pub fn serve_from_a_copy(&mut self) -> PathBuf {
+        let copy = self.folder.path().join("dormouse");
+        done(fs::copy(command::path(), &copy));
+        self.service.signal(Signal::SIGTERM);
+        done(self.service.0.wait());
+        self.service = serve(&self.address(), 600, &copy);
+        copy
     }
 
     pub fn home(&self, user: u32) -> PathBuf {
@@ -183,8 +193,8 @@ fn users(folder: &Path) {
     done(mount(Some(&file), "/etc/passwd", none, MsFlags::MS_BIND, none));
 }
 
-fn serve(address: &str, idle: u64) -> Running {
-    let mut command = Command::new(command::path());
+fn serve(address: &str, idle: u64, program: &Path) -> Running {
+    let mut command = Command::new(program);
     command.args(["serve", "--idle", &idle.to_string()]).env("DBUS_SYSTEM_BUS_ADDRESS", address);
     let service = Running::start(&mut command);
     let connection = done(done(zbus::blocking::connection::Builder::address(address)).build());

@@ -28,6 +28,8 @@ const BREATH: Duration = Duration::from_millis(100);
 
 /// Does what the environment orders, and says on standard output how it went.
 pub fn run() {
+    // It has been started by another name than its own; it is a matter of looks.
+    let _ = prctl::set_name(c"dormouse");
     let told = order().and_then(|order| {
         let parent = hold_back(&order)?;
         let Some((order, inside)) = at_home(order)? else { return Ok(None) };

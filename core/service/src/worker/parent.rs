@@ -17,6 +17,10 @@ use super::{ORDER, Order, Said};
 /// Where the programs lie that a thawed group might start by name; nothing of the service's own environment goes on.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// This very program, proc_pid_exe(5), also after an upgrade has put another one in its place: that one may speak of other things.
+const ITSELF: &str = "/proc/self/exe";
+const NAME: &str = "dormouse";
+
 /// A worker at its work.
 #[derive(Debug)]
 pub struct Worker {
@@ -57,10 +61,9 @@ impl Ended {
 pub fn start(order: &Order, file: Option<OwnedFd>) -> Result<Worker, Failure> {
     let failed =
         |what: String| Failure { sentence: format!("The work could not begin: {what}."), problems: Vec::new() };
-    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let text = serde_json::to_string(order).map_err(|error| failed(error.to_string()))?;
-    let mut command = Command::new(program);
-    command.arg("worker");
+    let mut command = Command::new(ITSELF);
+    command.arg0(NAME).arg("worker");
     if order.who.mightier {
         command.env_clear().env("PATH", PATH).env("HOME", &order.who.home);
         let runtime = PathBuf::from(format!("/run/user/{}", order.who.user));
