@@ -12,7 +12,8 @@ TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bas
 	postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tmux twm vim weston x11-utils \
 	xdotool xterm xvfb
 BENCH_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core dbus fonts-cantarell libglib2.0-bin lsof xvfb
-ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio kexec-tools qemu-system-x86
+ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio gnome-shell gnome-shell-extension-appindicator kexec-tools \
+	python3-dbusmock qemu-system-x86
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
 # Freezing takes privileges: the build runs as you are, and what needs root goes through sudo.
@@ -63,7 +64,7 @@ endef
 help:
 	@echo 'make run        build it and open the window; without a display, see a real pipeline frozen and thawed'
 	@echo 'make test       run the tests'
-	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines'
+	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines, and GNOME Shell'
 	@echo 'make bench      see how long freezes and thaws take here, and what the window costs'
 	@echo 'make install    install the command, the service and the app into PREFIX ($(PREFIX))'
 	@echo 'make uninstall  remove them'
@@ -94,7 +95,7 @@ test: rust
 test-all: rust
 	$(call packages,$(ALL_PACKAGES))
 	@$(CARGO) build --workspace --bins
-	@$(call run_tests,--features dormouse-tests/kernels)
+	@$(call run_tests,--features 'dormouse-tests/kernels dormouse-tests/shell')
 
 # Figures and no proofs: how long freezes and thaws take, held against the disk itself and against bars; and how soon the window
 # answers and what it costs.

@@ -170,6 +170,13 @@ impl Stage {
         &self.display
     }
 
+    /// What is started from now on shows on this display, and not on that of the stage.
+    // Asked by the tests of GNOME Shell alone.
+    #[allow(dead_code)]
+    pub fn show_on(&mut self, display: &str) {
+        display.clone_into(&mut self.display);
+    }
+
     /// The address of the bus.
     pub fn address(&self) -> &str {
         &self.address

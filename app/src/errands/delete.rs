@@ -8,6 +8,7 @@ use relm4::adw;
 use relm4::gtk::prelude::WidgetExt;
 
 use super::Errands;
+use super::told::TIME_TO_DECIDE;
 use crate::app::Msg;
 use crate::bus::{Answer, Ask};
 use crate::dialogs::trouble;
@@ -20,6 +21,7 @@ impl Errands {
         let name = overview.name(&image);
         let toast = adw::Toast::new(&said(&say::with(&gettext("“{name}” deleted"), &[("name", &name)])));
         toast.set_button_label(Some(&gettext("_Undo")));
+        toast.set_timeout(TIME_TO_DECIDE);
         let spared = Rc::new(Cell::new(false));
         let (sender, undone, id) = (self.sender.clone(), spared.clone(), image.clone());
         toast.connect_button_clicked(move |_| {

@@ -23,6 +23,9 @@ use crate::say;
 /// What ends within this time does not need a notification.
 const LONG: Duration = Duration::from_secs(5);
 
+/// How long an offer stands, seconds: longer than the five of other toasts, because it has to be read, decided and reached.
+pub(super) const TIME_TO_DECIDE: u32 = 10;
+
 /// A button behind something said.
 struct Offer {
     label: String,
@@ -165,6 +168,7 @@ impl Errands {
         let toast = adw::Toast::new(&said(sentence));
         if let Some(offer) = offer {
             toast.set_button_label(Some(&offer.label));
+            toast.set_timeout(TIME_TO_DECIDE);
             let sender = self.sender.clone();
             toast.connect_button_clicked(move |_| sender.emit(Msg::Wished(offer.wish.clone())));
         }
