@@ -44,6 +44,8 @@ until test -S "$folder/bus"; do
 done
 DBUS_SYSTEM_BUS_ADDRESS=unix:path=$folder/bus
 export DBUS_SYSTEM_BUS_ADDRESS
-$root env DBUS_SYSTEM_BUS_ADDRESS="$DBUS_SYSTEM_BUS_ADDRESS" "$dormouse" serve --idle 86400 --trust "$(id -u)" &
+# sudo has taken the limit on core files from it, and what runs with one could not be woken.
+$root sh -c 'ulimit -c unlimited 2>/dev/null || :; exec "$@"' sh \
+	env DBUS_SYSTEM_BUS_ADDRESS="$DBUS_SYSTEM_BUS_ADDRESS" "$dormouse" serve --idle 86400 --trust "$(id -u)" &
 service=$!
 "$app"

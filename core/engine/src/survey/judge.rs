@@ -10,11 +10,12 @@ use crate::kernel::kcmp::{Owners, Shared};
 use crate::proc;
 use crate::resource::fd;
 use crate::resource::memory::mapping;
+use crate::resource::task::limits::Reach;
 use crate::resource::task::zombie;
 
 /// All reasons.
 pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) -> Vec<Problem> {
-    let own = own_namespaces();
+    let (own, reach) = (own_namespaces(), Reach::own());
     let mut problems = Vec::new();
     for process in processes {
         problems.extend(status(process));
@@ -24,6 +25,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
         if let Some(living) = &process.living {
             problems.extend(namespaces(process, living, &own));
             problems.extend(places(process, living));
+            problems.extend(reach.judge(living.limits.iter().map(|limit| limit.hard), &process.shown));
             problems.extend(living.mappings.iter().flat_map(|found| mapping::judge(found, &process.shown)));
         }
     }

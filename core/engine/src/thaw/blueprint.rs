@@ -19,6 +19,7 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::shown;
 use crate::resource::task::credentials::{Credentials, Privileges};
+use crate::resource::task::limits::Reach;
 use crate::resource::task::seccomp::Seccomp;
 use crate::{Pids, ThawOptions, pid_namespace};
 
@@ -105,11 +106,13 @@ fn pids(group: &Group) -> Vec<Problem> {
     problems
 }
 
-/// Credentials that the engine cannot give, because it does not have them itself.
+/// Credentials and limits that the engine cannot give, because it does not have them itself.
 fn privileges(group: &Group) -> Vec<Problem> {
-    let own = Privileges::own();
+    let (own, reach) = (Privileges::own(), Reach::own());
     let mut problems = Vec::new();
     for process in &group.processes {
+        let hard = process.alive().map(|alive| alive.limits.0.iter().map(|(_, hard)| *hard));
+        problems.extend(hard.and_then(|hard| reach.judge(hard, &process.shown())));
         let credentials: Vec<_> = match &process.life {
             Life::Alive(alive) => alive.threads.iter().map(|thread| &thread.credentials).collect(),
             Life::Zombie(zombie) => vec![&zombie.credentials],

@@ -9,6 +9,8 @@ use dormouse_wire::{Pid, Problem, ProblemKind};
 use crate::Asker;
 use crate::image::Reader;
 use crate::proc;
+use crate::proc::limits::Limits;
+use crate::proc::status::Ids;
 use crate::resource::content::Origin;
 use crate::resource::fd;
 use crate::resource::group::{Group, Life};
@@ -72,7 +74,7 @@ pub fn problems(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Pr
         problems.push(problem(what, trust()));
     }
     let of_network = fd::network::favours(&group.open_files);
-    for favour in favours(group).into_iter().chain(places(group)).chain(of_network) {
+    for favour in favours(group, found.uid()).into_iter().chain(places(group)).chain(of_network) {
         problems.push(problem(format!("it belongs to user {}, and holds {favour}", found.uid()), trust()));
     }
     if claims.capabilities != 0 {
@@ -108,22 +110,60 @@ fn places(group: &Group) -> Vec<String> {
     places
 }
 
+/// The hard limits that a user can have: those of the engine, which is started as a login is, and those of his own processes, none
+/// of which can have raised them itself.
+struct Most {
+    own: Option<Limits>,
+    owner: u32,
+    owners: Option<Vec<Limits>>,
+}
+
+impl Most {
+    fn of(owner: u32) -> Self {
+        Self {
+            own: proc::parsed(Pid(std::process::id() as i32), "limits", proc::limits::parse).ok(),
+            owner,
+            owners: None,
+        }
+    }
+
+    fn allows(&mut self, resource: usize, hard: u64) -> bool {
+        let allowed = |limits: &Limits| limits.get(resource).is_none_or(|limit| hard <= limit.hard);
+        if self.own.as_ref().is_none_or(allowed) {
+            return true;
+        }
+        let owner = self.owner;
+        self.owners.get_or_insert_with(|| limits_of(owner)).iter().any(allowed)
+    }
+}
+
+/// Those of the processes that are nobody's but this user's.
+fn limits_of(user: u32) -> Vec<Limits> {
+    let of = |pid: Pid| {
+        let status = proc::parsed(pid, "status", proc::status::parse).ok()?;
+        let limits = proc::parsed(pid, "limits", proc::limits::parse).ok()?;
+        (status.uid == Ids { real: user, effective: user, saved: user, filesystem: user }).then_some(limits)
+    };
+    proc::list_pids().into_iter().flatten().filter_map(of).collect()
+}
+
 /// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), getrlimit(2), seccomp(2).
-fn favours(group: &Group) -> Vec<String> {
+fn favours(group: &Group, owner: u32) -> Vec<String> {
     const REAL_TIME: u32 = 1;
     let mut favours = Vec::new();
-    // Who asks has logged in with limits like the engine's own.
-    let most = proc::parsed(Pid(std::process::id() as i32), "limits", proc::limits::parse).ok();
+    let mut most = Most::of(owner);
     for process in &group.processes {
         let Some(alive) = process.alive() else { continue };
         if alive.attributes.oom_score_adjustment < 0 {
             favours.push(format!("{}, which is spared when memory runs out", process.shown()));
         }
         for (resource, (_, hard)) in alive.limits.0.iter().enumerate() {
-            let own = most.as_ref().and_then(|most| most.get(resource)).map_or(u64::MAX, |limit| limit.hard);
-            if *hard > own {
+            if !most.allows(resource, *hard) {
                 let name = limits::name(resource);
-                favours.push(format!("{}, whose limit on {name} is above that of Dormouse", process.shown()));
+                favours.push(format!(
+                    "{}, whose limit on {name} is above that of Dormouse and of all that the user runs",
+                    process.shown()
+                ));
             }
         }
         for thread in &alive.threads {

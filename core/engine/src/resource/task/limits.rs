@@ -4,9 +4,12 @@
 
 // zoo: limits
 
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;
+use crate::kernel::identity;
+use crate::proc;
 use crate::puppet::Batch;
 
 /// Soft and hard limit of each resource, in the order of RLIMIT_*; `u64::MAX` is RLIM_INFINITY.
@@ -22,6 +25,34 @@ pub fn restore(record: &Limits, batch: &mut Batch) {
             libc::SYS_prlimit64,
             arguments![0, resource, pair, 0],
         );
+    }
+}
+
+/// How far the engine can raise the hard limits of others.
+#[derive(Debug)]
+pub struct Reach(Option<proc::limits::Limits>);
+
+impl Reach {
+    /// That of this process: as far as its own, or without end, capabilities(7).
+    pub fn own() -> Self {
+        const SYS_RESOURCE: u32 = 24;
+        let own = || proc::parsed(Pid(std::process::id() as i32), "limits", proc::limits::parse).ok();
+        Self(if identity::has_capability(SYS_RESOURCE) { None } else { own() })
+    }
+
+    /// Why a process with these hard limits cannot come back.
+    pub fn judge(&self, hard: impl Iterator<Item = u64>, process: &ProcessName) -> Option<Problem> {
+        let own = self.0.as_ref()?;
+        let beyond = hard.zip(own).enumerate().filter(|(_, (hard, own))| *hard > own.hard);
+        let beyond: Vec<&str> = beyond.map(|(resource, _)| name(resource)).collect();
+        if beyond.is_empty() {
+            return None;
+        }
+        let what =
+            format!("its hard limit on {} is above that of Dormouse, which may not raise it", beyond.join(", on "));
+        let way_out =
+            "Run Dormouse with limits as high (sudo, for one, lowers that on core files), or with CAP_SYS_RESOURCE";
+        Some(Problem::blocks(ProblemKind::Privilege, what).of(process).way_out(way_out))
     }
 }
 
