@@ -7,13 +7,13 @@ DESTDIR ?=
 # `test-all`.
 BUILD_PACKAGES := build-essential gettext libadwaita-1-dev libgtk-4-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bash chromium dbus default-jdk-headless \
-	desktop-file-utils firefox-esr flatpak-builder fonts-cantarell gnome-calculator gnome-text-editor golang-go imagemagick \
-	iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager nodejs perl polkitd \
-	postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tmux twm vim weston x11-utils \
+	desktop-file-utils emacs-nox firefox-esr flatpak-builder fonts-cantarell gdb gnome-calculator gnome-text-editor golang-go \
+	imagemagick iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager memcached nodejs perl \
+	polkitd postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tmux twm vim weston x11-utils \
 	xdotool xterm xvfb
 BENCH_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core dbus fonts-cantarell libglib2.0-bin lsof xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio gnome-shell gnome-shell-extension-appindicator kexec-tools \
-	python3-dbusmock qemu-system-x86
+	mariadb-client mariadb-server nginx-light openssh-client openssh-server python3-dbusmock qemu-system-x86
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
 # Freezing takes privileges: the build runs as you are, and what needs root goes through sudo.
@@ -64,7 +64,7 @@ endef
 help:
 	@echo 'make run        build it and open the window; without a display, see a real pipeline frozen and thawed'
 	@echo 'make test       run the tests'
-	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines, and GNOME Shell'
+	@echo 'make test-all   run the slow tests too: other kernels, in virtual machines, GNOME Shell, more servers'
 	@echo 'make bench      see how long freezes and thaws take here, and what the window costs'
 	@echo 'make install    install the command, the service and the app into PREFIX ($(PREFIX))'
 	@echo 'make uninstall  remove them'
@@ -95,7 +95,7 @@ test: rust
 test-all: rust
 	$(call packages,$(ALL_PACKAGES))
 	@$(CARGO) build --workspace --bins
-	@$(call run_tests,--features 'dormouse-tests/kernels dormouse-tests/shell')
+	@$(call run_tests,--features 'dormouse-tests/heavy dormouse-tests/kernels dormouse-tests/shell')
 
 # Figures and no proofs: how long freezes and thaws take, held against the disk itself and against bars; and how soon the window
 # answers and what it costs.

@@ -20,11 +20,17 @@ macro_rules! as_each_user {
     };
 }
 
+mod gdb;
 mod go;
 mod http;
 mod java;
 mod large;
 mod make;
+#[cfg(feature = "heavy")]
+mod mariadb;
+mod memcached;
+#[cfg(feature = "heavy")]
+mod nginx;
 mod node;
 mod node_http;
 mod perl;
@@ -33,10 +39,14 @@ mod python_asyncio;
 mod python_forks;
 mod python_multiprocessing;
 mod python_threads;
+#[cfg(feature = "heavy")]
+mod qemu;
 mod redis;
 mod rust;
 mod shell;
 mod sqlite3;
+#[cfg(feature = "heavy")]
+mod ssh;
 mod tail;
 mod terminal_job;
 mod terminal_number;

@@ -13,6 +13,7 @@ use harness::terminal::Terminal;
 
 as_each_user!(
     vim_keeps_what_was_not_saved,
+    emacs_keeps_what_was_not_saved,
     a_whole_shell_with_less_shows_the_same_page,
     a_stopped_job_comes_back_to_the_foreground,
     a_job_is_stopped_and_continued_after_the_thaw,
@@ -110,6 +111,27 @@ fn vim_keeps_what_was_not_saved(user: User) {
     assert_eq!(place.letter(), "Dear dormouse,\nsleep well and long\n");
     second.type_in("echo ended with $?\r");
     second.wait_for("ended with 0\n");
+}
+
+/// The same with emacs, which talks to its terminal in another way.
+fn emacs_keeps_what_was_not_saved(user: User) {
+    let _alone = harness::alone::with_terminals();
+    let place = Place::new(user);
+    let mut first = place.shell("bash", user);
+    first.type_in("emacs -nw -Q letter\r");
+    first.wait_for("(New file)");
+    first.type_in("Dear dormouse,\rsleep well");
+    first.wait_for("sleep well");
+    let emacs = first.process("emacs");
+    place.freeze(emacs);
+    assert_eq!(place.letter(), "", "the text is saved already");
+
+    let mut second = Place::person();
+    second.type_in(&place.thaw_command());
+    second.wait_for("Dear dormouse,");
+    second.type_in(" and long\x18\x13\x18\x03");
+    second.wait_for("READY> ");
+    assert_eq!(place.letter().trim_end(), "Dear dormouse,\nsleep well and long");
 }
 
 /// A session with all that is on its terminal: the shell, and less at the end of a pipeline, in the middle of its text.
