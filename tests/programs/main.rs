@@ -20,6 +20,7 @@ macro_rules! as_each_user {
     };
 }
 
+mod firefox;
 mod gdb;
 mod go;
 mod http;
