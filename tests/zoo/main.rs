@@ -154,6 +154,8 @@ mod signal_waits;
 mod signalfd;
 mod signals;
 mod sleeps;
+mod socket_filter_extended;
+mod socket_filters;
 mod sockets;
 mod stage;
 mod stopped;

@@ -126,6 +126,8 @@ macro_rules! zoo {
             tcp_waiting_data: both.refused("which cannot be read before");
             tcp_asking: both;
             network_options: both;
+            socket_filters: both;
+            socket_filter_extended: root.refused("an eBPF program filters").may_lack();
             udp: both;
             udp_queues: both;
             multicast: both.may_lack();

@@ -33,15 +33,46 @@ pub fn option(socket: &impl AsFd, option: i32) -> Answer<i32> {
     bytes.try_into().map(i32::from_ne_bytes).map_err(|_| Errno::EINVAL)
 }
 
-/// How many instructions the socket's filter has, SO_GET_FILTER; 0: it has none.
-pub fn filter_length(socket: &impl AsFd) -> Answer<usize> {
-    let mut length: libc::socklen_t = 0;
-    let none = std::ptr::null_mut();
-    // SAFETY: with a length of 0 the kernel writes nothing but the length.
-    let result =
-        unsafe { libc::getsockopt(number(socket), libc::SOL_SOCKET, libc::SO_GET_FILTER, none, &raw mut length) };
-    checked(result.into())?;
-    Ok(length as usize)
+/// The `struct sock_filter`s of its filter, SO_GET_FILTER; none: it has none. EACCES: it is an eBPF program.
+pub fn filter(socket: &impl AsFd) -> Answer<Vec<u8>> {
+    /// BPF_MAXINSNS, of 8 bytes each: the kernel counts in instructions here.
+    const MOST: usize = 4096;
+    let ask = |bytes: &mut [u8]| {
+        let mut length = (bytes.len() / 8) as libc::socklen_t;
+        let place = bytes.as_mut_ptr().cast();
+        // SAFETY: the kernel writes at most `length` instructions of 8 bytes, which the slice holds, and nothing where it is 0.
+        let result =
+            unsafe { libc::getsockopt(number(socket), libc::SOL_SOCKET, libc::SO_GET_FILTER, place, &raw mut length) };
+        checked(result.into()).map(|_| length as usize)
+    };
+    let length = ask(&mut [])?;
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    // It may have got another one meanwhile.
+    let mut bytes = vec![0; MOST * 8];
+    let length = ask(&mut bytes)?;
+    bytes.truncate(length * 8);
+    Ok(bytes)
+}
+
+/// Gives it a filter of `struct sock_filter`s, SO_ATTACH_FILTER.
+pub fn attach_filter(socket: &impl AsFd, program: &[u8]) -> Answer<()> {
+    let mut instructions: Vec<libc::sock_filter> = program.chunks_exact(8).map(instruction).collect();
+    let length = u16::try_from(instructions.len()).map_err(|_| Errno::EINVAL)?;
+    let described = libc::sock_fprog { len: length, filter: instructions.as_mut_ptr() };
+    let size = size_of_val(&described) as libc::socklen_t;
+    let place = (&raw const described).cast();
+    // SAFETY: the kernel reads the description, and as many instructions as it names, both of which live through the call.
+    let result = unsafe { libc::setsockopt(number(socket), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, place, size) };
+    checked(result.into()).map(drop)
+}
+
+/// `struct sock_filter` out of its 8 bytes.
+fn instruction(bytes: &[u8]) -> libc::sock_filter {
+    let half = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+    let word = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    libc::sock_filter { code: half(0), jt: bytes[2], jf: bytes[3], k: word }
 }
 
 /// Sets an option of level SOL_SOCKET.

@@ -24,6 +24,7 @@ pub mod process_file;
 pub mod pty;
 mod regular;
 mod signalfd;
+mod socket_filter;
 pub mod terminal;
 mod timerfd;
 pub mod unix;

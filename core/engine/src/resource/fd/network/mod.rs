@@ -16,8 +16,8 @@ use std::os::fd::AsFd;
 use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
-use super::{FileFacts, FilesFacts, OpenFile, subject};
-use crate::kernel::{Answer, Errno, files, socket};
+use super::{FileFacts, FilesFacts, OpenFile, socket_filter, subject};
+use crate::kernel::{Answer, files, socket};
 
 /// What is seen of the group's sockets, each looked up when it is first asked for.
 #[derive(Debug, Default)]
@@ -126,10 +126,6 @@ fn judge_any(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     {
         problems.push(facts.problem(ProblemKind::Socket, format!("{subject} part of the group")).way_out(together));
     }
-    // A filter of the newer kind cannot be shown at all.
-    if !matches!(socket::filter_length(&facts.file), Ok(0) | Err(Errno::ENOPROTOOPT)) {
-        let what = "it has a filter, which cannot be given back yet";
-        problems.push(facts.problem(ProblemKind::Socket, what).way_out("Pause the group instead"));
-    }
+    problems.extend(socket_filter::judge(ProblemKind::Socket, facts));
     problems
 }

@@ -10,6 +10,7 @@ use serde_bytes::ByteBuf;
 
 use super::address::number_of;
 use crate::kernel::{Answer, Errno, inet};
+use crate::resource::fd::socket_filter::Filter;
 
 /// The options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct Options {
     sends: Option<i32>,
     /// SO_RCVBUF, likewise.
     receives: Option<i32>,
+    /// What chooses what reaches it.
+    #[serde(default)]
+    filter: Option<Filter>,
 }
 
 const SOCKET: i32 = libc::SOL_SOCKET;
@@ -144,6 +148,7 @@ impl Options {
         let buffer = |bit: i32, option| (set & bit != 0).then(|| inet::option(socket, SOCKET, option)).transpose();
         options.sends = buffer(1, libc::SO_SNDBUF)?;
         options.receives = buffer(2, libc::SO_RCVBUF)?;
+        options.filter = Filter::capture(socket)?;
         Ok(options)
     }
 
@@ -164,6 +169,11 @@ impl Options {
                 .bytes
                 .iter()
                 .any(|(level, option, name)| (*level, *option) == (TCP, libc::TCP_CONGESTION) && !is_allowed(name))
+    }
+
+    /// Whether a filter chooses what reaches it.
+    pub fn has_filter(&self) -> bool {
+        self.filter.is_some()
     }
 
     /// The interface it is bound to.
@@ -201,7 +211,7 @@ impl Options {
             let forced = if forces { inet::set_option(made, SOCKET, force, value) } else { Err(Errno::EPERM) };
             forced.or_else(|_| inet::set_option(made, SOCKET, option, value))?;
         }
-        Ok(())
+        self.filter.as_ref().map_or(Ok(()), |filter| filter.restore(made))
     }
 
     /// Numbers that are not in the tables are none of ours: the image is untrusted.

@@ -4,7 +4,7 @@
 
 use dormouse_wire::{Problem, ProblemKind, Severity, ThingKind};
 
-use super::super::{FileFacts, FileId, FilesFacts, kind_of, subject};
+use super::super::{FileFacts, FileId, FilesFacts, kind_of, socket_filter, subject};
 use super::facts::{self, Link, Sockets, Waiting};
 use super::name::{self, Name};
 use super::options::{Options, STAMPS};
@@ -27,11 +27,7 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     problems.extend(shared(facts, files));
     problems.extend(waiting(facts, kind, files));
     problems.extend(on_their_way(facts, files));
-    if socket::filter_length(&facts.file).is_ok_and(|length| length > 0) {
-        problems.push(
-            facts.problem(KIND, "it has a filter, which cannot be given back yet").way_out("Pause the group instead"),
-        );
-    }
+    problems.extend(socket_filter::judge(KIND, facts));
     problems
 }
 

@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 
 use crate::kernel::socket;
 use crate::kernel::{Answer, Errno};
+use crate::resource::fd::socket_filter::Filter;
 
 /// The options.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Options {
     pub linger: ByteBuf,
     /// SO_PEEK_OFF; -1: off.
     pub peek_offset: i32,
+    /// What chooses which messages reach it.
+    #[serde(default)]
+    pub filter: Option<Filter>,
 }
 
 const SO_BUF_LOCK: i32 = 72;
@@ -86,6 +90,7 @@ impl Options {
             timeouts: (bytes(libc::SO_SNDTIMEO)?, bytes(libc::SO_RCVTIMEO)?),
             linger: bytes(libc::SO_LINGER)?,
             peek_offset: socket::option(file, libc::SO_PEEK_OFF)?,
+            filter: Filter::capture(file)?,
         })
     }
 
@@ -130,7 +135,7 @@ impl Options {
         if self.peek_offset >= 0 {
             socket::set_option(made, libc::SO_PEEK_OFF, self.peek_offset)?;
         }
-        Ok(())
+        self.filter.as_ref().map_or(Ok(()), |filter| filter.restore(made))
     }
 
     fn set(&self, made: &OwnedFd, which: impl Fn(i32) -> bool) -> Answer<()> {

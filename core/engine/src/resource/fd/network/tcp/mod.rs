@@ -186,7 +186,8 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
         if let Some(own) = record.own.as_ref().filter(|own| binds && own.port != 0 && own.port < first_free_port()) {
             favours.push(format!("a TCP socket at {}, a port that only root may use", own.shown()));
         }
-        if record.options.is_mighty() {
+        // A kernel of these days lets nobody else choose what reaches a stream.
+        if record.options.is_mighty() || record.options.has_filter() {
             favours.push("a TCP socket with an option that only root may set".to_owned());
         }
     }
