@@ -20,7 +20,7 @@ macro_rules! as_each_user {
     };
 }
 
-mod firefox;
+mod browsers;
 mod gdb;
 mod go;
 mod http;

@@ -1,11 +1,12 @@
-//! Firefox with a page at work, its sandbox of system calls on: a dozen processes, hundreds of threads, and what the page knows.
+//! Browsers with a page at work: a dozen processes, hundreds of threads, and what the page knows. Firefox has its sandbox of
+//! system calls on. Namespaces of single processes cannot be given back yet, and are left out.
 
 use harness::{Job, User};
 
-as_each_user!(its_page_goes_on);
+as_each_user!(a_page_in_firefox_goes_on, a_page_in_chromium_goes_on);
 
 /// The browser, and the server that its page tells how far it has counted. Without what it does at home: report, update, look
-/// for the bus of a session. Namespaces of its own are left out (MOZ_ASSUME_USER_NS), which cannot be given back yet.
+/// for the bus of a session.
 const SCRIPT: &str = r#"
 import http.server, os, socketserver, subprocess, sys, threading, time
 PAGE = b"""<!DOCTYPE html><title>counts</title><canvas id=c width=64 height=64></canvas><script>
@@ -49,11 +50,15 @@ with open("profile/user.js", "w") as file:
 environment = {"PATH": "/usr/bin:/bin", "HOME": os.getcwd(), "XDG_RUNTIME_DIR": os.getcwd(), "MOZ_ASSUME_USER_NS": "0",
                "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent", "MOZ_CRASHREPORTER_DISABLE": "1",
                "DORMOUSE_TEST_FOLDER": os.environ["DORMOUSE_TEST_FOLDER"]}
-browser = subprocess.Popen(["firefox-esr", "--headless", "--no-remote", "--profile", "profile", "http://127.0.0.1:" + sys.argv[1]],
-                           env=environment, stdout=open("browser.log", "w"), stderr=subprocess.STDOUT)
+words = {
+    "firefox": ["firefox-esr", "--headless", "--no-remote", "--profile", "profile"],
+    "chromium": ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync", "--no-first-run", "--user-data-dir=profile"],
+}[sys.argv[2]]
+browser = subprocess.Popen(words + ["http://127.0.0.1:" + sys.argv[1]], env=environment, stdout=open("browser.log", "w"), stderr=subprocess.STDOUT)
 def until(count):
     while len(ticks) < count:
-        assert browser.poll() is None, "firefox has ended:\n" + open("browser.log").read()
+        assert browser.poll() is None, "the browser has ended:\n" + open("browser.log").read()
         time.sleep(0.02)
 until(10)
 print("ready", flush=True)
@@ -68,8 +73,16 @@ assert len(secrets) == 1, "the page has begun anew"
 print("counted on", flush=True)
 "#;
 
-fn its_page_goes_on(user: User) {
-    let mut job = Job::script(&["python3", "-ISB"], user, ("browse.py", SCRIPT), &[&super::free_port()]);
+fn a_page_in_firefox_goes_on(user: User) {
+    goes_on(user, "firefox");
+}
+
+fn a_page_in_chromium_goes_on(user: User) {
+    goes_on(user, "chromium");
+}
+
+fn goes_on(user: User, browser: &str) {
+    let mut job = Job::script(&["python3", "-ISB"], user, ("browse.py", SCRIPT), &[&super::free_port(), browser]);
     job.wait_for("ready");
     job.nap_often(3);
     job.make("go");
