@@ -43,6 +43,7 @@ mod python_threads;
 #[cfg(feature = "heavy")]
 mod qemu;
 mod redis;
+mod rounds;
 mod rust;
 mod shell;
 mod sqlite3;

@@ -6,7 +6,7 @@ as_each_user!(goes_on_with_open_transactions);
 
 /// The server and its clients, which read their commands from FIFOs, in one group. Its own asynchronous input and output goes
 /// through io_uring, which cannot be kept, so it is told to use threads.
-const SCRIPT: &str = r#"
+pub const SCRIPT: &str = r#"
 PATH=$PATH:/usr/sbin
 test "$(id -u)" = 0 && user=--user=root || user=
 mariadb-install-db --no-defaults $user --datadir="$PWD/data" --auth-root-authentication-method=normal > install.log 2>&1 ||

@@ -5,7 +5,7 @@ use harness::{Job, User};
 as_each_user!(remembers);
 
 /// The server and a client that stands in the middle of a value.
-const SCRIPT: &str = r#"
+pub const SCRIPT: &str = r#"
 import os, socket, subprocess, sys, time
 port = int(sys.argv[1])
 words = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-t", "4"]

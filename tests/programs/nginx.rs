@@ -5,7 +5,7 @@ use harness::{Job, User};
 as_each_user!(serves_on);
 
 /// The server and its clients, in one group.
-const SCRIPT: &str = r#"
+pub const SCRIPT: &str = r#"
 import hashlib, http.client, os, subprocess, sys, time
 port = int(sys.argv[1])
 os.mkdir("www")

@@ -9,7 +9,7 @@ as_each_user!(goes_on_with_open_transactions);
 
 /// The server and its clients, which read their commands from FIFOs, in one group. PostgreSQL does not run as root, which
 /// takes another user for it.
-const SCRIPT: &str = r#"
+pub const SCRIPT: &str = r#"
 PATH=$1:$PATH
 if test $(id -u) = 0; then
     chown -R 1000:1000 .
@@ -45,7 +45,7 @@ grep -c 'database system is shut down' server.log
 "#;
 
 /// The folder of the programs, whose version Debian has in its path.
-fn programs() -> String {
+pub fn programs() -> String {
     let versions =
         fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let newest = versions.filter(|path| path.join("postgres").exists()).max();

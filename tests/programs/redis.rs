@@ -5,7 +5,7 @@ use harness::{Job, User};
 as_each_user!(carries_on);
 
 /// The server, a subscriber that writes down what it hears, and a client that waits; then one after the other is told.
-const SCRIPT: &str = r#"
+pub const SCRIPT: &str = r#"
 port=$1
 redis-server --port $port --save '' --bind 127.0.0.1 --daemonize no > server.log 2>&1 &
 server=$!

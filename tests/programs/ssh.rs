@@ -3,7 +3,7 @@
 use harness::{Job, User};
 
 /// The server, the client, and the shell at the other end of the line, in one group.
-const SCRIPT: &str = r#"
+pub const SCRIPT: &str = r#"
 port=$1
 ssh-keygen -q -t ed25519 -N '' -f host
 ssh-keygen -q -t ed25519 -N '' -f key
