@@ -29,6 +29,7 @@ pub mod ptrace;
 pub mod repair;
 pub mod sched;
 pub mod seccomp;
+pub mod snapshot;
 pub mod socket;
 pub mod stand_in;
 pub mod system_v;

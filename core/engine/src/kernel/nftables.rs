@@ -336,10 +336,9 @@ mod tests {
     fn a_table_is_rehearsed_made_read_and_gone_with_its_channel() -> Result<(), Box<dyn std::error::Error>> {
         let name = format!("dormouse-test-{}", std::process::id());
         let mut connections = vec![ends("[fd00::1]:22", "[fd00::2]:4000")?];
-        connections.extend((1..=1200).map(|port| Ends {
-            own: ([127, 0, 0, 1], port).into(),
-            peer: ([192, 0, 2, 1], 9).into(),
-        }));
+        connections.extend(
+            (1..=1200).map(|port| Ends { own: ([127, 0, 0, 1], port).into(), peer: ([192, 0, 2, 1], 9).into() }),
+        );
         let table = |stay| Table { name: &name, stay, mark: 7, connections: &connections };
         let (channel, other) = (Channel::open()?, Channel::open()?);
         match channel.rehearse(table(Stay::WithChannel)) {

@@ -79,7 +79,7 @@ fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
         Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } => {
             pid_namespace::enter(meant.pid).map_err(begun)?
         }
-        Task::Thaw(image) => {
+        Task::Thaw { image, .. } => {
             let who = order.who.clone().settled().map_err(begun)?;
             let wanted = pid_namespace::taken(&images::place(&who, image)?, who.asker().as_ref());
             wanted.map(|wanted| pid_namespace::make(&wanted)).transpose().map_err(begun)?
@@ -189,7 +189,7 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
-        Task::Freeze { meant, accept_losses, label, compression, disconnect } => {
+        Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections } => {
             let options = FreezeOptions {
                 image: new_image(who, meant)?,
                 leave_running: false,
@@ -197,16 +197,25 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
                 label: Some(label.clone()),
                 compression: *compression,
             };
-            let selection = Selection { disconnect: disconnect.clone(), ..selection(meant, who) };
+            let selection = Selection {
+                disconnect: disconnect.clone(),
+                keep_connections: *keep_connections,
+                ..selection(meant, who)
+            };
             match dormouse_engine::freeze(&selection, &options, &watcher) {
                 Ok(frozen) => done(&frozen),
                 Err(error @ FreezeError::Cancelled) => Err(Said::Cancelled(failure::of_freeze(error))),
                 Err(error) => Err(Said::Failed(failure::of_freeze(error))),
             }
         }
-        Task::Thaw(image) => {
+        Task::Thaw { image, reset_connections } => {
             let pids = if own_pids { Pids::Own } else { Pids::Free };
-            let options = ThawOptions { asker: who.asker(), pids, ..ThawOptions::default() };
+            let options = ThawOptions {
+                asker: who.asker(),
+                pids,
+                reset_connections: *reset_connections,
+                ..ThawOptions::default()
+            };
             match dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher) {
                 Ok(thawed) => done(&thawed),
                 Err(error @ ThawError::Cancelled) => Err(Said::Cancelled(failure::of_thaw(error))),
@@ -248,6 +257,7 @@ fn selection(meant: &Meant, who: &Who) -> Selection {
         others: meant.others.clone(),
         tree_only: false,
         disconnect: Disconnect::Nothing,
+        keep_connections: false,
         asker: who.asker(),
     }
 }

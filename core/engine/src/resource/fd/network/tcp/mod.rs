@@ -1,5 +1,6 @@
 //! TCP, tcp(7): sockets that listen, with those who wait to be accepted; connections within the group, with all that is on
-//! its way in them; connections that lead out of it, which are found reset.
+//! its way in them; connections that lead out of it, which are found
+//! reset, or are kept on request ([`kept`]).
 //!
 //! [`facts`] is what the survey sees, [`judge`] what stands in the way and what would be lost. A thaw makes all sockets
 //! together ([`making`]): the connections first, without a packet ([`repair`](crate::kernel::repair)), then who listens, then
@@ -9,8 +10,10 @@
 
 pub mod facts;
 mod judge;
+pub mod kept;
 mod making;
 mod pair;
+mod segment;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -81,6 +84,13 @@ enum State {
         to: Address,
         /// What is in it.
         stream: Stream,
+    },
+    /// It is connected to one outside the group, which is held off until it goes on.
+    Kept {
+        /// The other end's address.
+        to: Address,
+        /// What is in it.
+        flow: Box<kept::Flow>,
     },
     /// It was connected to one outside the group, or to nobody any more: what was received can still be read, and then it
     /// is found reset.
@@ -182,7 +192,11 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
     let mut favours = Vec::new();
     for (_, record) in records(open_files).unwrap_or_default() {
         // Both ends of any other connection are the group's.
-        let binds = !matches!(record.state, State::Connected { .. } | State::Gone { .. } | State::Ended { .. });
+        let binds = match record.state {
+            State::Idle | State::Listening { .. } | State::Asks(_) | State::Waits { .. } => true,
+            // Whose other end is held off was the group's own, or it is given up.
+            State::Connected { .. } | State::Gone { .. } | State::Kept { .. } | State::Ended { .. } => false,
+        };
         if let Some(own) = record.own.as_ref().filter(|own| binds && own.port != 0 && own.port < first_free_port()) {
             favours.push(format!("a TCP socket at {}, a port that only root may use", own.shown()));
         }
@@ -201,6 +215,7 @@ pub fn forget(files: &FilesFacts) {
         let _ = match files.connections().link(facts) {
             // A connection that is closed in this mode ends without a packet, and leaves nothing behind.
             Link::Inside(_) => repair::begin(&facts.file),
+            Link::Outside(..) | Link::Closing(_) if kept::keeps(facts, files).is_some() => repair::begin(&facts.file),
             // The kernel still has the other end: a reset ends it.
             Link::Gone(_) => reset_when_closed(&facts.file),
             _ => Ok(()),
@@ -232,7 +247,12 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         },
         Link::Inside(peer) => State::Connected { peer: *peer, stream: stream(facts, Some(&files.files[peer.0]))? },
         Link::Gone(to) => State::Gone { to: to.clone(), stream: stream(facts, None)? },
-        Link::Outside(..) | Link::Closing(_) => State::Ended { received: received()?, news: true },
+        Link::Outside(peer, _) | Link::Closing(peer) => match files.kept().get(&facts.id) {
+            Some(Ok(flow)) => State::Kept { to: peer.clone(), flow: Box::new(flow.clone()) },
+            // It has been reset meanwhile.
+            None | Some(Err(Errno::ENOTCONN)) => State::Ended { received: received()?, news: true },
+            Some(Err(errno)) => return Err(*errno),
+        },
         Link::Ended => State::Ended { received: received()?, news: facts::shows(facts, libc::POLLERR) },
     };
     let fresh = inet::open(family, libc::SOCK_STREAM, protocol)?;
