@@ -125,6 +125,7 @@ macro_rules! zoo {
             tcp_waiting: both;
             tcp_waiting_data: both.refused("which cannot be read before");
             tcp_asking: both;
+            tcp_outside: both.freeze_with(&["--keep-connections"]).sleeps_for(1);
             network_options: both;
             udp: both;
             udp_queues: both;

@@ -22,9 +22,9 @@ mod waiting;
 use std::cell::Cell;
 use std::time::Instant;
 
-use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{ByteSize, Frozen, Label, Phase, Problem, ProblemKind, Progress};
 
-use crate::image::{SectionKind, Writer};
+use crate::image::{ImageError, SectionKind, Writer};
 use crate::resource::fd::network::hold::Hold;
 use crate::resource::fd::network::tcp::{self, kept};
 use crate::survey::files::OpenFiles;
@@ -33,6 +33,7 @@ use crate::survey::in_flight::Look;
 use crate::survey::{belongs, control_group, judge, select};
 use crate::{Asker, FreezeError, FreezeOptions, Selection};
 pub use check::{check, verdict};
+use record::Recorded;
 use stopped::Stopped;
 use turn::{Turn, in_turn};
 use verdict::Verdict;
@@ -80,12 +81,7 @@ fn freeze_now(
     let mut recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     let group = &recorded.group;
-    writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Losses, &verdict.problems).map_err(|error| error.problem())?;
-    if let Some(label) = &options.label {
-        writer.section(SectionKind::Label, label).map_err(|error| error.problem())?;
-    }
+    write(&mut writer, &recorded, &verdict.problems, options.label.as_ref()).map_err(|error| error.problem())?;
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);
@@ -113,6 +109,19 @@ fn freeze_now(
         held: if options.leave_running { 0 } else { held },
         losses: verdict.problems,
     })
+}
+
+/// Writes all but the pages, which are written already.
+fn write(
+    writer: &mut Writer,
+    recorded: &Recorded,
+    losses: &[Problem],
+    label: Option<&Label>,
+) -> Result<(), ImageError> {
+    writer.section(SectionKind::Group, &recorded.group)?;
+    writer.section(SectionKind::Origin, &recorded.origin)?;
+    writer.section(SectionKind::Losses, &losses)?;
+    label.map_or(Ok(()), |label| writer.section(SectionKind::Label, label))
 }
 
 /// Ends the group, whose image is there; answers what was lost by that.

@@ -83,7 +83,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
     let mut objects = objects::Objects::make(&group, &reader, options)?;
-    let kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
+    let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
     let mut losses = problems;
     losses.extend(blueprint::own_pids(options));
@@ -102,8 +102,9 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;
     let used = system_v::restore(&group)?;
+    kept.take_over(group.hold.as_deref())?;
     release::release(tree, &group, &objects)?;
-    losses.extend(kept.let_go(group.hold.as_deref()));
+    kept.let_go(group.hold.as_deref());
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);
     queues.into_iter().for_each(message_queue::Made::keep);

@@ -202,11 +202,9 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
                 keep_connections: *keep_connections,
                 ..selection(meant, who)
             };
-            match dormouse_engine::freeze(&selection, &options, &watcher) {
-                Ok(frozen) => done(&frozen),
-                Err(error @ FreezeError::Cancelled) => Err(Said::Cancelled(failure::of_freeze(error))),
-                Err(error) => Err(Said::Failed(failure::of_freeze(error))),
-            }
+            ended(dormouse_engine::freeze(&selection, &options, &watcher), failure::of_freeze, |error| {
+                matches!(error, FreezeError::Cancelled)
+            })
         }
         Task::Thaw { image, reset_connections } => {
             let pids = if own_pids { Pids::Own } else { Pids::Free };
@@ -216,11 +214,9 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
                 reset_connections: *reset_connections,
                 ..ThawOptions::default()
             };
-            match dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher) {
-                Ok(thawed) => done(&thawed),
-                Err(error @ ThawError::Cancelled) => Err(Said::Cancelled(failure::of_thaw(error))),
-                Err(error) => Err(Said::Failed(failure::of_thaw(error))),
-            }
+            ended(dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher), failure::of_thaw, |error| {
+                matches!(error, ThawError::Cancelled)
+            })
         }
         Task::Preflight(image) => done(&images::preflight(who, image)?),
         Task::Pause(meant) => still(meant, |options| {
@@ -241,6 +237,19 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
         Task::Import(name) => done(&images::import(who, name, &watcher)?),
         Task::Delete(image) => done(&images::delete(who, image)?),
         Task::Move(folder) => done(&images::move_to(who, folder.as_deref(), &watcher)?),
+    }
+}
+
+/// How a freeze or a thaw has ended.
+fn ended<T: Serialize, E>(
+    end: Result<T, E>,
+    told: impl Fn(E) -> Failure,
+    was_cancelled: impl Fn(&E) -> bool,
+) -> Result<Said, Said> {
+    match end {
+        Ok(value) => done(&value),
+        Err(error) if was_cancelled(&error) => Err(Said::Cancelled(told(error))),
+        Err(error) => Err(Said::Failed(told(error))),
     }
 }
 

@@ -3,7 +3,8 @@
 //! ([`nftables`](crate::kernel::nftables)).
 //!
 //! During a freeze the filter goes with the engine, whatever becomes of that. The one that stays until the thaw is laid beside
-//! it asleep, before the image is sealed, and woken when the group has ended. Its name holds an identifier that only the image
+//! it asleep, before the image is sealed, and woken when the group has ended. When the group is let go the engine takes over
+//! again, so that nobody who is awake stays held off. The name of the lasting one holds an identifier that only the image
 //! and the kernel know: who can name it has the image, and what is in it was held off ever since.
 
 // zoo: no kind
@@ -18,19 +19,46 @@ use crate::kernel::{Answer, Errno};
 pub struct Hold {
     id: String,
     connections: Vec<Ends>,
-    /// The filter of the freeze goes with it.
+    /// The filter that there is goes with it.
     channel: Channel,
-    /// The lasting one is there.
-    lasts: bool,
+    /// What becomes of the lasting one when this is dropped.
+    undo: Undo,
+}
+
+/// What a hold that does not come to its end leaves as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Undo {
+    Nothing,
+    /// The lasting filter is removed.
+    Remove,
+    /// The lasting filter is laid again.
+    Lay,
 }
 
 impl Hold {
     /// Holds these connections off from now on, until it is dropped.
     pub fn begin(connections: Vec<Ends>) -> Answer<Self> {
         let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(|_| Errno::EIO)?.trim().to_owned();
-        let hold = Self { id, connections, channel: Channel::open()?, lasts: false };
-        let now = Table { stay: Stay::WithChannel, name: &format!("{}-freeze", name(&hold.id)?), ..hold.table("")? };
-        hold.channel.make(now)?;
+        Self::here(id, connections)
+    }
+
+    /// Takes over from the lasting filter of an image.
+    pub fn take_over(id: &str, connections: Vec<Ends>) -> Answer<Self> {
+        let mut hold = Self::here(id.to_owned(), connections)?;
+        hold.channel.remove(&name(id)?)?;
+        hold.undo = Undo::Lay;
+        Ok(hold)
+    }
+
+    /// Nobody is held off any more.
+    pub fn let_go(mut self) {
+        self.undo = Undo::Nothing;
+    }
+
+    fn here(id: String, connections: Vec<Ends>) -> Answer<Self> {
+        let hold = Self { id, connections, channel: Channel::open()?, undo: Undo::Nothing };
+        let name = format!("{}-{}", name(&hold.id)?, std::process::id());
+        hold.channel.make(Table { stay: Stay::WithChannel, ..hold.table(&name)? })?;
         Ok(hold)
     }
 
@@ -51,24 +79,27 @@ impl Hold {
     /// Lays the lasting filter ready.
     pub fn prepare(&mut self) -> Answer<()> {
         self.channel.make(self.table(&name(&self.id)?)?)?;
-        self.lasts = true;
+        self.undo = Undo::Remove;
         Ok(())
     }
 
     /// The lasting filter takes over.
     pub fn stay(mut self) -> Answer<()> {
         self.channel.wake(&name(&self.id)?)?;
-        self.lasts = false;
+        self.undo = Undo::Nothing;
         Ok(())
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.lasts
-            && let Err(error) = lift(&self.id)
-        {
-            tracing::warn!(id = self.id, %error, "a packet filter that drops nothing stays");
+        let undone = match self.undo {
+            Undo::Nothing => Ok(()),
+            Undo::Remove => lift(&self.id),
+            Undo::Lay => again(&self.id, &self.connections),
+        };
+        if let Err(error) = undone {
+            tracing::warn!(undo = ?self.undo, %error, "the packet filter of an image is not as it was");
         }
     }
 }
@@ -134,6 +165,12 @@ mod tests {
         hold.prepare()?;
         hold.stay()?;
         assert_eq!(held(&id), [ends].into());
+        drop(Hold::take_over(&id, vec![ends])?);
+        assert_eq!(held(&id), [ends].into());
+        Hold::take_over(&id, vec![ends])?.let_go();
+        assert!(held(&id).is_empty());
+        assert_eq!(Hold::take_over(&id, vec![ends]).err(), Some(Errno::ENOENT));
+        again(&id, &[ends])?;
         lift(&id)?;
         lift(&id)?;
         assert!(held(&id).is_empty());

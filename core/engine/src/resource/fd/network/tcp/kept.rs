@@ -290,8 +290,7 @@ pub fn give_up(open_files: &mut [OpenFile], id: Option<&str>, all: bool) -> Vec<
     let mut problems = Vec::new();
     for (file, record) in kept {
         let State::Kept { to, flow } = &record.state else { continue };
-        let ends = record.own.as_ref().map(|own| Ends { own: own.listed(), peer: to.listed() });
-        if ends.is_some_and(|ends| held.contains(&ends)) {
+        if ends_of(&record).is_some_and(|ends| held.contains(&ends)) {
             continue;
         }
         let why = if all { "is not wanted back" } else { "was not held off all the time, so that it may have ended" };
@@ -312,16 +311,23 @@ pub fn give_up(open_files: &mut [OpenFile], id: Option<&str>, all: bool) -> Vec<
 
 /// The connections of an image that are kept, to hold them off.
 pub fn ends(open_files: &[OpenFile]) -> Vec<Ends> {
-    let kept = records(open_files).unwrap_or_default().into_iter().filter_map(|(_, record)| match record.state {
-        State::Kept { to, .. } => Some(Ends { own: record.own?.listed(), peer: to.listed() }),
-        _ => None,
-    });
-    kept.collect::<BTreeSet<_>>().into_iter().collect()
+    let kept = records(open_files).unwrap_or_default();
+    kept.iter().filter_map(|(_, record)| ends_of(record)).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Those of one that is kept.
+fn ends_of(record: &Record) -> Option<Ends> {
+    let State::Kept { to, .. } = &record.state else { return None };
+    Some(Ends { own: record.own.as_ref()?.listed(), peer: to.listed() })
 }
 
 /// Thawed sockets that are kept: dropped, they vanish without a packet.
 #[derive(Debug, Default)]
-pub struct Kept(Vec<(Record, OwnedFd)>);
+pub struct Kept {
+    sockets: Vec<(Record, OwnedFd)>,
+    /// What holds their other ends off while the group is let go.
+    hold: Option<Hold>,
+}
 
 impl Kept {
     /// Those among the files of a group.
@@ -332,7 +338,7 @@ impl Kept {
                 let own = made.try_clone().map_err(|error| {
                     Problem::blocks(ProblemKind::Limit, format!("a TCP socket cannot be watched: {error}"))
                 })?;
-                kept.0.push((record, own));
+                kept.sockets.push((record, own));
             }
         }
         Ok(kept)
@@ -340,32 +346,43 @@ impl Kept {
 
     /// Lets them go on behind what holds their other ends off.
     pub fn start(&self, id: Option<&str>) -> Result<(), Problem> {
-        self.0.iter().try_for_each(|(record, made)| {
+        self.sockets.iter().try_for_each(|(record, made)| {
             let mark = id.ok_or(Errno::EINVAL).and_then(hold::mark);
             mark.and_then(|mark| start(record, made, mark)).map_err(super::making::failed(record, "go on"))
         })
     }
 
-    /// The group has them; `id`: what has held them off is lifted. Where that fails it stays, and holds them off for good.
-    pub fn let_go(mut self, id: Option<&str>) -> Option<Problem> {
-        let lifted = id.map_or(Ok(()), hold::lift);
-        for (_, made) in std::mem::take(&mut self.0) {
+    /// From now on they are held off only as long as the engine lives: the group is about to be let go.
+    pub fn take_over(&mut self, id: Option<&str>) -> Result<(), Problem> {
+        let ends = |(record, _): &(Record, OwnedFd)| ends_of(record);
+        let connections: Vec<Ends> = self.sockets.iter().filter_map(ends).collect();
+        if let (Some(id), false) = (id, connections.is_empty()) {
+            self.hold = Some(Hold::take_over(id, connections).map_err(not_held)?);
+        }
+        Ok(())
+    }
+
+    /// The group has them: nobody is held off any more.
+    pub fn let_go(mut self, id: Option<&str>) {
+        if let Some(hold) = self.hold.take() {
+            hold.let_go();
+        }
+        // Those that were given up.
+        if let Some(Err(error)) = id.map(hold::lift) {
+            tracing::warn!(%error, "the packet filter of an image stays");
+        }
+        for (_, made) in std::mem::take(&mut self.sockets) {
             // What could not leave is sent now, and not only when the kernel tries again.
             if inet::option(&made, libc::IPPROTO_TCP, libc::TCP_CORK) == Ok(0) {
                 let _ = inet::set_option(&made, libc::IPPROTO_TCP, libc::TCP_CORK, 0);
             }
         }
-        let errno = lifted.err()?;
-        let name = id.and_then(|id| hold::name(id).ok()).unwrap_or_default();
-        let what = format!("the packet filter {name} of the kernel could not be removed: {}", errno.desc());
-        let loss = "connections to outside: nothing goes through them until it is (nft delete table inet NAME)";
-        Some(Problem::loses(ProblemKind::Socket, what, loss))
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        for (_, made) in &self.0 {
+        for (_, made) in &self.sockets {
             let _ = repair::begin(made);
         }
     }

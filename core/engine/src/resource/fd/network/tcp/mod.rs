@@ -6,7 +6,7 @@
 //! together ([`making`]): the connections first, without a packet ([`repair`](crate::kernel::repair)), then who listens, then
 //! who waits there.
 
-// zoo: tcp_listening tcp_connected tcp_half_closed tcp_asking tcp_waiting tcp_waiting_data network_options multipath
+// zoo: tcp_listening tcp_connected tcp_half_closed tcp_asking tcp_waiting tcp_waiting_data tcp_outside network_options multipath
 
 pub mod facts;
 mod judge;
