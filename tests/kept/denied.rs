@@ -8,8 +8,8 @@ use harness::specimen::without_inheritance;
 use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
 
 use crate::network::Network;
-use crate::says;
 use crate::talk::Talk;
+use crate::{ends_well, says};
 
 /// socket(2) for netfilter answers as where there is none; runs between fork and exec.
 fn without_netfilter() -> std::io::Result<()> {
@@ -53,5 +53,5 @@ fn without_netfilter_it_is_said_before_anything_is_touched() {
         talk.exchange(1000);
     }
     talk.hear_all();
-    assert_eq!(job.end(), "ready\ndone\n");
+    ends_well(&mut job, &talk);
 }

@@ -9,8 +9,8 @@ mod faults;
 mod network;
 mod talk;
 
-use harness::User;
 use harness::specimen::Specimen;
+use harness::{Job, User};
 
 use network::Network;
 use talk::Talk;
@@ -31,6 +31,11 @@ fn sleeps(specimen: &mut Specimen) {
     specimen.assert_asleep(&members);
 }
 
+/// It has heard all that was said.
+fn ends_well(job: &mut Job, talk: &Talk) {
+    assert_eq!(job.end(), format!("ready\nheard {}\ndone\n", talk.said()));
+}
+
 #[test]
 fn what_is_said_before_and_meanwhile_comes_once_and_in_order() {
     let _network = Network::new();
@@ -49,7 +54,7 @@ fn what_is_said_before_and_meanwhile_comes_once_and_in_order() {
             std::thread::sleep(std::time::Duration::from_millis(700));
             job.specimen().thaw().expect_success("thaw");
             talk.hear_all();
-            assert_eq!(job.end(), "ready\ndone\n");
+            ends_well(&mut job, &talk);
         }
     }
 }
@@ -66,7 +71,7 @@ fn a_connection_naps_often_and_the_program_listens_beside_it() {
         std::fs::remove_file(job.specimen().image()).unwrap_or_else(|error| panic!("{error}"));
     }
     talk.hear_all();
-    assert_eq!(job.end(), "ready\ndone\n");
+    ends_well(&mut job, &talk);
 }
 
 #[test]
@@ -84,6 +89,60 @@ fn a_connection_to_another_machine_goes_on() {
         std::thread::sleep(std::time::Duration::from_millis(700));
         job.specimen().thaw().expect_success("thaw");
         talk.hear_all();
-        assert_eq!(job.end(), "ready\ndone\n");
+        ends_well(&mut job, &talk);
     }
+}
+
+#[test]
+fn one_that_is_half_closed_goes_on_whoever_has_finished() {
+    let network = Network::new();
+    let neighbour = network.neighbour();
+    // Who looks closely where a packet comes from must let the end come, too.
+    for filter in ["all", "lo", "here"] {
+        let place = format!("/proc/sys/net/ipv4/conf/{filter}/rp_filter");
+        std::fs::write(&place, "1").unwrap_or_else(|error| panic!("{place}: {error}"));
+    }
+    for its in ["10.9.0.2:0", "[fd09::2]:0"] {
+        let listener = neighbour.listen(its);
+        let (mut talk, mut job) = Talk::told("wait", &listener, User::Ordinary);
+        talk.exchange(10_000);
+        talk.finish();
+        job.wait_for("heard");
+        for _ in 0..2 {
+            sleeps(job.specimen());
+            job.specimen().thaw().expect_success("thaw");
+            std::fs::remove_file(job.specimen().image()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        job.make("go");
+        talk.hear_last(b"the last word");
+        ends_well(&mut job, &talk);
+
+        let (mut talk, mut job) = Talk::told("finish", &listener, User::Ordinary);
+        talk.say(10_000);
+        talk.hear_last(b"");
+        for _ in 0..2 {
+            sleeps(job.specimen());
+            talk.say(10_000);
+            job.specimen().thaw().expect_success("thaw");
+            std::fs::remove_file(job.specimen().image()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        talk.finish();
+        ends_well(&mut job, &talk);
+    }
+}
+
+#[test]
+fn who_has_ended_meanwhile_is_heard() {
+    let network = Network::new();
+    let neighbour = network.neighbour();
+    let listener = neighbour.listen("10.9.0.2:0");
+    let (mut talk, mut job) = Talk::told("connect", &listener, User::Ordinary);
+    talk.exchange(1000);
+    sleeps(job.specimen());
+    talk.say(2000);
+    talk.finish();
+    job.specimen().thaw().expect_success("thaw");
+    talk.hear(2000);
+    talk.hear_last(b"");
+    ends_well(&mut job, &talk);
 }

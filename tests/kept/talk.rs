@@ -1,4 +1,4 @@
-//! A conversation between a test and a program that says again whatever it hears.
+//! A conversation between a test and a program that says again whatever it hears, or has finished and only listens.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,18 +7,28 @@ use std::time::{Duration, Instant};
 use harness::wait::PATIENCE;
 use harness::{Job, User};
 
-/// It connects, or is connected to, and ends when the other end has finished.
+/// It connects, or is connected to, and ends when the other end has finished; told to wait, it has a last word then.
 const ECHO: &str = r#"
-import socket, sys
+import os, socket, sys, time
 if sys.argv[1] == "accept":
     listener = socket.create_server((sys.argv[2], 0))
     open("port", "w").write("%d\n" % listener.getsockname()[1])
     end, _ = listener.accept()
 else:
     end = socket.create_connection((sys.argv[2], int(sys.argv[3])))
+if sys.argv[1] == "finish":
+    end.shutdown(socket.SHUT_WR)
 print("ready", flush=True)
+heard = 0
 while piece := end.recv(65536):
-    end.sendall(piece)
+    heard += len(piece)
+    if sys.argv[1] != "finish":
+        end.sendall(piece)
+print("heard", heard, flush=True)
+if sys.argv[1] == "wait":
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    end.sendall(b"the last word")
 end.close()
 print("done", flush=True)
 "#;
@@ -47,8 +57,13 @@ impl Talk {
 
     /// The program connects to this one.
     pub fn with(listener: TcpListener, user: User) -> (Self, Job) {
+        Self::told("connect", &listener, user)
+    }
+
+    /// The same, and it does so.
+    pub fn told(how: &str, listener: &TcpListener, user: User) -> (Self, Job) {
         let address = listener.local_addr().unwrap_or_else(|error| panic!("{error}"));
-        let arguments = ["connect", &address.ip().to_string(), &address.port().to_string()];
+        let arguments = [how, &address.ip().to_string(), &address.port().to_string()];
         let job = Job::script(&["python3"], user, ("echo.py", ECHO), &arguments);
         job.wait_for("ready");
         let (end, _) = listener.accept().unwrap_or_else(|error| panic!("{error}"));
@@ -79,6 +94,11 @@ impl Talk {
     /// The program's address.
     pub fn peer(&self) -> SocketAddr {
         self.end.peer_addr().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// How much has been said, bytes.
+    pub fn said(&self) -> u64 {
+        self.said
     }
 
     /// Our own address.
@@ -142,9 +162,22 @@ impl Talk {
         self.hear((self.said - self.heard) as usize);
     }
 
+    /// Says that it is the end; how much has been said.
+    pub fn finish(&mut self) -> u64 {
+        self.end.shutdown(Shutdown::Write).unwrap_or_else(|error| panic!("{error}"));
+        self.said
+    }
+
+    /// Hears these words, and the end.
+    pub fn hear_last(&mut self, words: &[u8]) {
+        let mut bytes = Vec::new();
+        self.end.read_to_end(&mut bytes).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(words));
+    }
+
     /// Finishes, hears all that is left, and that it is the end.
     pub fn hear_all(&mut self) {
-        self.end.shutdown(Shutdown::Write).unwrap_or_else(|error| panic!("{error}"));
+        self.finish();
         let mut bytes = vec![0; 1 << 16];
         loop {
             match self.end.read(&mut bytes) {

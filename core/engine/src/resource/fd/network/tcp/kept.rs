@@ -347,8 +347,19 @@ impl Kept {
     /// Lets them go on behind what holds their other ends off.
     pub fn start(&self, id: Option<&str>) -> Result<(), Problem> {
         self.sockets.iter().try_for_each(|(record, made)| {
-            let mark = id.ok_or(Errno::EINVAL).and_then(hold::mark);
-            mark.and_then(|mark| start(record, made, mark)).map_err(super::making::failed(record, "go on"))
+            let started = id.ok_or(Errno::EINVAL).and_then(hold::mark).and_then(|mark| start(record, made, mark));
+            started.map_err(|errno| {
+                let why = match errno {
+                    Errno::ETIMEDOUT => {
+                        "the end of what its other end has sent does not come to it: another packet \
+                                         filter of this machine drops it"
+                    }
+                    errno => errno.desc(),
+                };
+                let problem = Problem::blocks(ProblemKind::Socket, format!("a TCP connection cannot go on: {why}"));
+                let problem = problem.way_out("Thaw it with its connections reset (--reset-connections)");
+                record.own.iter().fold(problem, |problem, own| problem.at(own.shown()))
+            })
         })
     }
 

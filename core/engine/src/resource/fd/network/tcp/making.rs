@@ -113,7 +113,7 @@ pub fn make_all(restore: &mut Restore<'_>) -> Result<(), Problem> {
 }
 
 /// A step of making a socket that has failed.
-pub fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 'a {
+fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 'a {
     move |errno| {
         let told = format!("a TCP socket cannot {what}: {}", errno.desc());
         let mut problem = Problem::blocks(ProblemKind::Socket, told);
