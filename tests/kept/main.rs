@@ -4,6 +4,7 @@
 //! Each test has a network of its own: what it holds off, and the addresses it takes away, are nobody else's.
 #![allow(missing_docs, clippy::panic)]
 
+mod apart;
 mod denied;
 mod faults;
 mod network;

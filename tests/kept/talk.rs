@@ -8,7 +8,7 @@ use harness::wait::PATIENCE;
 use harness::{Job, User};
 
 /// It connects, or is connected to, and ends when the other end has finished; told to wait, it has a last word then.
-const ECHO: &str = r#"
+pub const ECHO: &str = r#"
 import os, socket, sys, time
 if sys.argv[1] == "accept":
     listener = socket.create_server((sys.argv[2], 0))

@@ -127,8 +127,9 @@ fn write(
 /// Ends the group, whose image is there; answers what was lost by that.
 fn end(stopped: Stopped, open: &OpenFiles, hold: Option<Hold>) -> Option<Problem> {
     stopped.end();
-    let failed = hold.and_then(|hold| hold.stay().err());
+    // From here on the sockets that are kept vanish without a packet, whatever becomes of the engine.
     tcp::forget(&open.facts);
+    let failed = hold.and_then(|hold| hold.stay().err());
     failed.map(|errno| {
         let what = format!("the other ends of its connections cannot be held off any more: {}", errno.desc());
         Problem::loses(ProblemKind::Socket, what, "these connections: the programs find them reset")

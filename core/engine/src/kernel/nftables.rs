@@ -52,6 +52,7 @@ const SUBSYSTEM: u16 = 10; // NFNL_SUBSYS_NFTABLES
 const BEGIN: u16 = 0x10; // NFNL_MSG_BATCH_BEGIN
 const END: u16 = 0x11; // NFNL_MSG_BATCH_END
 const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
@@ -59,6 +60,8 @@ const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
 const GET_ELEMENTS: u16 = 13;
 
+/// NFT_TABLE_F_DORMANT.
+const ASLEEP: u32 = 1;
 const CREATE: i32 = libc::NLM_F_CREATE;
 const INET: u8 = 1; // NFPROTO_INET
 const ACCEPT: u32 = 1; // NF_ACCEPT
@@ -131,9 +134,12 @@ impl Channel {
         self.work(&[message(DELETE_TABLE, 0, INET, &Attributes::new().text(1, name))], true)
     }
 
-    /// The connections of a table. ENOENT: there is none of this name.
+    /// The connections of a table; none where it sleeps. ENOENT: there is none of this name.
     pub fn connections(&self, name: &str) -> Answer<Vec<Ends>> {
         let mut found = Vec::new();
+        if !self.is_awake(name)? {
+            return Ok(found);
+        }
         for family in &FAMILIES {
             let which = Attributes::new().text(1, name).text(2, family.set);
             self.say(&message(GET_ELEMENTS, libc::NLM_F_DUMP, INET, &which))?;
@@ -146,6 +152,17 @@ impl Channel {
             })?;
         }
         Ok(found)
+    }
+
+    fn is_awake(&self, name: &str) -> Answer<bool> {
+        self.say(&message(GET_TABLE, 0, INET, &Attributes::new().text(1, name)))?;
+        let mut flags = None;
+        self.hear(|_, body| {
+            let mut told = attributes(body.get(4..).unwrap_or_default());
+            flags = told.find(|(kind, _)| *kind == 2).and_then(|(_, value)| word(value, 0)).map(u32::from_be);
+            true
+        })?;
+        flags.map(|flags| flags & ASLEEP == 0).ok_or(Errno::EBADMSG)
     }
 
     /// Does a batch of things, all or none.
@@ -221,8 +238,8 @@ fn making(table: Table<'_>) -> Vec<Vec<u8>> {
     let name = table.name;
     let flags = match table.stay {
         Stay::Awake => 0,
-        Stay::Asleep => 1,
-        Stay::WithChannel => 2,
+        Stay::Asleep => ASLEEP,
+        Stay::WithChannel => 2, // NFT_TABLE_F_OWNER
     };
     let exclusively = CREATE | libc::NLM_F_EXCL;
     let mut all = vec![message(NEW_TABLE, exclusively, INET, &Attributes::new().text(1, name).word(2, flags))];
@@ -249,9 +266,7 @@ fn making(table: Table<'_>) -> Vec<Vec<u8>> {
             let rule = Attributes::new().text(1, name).text(2, chain).nest(4, steps);
             all.push(message(NEW_RULE, CREATE | libc::NLM_F_APPEND, INET, &rule));
         };
-        if !from_us {
-            rule(verdict(equals(Attributes::new(), 3, &table.mark.to_ne_bytes()), ACCEPT)); // NFT_META_MARK
-        }
+        rule(verdict(equals(Attributes::new(), 3, &table.mark.to_ne_bytes()), ACCEPT)); // NFT_META_MARK
         for family in &FAMILIES {
             rule(verdict(looks_up(family, from_us), DROP));
         }
@@ -383,6 +398,7 @@ mod tests {
         let mut byte = [0];
         (&held).write_all(b"a")?;
         (&held_peer).read_exact(&mut byte)?;
+        assert_eq!(channel.connections(&name)?, [], "one that sleeps holds nobody off");
         channel.wake(&name)?;
         // Both ways it is held off, and what is sent comes when it is not any more.
         let soon = Some(std::time::Duration::from_millis(300));

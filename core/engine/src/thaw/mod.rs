@@ -97,7 +97,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     losses.extend(finish::finish(&mut tree, &group, &objects, trust::is_mighty(&reader))?);
     objects.seal(&group)?;
     cancelled(progress)?;
-    kept.start(group.hold.as_deref())?;
+    kept.start()?;
     objects.start(&group)?;
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;

@@ -14,6 +14,10 @@ use std::collections::BTreeSet;
 use crate::kernel::nftables::{Channel, Ends, Stay, Table};
 use crate::kernel::{Answer, Errno};
 
+/// Packets with this mark are let through: an engine sends them to a socket that it has made (SO_MARK, which takes
+/// CAP_NET_ADMIN). The other end of that may be held off for another image, so it is the same for all.
+pub const MARK: u32 = 0x646f_726d;
+
 /// What holds connections off.
 #[derive(Debug)]
 pub struct Hold {
@@ -58,12 +62,12 @@ impl Hold {
     fn here(id: String, connections: Vec<Ends>) -> Answer<Self> {
         let hold = Self { id, connections, channel: Channel::open()?, undo: Undo::Nothing };
         let name = format!("{}-{}", name(&hold.id)?, std::process::id());
-        hold.channel.make(Table { stay: Stay::WithChannel, ..hold.table(&name)? })?;
+        hold.channel.make(Table { stay: Stay::WithChannel, ..hold.table(&name) })?;
         Ok(hold)
     }
 
-    fn table<'a>(&'a self, name: &'a str) -> Answer<Table<'a>> {
-        Ok(Table { name, stay: Stay::Asleep, mark: mark(&self.id)?, connections: &self.connections })
+    fn table<'a>(&'a self, name: &'a str) -> Table<'a> {
+        Table { name, stay: Stay::Asleep, mark: MARK, connections: &self.connections }
     }
 
     /// What the image calls it.
@@ -78,7 +82,7 @@ impl Hold {
 
     /// Lays the lasting filter ready.
     pub fn prepare(&mut self) -> Answer<()> {
-        self.channel.make(self.table(&name(&self.id)?)?)?;
+        self.channel.make(self.table(&name(&self.id)?))?;
         self.undo = Undo::Remove;
         Ok(())
     }
@@ -108,7 +112,7 @@ impl Drop for Hold {
 pub fn rehearse() -> Answer<()> {
     let connections = [Ends { own: ([127, 0, 0, 1], 1).into(), peer: ([127, 0, 0, 1], 1).into() }];
     let name = format!("dormouse-rehearsal-{}", std::process::id());
-    Channel::open()?.rehearse(Table { name: &name, stay: Stay::WithChannel, mark: 1, connections: &connections })
+    Channel::open()?.rehearse(Table { name: &name, stay: Stay::WithChannel, mark: MARK, connections: &connections })
 }
 
 /// The connections that are held off by what an image calls so; none where it is not there any more.
@@ -119,7 +123,12 @@ pub fn held(id: &str) -> BTreeSet<Ends> {
 
 /// Holds them off again, after the machine was started anew.
 pub fn again(id: &str, connections: &[Ends]) -> Answer<()> {
-    Channel::open()?.make(Table { name: &name(id)?, stay: Stay::Awake, mark: mark(id)?, connections })
+    let (channel, name) = (Channel::open()?, name(id)?);
+    match channel.make(Table { name: &name, stay: Stay::Awake, mark: MARK, connections }) {
+        // A freeze was killed when the group had ended.
+        Err(Errno::EEXIST) => channel.wake(&name),
+        answer => answer,
+    }
 }
 
 /// Lets them go. Where it is not there any more, that is as well.
@@ -128,12 +137,6 @@ pub fn lift(id: &str) -> Answer<()> {
         Err(Errno::ENOENT) => Ok(()),
         answer => answer,
     }
-}
-
-/// The mark of packets that are let through to our own sockets: nobody else knows it. EINVAL: this is no identifier.
-pub fn mark(id: &str) -> Answer<u32> {
-    name(id)?;
-    id.get(..8).and_then(|word| u32::from_str_radix(word, 16).ok()).map(|word| word | 1).ok_or(Errno::EINVAL)
 }
 
 /// The name of the lasting filter. EINVAL: this is no identifier.
@@ -157,9 +160,10 @@ mod tests {
         let id = hold.id().to_owned();
         assert!(held(&id).is_empty());
         hold.prepare()?;
-        assert_eq!(held(&id), [ends].into());
+        assert!(held(&id).is_empty(), "what sleeps holds nobody off");
+        assert_eq!(Channel::open()?.make(hold.table(&name(&id)?)), Err(Errno::EEXIST));
         drop(hold);
-        assert!(held(&id).is_empty());
+        assert_eq!(Channel::open()?.remove(&name(&id)?), Err(Errno::ENOENT));
         let mut hold = Hold::begin(vec![ends])?;
         let id = hold.id().to_owned();
         hold.prepare()?;
@@ -182,8 +186,7 @@ mod tests {
         for odd in
             ["", "filter", "../x", "0000000000000000000000000000000000000", "-é--------------------------------x"]
         {
-            assert_eq!((name(odd).err(), mark(odd).err()), (Some(Errno::EINVAL), Some(Errno::EINVAL)), "{odd}");
+            assert_eq!(name(odd).err(), Some(Errno::EINVAL), "{odd}");
         }
-        assert!(mark("------------------------------------").is_err());
     }
 }

@@ -29,9 +29,11 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
 fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let connections = files.connections();
     match connections.link(facts) {
-        Link::Nothing | Link::Asks(_) | Link::Gone(_) | Link::Ended => Vec::new(),
         Link::Listens => listening(facts, files),
-        Link::Outside(..) | Link::Closing(_) if kept::keeps(facts, files).is_some() => keeping(facts, files),
+        Link::Outside(..) | Link::Closing(_) | Link::Gone(_) if kept::keeps(facts, files).is_some() => {
+            keeping(facts, files)
+        }
+        Link::Nothing | Link::Asks(_) | Link::Gone(_) | Link::Ended => Vec::new(),
         Link::Inside(_) if socket::has_urgent(&facts.file) => {
             vec![urgent(facts)]
         }

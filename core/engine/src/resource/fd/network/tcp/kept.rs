@@ -62,7 +62,10 @@ pub type Seen = HashMap<FileId, Answer<Flow>>;
 /// Whether a connection can be kept as it is: to whom.
 pub fn keeps(facts: &FileFacts, files: &FilesFacts) -> Option<Address> {
     use facts::{CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK};
-    let (Link::Outside(peer, _) | Link::Closing(peer)) = files.connections().link(facts) else { return None };
+    // One that was closed on this machine may only sleep: who is kept himself is asked then, and told by a reset if it is gone.
+    let (Link::Outside(peer, _) | Link::Closing(peer) | Link::Gone(peer)) = files.connections().link(facts) else {
+        return None;
+    };
     let state = Info::of(&facts.file).ok()?.state;
     let able = matches!(state, ESTABLISHED | CLOSE_WAIT | CLOSING | FIN_WAIT_1 | FIN_WAIT_2 | LAST_ACK);
     // Its end, which has to be given to it anew, would not come by way of that device.
@@ -207,7 +210,7 @@ pub fn is_reached(own: &Address, to: &Address) -> bool {
 }
 
 /// Lets it go on, when all else is in place: nothing it sends leaves before its other end is let go.
-fn start(record: &Record, made: &OwnedFd, mark: u32) -> Answer<()> {
+fn start(record: &Record, made: &OwnedFd) -> Answer<()> {
     let (State::Kept { to, flow }, Some(own)) = (&record.state, &record.own) else { return Ok(()) };
     let (old, new) = flow.sent.split_at(flow.sent.len().saturating_sub(flow.unsent as usize));
     if let Some(stamp) = flow.stamp {
@@ -223,7 +226,7 @@ fn start(record: &Record, made: &OwnedFd, mark: u32) -> Answer<()> {
     })?;
     record.options.restore_reuse(made)?;
     if flow.ended {
-        tell_end(own, to, flow, made, mark)?;
+        tell_end(own, to, flow, made)?;
     }
     match socket::shut(made, flow.shutdown) {
         Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
@@ -245,11 +248,11 @@ impl Flow {
 }
 
 /// Gives it the end of the other direction once more, which its other end has sent and knows to have come.
-fn tell_end(own: &Address, to: &Address, flow: &Flow, made: &OwnedFd, mark: u32) -> Answer<()> {
+fn tell_end(own: &Address, to: &Address, flow: &Flow, made: &OwnedFd) -> Answer<()> {
     let shift = flow.scale.map_or(0, |(theirs, _)| theirs.min(14));
     let window = u16::try_from(flow.windows[1] >> shift).unwrap_or(u16::MAX);
     let end = End { own, peer: to, sequence: flow.next_received, answered: flow.first_sent, window };
-    end.send(mark)?;
+    end.send(hold::MARK)?;
     let patience = Instant::now() + Duration::from_secs(5);
     while !matches!(Info::of(made)?.state, facts::CLOSE_WAIT | facts::CLOSING | facts::LAST_ACK) {
         if Instant::now() > patience {
@@ -345,10 +348,9 @@ impl Kept {
     }
 
     /// Lets them go on behind what holds their other ends off.
-    pub fn start(&self, id: Option<&str>) -> Result<(), Problem> {
+    pub fn start(&self) -> Result<(), Problem> {
         self.sockets.iter().try_for_each(|(record, made)| {
-            let started = id.ok_or(Errno::EINVAL).and_then(hold::mark).and_then(|mark| start(record, made, mark));
-            started.map_err(|errno| {
+            start(record, made).map_err(|errno| {
                 let why = match errno {
                     Errno::ETIMEDOUT => {
                         "the end of what its other end has sent does not come to it: another packet \

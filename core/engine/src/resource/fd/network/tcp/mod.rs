@@ -215,7 +215,9 @@ pub fn forget(files: &FilesFacts) {
         let _ = match files.connections().link(facts) {
             // A connection that is closed in this mode ends without a packet, and leaves nothing behind.
             Link::Inside(_) => repair::begin(&facts.file),
-            Link::Outside(..) | Link::Closing(_) if kept::keeps(facts, files).is_some() => repair::begin(&facts.file),
+            Link::Outside(..) | Link::Closing(_) | Link::Gone(_) if kept::keeps(facts, files).is_some() => {
+                repair::begin(&facts.file)
+            }
             // The kernel still has the other end: a reset ends it.
             Link::Gone(_) => reset_when_closed(&facts.file),
             _ => Ok(()),
@@ -246,12 +248,13 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
             shutdown: shut(facts, Info::of(&facts.file)?.state),
         },
         Link::Inside(peer) => State::Connected { peer: *peer, stream: stream(facts, Some(&files.files[peer.0]))? },
-        Link::Gone(to) => State::Gone { to: to.clone(), stream: stream(facts, None)? },
-        Link::Outside(peer, _) | Link::Closing(peer) => match files.kept().get(&facts.id) {
-            Some(Ok(flow)) => State::Kept { to: peer.clone(), flow: Box::new(flow.clone()) },
-            // It has been reset meanwhile.
-            None | Some(Err(Errno::ENOTCONN)) => State::Ended { received: received()?, news: true },
-            Some(Err(errno)) => return Err(*errno),
+        Link::Gone(to) => match kept(facts, files, to)? {
+            Some(kept) => kept,
+            None => State::Gone { to: to.clone(), stream: stream(facts, None)? },
+        },
+        Link::Outside(peer, _) | Link::Closing(peer) => match kept(facts, files, peer)? {
+            Some(kept) => kept,
+            None => State::Ended { received: received()?, news: true },
         },
         Link::Ended => State::Ended { received: received()?, news: facts::shows(facts, libc::POLLERR) },
     };
@@ -265,6 +268,15 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         inode: Inode::of(facts),
         state,
     })
+}
+
+/// The state of one that is kept; none: it is not, or has been reset meanwhile.
+fn kept(facts: &FileFacts, files: &FilesFacts, to: &Address) -> Answer<Option<State>> {
+    match files.kept().get(&facts.id) {
+        Some(Ok(flow)) => Ok(Some(State::Kept { to: to.clone(), flow: Box::new(flow.clone()) })),
+        None | Some(Err(Errno::ENOTCONN)) => Ok(None),
+        Some(Err(errno)) => Err(*errno),
+    }
 }
 
 /// SO_DOMAIN and SO_PROTOCOL.
