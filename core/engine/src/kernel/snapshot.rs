@@ -139,7 +139,10 @@ mod tests {
                 && one_seen.unsent <= one_seen.unanswered
                 && one_seen.bytes.ends_with(&sent[sent.len() - queued..])
         );
-        assert_eq!(one_seen.sent.wrapping_sub(one_seen.unanswered), other_seen.received);
+        // What has come may not have been answered yet, and nothing has come that was not sent.
+        let first = one_seen.sent.wrapping_sub(one_seen.unanswered);
+        let come = other_seen.received.wrapping_sub(first);
+        assert!(come <= one_seen.unanswered - one_seen.unsent, "{come} bytes have come");
         assert_eq!((other_seen.unanswered, other_seen.bytes.len(), other_seen.state), (0, 0, 1));
         let mut read = vec![0; sent.len()];
         (&other).read_exact(&mut read)?;
