@@ -102,8 +102,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;
     let used = system_v::restore(&group)?;
-    kept.take_over(group.hold.as_deref())?;
-    release::release(tree, &group, &objects)?;
+    release::release(tree, &group, &objects, || kept.take_over(group.hold.as_deref()))?;
     kept.let_go(group.hold.as_deref());
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);
