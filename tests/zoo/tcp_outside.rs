@@ -9,10 +9,12 @@ use crate::kernel;
 use crate::sockets::{get, poll, receive, send, set, waiting};
 use crate::stage::{Doing, Held, Stage, Trouble};
 
-/// Connects five times, and answers on the second connection what it has heard on the others once it is told to listen.
+/// Connects five times, and answers on the second connection what it has heard on the others once it is told to listen. Where
+/// nobody tells it anything any more it ends after a while.
 const OUTSIDE: &str = r#"
-import os, socket, sys
+import os, signal, socket, sys
 os.setsid()
+signal.alarm(300)
 much, idle, finished, ended, within = ends = [socket.create_connection(place.rsplit("|", 1)) for place in sys.argv[1:]]
 much.sendall(b"from outside")
 finished.sendall(b"an answer")
