@@ -375,6 +375,7 @@ fn ended(world: &mut World, kind: &str, subject: &str) -> (String, Vec<String>) 
                 memory: ByteSize(1),
                 size: ByteSize(1),
                 stopped_for: Duration::from_millis(7),
+                held: 0,
                 losses: Vec::new(),
             };
             (json(&frozen), vec![subject.to_owned()])

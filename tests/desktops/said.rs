@@ -9,7 +9,7 @@ pub const NEST: &str = "Pause it instead, or start it in a nested session that i
 /// About a connection to a service.
 pub const CLOSE: &str = "Cut the connection (--disconnect), close it in the program, or pause the group instead";
 /// About a TCP connection.
-pub const END_OR_BOTH: &str = "Close the connection in the program, or freeze both ends together";
+pub const END_OR_BOTH: &str = "Keep it (--keep-connections), close it in the program, or freeze both ends together";
 /// About shared memory that others have too.
 pub const TOGETHER: &str = "Freeze them together, or pause the group instead";
 /// About what cannot be avoided.

@@ -38,6 +38,7 @@ fn a_call_that_is_interrupted_again_and_again_goes_on() {
             others: Vec::new(),
             tree_only: false,
             disconnect: Disconnect::Nothing,
+            keep_connections: false,
             asker: None,
         };
         dormouse_engine::freeze(&selection, &options, &Quiet).unwrap_or_else(|error| panic!("{error}: {error:?}"));

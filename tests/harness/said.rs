@@ -30,7 +30,9 @@ impl Said {
     /// Asks `dormouse check`.
     pub fn by_check(pid: &str, freeze_arguments: &[&str], notes: &Path) -> Self {
         let mut arguments = vec!["check", pid, "--json"];
-        arguments.extend(freeze_arguments.iter().filter(|argument| **argument == "--tree-only"));
+        arguments.extend(
+            freeze_arguments.iter().filter(|argument| ["--tree-only", "--keep-connections"].contains(*argument)),
+        );
         Self::of(&command::run(&arguments, notes, || {}))
     }
 

@@ -1,4 +1,5 @@
-//! `python3 -m http.server` in the middle of a slow download: with its client in the group, and with a client outside.
+//! `python3 -m http.server` in the middle of a slow download: with its client in the group, and with a client outside,
+//! whose download ends or goes on.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
-as_each_user!(carries_on, ends_for_a_client_outside);
+as_each_user!(carries_on, ends_for_a_client_outside, goes_on_for_a_client_outside);
 
 /// The server, and a client that reads slowly what is larger than all buffers on the way.
 const WITHIN: &str = r#"
@@ -110,4 +111,32 @@ fn ends_for_a_client_outside(user: User) {
     assert!(read.is_ok() && whole.len() > 40_000_000, "{read:?}: {}", whole.len());
     job.make("go");
     assert_eq!(job.end(), "ready\nConnectionResetError\ndone\n");
+}
+
+fn goes_on_for_a_client_outside(user: User) {
+    let port = super::free_port();
+    let mut job = Job::script(&["python3"], user, ("server.py", SERVER), &[&port]);
+    job.wait_for("ready");
+    let mut client =
+        TcpStream::connect(("127.0.0.1", port.parse::<u16>().unwrap_or(0))).unwrap_or_else(|error| panic!("{error}"));
+    client.set_read_timeout(Some(PATIENCE)).unwrap_or_else(|error| panic!("{error}"));
+    client.write_all(b"GET /large HTTP/1.0\r\n\r\n").unwrap_or_else(|error| panic!("{error}"));
+    let mut whole = vec![0; 100_000];
+    client.read_exact(&mut whole).unwrap_or_else(|error| panic!("{error}"));
+    for _ in 0..3 {
+        let specimen = job.specimen();
+        let known = specimen.members();
+        specimen.freeze_with(&["--keep-connections"]).expect_success("freeze");
+        specimen.assert_asleep(&known);
+        let mut piece = vec![0; 500_000];
+        let length = client.read(&mut piece).unwrap_or_else(|error| panic!("{error}"));
+        whole.extend(&piece[..length]);
+        specimen.thaw().expect_success("thaw");
+        std::fs::remove_file(specimen.image()).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let read = client.read_to_end(&mut whole);
+    let begin = whole.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |place| place + 4);
+    assert!(read.is_ok() && whole.len() - begin == 40_000_000, "{read:?}: {}", whole.len());
+    job.make("go");
+    assert_eq!(job.end(), "ready\ndone\n");
 }

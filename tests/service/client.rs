@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobProxy, ServiceProxy, freeze_options};
+use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobProxy, ServiceProxy, freeze_options, thaw_options};
 use harness::specimen::without_inheritance;
 use serde::{Deserialize, Serialize};
 use zbus::zvariant::{Fd, OwnedObjectPath, Value};
@@ -26,6 +26,10 @@ pub enum Call {
     Resume(String),
     /// To its end.
     Freeze(String, bool),
+    /// Freezes it with its connections to outside; answers how the job has ended.
+    FreezeKept(String),
+    /// Thaws it without them; answers how the job has ended.
+    ThawReset(String),
     /// And away at once.
     FreezeAndLeave(String),
     /// Answers the path of the job.
@@ -115,8 +119,16 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
         Call::Pause(group) => groups.pause(&group).await?,
         Call::Resume(group) => groups.resume(&group).await?,
         Call::Freeze(group, accept) => {
-            let options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept))]);
+            let options = told(freeze_options::ACCEPT_LOSSES, accept);
             return end_of(&connection, groups.freeze(&group, options).await?).await;
+        }
+        Call::FreezeKept(group) => {
+            let options = told(freeze_options::KEEP_CONNECTIONS, true);
+            return end_of(&connection, groups.freeze(&group, options).await?).await;
+        }
+        Call::ThawReset(image) => {
+            let options = told(thaw_options::RESET_CONNECTIONS, true);
+            return end_of(&connection, images.thaw(&image, options).await?).await;
         }
         Call::FreezeAndLeave(group) => groups.freeze(&group, none).await.map(|path| format!("\"{path}\""))?,
         Call::FreezeAndCancel(group) => {
@@ -143,13 +155,9 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
             let jobs = ServiceProxy::new(&connection).await?.jobs().await?;
             return Ok(jobs.iter().map(ToString::to_string).collect());
         }
-        Call::JobState(path) => {
-            let job = JobProxy::builder(&connection).path(path)?.build().await?;
-            return job.state().await.map(Into::into);
-        }
+        Call::JobState(path) => return job(&connection, path).await?.state().await.map(Into::into),
         Call::CancelJob(path) => {
-            let job = JobProxy::builder(&connection).path(path)?.build().await?;
-            return job.cancel().await.map(|()| serde_json::Value::Null);
+            return job(&connection, path).await?.cancel().await.map(|()| serde_json::Value::Null);
         }
         Call::Method(path, interface, name, arguments) => {
             return method(&connection, &path, &interface, &name, &arguments).await;
@@ -157,6 +165,14 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
         Call::Flood(count) => return flood(&groups, count).await,
     };
     Ok(done(serde_json::from_str(&text)))
+}
+
+fn told(name: &'static str, value: bool) -> HashMap<&'static str, Value<'static>> {
+    HashMap::from([(name, Value::from(value))])
+}
+
+async fn job(connection: &zbus::Connection, path: String) -> zbus::Result<JobProxy<'static>> {
+    JobProxy::builder(connection).path(path)?.build().await
 }
 
 fn given(from: &str) -> zbus::Result<Fd<'static>> {

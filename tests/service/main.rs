@@ -3,6 +3,7 @@
 #![allow(clippy::panic, missing_docs)]
 
 mod client;
+mod connections;
 mod folder;
 mod forged;
 mod life;

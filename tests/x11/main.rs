@@ -368,6 +368,7 @@ fn a_check_names_the_windows_and_blocks_for_the_display() {
             others: Vec::new(),
             tree_only: true,
             disconnect: Disconnect::Nothing,
+            keep_connections: false,
             asker: None,
         },
         &Options { within: Duration::from_secs(10), ..Options::default() },

@@ -165,6 +165,7 @@ mod tcp_asking;
 mod tcp_connected;
 mod tcp_half_closed;
 mod tcp_listening;
+mod tcp_outside;
 mod tcp_waiting;
 mod tcp_waiting_data;
 mod terminal;

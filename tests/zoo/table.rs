@@ -125,6 +125,7 @@ macro_rules! zoo {
             tcp_waiting: both;
             tcp_waiting_data: both.refused("which cannot be read before");
             tcp_asking: both;
+            tcp_outside: both.freeze_with(&["--keep-connections"]).sleeps_for(1);
             network_options: both;
             socket_filters: both;
             socket_filter_extended: root.refused("an eBPF program filters").may_lack();

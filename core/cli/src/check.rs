@@ -79,6 +79,7 @@ pub fn run(arguments: Arguments) -> Outcome {
         others,
         tree_only: arguments.tree_only,
         disconnect: arguments.disconnect.meant(),
+        keep_connections: arguments.disconnect.keeps(),
         asker: None,
     };
     let checked = dormouse_engine::check(&selection, &displays());

@@ -124,6 +124,7 @@ fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
         others,
         tree_only: arguments.tree_only,
         disconnect: arguments.disconnect.meant(),
+        keep_connections: arguments.disconnect.keeps(),
         asker: None,
     };
     let options = FreezeOptions {
@@ -139,8 +140,13 @@ fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
 
 fn summary(frozen: &Frozen) -> String {
     let first = frozen.processes.first().map_or_else(String::new, |first| format!(", {first} first"));
+    let held = match frozen.held {
+        0 => String::new(),
+        1 => " The other end of 1 connection is held off until the thaw.".to_owned(),
+        many => format!(" The other ends of {many} connections are held off until the thaw."),
+    };
     format!(
-        "{}{first}, with {} and {} of memory, {} in {} ({}). The group stood still for {}. \
+        "{}{first}, with {} and {} of memory, {} in {} ({}). The group stood still for {}.{held} \
          To wake it: dormouse thaw {}",
         output::count(frozen.processes.len(), "process", "processes"),
         output::count(frozen.threads, "thread", "threads"),
@@ -163,19 +169,26 @@ mod tests {
 
     #[test]
     fn a_freeze_is_summed_up_in_a_few_sentences() {
-        let frozen = Frozen {
+        let mut frozen = Frozen {
             image: "/x/sh.dormouse".into(),
             processes: vec![ProcessName { pid: Pid(42), comm: "sh".to_owned() }],
             threads: 3,
             memory: ByteSize(2_000_000),
             size: ByteSize(300_000),
             stopped_for: Duration::from_millis(12),
+            held: 0,
             losses: Vec::new(),
         };
         assert_eq!(
             summary(&frozen),
             "1 process, sh (pid 42) first, with 3 threads and 2.0 MB of memory, sleeps in /x/sh.dormouse (300.0 kB). \
              The group stood still for 12 ms. To wake it: dormouse thaw /x/sh.dormouse"
+        );
+        frozen.held = 2;
+        let summed = summary(&frozen);
+        assert!(
+            summed.contains("12 ms. The other ends of 2 connections are held off until the thaw. To wake it"),
+            "{summed}"
         );
     }
 }

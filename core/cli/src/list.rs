@@ -122,8 +122,14 @@ fn list(arguments: &Arguments) -> Outcome {
 /// Says of a group what a freeze of it would say.
 fn judge(group: &mut Listed) {
     let others = group.members.iter().map(|member| member.pid).filter(|pid| *pid != group.first_pid).collect();
-    let selection =
-        Selection { pid: group.first_pid, others, tree_only: false, disconnect: Disconnect::Nothing, asker: None };
+    let selection = Selection {
+        pid: group.first_pid,
+        others,
+        tree_only: false,
+        disconnect: Disconnect::Nothing,
+        keep_connections: false,
+        asker: None,
+    };
     group.verdict = Some(dormouse_engine::verdict(&selection));
 }
 

@@ -11,6 +11,7 @@ mod cut;
 mod demo;
 mod exit;
 mod freeze;
+mod hold;
 mod holders;
 mod images;
 mod inspect;
@@ -74,6 +75,7 @@ enum Command {
     Check(check::Arguments),
     Freeze(freeze::Arguments),
     Thaw(thaw::Arguments),
+    Hold(hold::Arguments),
     Pause(pause::Arguments),
     Resume(resume::Arguments),
     Images(images::Arguments),
@@ -95,6 +97,7 @@ impl Command {
             Self::Check(arguments) => check::run(arguments),
             Self::Freeze(arguments) => freeze::run(arguments),
             Self::Thaw(arguments) => thaw::run(arguments),
+            Self::Hold(arguments) => hold::run(arguments),
             Self::Pause(arguments) => pause::run(arguments),
             Self::Resume(arguments) => resume::run(arguments),
             Self::Images(arguments) => images::run(arguments),

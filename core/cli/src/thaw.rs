@@ -25,6 +25,10 @@ pub struct Arguments {
     #[arg(short, long)]
     background: bool,
 
+    /// Give up TCP connections to outside that were kept (freeze --keep-connections): the programs find them reset.
+    #[arg(long)]
+    reset_connections: bool,
+
     /// When the group comes back in a pid namespace of its own, where it keeps its pids whoever has them outside.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Taken)]
     pid_namespace: When,
@@ -126,6 +130,7 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
     let options = ThawOptions {
         terminal: terminal.map(|terminal| terminal.path().to_owned()),
         background: arguments.background,
+        reset_connections: arguments.reset_connections,
         pids: if own_pids { Pids::Own } else { Pids::Free },
         ..ThawOptions::default()
     };

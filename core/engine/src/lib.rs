@@ -4,7 +4,8 @@
 //!
 //! [`survey::everyone`] sees all that runs, for [`survey::listing`] to tell of it in groups. [`check()`] says whether a
 //! [`Selection`] can be frozen ([`verdict()`] says only that), [`freeze()`] puts it to sleep in a file, [`thaw()`] wakes it, [`image::Reader`] looks into
-//! the file between the two, and [`preflight`] tells what stands in the way of waking it. The engine never prints, never
+//! the file between the two, and [`preflight`] tells what stands in the way of waking it. [`hold_connections`] holds off the
+//! other ends of its connections again after the machine was started anew, and [`let_connections_go`] no longer. The engine never prints, never
 //! asks, and knows no home directory: that is for its callers. What a person must know comes back as [`Problem`]s, all of
 //! them at once.
 //!
@@ -62,7 +63,7 @@ mod thaw;
 pub use asker::Asker;
 pub use freeze::{check, freeze, verdict};
 pub use pause::{PausedNow, Units, WithoutUnits, pause, paused, resume};
-pub use thaw::{preflight, thaw};
+pub use thaw::{hold_connections, let_connections_go, preflight, thaw};
 
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,8 @@ pub struct Selection {
     pub tree_only: bool,
     /// Which connections that lead out of them are cut.
     pub disconnect: Disconnect,
+    /// Keep TCP connections that lead out of them: their other ends are held off until the thaw.
+    pub keep_connections: bool,
     /// For whom: then no process of anybody else is touched, and the image is made with this user's rights. None: the
     /// engine's own user, who may do whatever the kernel allows.
     pub asker: Option<Asker>,
@@ -106,6 +109,8 @@ pub struct ThawOptions {
     pub terminal: Option<PathBuf>,
     /// Do not give that terminal to the job that had the other one.
     pub background: bool,
+    /// Give up the TCP connections to outside that were kept: the programs find them reset.
+    pub reset_connections: bool,
     /// What becomes of pids that others have.
     pub pids: Pids,
     /// For whom: then the image must be this user's own, is read with his rights, and may hold nothing that he could not

@@ -33,8 +33,16 @@ pub mod freeze_options {
     pub const COMPRESSION: &str = "compression";
     /// `as`: the connections to cut, each by its [boundary](crate::Problem::boundary).
     pub const DISCONNECT: &str = "disconnect";
+    /// `b`: keep TCP connections to outside: their other ends are held off until the thaw.
+    pub const KEEP_CONNECTIONS: &str = "keep-connections";
     /// `s`: what the image is called for a person.
     pub const LABEL: &str = "label";
+}
+
+/// What [`ImagesProxy::thaw`] can be told.
+pub mod thaw_options {
+    /// `b`: give up TCP connections to outside that were kept.
+    pub const RESET_CONNECTIONS: &str = "reset-connections";
 }
 
 /// Refusals and failures: names of D-Bus errors. The first line of the message is a sentence; each line below it is one

@@ -78,6 +78,9 @@ pub struct Frozen {
     pub size: ByteSize,
     /// How long the group stood still before it was ended.
     pub stopped_for: Duration,
+    /// The other ends of how many connections are held off until the thaw.
+    #[serde(default)]
+    pub held: usize,
     /// What was announced as lost.
     pub losses: Vec<Problem>,
 }

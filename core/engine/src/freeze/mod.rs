@@ -22,14 +22,18 @@ mod waiting;
 use std::cell::Cell;
 use std::time::Instant;
 
-use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{ByteSize, Frozen, Label, Phase, Problem, ProblemKind, Progress};
 
-use crate::image::{SectionKind, Writer};
+use crate::image::{ImageError, SectionKind, Writer};
+use crate::resource::fd::network::hold::Hold;
+use crate::resource::fd::network::tcp::{self, kept};
+use crate::survey::files::OpenFiles;
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
 use crate::survey::{belongs, control_group, judge, select};
 use crate::{Asker, FreezeError, FreezeOptions, Selection};
 pub use check::{check, verdict};
+use record::Recorded;
 use stopped::Stopped;
 use turn::{Turn, in_turn};
 use verdict::Verdict;
@@ -73,27 +77,27 @@ fn freeze_now(
         let _acting = asker.map(Asker::acting).transpose()?;
         Writer::compressing(&options.image, options.compression).map_err(|error| error.problem())?
     };
-    let recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
+    let mut hold = kept::hold_off(&open.facts)?;
+    let mut recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
+    recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     let group = &recorded.group;
-    writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Losses, &verdict.problems).map_err(|error| error.problem())?;
-    if let Some(label) = &options.label {
-        writer.section(SectionKind::Label, label).map_err(|error| error.problem())?;
-    }
+    write(&mut writer, &recorded, &verdict.problems, options.label.as_ref()).map_err(|error| error.problem())?;
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);
+    if let Some(hold) = hold.as_mut().filter(|_| !options.leave_running) {
+        hold.prepare().map_err(kept::not_held)?;
+    }
     let synced = writer.sync().map_err(|error| error.problem())?;
     cancelled(progress)?;
     let sealed = {
         let _acting = asker.map(Asker::acting).transpose()?;
         synced.seal().map_err(|error| error.problem())?
     };
+    let held = hold.as_ref().map_or(0, Hold::count);
     if !options.leave_running {
         group.terminal.iter().for_each(terminal::leave_usable);
-        stopped.end();
-        crate::resource::fd::network::tcp::forget(&open.facts);
+        verdict.problems.extend(end(stopped, &open, hold));
     }
     Ok(Frozen {
         image: sealed.path,
@@ -102,7 +106,33 @@ fn freeze_now(
         memory: ByteSize(recorded.bytes),
         size: sealed.size,
         stopped_for: begin.elapsed(),
+        held: if options.leave_running { 0 } else { held },
         losses: verdict.problems,
+    })
+}
+
+/// Writes all but the pages, which are written already.
+fn write(
+    writer: &mut Writer,
+    recorded: &Recorded,
+    losses: &[Problem],
+    label: Option<&Label>,
+) -> Result<(), ImageError> {
+    writer.section(SectionKind::Group, &recorded.group)?;
+    writer.section(SectionKind::Origin, &recorded.origin)?;
+    writer.section(SectionKind::Losses, &losses)?;
+    label.map_or(Ok(()), |label| writer.section(SectionKind::Label, label))
+}
+
+/// Ends the group, whose image is there; answers what was lost by that.
+fn end(stopped: Stopped, open: &OpenFiles, hold: Option<Hold>) -> Option<Problem> {
+    stopped.end();
+    // From here on the sockets that are kept vanish without a packet, whatever becomes of the engine.
+    tcp::forget(&open.facts);
+    let failed = hold.and_then(|hold| hold.stay().err());
+    failed.map(|errno| {
+        let what = format!("the other ends of its connections cannot be held off any more: {}", errno.desc());
+        Problem::loses(ProblemKind::Socket, what, "these connections: the programs find them reset")
     })
 }
 

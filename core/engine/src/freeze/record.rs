@@ -99,6 +99,7 @@ pub fn record(
         file_tables: std::mem::take(&mut open.tables),
         filesystems: told.filesystems.records,
         open_files: told.open_files,
+        hold: None,
         vdso,
         mapped_files: mapped.records,
         contents: contents.records,

@@ -8,6 +8,7 @@ use std::time::Instant;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
+use super::message::{half, word};
 use super::{Answer, Errno};
 
 /// A unix socket.
@@ -129,14 +130,6 @@ fn unix_socket(message: &[u8]) -> Option<UnixSocket> {
         rest = rest.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
     }
     Some(found)
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ pub struct Group {
     pub filesystems: Vec<Filesystem>,
     /// Open file descriptions.
     pub open_files: Vec<OpenFile>,
+    /// What holds off the other ends of its connections to outside, which are kept: an identifier that nobody else knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// The vdso its processes had.
     pub vdso: Option<Vdso>,
     /// Files that are mapped.

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use dormouse_wire::{Disconnect, FdNumber, Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
 
 use super::collect::ProcessFacts;
 use super::in_flight::Look;
+use crate::Selection;
 use crate::kernel::{Errno, files, kcmp, pidfd};
 use crate::proc::{self, fdinfo};
 use crate::resource::fd::locks::SeenLock;
@@ -30,14 +31,15 @@ pub struct OpenFiles {
 type Likeness = (u64, u64, u32, i64);
 
 /// Collects the open files of the processes; `queues`: how closely what waits in their sockets is looked at.
-pub fn collect(processes: &[ProcessFacts], queues: Look, disconnect: &Disconnect) -> Result<OpenFiles, Vec<Problem>> {
+pub fn collect(processes: &[ProcessFacts], queues: Look, selection: &Selection) -> Result<OpenFiles, Vec<Problem>> {
     let mut found = Collector {
         open: OpenFiles::default(),
         alike: HashMap::new(),
         owners: kcmp::Owners::of(kcmp::Shared::Files),
         problems: Vec::new(),
     };
-    found.open.facts.disconnect = disconnect.clone();
+    found.open.facts.disconnect = selection.disconnect.clone();
+    found.open.facts.keep_connections = selection.keep_connections;
     found.open.facts.members = processes.iter().map(|process| process.pid).collect();
     for process in processes {
         found.process(process);

@@ -50,7 +50,7 @@ impl Found {
             if !unanswered.is_empty() {
                 return Err(Unseen::Refused(unanswered));
             }
-            let open = files::collect(&processes, queues, &selection.disconnect).map_err(Unseen::Refused)?;
+            let open = files::collect(&processes, queues, selection).map_err(Unseen::Refused)?;
             let sharers = connect::sharers(&processes);
             let joined = if selection.tree_only {
                 Vec::new()

@@ -14,6 +14,7 @@ use crate::kernel::files;
 use crate::kernel::identity::Acting;
 use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
+use crate::resource::fd::network::tcp::kept;
 use crate::resource::group::{Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
@@ -25,7 +26,10 @@ use crate::{Pids, ThawOptions, pid_namespace};
 
 /// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
-    let mut problems = problems(group, reader, options);
+    let mut group = group.clone();
+    let lost = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
+    let mut problems = problems(&group, reader, options);
+    problems.extend(lost);
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;
     if options.pids == Pids::Elsewhere && problems.iter().any(is_taken) && pid_namespace::can_be_made() {
         problems.retain(|problem| !is_taken(problem));

@@ -8,6 +8,7 @@ mod consistent;
 mod fill;
 mod filters;
 mod finish;
+mod hold;
 mod late;
 mod objects;
 mod old_vdso;
@@ -31,9 +32,11 @@ use std::path::Path;
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, Severity, Thawed};
 
 pub use blueprint::preflight;
+pub use hold::{hold_connections, let_connections_go};
 
 use crate::image::{Reader, SectionKind};
 use crate::resource::fd::message_queue;
+use crate::resource::fd::network::tcp::kept::{self, Kept};
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::segment::Made;
 use crate::resource::system_v::Made as Object;
@@ -69,7 +72,8 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         None => Reader::open(image).map_err(|error| error.problem())?,
     };
     let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-    let problems = blueprint::problems(&group, &reader, options);
+    let mut problems = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
+    problems.extend(blueprint::problems(&group, &reader, options));
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
     }
@@ -79,6 +83,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
     let mut objects = objects::Objects::make(&group, &reader, options)?;
+    let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
     let mut losses = problems;
     losses.extend(blueprint::own_pids(options));
@@ -92,11 +97,13 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     losses.extend(finish::finish(&mut tree, &group, &objects, trust::is_mighty(&reader))?);
     objects.seal(&group)?;
     cancelled(progress)?;
+    kept.start()?;
     objects.start(&group)?;
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;
     let used = system_v::restore(&group)?;
-    release::release(tree, &group, &objects)?;
+    release::release(tree, &group, &objects, || kept.take_over(group.hold.as_deref()))?;
+    kept.let_go(group.hold.as_deref());
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);
     queues.into_iter().for_each(message_queue::Made::keep);

@@ -13,8 +13,13 @@ use crate::puppet::{Ground, Puppet, PuppetError, arch};
 use crate::resource::group::{Alive, Group, Thread};
 use crate::resource::task::{dispatch, interrupted, registers};
 
-/// Lets the group run.
-pub fn release(mut tree: Tree, group: &Group, objects: &Objects) -> Result<(), Problem> {
+/// Lets the group run; `last`: what is to be done right before, when nothing else can fail.
+pub fn release(
+    mut tree: Tree,
+    group: &Group,
+    objects: &Objects,
+    last: impl FnOnce() -> Result<(), Problem>,
+) -> Result<(), Problem> {
     let places = registers::Places::of(&group.components);
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
@@ -35,6 +40,7 @@ pub fn release(mut tree: Tree, group: &Group, objects: &Objects) -> Result<(), P
             tracing::warn!(tid = puppet.tid.0, %error, "a thread ended before it was let go");
         }
     }
+    last()?;
     // From here on the group lives, whatever becomes of the engine.
     guard.dismiss();
     for puppet in puppets() {

@@ -73,14 +73,15 @@ impl Groups {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let Told { accept_losses, label, compression, disconnect } = told(&options)?;
+        let Told { accept_losses, label, compression, disconnect, keep_connections } = told(&options)?;
         let (group, who) = self.0.to_change(&caller, &header, group).await?;
         let label = Label {
             name: label.or_else(|| Some(group.name.clone())),
             icon: group.icon.clone(),
             application: group.application.clone(),
         };
-        let task = Task::Freeze { meant: meant(&group), accept_losses, label, compression, disconnect };
+        let task =
+            Task::Freeze { meant: meant(&group), accept_losses, label, compression, disconnect, keep_connections };
         job::begin(&self.0, &caller, JobKind::Freeze, group.id, Order { who, task }, None).await
     }
 
@@ -122,6 +123,7 @@ struct Told {
     label: Option<String>,
     compression: Compression,
     disconnect: Disconnect,
+    keep_connections: bool,
 }
 
 /// Reads the options; one that is not known is refused, for it might matter.
@@ -132,6 +134,7 @@ fn told(options: &HashMap<String, Value<'_>>) -> Result<Told, Error> {
         let text = || String::try_from(value.try_clone().map_err(odd)?).map_err(odd);
         match name.as_str() {
             freeze_options::ACCEPT_LOSSES => told.accept_losses = bool::try_from(value).map_err(odd)?,
+            freeze_options::KEEP_CONNECTIONS => told.keep_connections = bool::try_from(value).map_err(odd)?,
             freeze_options::LABEL => told.label = Some(text()?),
             freeze_options::COMPRESSION => {
                 let wanted = text()?;

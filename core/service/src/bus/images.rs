@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dormouse_wire::dbus::JobKind;
+use dormouse_wire::dbus::{JobKind, thaw_options};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{Fd, OwnedObjectPath, Value};
@@ -47,11 +47,16 @@ impl Images {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        if let Some(name) = options.keys().next() {
-            return Err(Error::Failed(format!("There is no option {name}.")));
+        let mut reset_connections = false;
+        for (name, value) in &options {
+            if name != thaw_options::RESET_CONNECTIONS {
+                return Err(Error::Failed(format!("There is no option {name}.")));
+            }
+            let odd = |_| Error::Failed(format!("The option {name} has the wrong type."));
+            reset_connections = bool::try_from(value).map_err(odd)?;
         }
         self.0.authorize(&caller, &header, Action::Own, image).await?;
-        let task = Task::Thaw(image.to_owned());
+        let task = Task::Thaw { image: image.to_owned(), reset_connections };
         let who = caller.who(self.0.session)?;
         job::begin(&self.0, &caller, JobKind::Thaw, image.to_owned(), Order { who, task }, None).await
     }
@@ -84,7 +89,13 @@ impl Images {
 
     async fn delete(&self, image: &str, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        self.0.answer(&caller, Task::Delete(image.to_owned())).await?;
+        let held = self.0.answer(&caller, Task::Delete(image.to_owned())).await?;
+        // Who names it had the image; the user himself may not do it.
+        if let Some(id) = held.as_str()
+            && let Err(error) = dormouse_engine::let_connections_go(id)
+        {
+            tracing::warn!(image, %error, "the packet filter of a deleted image stays");
+        }
         self.0.images_changed(caller.user).await;
         Ok(())
     }

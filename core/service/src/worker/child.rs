@@ -81,7 +81,7 @@ fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
         Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } => {
             pid_namespace::enter(meant.pid).map_err(begun)?
         }
-        Task::Thaw(image) => {
+        Task::Thaw { image, .. } => {
             let who = order.who.clone().settled().map_err(begun)?;
             let wanted = pid_namespace::taken(&images::place(&who, image)?, who.asker().as_ref());
             wanted.map(|wanted| pid_namespace::make(&wanted)).transpose().map_err(begun)?
@@ -191,7 +191,7 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
-        Task::Freeze { meant, accept_losses, label, compression, disconnect } => {
+        Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections } => {
             let options = FreezeOptions {
                 image: new_image(who, meant)?,
                 leave_running: false,
@@ -199,21 +199,26 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
                 label: Some(label.clone()),
                 compression: *compression,
             };
-            let selection = Selection { disconnect: disconnect.clone(), ..selection(meant, who) };
-            match dormouse_engine::freeze(&selection, &options, &watcher) {
-                Ok(frozen) => done(&frozen),
-                Err(error @ FreezeError::Cancelled) => Err(Said::Cancelled(failure::of_freeze(error))),
-                Err(error) => Err(Said::Failed(failure::of_freeze(error))),
-            }
+            let selection = Selection {
+                disconnect: disconnect.clone(),
+                keep_connections: *keep_connections,
+                ..selection(meant, who)
+            };
+            ended(dormouse_engine::freeze(&selection, &options, &watcher), failure::of_freeze, |error| {
+                matches!(error, FreezeError::Cancelled)
+            })
         }
-        Task::Thaw(image) => {
+        Task::Thaw { image, reset_connections } => {
             let pids = if own_pids { Pids::Own } else { Pids::Free };
-            let options = ThawOptions { asker: who.asker(), pids, ..ThawOptions::default() };
-            match dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher) {
-                Ok(thawed) => done(&thawed),
-                Err(error @ ThawError::Cancelled) => Err(Said::Cancelled(failure::of_thaw(error))),
-                Err(error) => Err(Said::Failed(failure::of_thaw(error))),
-            }
+            let options = ThawOptions {
+                asker: who.asker(),
+                pids,
+                reset_connections: *reset_connections,
+                ..ThawOptions::default()
+            };
+            ended(dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher), failure::of_thaw, |error| {
+                matches!(error, ThawError::Cancelled)
+            })
         }
         Task::Preflight(image) => done(&images::preflight(who, image)?),
         Task::Pause(meant) => still(meant, |options| {
@@ -237,6 +242,19 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
     }
 }
 
+/// How a freeze or a thaw has ended.
+fn ended<T: Serialize, E>(
+    end: Result<T, E>,
+    told: impl Fn(E) -> Failure,
+    was_cancelled: impl Fn(&E) -> bool,
+) -> Result<Said, Said> {
+    match end {
+        Ok(value) => done(&value),
+        Err(error) if was_cancelled(&error) => Err(Said::Cancelled(told(error))),
+        Err(error) => Err(Said::Failed(told(error))),
+    }
+}
+
 /// X servers are asked with the user's own authority.
 fn displays(who: &Who) -> x11::Options {
     let usual = who.home.join(".Xauthority");
@@ -250,6 +268,7 @@ fn selection(meant: &Meant, who: &Who) -> Selection {
         others: meant.others.clone(),
         tree_only: false,
         disconnect: Disconnect::Nothing,
+        keep_connections: false,
         asker: who.asker(),
     }
 }

@@ -228,9 +228,12 @@ fn whole(path: &Path, progress: &dyn Progress) -> Result<Option<Problem>, ImageE
 }
 
 /// Deletes an image.
-pub fn delete(who: &Who, image: &str) -> Result<(), Said> {
+pub fn delete(who: &Who, image: &str) -> Result<Option<String>, Said> {
     let path = place(who, image)?;
-    fs::remove_file(&path).map_err(|error| of_system("The image could not be deleted.", &path, &error))
+    // Where it is damaged nobody can tell any more.
+    let held = Image::open(&path).and_then(|image| image.inside()).ok().and_then(|inside| inside.group.hold);
+    fs::remove_file(&path).map_err(|error| of_system("The image could not be deleted.", &path, &error))?;
+    Ok(held)
 }
 
 /// Makes another folder the folder of images.

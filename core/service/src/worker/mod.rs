@@ -96,9 +96,16 @@ pub enum Task {
         compression: Compression,
         /// Which connections are cut.
         disconnect: Disconnect,
+        /// Whether TCP connections to outside are kept.
+        keep_connections: bool,
     },
     /// Wakes an image.
-    Thaw(String),
+    Thaw {
+        /// Which.
+        image: String,
+        /// Whether connections that were kept are given up.
+        reset_connections: bool,
+    },
     /// What stands in the way of that.
     Preflight(String),
     /// Holds them still.
@@ -126,14 +133,14 @@ pub enum Task {
 impl Task {
     /// Whether it takes the power of the service; the rest is done by the user's own.
     fn takes_power(&self) -> bool {
-        matches!(self, Self::Verdict(_) | Self::Check(_) | Self::Freeze { .. } | Self::Thaw(_) | Self::Preflight(_))
+        matches!(self, Self::Verdict(_) | Self::Check(_) | Self::Freeze { .. } | Self::Thaw { .. } | Self::Preflight(_))
     }
 }
 
 impl Task {
     /// Whether the worker waits for the end of its input before it begins: it has to be put in its place first.
     pub fn waits(&self) -> bool {
-        matches!(self, Self::Thaw(_))
+        matches!(self, Self::Thaw { .. })
     }
 }
 

@@ -165,6 +165,8 @@ pub struct FilesFacts {
     pub sockets: unix::facts::Sockets,
     /// Which connections that lead out of the group are to be cut.
     pub disconnect: Disconnect,
+    /// Whether TCP connections that lead out of it are to be kept.
+    pub keep_connections: bool,
     /// What is seen of those of the network.
     network: network::Seen,
     /// Who else holds what the group has open; looked up when it is first asked for.

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod datagram;
+pub mod hold;
 mod multicast;
 pub mod netlink;
 mod options;
@@ -24,6 +25,10 @@ use crate::kernel::{Answer, files, socket};
 pub struct Seen {
     connections: OnceCell<tcp::facts::Connections>,
     datagrams: OnceCell<datagram::Queues>,
+    /// The connections to outside that are kept.
+    kept: OnceCell<tcp::kept::Seen>,
+    /// Whether their other ends can be held off.
+    holds: OnceCell<Answer<()>>,
     /// Only the first datagram of a socket is looked at.
     lightly: bool,
 }
@@ -32,6 +37,16 @@ impl FilesFacts {
     /// What is seen of the TCP sockets of the group.
     pub fn connections(&self) -> &tcp::facts::Connections {
         self.network.connections.get_or_init(|| tcp::facts::Connections::of(self))
+    }
+
+    /// Its connections to outside that are kept, as they are once their other ends are held off.
+    pub fn kept(&self) -> &tcp::kept::Seen {
+        self.network.kept.get_or_init(|| tcp::kept::look(self))
+    }
+
+    /// Whether this kernel can hold other ends of connections off.
+    pub fn can_hold(&self) -> Answer<()> {
+        *self.network.holds.get_or_init(hold::rehearse)
     }
 
     /// What waits in its sockets for datagrams.

@@ -8,6 +8,7 @@ use dormouse_wire::{Problem, ProblemKind};
 use super::super::address::Address;
 use super::super::judge_any;
 use super::facts::{FIN_WAIT_1, FIN_WAIT_2, Info, Link};
+use super::kept;
 use crate::kernel::{inet, socket};
 use crate::resource::fd::{FileFacts, FilesFacts};
 
@@ -28,11 +29,13 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
 fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let connections = files.connections();
     match connections.link(facts) {
-        Link::Nothing | Link::Asks(_) | Link::Gone(_) | Link::Ended => Vec::new(),
         Link::Listens => listening(facts, files),
+        Link::Outside(..) | Link::Closing(_) | Link::Gone(_) if kept::keeps(facts, files).is_some() => {
+            keeping(facts, files)
+        }
+        Link::Nothing | Link::Asks(_) | Link::Gone(_) | Link::Ended => Vec::new(),
         Link::Inside(_) if socket::has_urgent(&facts.file) => {
-            let what = "urgent data waits in it (MSG_OOB), which cannot be kept";
-            vec![facts.problem(KIND, what).way_out("Try again in a moment, when the program has taken it")]
+            vec![urgent(facts)]
         }
         Link::Inside(peer) if peer == facts.id => {
             let what = "it is connected to itself, which cannot be given back yet";
@@ -57,17 +60,35 @@ fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         }
         Link::Outside(peer, inode) => {
             let holder = connections.holders(inode, files).first().map(|holder| format!(", {}", holder.process));
-            vec![leads_out(facts, &peer, holder.as_deref().unwrap_or_default())]
+            vec![leads_out(facts, &peer, holder.as_deref().unwrap_or_default(), files.keep_connections)]
         }
     }
 }
 
-/// A connection that leaves the group; `holder`: who has its other end.
-fn leads_out(facts: &FileFacts, peer: &Address, holder: &str) -> Problem {
+fn urgent(facts: &FileFacts) -> Problem {
+    let what = "urgent data waits in it (MSG_OOB), which cannot be kept";
+    facts.problem(KIND, what).way_out("Try again in a moment, when the program has taken it")
+}
+
+/// A connection that leaves the group and is to be kept.
+fn keeping(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    if socket::has_urgent(&facts.file) {
+        return vec![urgent(facts)];
+    }
+    files.can_hold().err().map(kept::not_held).into_iter().collect()
+}
+
+/// A connection that leaves the group; `holder`: who has its other end; `keep`: it was to be kept, and is in no state for that.
+fn leads_out(facts: &FileFacts, peer: &Address, holder: &str, keep: bool) -> Problem {
     let own = Address::own(&facts.file).map_or_else(String::new, |own| format!(" from {}", own.shown()));
     let what = format!("it is a TCP connection{own} to {}{holder}, which is not part of the group", peer.shown());
     let loss = "the connection: the program finds it reset after the thaw, and the other end finds it closed";
-    facts.loss(KIND, what, loss).way_out("Close the connection in the program, or freeze both ends together")
+    let way_out = if keep {
+        "It is in no state to be kept now: try again in a moment, or close it in the program"
+    } else {
+        "Keep it (--keep-connections), close it in the program, or freeze both ends together"
+    };
+    facts.loss(KIND, what, loss).way_out(way_out)
 }
 
 /// Who waits to be accepted and is not of the group.

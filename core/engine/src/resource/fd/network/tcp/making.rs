@@ -12,7 +12,7 @@ use dormouse_wire::{Problem, ProblemKind};
 use super::super::address::Address;
 use super::super::taken;
 use super::pair::{self, End};
-use super::{Record, State, Stream, lie, records};
+use super::{Record, State, Stream, kept, lie, records};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, repair, socket};
 use crate::resource::fd::{FileId, Restore};
 
@@ -39,6 +39,9 @@ pub fn preflight(record: &Record) -> Vec<Problem> {
                 let what = "a TCP connection cannot be made again without CAP_NET_ADMIN";
                 return vec![Problem::blocks(ProblemKind::Privilege, what).way_out("Thaw it as root")];
             }
+            if let (State::Kept { to, .. }, Some(own)) = (&record.state, own) {
+                return cut_off(own, to).into_iter().collect();
+            }
             let kept = matches!(record.state, State::Connected { .. } | State::Gone { .. });
             own.filter(|own| kept && !is_here(own)).map(not_here).into_iter().collect()
         }
@@ -49,6 +52,20 @@ fn not_here(own: &Address) -> Problem {
     let what = "this machine does not have the address of a TCP connection any more";
     let loss = "the connection: the programs at both ends find it reset";
     Problem::loses(ProblemKind::Socket, what, loss).at(own.shown())
+}
+
+/// Why a connection to outside cannot go on here.
+fn cut_off(own: &Address, to: &Address) -> Option<Problem> {
+    const WAY_OUT: &str =
+        "Join the network that it comes from, or thaw it with its connections reset (--reset-connections)";
+    let what = if !is_here(own) {
+        format!("this machine does not have the address of a TCP connection to {} any more", to.shown())
+    } else if !kept::is_reached(own, to) {
+        format!("there is no way from here to {}, the other end of a TCP connection", to.shown())
+    } else {
+        return None;
+    };
+    Some(Problem::blocks(ProblemKind::Socket, what).at(own.shown()).way_out(WAY_OUT))
 }
 
 /// Why an address cannot be had.
@@ -64,12 +81,13 @@ fn check(record: &Record) -> Result<(), Problem> {
     let known = matches!(record.family, libc::AF_INET | libc::AF_INET6)
         && (record.protocol == libc::IPPROTO_TCP || record.protocol == libc::IPPROTO_MPTCP && plain);
     let to = match &record.state {
-        State::Asks(to) | State::Waits { to, .. } | State::Gone { to, .. } => Some(to),
+        State::Asks(to) | State::Waits { to, .. } | State::Gone { to, .. } | State::Kept { to, .. } => Some(to),
         _ => None,
     };
     let fits = record.own.iter().chain(to).all(|address| address.fits(record.family));
     let has_own = record.own.is_some() || matches!(record.state, State::Idle | State::Asks(_) | State::Ended { .. });
-    if known && fits && has_own { Ok(()) } else { Err(lie("an impossible TCP socket")) }
+    let possible = if let State::Kept { flow, .. } = &record.state { flow.is_possible() } else { true };
+    if known && fits && has_own && possible { Ok(()) } else { Err(lie("an impossible TCP socket")) }
 }
 
 /// The records, and what has been made of them.
@@ -113,6 +131,9 @@ fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 
 /// Options, halves that are shut, flags.
 fn finish(record: &Record, made: &OwnedFd, flags: i32) -> Answer<()> {
     record.options.restore(made, record.inode.user == 0)?;
+    if matches!(record.state, State::Kept { .. }) {
+        return files::set_status(made, flags);
+    }
     record.options.restore_reuse(made)?;
     let shutdown = match &record.state {
         State::Connected { stream, .. } | State::Gone { stream, .. } => stream.shutdown,
@@ -149,6 +170,9 @@ impl Plan {
                     let (made, other) = made.map_err(problem)?;
                     drop(other);
                     self.made.insert(*id, made);
+                }
+                State::Kept { to, flow } => {
+                    self.made.insert(*id, kept::make(record, &own()?, to, flow).map_err(problem)?);
                 }
                 State::Ended { received, news } => {
                     let stream = Stream { received: received.clone(), ..Stream::default() };

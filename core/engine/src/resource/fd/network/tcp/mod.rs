@@ -1,16 +1,19 @@
 //! TCP, tcp(7): sockets that listen, with those who wait to be accepted; connections within the group, with all that is on
-//! its way in them; connections that lead out of it, which are found reset.
+//! its way in them; connections that lead out of it, which are found
+//! reset, or are kept on request ([`kept`]).
 //!
 //! [`facts`] is what the survey sees, [`judge`] what stands in the way and what would be lost. A thaw makes all sockets
 //! together ([`making`]): the connections first, without a packet ([`repair`](crate::kernel::repair)), then who listens, then
 //! who waits there.
 
-// zoo: tcp_listening tcp_connected tcp_half_closed tcp_asking tcp_waiting tcp_waiting_data network_options multipath
+// zoo: tcp_listening tcp_connected tcp_half_closed tcp_asking tcp_waiting tcp_waiting_data tcp_outside network_options multipath
 
 pub mod facts;
 mod judge;
+pub mod kept;
 mod making;
 mod pair;
+mod segment;
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -81,6 +84,13 @@ enum State {
         to: Address,
         /// What is in it.
         stream: Stream,
+    },
+    /// It is connected to one outside the group, which is held off until it goes on.
+    Kept {
+        /// The other end's address.
+        to: Address,
+        /// What is in it.
+        flow: Box<kept::Flow>,
     },
     /// It was connected to one outside the group, or to nobody any more: what was received can still be read, and then it
     /// is found reset.
@@ -182,7 +192,11 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
     let mut favours = Vec::new();
     for (_, record) in records(open_files).unwrap_or_default() {
         // Both ends of any other connection are the group's.
-        let binds = !matches!(record.state, State::Connected { .. } | State::Gone { .. } | State::Ended { .. });
+        let binds = match record.state {
+            State::Idle | State::Listening { .. } | State::Asks(_) | State::Waits { .. } => true,
+            // Whose other end is held off was the group's own, or it is given up.
+            State::Connected { .. } | State::Gone { .. } | State::Kept { .. } | State::Ended { .. } => false,
+        };
         if let Some(own) = record.own.as_ref().filter(|own| binds && own.port != 0 && own.port < first_free_port()) {
             favours.push(format!("a TCP socket at {}, a port that only root may use", own.shown()));
         }
@@ -202,6 +216,9 @@ pub fn forget(files: &FilesFacts) {
         let _ = match files.connections().link(facts) {
             // A connection that is closed in this mode ends without a packet, and leaves nothing behind.
             Link::Inside(_) => repair::begin(&facts.file),
+            Link::Outside(..) | Link::Closing(_) | Link::Gone(_) if kept::keeps(facts, files).is_some() => {
+                repair::begin(&facts.file)
+            }
             // The kernel still has the other end: a reset ends it.
             Link::Gone(_) => reset_when_closed(&facts.file),
             _ => Ok(()),
@@ -232,8 +249,14 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
             shutdown: shut(facts, Info::of(&facts.file)?.state),
         },
         Link::Inside(peer) => State::Connected { peer: *peer, stream: stream(facts, Some(&files.files[peer.0]))? },
-        Link::Gone(to) => State::Gone { to: to.clone(), stream: stream(facts, None)? },
-        Link::Outside(..) | Link::Closing(_) => State::Ended { received: received()?, news: true },
+        Link::Gone(to) => match kept(facts, files, to)? {
+            Some(kept) => kept,
+            None => State::Gone { to: to.clone(), stream: stream(facts, None)? },
+        },
+        Link::Outside(peer, _) | Link::Closing(peer) => match kept(facts, files, peer)? {
+            Some(kept) => kept,
+            None => State::Ended { received: received()?, news: true },
+        },
         Link::Ended => State::Ended { received: received()?, news: facts::shows(facts, libc::POLLERR) },
     };
     let fresh = inet::open(family, libc::SOCK_STREAM, protocol)?;
@@ -246,6 +269,15 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         inode: Inode::of(facts),
         state,
     })
+}
+
+/// The state of one that is kept; none: it is not, or has been reset meanwhile.
+fn kept(facts: &FileFacts, files: &FilesFacts, to: &Address) -> Answer<Option<State>> {
+    match files.kept().get(&facts.id) {
+        Some(Ok(flow)) => Ok(Some(State::Kept { to: to.clone(), flow: Box::new(flow.clone()) })),
+        None | Some(Err(Errno::ENOTCONN)) => Ok(None),
+        Some(Err(errno)) => Err(*errno),
+    }
 }
 
 /// SO_DOMAIN and SO_PROTOCOL.

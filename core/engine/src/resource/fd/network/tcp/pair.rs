@@ -90,7 +90,9 @@ fn connect(end: &End<'_>, other: &End<'_>, sent: u32, received: u32) -> Answer<(
             stamps: own.stamps,
         },
     )?;
-    with_room(&end.socket, libc::SO_RCVBUF, own.received.len(), || repair::fill(&end.socket, &own.received))
+    with_room(&end.socket, libc::SO_RCVBUF, own.received.len(), || {
+        repair::fill(&end.socket, Queue::Received, &own.received)
+    })
 }
 
 /// The window of an end, bytes: none where much waits in it already and more would come.
@@ -106,18 +108,21 @@ fn open_windows(end: &End<'_>, own: u32, theirs: u32, received: u32) -> Answer<(
 
 /// Sends what had not come yet at the other end. It takes it when it likes.
 pub fn send_rest(socket: &OwnedFd, coming: &[u8]) -> Answer<()> {
-    with_room(socket, libc::SO_SNDBUF, coming.len(), || {
-        let mut rest = coming;
-        while !rest.is_empty() {
-            let sent = inet::send(socket, rest, &[])?;
-            rest = rest.get(sent..).unwrap_or_default();
-        }
-        Ok(())
-    })
+    with_room(socket, libc::SO_SNDBUF, coming.len(), || send_all(socket, coming))
+}
+
+/// Sends all of it, for which there is room.
+pub fn send_all(socket: &OwnedFd, bytes: &[u8]) -> Answer<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let sent = inet::send(socket, rest, &[])?;
+        rest = rest.get(sent..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Does something while a buffer has room for so much; then it is as large as before, and the kernel goes on choosing.
-fn with_room(socket: &OwnedFd, buffer: i32, length: usize, work: impl FnOnce() -> Answer<()>) -> Answer<()> {
+pub fn with_room(socket: &OwnedFd, buffer: i32, length: usize, work: impl FnOnce() -> Answer<()>) -> Answer<()> {
     const BUF_LOCK: i32 = 72;
     if length < MUCH {
         return work();
