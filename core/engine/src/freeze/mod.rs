@@ -3,6 +3,7 @@
 //! Whatever fails before the seal, the group runs on ([`Stopped`] when dropped) and no file stays
 //! ([`Writer`](crate::image::Writer) when dropped).
 
+mod capsule;
 mod check;
 mod entry;
 mod memory;
@@ -22,14 +23,17 @@ mod waiting;
 use std::cell::Cell;
 use std::time::Instant;
 
-use dormouse_wire::{ByteSize, Frozen, Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{ByteSize, Frozen, Label, Phase, Problem, ProblemKind, Progress};
 
-use crate::image::{SectionKind, Writer};
+use crate::image::{PageBuffer, SectionKind, Writer};
+use crate::resource::fd::network::tcp;
+use crate::survey::files::OpenFiles;
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
 use crate::survey::{belongs, control_group, judge, select};
-use crate::{Asker, FreezeError, FreezeOptions, Selection};
+use crate::{Asker, FreezeError, FreezeOptions, Selection, pid_namespace};
 pub use check::{check, verdict};
+use record::Recorded;
 use stopped::Stopped;
 use turn::{Turn, in_turn};
 use verdict::Verdict;
@@ -63,6 +67,8 @@ fn freeze_now(
     let mut verdict = Verdict::new(options.accept_losses);
     verdict.note(judge::judge(&processes, &open, &sharers));
     verdict.note(belongs::sockets(selection.asker.as_ref(), &open));
+    let namespaces = capsule::look(selection.asker.as_ref(), &processes, &open)?;
+    verdict.note(namespaces.iter().flat_map(|(_, problems)| problems.clone()).collect());
     if verdict.refuses() {
         verdict.note(record::said(&mut stopped, &processes, &verdict));
         return Err(verdict.refusal());
@@ -75,11 +81,10 @@ fn freeze_now(
     };
     let recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
     let group = &recorded.group;
-    writer.section(SectionKind::Group, group).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
-    writer.section(SectionKind::Losses, &verdict.problems).map_err(|error| error.problem())?;
-    if let Some(label) = &options.label {
-        writer.section(SectionKind::Label, label).map_err(|error| error.problem())?;
+    sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
+    if let Some((seen, _)) = namespaces {
+        let record = seen.capture(writer.pages(), &mut PageBuffer::new())?;
+        writer.section(SectionKind::Namespaces, &record).map_err(|error| error.problem())?;
     }
     cancelled(progress)?;
 
@@ -90,12 +95,7 @@ fn freeze_now(
         let _acting = asker.map(Asker::acting).transpose()?;
         synced.seal().map_err(|error| error.problem())?
     };
-    if !options.leave_running {
-        group.terminal.iter().for_each(terminal::leave_usable);
-        stopped.end();
-        crate::resource::fd::network::tcp::forget(&open.facts);
-    }
-    Ok(Frozen {
+    let frozen = Frozen {
         image: sealed.path,
         processes: group.processes.iter().map(crate::resource::group::Process::shown).collect(),
         threads: group.processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).sum(),
@@ -103,7 +103,36 @@ fn freeze_now(
         size: sealed.size,
         stopped_for: begin.elapsed(),
         losses: verdict.problems,
-    })
+    };
+    if !options.leave_running {
+        group.terminal.iter().for_each(terminal::leave_usable);
+        end(stopped, &open, &frozen)?;
+    }
+    Ok(frozen)
+}
+
+/// What is known of the group; what its namespaces hold comes last.
+fn sections(
+    writer: &mut Writer,
+    recorded: &Recorded,
+    losses: &[Problem],
+    label: Option<&Label>,
+) -> Result<(), Problem> {
+    writer.section(SectionKind::Group, &recorded.group).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Losses, losses).map_err(|error| error.problem())?;
+    label.map_or(Ok(()), |label| writer.section(SectionKind::Label, label).map_err(|error| error.problem()))
+}
+
+/// Ends the group, whose image is sealed. One that ends with this process is ended from outside.
+fn end(stopped: Stopped, open: &OpenFiles, frozen: &Frozen) -> Result<(), Problem> {
+    if pid_namespace::ends_from_outside() {
+        tcp::forget(&open.facts);
+        return Err(pid_namespace::fall_asleep(frozen));
+    }
+    stopped.end();
+    tcp::forget(&open.facts);
+    Ok(())
 }
 
 /// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.
