@@ -6,11 +6,11 @@ DESTDIR ?=
 # What is installed on Debian (12 or later) when it is missing: for building, for the tests, for `bench`, and for
 # `test-all`.
 BUILD_PACKAGES := build-essential gettext libadwaita-1-dev libgtk-4-dev
-TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bash chromium dbus default-jdk-headless \
-	desktop-file-utils emacs-nox firefox-esr flatpak-builder fonts-cantarell gdb gnome-calculator gnome-text-editor golang-go \
+TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bash bubblewrap chromium dbus \
+	default-jdk-headless desktop-file-utils emacs-nox firefox-esr flatpak-builder fonts-cantarell gdb gnome-calculator gnome-text-editor golang-go \
 	imagemagick iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager memcached nodejs perl \
-	polkitd postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tmux twm vim weston x11-utils \
-	xdotool xterm xvfb
+	polkitd postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tigervnc-standalone-server tmux \
+	twm util-linux vim weston x11-utils xdotool xterm xvfb
 BENCH_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core dbus fonts-cantarell libglib2.0-bin lsof xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio gnome-shell gnome-shell-extension-appindicator kexec-tools \
 	mariadb-client mariadb-server nginx-light openssh-client openssh-server python3-dbusmock qemu-system-x86

@@ -49,3 +49,22 @@ pub fn set(value: &mut Value, name: &str, new: Value) -> bool {
 pub fn field<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     value.as_map_mut()?.iter_mut().find(|(key, _)| key.as_text() == Some(name)).map(|(_, value)| value)
 }
+
+/// Writes an image with the pages and records of another one, but for this one.
+pub fn forged_section(from: &Path, changed: SectionKind, value: &Value, to: &Path) {
+    let reader = Reader::open(from).unwrap_or_else(|error| panic!("{error}"));
+    let mut writer = Writer::create(to).unwrap_or_else(|error| panic!("{error}"));
+    let mut buffer = PageBuffer::new();
+    for chunk in 0..reader.chunks() as u64 {
+        reader.read_chunk(chunk, &mut buffer).unwrap_or_else(|error| panic!("{error}"));
+        writer.pages().put(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
+    }
+    for kind in SectionKind::all() {
+        let known: Option<Value> = reader.optional_section(kind).unwrap_or_else(|error| panic!("{error}"));
+        let value = if kind == changed { Some(value.clone()) } else { known };
+        if let Some(value) = value {
+            writer.section(kind, &value).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+    writer.seal().unwrap_or_else(|error| panic!("{error}"));
+}

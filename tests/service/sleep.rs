@@ -184,3 +184,39 @@ fn a_group_is_paused_and_goes_on() {
     machine.told(ANNA, &Call::Resume(pid));
     assert!(!paused());
 }
+
+/// What root has put into a sandbox sleeps and wakes for root, and for nobody else.
+#[test]
+fn a_sandbox_sleeps_and_wakes_for_root() {
+    let machine = Machine::start(600, Some(OWN));
+    let folder = done(tempfile::tempdir());
+    let place = folder.path().display();
+    let script = format!(
+        "mount -t tmpfs tmpfs /mnt && echo kept > /mnt/file && cd {place} && echo > {place}/ready && exec sleep 1000"
+    );
+    let mut sandbox = std::process::Command::new("setsid");
+    sandbox.args(["unshare", "-mpu", "--fork", "--mount-proc", "sh", "-c", &script]).stdin(std::process::Stdio::null());
+    sandbox.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut sandbox = done(harness::specimen::without_inheritance(&mut sandbox).spawn());
+    assert!(until(PATIENCE, || folder.path().join("ready").exists().then_some(())).is_some());
+    let find = || until(PATIENCE, || outside(1, folder.path())).unwrap_or_else(|| panic!("the sandbox is not there"));
+    let pid = find().to_string();
+
+    refused(&machine, ANNA, &Call::Freeze(pid.clone(), true), "io.github.dormouse.Dormouse1.Error.NotAuthorized");
+    assert_eq!(of::<Verdict>(machine.told(0, &Call::Verdict(pid.clone()))), Verdict::Freezable);
+    let job = machine.told(0, &Call::Freeze(pid, false));
+    assert_eq!(job["state"], "done", "{job}");
+    let frozen: Frozen = of(job["result"].clone());
+    assert!(frozen.image.is_file(), "{frozen:?}");
+    done(sandbox.wait());
+    assert!(until(PATIENCE, || outside(1, folder.path()).is_none().then_some(())).is_some(), "it runs on");
+
+    let image = frozen.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    assert_eq!(machine.told(0, &Call::Preflight(image.clone())), serde_json::json!([]));
+    let job = machine.told(0, &Call::Thaw(image.clone()));
+    machine.told(0, &Call::Delete(image));
+    assert_eq!(job["state"], "done", "{job}");
+    let init = find();
+    assert_eq!(done(fs::read_to_string(format!("/proc/{init}/root/mnt/file"))), "kept\n");
+    done(nix::sys::signal::kill(nix::unistd::Pid::from_raw(init), nix::sys::signal::Signal::SIGKILL));
+}

@@ -57,7 +57,7 @@ Exit status:
 
 JSON: an object with `processes` (each with `pid` and `comm`), `threads`, `memory` in bytes, `verdict` (`freezable`, \
 `lossy` or `blocked`) and, but for `freezable`, `reasons`: what `freeze --json` has as `problems`; `graph` with `nodes` and `edges`, whose `from` and `to` are places in the list of \
-nodes; `needs`, what the group needs of the system: `filesystems` with its `files`, `devices`, and `endpoints` in the network; `displays`, the X displays with its windows; `buses`, the message buses with its names; and `unseen`, how many processes could not be looked into.";
+nodes; `needs`, what the group needs of the system: `filesystems` with its `files`, `devices`, `endpoints` in the network, and the `sandbox` it lives in; `displays`, the X displays with its windows; `buses`, the message buses with its names; and `unseen`, how many processes could not be looked into.";
 
 /// The exit status where something stands in the way.
 const BLOCKED: u8 = 2;
@@ -67,6 +67,8 @@ pub fn run(arguments: Arguments) -> Outcome {
     let (pid, others) = match arguments.target.at_home() {
         Ok(Meant::Processes(pid, others)) => (pid, others),
         Ok(Meant::Done(status)) => return Ok(ExitCode::from(status)),
+        // Nobody is put to sleep by a check.
+        Ok(Meant::Frozen(_)) => return Ok(ExitCode::SUCCESS),
         // 1 would say that it can be frozen.
         Err(failure) => {
             let failure = if arguments.json { output::failure_as_json(failure) } else { failure };

@@ -111,13 +111,15 @@ enum Done {
 }
 
 fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
+    // Before the group's own namespaces, where paths may lead elsewhere.
+    let image = match &arguments.output {
+        Some(file) => file.clone(),
+        None => store::new_image(arguments.target.processes()?.0)?,
+    };
     let (pid, others) = match arguments.target.at_home()? {
         Meant::Processes(pid, others) => (pid, others),
         Meant::Done(status) => return Ok(Done::There(status)),
-    };
-    let image = match &arguments.output {
-        Some(file) => file.clone(),
-        None => store::new_image(pid)?,
+        Meant::Frozen(frozen) => return Ok(Done::Here(*frozen)),
     };
     let selection = Selection {
         pid,

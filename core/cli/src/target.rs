@@ -6,7 +6,7 @@ use std::str::FromStr;
 use dormouse_engine::pid_namespace::{self, Side};
 use dormouse_engine::survey::everyone::Everyone;
 use dormouse_engine::survey::groups::{self, Found};
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Frozen, Pid, Problem, ProblemKind};
 
 use crate::exit::Failure;
 
@@ -17,6 +17,8 @@ pub enum Meant {
     Processes(Pid, Vec<Pid>),
     /// They live in a pid namespace of their own. The other half of this command has done the work there, with this status.
     Done(u8),
+    /// They live in namespaces of their own. The other half of this command has put them to sleep, and has ended with them.
+    Frozen(Box<Frozen>),
 }
 
 /// What was typed.
@@ -60,6 +62,7 @@ impl Target {
         Ok(match pid_namespace::enter(pid).map_err(failed)? {
             None => Meant::Processes(pid, others),
             Some(Side::Outside(status)) => Meant::Done(status),
+            Some(Side::Frozen(frozen)) => Meant::Frozen(frozen),
             Some(Side::Inside(inside)) => {
                 let (pid, others) = inside.meant(pid, &others).map_err(failed)?;
                 Meant::Processes(pid, others)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dormouse_engine::pid_namespace::{self, Side};
+use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::{Pids, ThawOptions};
 use dormouse_wire::Thawed;
 use nix::unistd::Pid;
@@ -78,18 +78,22 @@ pub fn run(arguments: Arguments) -> Outcome {
     let inside = match own_pids(&arguments) {
         Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
         Ok(Some(Side::Inside(inside))) => Some(inside),
-        Ok(None) => None,
+        Ok(Some(Side::Frozen(_)) | None) => None,
         Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
         Err(failure) => return Err(failure),
     };
     // Before the thaw: the job's own settings of the terminal come back with it.
     let terminal = Terminal::of_standard_input();
-    let thawed = match thaw(&arguments, terminal.as_ref(), inside.is_some()) {
+    let own_pids = inside.as_ref().is_some_and(|inside| !inside.is_whole());
+    let first = || inside.as_ref().filter(|inside| inside.is_whole()).and_then(Inside::first_outside);
+    let mut thawed = match thaw(&arguments, terminal.as_ref(), own_pids) {
         Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
         thawed => thawed?,
     };
-    if let Some(inside) = inside {
+    let first = first();
+    if let Some(inside) = &inside {
         inside.group_runs();
+        thawed.losses.extend_from_slice(inside.losses());
     }
     if arguments.json {
         output::json(&thawed)?;
@@ -108,7 +112,7 @@ pub fn run(arguments: Arguments) -> Outcome {
         }
         _ => {
             if !arguments.json {
-                output::say(&summary(&thawed));
+                output::say(&summary(&thawed, first));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -117,13 +121,17 @@ pub fn run(arguments: Arguments) -> Outcome {
 
 /// Where the group must or may have pids of its own: which half of this command this is.
 fn own_pids(arguments: &Arguments) -> Result<Option<Side>, Failure> {
+    let unthawed = |problems| Failure::new("The image was not thawed; it is unchanged.").because(problems);
+    if let Some(side) = pid_namespace::make_capsule(&arguments.image, None).map_err(unthawed)? {
+        return Ok(Some(side));
+    }
     let wanted = match arguments.pid_namespace {
         When::Taken => pid_namespace::taken(&arguments.image, None),
         When::Always => pid_namespace::wanted(&arguments.image, None),
         When::Never => None,
     };
     let made = wanted.map(|wanted| pid_namespace::make(&wanted)).transpose();
-    made.map_err(|problem| Failure::new("The image was not thawed; it is unchanged.").because(vec![problem]))
+    made.map_err(|problem| unthawed(vec![problem]))
 }
 
 fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> Result<Thawed, Failure> {
@@ -138,11 +146,13 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
     dormouse_engine::thaw(&arguments.image, &options, &bar).map_err(Failure::from)
 }
 
-fn summary(thawed: &Thawed) -> String {
+/// `outside`: what the first process of a sandbox is called where this command was given.
+fn summary(thawed: &Thawed, outside: Option<dormouse_wire::Pid>) -> String {
     let first = thawed.processes.first().map_or_else(String::new, |first| format!(", {first} first"));
     let verb = if thawed.processes.len() == 1 { "runs" } else { "run" };
+    let outside = outside.map_or_else(String::new, |pid| format!(" in a sandbox; outside the first one is pid {pid}"));
     format!(
-        "{}{first}, {verb} again. The image is still there: {}",
+        "{}{first}, {verb} again{outside}. The image is still there: {}",
         output::count(thawed.processes.len(), "process", "processes"),
         thawed.image.display()
     )

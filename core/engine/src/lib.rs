@@ -36,7 +36,8 @@
 //!
 //! # The rooms below
 //!
-//! [`pid_namespace`] sees to it that pids which others have are not in the way: there the whole work is done inside one.
+//! [`pid_namespace`] sees to it that pids which others have are not in the way: there the whole work is done inside one; and it goes
+//! into the set of namespaces that a sandbox has, or makes one, where [`resource::namespace`] knows what is in it.
 //! [`puppet`] runs system calls inside a stopped process, a batch at a time, and puts back every register and byte.
 //! [`survey::control_group`] knows the control groups of processes, for a freeze (which cannot work in a frozen one) and for a
 //! pause. [`mod@proc`] turns the text of /proc into values. [`kernel`] has the safe faces of system calls. [`model`] has the nouns.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use dormouse_engine::image::{ImageError, PAGE, Reader, SectionInfo, SectionKind};
 use dormouse_engine::resource::group::Group;
+use dormouse_engine::resource::namespace::Namespaces;
 use dormouse_engine::resource::origin::Origin;
 use dormouse_wire::{ByteSize, Label, Problem};
 
@@ -39,6 +40,8 @@ pub struct Inside {
     pub label: Option<Label>,
     /// The group.
     pub group: Group,
+    /// The namespaces that it had for itself.
+    pub namespaces: Option<Namespaces>,
 }
 
 impl Image {
@@ -64,6 +67,7 @@ impl Image {
             losses: self.reader.optional_section(SectionKind::Losses)?.unwrap_or_default(),
             label: self.reader.optional_section(SectionKind::Label)?,
             group: self.reader.section(SectionKind::Group)?,
+            namespaces: self.reader.optional_section(SectionKind::Namespaces)?,
         })
     }
 

@@ -18,6 +18,18 @@ pub struct Needs {
     pub devices: Vec<Device>,
     /// Its sockets but for unix sockets: where it listens, and what it is connected to.
     pub endpoints: Vec<Endpoint>,
+    /// Of a group that lives in a sandbox: that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+}
+
+/// A set of namespaces in which a group lives alone, namespaces(7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// The kinds of namespaces that it has for itself, by the names of the links in /proc/PID/ns.
+    pub namespaces: Vec<String>,
+    /// The files and folders of the system that are mounted in it, by their paths outside: a thaw mounts them again.
+    pub paths: Vec<String>,
 }
 
 /// A mount with files of the group, proc_pid_mountinfo(5).

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dormouse_wire::needs::{Device, Endpoint, EndpointState, File, Filesystem, Holder, Use};
+use dormouse_wire::needs::{Device, Endpoint, EndpointState, File, Filesystem, Holder, Sandbox, Use};
 use dormouse_wire::{Needs, ProcessName};
 
 use crate::output::{self, several};
@@ -24,6 +24,12 @@ pub fn listed(needs: &Needs, width: usize) -> String {
     for (what, holders) in ends(&needs.endpoints) {
         text += &output::indented(&what, width, 2);
         text += &output::indented(&holders, width, 6);
+    }
+    if let Some(Sandbox { namespaces, paths }) = &needs.sandbox {
+        text += &output::indented(&format!("a sandbox of its own (namespaces: {})", namespaces.join(", ")), width, 2);
+        if !paths.is_empty() {
+            text += &output::indented(&format!("mounted in it: {}", paths.join(", ")), width, 6);
+        }
     }
     if text.is_empty() { text } else { format!("\nWhat it needs of this system:\n{text}") }
 }
@@ -145,7 +151,7 @@ fn who(holders: &[Holder]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use dormouse_wire::needs::{Device, Endpoint, EndpointState, File, Filesystem, Holder, Use};
+    use dormouse_wire::needs::{Device, Endpoint, EndpointState, File, Filesystem, Holder, Sandbox, Use};
     use dormouse_wire::{FdNumber, Needs, Pid, ProcessName, ThingKind};
 
     use super::listed;
@@ -196,6 +202,10 @@ mod tests {
                 end("udp", EndpointState::Connected, "127.0.0.1:9", Some("127.0.0.1:53")),
                 end("netlink", EndpointState::Open, "route", None),
             ],
+            sandbox: Some(Sandbox {
+                namespaces: vec!["mnt".to_owned(), "pid".to_owned()],
+                paths: vec!["/etc".to_owned(), "/usr".to_owned()],
+            }),
         };
         assert_eq!(
             listed(&needs, 100),
@@ -212,7 +222,9 @@ mod tests {
              \x20 UDP connected 127.0.0.1:9 to 127.0.0.1:53\n\
              \x20     vi (pid 7)\n\
              \x20 netlink socket route\n\
-             \x20     vi (pid 7)\n"
+             \x20     vi (pid 7)\n\
+             \x20 a sandbox of its own (namespaces: mnt, pid)\n\
+             \x20     mounted in it: /etc, /usr\n"
         );
         assert_eq!(listed(&Needs::default(), 100), "");
         let narrow = listed(&needs, 40);

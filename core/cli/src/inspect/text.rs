@@ -38,8 +38,15 @@ fn heading(path: &Path, frame: &Frame, inside: &Inside) -> String {
         ("On", format!("{}, Linux {}, {}", origin.host, origin.kernel, origin.machine)),
         ("Command", origin.command.join(" ")),
     ];
-    let lines: Vec<String> =
-        lines.iter().map(|(name, value)| format!("{name:<9}{}\n", output::printable(value))).collect();
+    let alone = inside.namespaces.as_ref().map(|namespaces| {
+        let needed = namespaces.needed().join(", ");
+        [("Its own", format!("namespaces: {}", namespaces.own.join(", "))), ("Needs", needed)]
+    });
+    let lines: Vec<String> = lines
+        .iter()
+        .chain(alone.iter().flatten())
+        .map(|(name, value)| format!("{name:<9}{}\n", output::printable(value)))
+        .collect();
     lines.concat()
 }
 

@@ -1,11 +1,12 @@
 //! Check: what a freeze would say, by the steps of a freeze up to where it would begin to write.
 
-use dormouse_wire::{ByteSize, Checked, Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::needs::Sandbox;
+use dormouse_wire::{ByteSize, Checked, Needs, Pid, Problem, ProblemKind, ProcessName};
 
 use super::stopped::Stopped;
 use super::turn::{Turn, in_turn};
 use super::verdict::Verdict;
-use super::{record, stop};
+use super::{capsule, record, stop};
 use crate::kernel::threads::beside;
 use crate::survey::collect::ProcessFacts;
 use crate::survey::connections::Connections;
@@ -16,7 +17,7 @@ use crate::{FreezeError, Selection};
 /// Says whether a group can be frozen, with every reason, and what ties it to others. The group stands still for some
 /// milliseconds, as a freeze would see it, and runs on; `displays`: how X servers are asked for its windows.
 pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
-    let (processes, verdict) = judged(selection);
+    let (processes, verdict, sandbox) = judged(selection);
     let members = if processes.is_empty() { members(selection) } else { processes.iter().map(shown).collect() };
     // Nobody needs to stand still for this.
     let Connections { graph, unseen, holdings } = Connections::look();
@@ -28,7 +29,7 @@ pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
         displays,
         graph,
         buses,
-        needs: needs::of(&holdings, &pids),
+        needs: Needs { sandbox, ..needs::of(&holdings, &pids) },
         unseen,
         processes: members,
         threads: processes.iter().filter_map(|found| found.living.as_ref()).map(|living| living.threads.len()).sum(),
@@ -45,12 +46,12 @@ pub fn verdict(selection: &Selection) -> dormouse_wire::Verdict {
 /// The processes of the group, none where they cannot be looked at, and the verdict. Of one thing it does not speak:
 /// descriptors of odd kinds that are on their way in a datagram or sequenced packet socket. What waits there is looked at
 /// only where an end of a socket is missed ([`Look::Lightly`]).
-fn judged(selection: &Selection) -> (Vec<ProcessFacts>, dormouse_wire::Verdict) {
+fn judged(selection: &Selection) -> (Vec<ProcessFacts>, dormouse_wire::Verdict, Option<Sandbox>) {
     crate::kernel::limits::raise_open_files();
     in_turn(|turn| judged_now(selection, turn))
 }
 
-fn judged_now(selection: &Selection, turn: &Turn) -> (Vec<ProcessFacts>, dormouse_wire::Verdict) {
+fn judged_now(selection: &Selection, turn: &Turn) -> (Vec<ProcessFacts>, dormouse_wire::Verdict, Option<Sandbox>) {
     let mut stopped = Stopped::default();
     let mut looked = look(selection, Look::Lightly, &mut stopped);
     turn.note(&stopped);
@@ -66,22 +67,32 @@ fn judged_now(selection: &Selection, turn: &Turn) -> (Vec<ProcessFacts>, dormous
     if !processes.is_empty() {
         verdict.note(record::said(&mut stopped, &processes, &verdict));
     }
-    (processes, dormouse_wire::Verdict::from_problems(verdict.problems))
+    (processes, dormouse_wire::Verdict::from_problems(verdict.problems), looked.sandbox)
 }
 
 /// The group, as far as it could be looked at, and what was found.
 struct Looked {
     processes: Vec<ProcessFacts>,
     problems: Vec<Problem>,
+    sandbox: Option<Sandbox>,
 }
 
 fn look(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Looked {
-    let nobody = |problems| Looked { processes: Vec::new(), problems };
+    let nobody = |problems| Looked { processes: Vec::new(), problems, sandbox: None };
     match stop(selection, queues, stopped) {
         Ok(found) => {
+            let mut sandbox = None;
             let mut problems = judge::judge(&found.processes, &found.open, &found.sharers);
             problems.extend(belongs::sockets(selection.asker.as_ref(), &found.open));
-            Looked { processes: found.processes, problems }
+            match capsule::look(selection.asker.as_ref(), &found.processes, &found.open) {
+                Ok(Some((seen, found))) => {
+                    problems.extend(found);
+                    sandbox = Some(seen.shown());
+                }
+                Ok(None) => {}
+                Err(problem) => problems.push(problem),
+            }
+            Looked { processes: found.processes, problems, sandbox }
         }
         Err(FreezeError::Refused(problems)) => nobody(problems),
         Err(FreezeError::Failed(problem)) => nobody(vec![*problem]),

@@ -10,8 +10,8 @@ use serde_bytes::ByteBuf;
 
 use super::pages::Piece;
 use crate::image::{PageBuffer, PageSink};
-use crate::kernel::files;
 use crate::kernel::pagemap::{PageMap, PageRun};
+use crate::kernel::{files, outside};
 use crate::model::RemotePtr;
 use crate::proc;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
@@ -55,7 +55,14 @@ impl Registry<'_> {
             return Ok(*known);
         }
         let place = files::open(Path::new(through), libc::O_PATH)?;
-        self.mapped.records.push(NamedFile::of(path, &files::stat(&place)?, writable, owner));
+        let stat = files::stat(&place)?;
+        let record = NamedFile::of(path, &stat, writable, owner);
+        let leads_to_it = || files::identity(&record.path()).is_ok_and(|found| found == (stat.st_dev, stat.st_ino));
+        if outside::known().is_some() && !record.outside && !leads_to_it() {
+            let what = format!("{} is neither in the sandbox nor outside of it by that name", record.shown());
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what));
+        }
+        self.mapped.records.push(record);
         self.mapped.known.insert(key, self.mapped.records.len() - 1);
         Ok(self.mapped.records.len() - 1)
     }

@@ -3,6 +3,7 @@
 //! Whatever fails before the seal, the group runs on ([`Stopped`] when dropped) and no file stays
 //! ([`Writer`](crate::image::Writer) when dropped).
 
+mod capsule;
 mod check;
 mod entry;
 mod memory;
@@ -24,14 +25,15 @@ use std::time::Instant;
 
 use dormouse_wire::{ByteSize, Frozen, Label, Phase, Problem, ProblemKind, Progress};
 
-use crate::image::{ImageError, SectionKind, Writer};
+use crate::image::{PageBuffer, Sealed, SectionKind, Writer};
 use crate::resource::fd::network::hold::Hold;
 use crate::resource::fd::network::tcp::{self, kept};
+use crate::resource::namespace::Seen;
 use crate::survey::files::OpenFiles;
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
 use crate::survey::{belongs, control_group, judge, select};
-use crate::{Asker, FreezeError, FreezeOptions, Selection};
+use crate::{Asker, FreezeError, FreezeOptions, Selection, pid_namespace};
 pub use check::{check, verdict};
 use record::Recorded;
 use stopped::Stopped;
@@ -67,6 +69,8 @@ fn freeze_now(
     let mut verdict = Verdict::new(options.accept_losses);
     verdict.note(judge::judge(&processes, &open, &sharers));
     verdict.note(belongs::sockets(selection.asker.as_ref(), &open));
+    let namespaces = capsule::look(selection.asker.as_ref(), &processes, &open)?;
+    verdict.note(namespaces.iter().flat_map(|(_, problems)| problems.clone()).collect());
     if verdict.refuses() {
         verdict.note(record::said(&mut stopped, &processes, &verdict));
         return Err(verdict.refusal());
@@ -80,8 +84,10 @@ fn freeze_now(
     let mut hold = kept::hold_off(&open.facts)?;
     let mut recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
-    let group = &recorded.group;
-    write(&mut writer, &recorded, &verdict.problems, options.label.as_ref()).map_err(|error| error.problem())?;
+    sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
+    if let Some((seen, _)) = namespaces {
+        namespaces_last(&mut writer, seen)?;
+    }
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);
@@ -94,46 +100,64 @@ fn freeze_now(
         let _acting = asker.map(Asker::acting).transpose()?;
         synced.seal().map_err(|error| error.problem())?
     };
-    let held = hold.as_ref().map_or(0, Hold::count);
+    let mut frozen = told(sealed, &recorded, begin, verdict.problems);
     if !options.leave_running {
-        group.terminal.iter().for_each(terminal::leave_usable);
-        verdict.problems.extend(end(stopped, &open, hold));
+        frozen.held = hold.as_ref().map_or(0, Hold::count);
+        recorded.group.terminal.iter().for_each(terminal::leave_usable);
+        let lost = end(stopped, &open, hold, &frozen)?;
+        frozen.losses.extend(lost);
     }
-    Ok(Frozen {
+    Ok(frozen)
+}
+
+/// What there is to tell of a freeze that began then.
+fn told(sealed: Sealed, recorded: &Recorded, begin: Instant, losses: Vec<Problem>) -> Frozen {
+    let processes = &recorded.group.processes;
+    Frozen {
         image: sealed.path,
-        processes: group.processes.iter().map(crate::resource::group::Process::shown).collect(),
-        threads: group.processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).sum(),
+        processes: processes.iter().map(crate::resource::group::Process::shown).collect(),
+        threads: processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).sum(),
         memory: ByteSize(recorded.bytes),
         size: sealed.size,
         stopped_for: begin.elapsed(),
-        held: if options.leave_running { 0 } else { held },
-        losses: verdict.problems,
-    })
+        held: 0,
+        losses,
+    }
 }
 
-/// Writes all but the pages, which are written already.
-fn write(
+/// What the namespaces hold that the group has for itself.
+fn namespaces_last(writer: &mut Writer, seen: Seen) -> Result<(), Problem> {
+    let record = seen.capture(writer.pages(), &mut PageBuffer::new())?;
+    writer.section(SectionKind::Namespaces, &record).map_err(|error| error.problem())
+}
+
+/// What is known of the group; what its namespaces hold comes last.
+fn sections(
     writer: &mut Writer,
     recorded: &Recorded,
     losses: &[Problem],
     label: Option<&Label>,
-) -> Result<(), ImageError> {
-    writer.section(SectionKind::Group, &recorded.group)?;
-    writer.section(SectionKind::Origin, &recorded.origin)?;
-    writer.section(SectionKind::Losses, &losses)?;
-    label.map_or(Ok(()), |label| writer.section(SectionKind::Label, label))
+) -> Result<(), Problem> {
+    writer.section(SectionKind::Group, &recorded.group).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Origin, &recorded.origin).map_err(|error| error.problem())?;
+    writer.section(SectionKind::Losses, losses).map_err(|error| error.problem())?;
+    label.map_or(Ok(()), |label| writer.section(SectionKind::Label, label).map_err(|error| error.problem()))
 }
 
-/// Ends the group, whose image is there; answers what was lost by that.
-fn end(stopped: Stopped, open: &OpenFiles, hold: Option<Hold>) -> Option<Problem> {
+/// Ends the group, whose image is sealed; answers what was lost by that. One that ends with this process is ended from outside.
+fn end(stopped: Stopped, open: &OpenFiles, hold: Option<Hold>, frozen: &Frozen) -> Result<Option<Problem>, Problem> {
+    if pid_namespace::ends_from_outside() {
+        tcp::forget(&open.facts);
+        return Err(pid_namespace::fall_asleep(frozen));
+    }
     stopped.end();
     // From here on the sockets that are kept vanish without a packet, whatever becomes of the engine.
     tcp::forget(&open.facts);
     let failed = hold.and_then(|hold| hold.stay().err());
-    failed.map(|errno| {
+    Ok(failed.map(|errno| {
         let what = format!("the other ends of its connections cannot be held off any more: {}", errno.desc());
         Problem::loses(ProblemKind::Socket, what, "these connections: the programs find them reset")
-    })
+    }))
 }
 
 /// Stops the selected processes, then whoever cannot be cut from them, until nobody is missing.

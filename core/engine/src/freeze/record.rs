@@ -76,6 +76,7 @@ pub fn record(
         mappings.push(of_process);
         executables.push(executable);
     }
+    segments.of_nobody(sink, &mut buffer)?;
     let until = Until { progress, refused: AtomicBool::new(false) };
     let (stored, told) = beside(
         || store_pages(&mut mappings, facts, sink, &until),

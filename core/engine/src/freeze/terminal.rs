@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use dormouse_wire::{Pid, Problem, ProblemKind};
 use serde_bytes::ByteBuf;
 
-use crate::kernel::Errno;
 use crate::kernel::terminal::{self, Settings};
+use crate::kernel::{Errno, outside};
 use crate::resource::fd::{self, path_of, pty};
 use crate::resource::group::OutsideTerminal;
 use crate::survey::collect::ProcessFacts;
@@ -21,7 +21,9 @@ pub fn sessions(processes: &[ProcessFacts], open: &OpenFiles) -> Vec<Pid> {
 
 /// The record of it, where there is one.
 pub fn record(processes: &[ProcessFacts], open: &OpenFiles) -> Result<Option<OutsideTerminal>, Problem> {
-    let Some((device, process)) = terminals::outside(processes, open).pop_first() else { return Ok(None) };
+    // In a sandbox nobody has it open, and it is not given again.
+    let outside = terminals::outside(processes, open).pop_first().filter(|_| outside::known().is_none());
+    let Some((device, process)) = outside else { return Ok(None) };
     let name = pty::node(device.1);
     let failed = |errno: Errno| {
         let what = format!("the terminal it is on cannot be looked at: {}", errno.desc());

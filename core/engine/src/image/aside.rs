@@ -20,6 +20,7 @@ use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
 use super::error::{ImageError, is_no_room};
+use crate::kernel::outside;
 
 /// So much of the image's name goes into the hidden one: a name has at most 255 bytes.
 const NAME_PART: usize = 200;
@@ -175,8 +176,7 @@ impl Drop for Aside {
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd, ImageError> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    openat(AT_FDCWD, path, flags, Mode::empty()).map_err(|errno| match errno {
+    outside::open(path, libc::O_RDONLY | libc::O_DIRECTORY).map_err(|errno| match errno {
         Errno::ENOENT => ImageError::NoFolder { folder: path.to_owned() },
         errno => ImageError::System { path: path.to_owned(), action: "open the folder", errno },
     })

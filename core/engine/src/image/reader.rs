@@ -16,6 +16,7 @@ use super::header::{ChunkEntry, SectionEntry};
 use super::pages::PageBuffer;
 use super::section::{SectionInfo, SectionKind};
 use super::{PAGE, PageNumber, check};
+use crate::kernel::outside;
 
 /// So much of a section is in memory at once while it is read.
 const PIECE: usize = 64 << 10;
@@ -42,8 +43,8 @@ impl Source {
     /// Opens an ordinary file, and never waits for the other end of a FIFO.
     fn open(path: &Path) -> Result<Self, ImageError> {
         let failed = |error| ImageError::system(path, "open", &error);
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = File::from(outside::open(path, flags).map_err(|errno| failed(errno.into()))?);
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(ImageError::NotAnImage { path: path.to_owned(), what: "it is not an ordinary file" });

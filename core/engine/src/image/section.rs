@@ -23,6 +23,8 @@ pub enum SectionKind {
     Losses,
     /// What a person calls the group.
     Label,
+    /// The namespaces it has for itself.
+    Namespaces,
 }
 
 /// What is fixed about a section: one row of the table in `core/FORMAT.md`.
@@ -35,11 +37,12 @@ struct Row {
 }
 
 /// A new section is one line here, one name in [`SectionKind`] and one row in `core/FORMAT.md`.
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 5] = [
     Row { kind: SectionKind::Group, name: "group", number: *b"GRUP", version: 1, required: true },
     Row { kind: SectionKind::Origin, name: "origin", number: *b"ORIG", version: 1, required: true },
     Row { kind: SectionKind::Losses, name: "losses", number: *b"LOSS", version: 1, required: false },
     Row { kind: SectionKind::Label, name: "label", number: *b"LABL", version: 1, required: false },
+    Row { kind: SectionKind::Namespaces, name: "namespaces", number: *b"NMSP", version: 1, required: true },
 ];
 
 impl SectionKind {

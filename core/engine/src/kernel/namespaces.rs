@@ -50,6 +50,41 @@ pub fn enter_pids_for_children(namespace: &impl AsFd) -> Answer<()> {
     setns(namespace, CloneFlags::CLONE_NEWPID)
 }
 
+/// This process lives in these namespaces from now on; in that of pids, only its children do. Of mounts: its working and root directory
+/// are the root of them.
+pub fn enter(namespaces: &[OwnedFd]) -> Answer<()> {
+    namespaces.iter().try_for_each(|namespace| setns(namespace, CloneFlags::empty()))
+}
+
+/// This process has namespaces of its own from now on of these kinds, by the names of the links in /proc/PID/ns, and so have its
+/// children one of pids. Those of mounts are copies.
+pub fn part_with(kinds: &[&str]) -> Answer<()> {
+    let flag = |kind: &&str| match *kind {
+        "cgroup" => Ok(CloneFlags::CLONE_NEWCGROUP),
+        "ipc" => Ok(CloneFlags::CLONE_NEWIPC),
+        "mnt" => Ok(CloneFlags::CLONE_NEWNS),
+        "net" => Ok(CloneFlags::CLONE_NEWNET),
+        "pid" => Ok(CloneFlags::CLONE_NEWPID),
+        "uts" => Ok(CloneFlags::CLONE_NEWUTS),
+        _ => Err(Errno::EINVAL),
+    };
+    let flags = kinds.iter().map(flag).collect::<Answer<Vec<_>>>()?;
+    unshare(flags.into_iter().fold(CloneFlags::empty(), |all, one| all | one))
+}
+
+/// The names of the system in the uts namespace of this process: sethostname(2), setdomainname(2).
+pub fn set_names(host: &[u8], domain: &[u8]) -> Answer<()> {
+    // SAFETY: the kernel reads as many bytes as the slice holds.
+    checked(unsafe { libc::sethostname(host.as_ptr().cast(), host.len()) }.into())?;
+    // SAFETY: the same.
+    checked(unsafe { libc::setdomainname(domain.as_ptr().cast(), domain.len()) }.into()).map(drop)
+}
+
+/// The descriptors of this process are its own from now on, unshare(2), CLONE_FILES.
+pub fn part_with_files() -> Answer<()> {
+    unshare(CloneFlags::CLONE_FILES)
+}
+
 /// This process sees the mounts of this namespace from now on; its working and root directory are the root of it.
 pub fn enter_mounts(namespace: &impl AsFd) -> Answer<()> {
     setns(namespace, CloneFlags::CLONE_NEWNS)

@@ -5,27 +5,32 @@
 //! [`Side::Inside`] sees the pids and the `/proc` of the namespace, so that nothing else in the engine has to know of two numbers
 //! for one process. The other half waits, passes on signals, and answers the status that the first one has ended with.
 //!
+//! A group whose first process is the init of a pid namespace lives in a whole set of them, a sandbox: see [`capsule`]. The way into it
+//! is the same, and so is the way back: the set is made, and the work is done inside.
+//!
 //! A namespace that was made has an init of ours ([`init`]), which adopts and reaps, and ends when nobody is left.
 
+mod capsule;
 mod init;
 mod outside;
 mod verify;
 
-pub use verify::below;
+pub use capsule::{ends_from_outside, fall_asleep, make as make_capsule};
+pub use verify::{below, trust};
 
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Frozen, Pid, Problem, ProblemKind};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
 use crate::Asker;
 use crate::image::{Reader, SectionKind};
 use crate::kernel::{Errno, files, identity, namespaces};
-use crate::proc;
+use crate::proc::{self, ns, status};
 use crate::resource::group::Group;
 use crate::survey::select;
 
@@ -38,15 +43,23 @@ pub enum Side {
     Inside(Inside),
     /// Outside it. The work has been done: it has ended with this status, or with 128 and the number of a signal.
     Outside(u8),
+    /// Outside it. The group has been put to sleep, the init of its namespace and the half within too.
+    Frozen(Box<Frozen>),
 }
 
 /// The half that does the work.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inside {
     /// To the init of a namespace that was made.
     init: Option<UnixStream>,
     /// What the processes of an entered namespace are called outside and inside.
     numbers: Vec<(Pid, Pid)>,
+    /// All that live in it are one group, with its init.
+    is_whole: bool,
+    /// Who waits for it outside, and does nothing else.
+    waits: Option<Pid>,
+    /// What was lost when it was made.
+    losses: Vec<Problem>,
 }
 
 impl Inside {
@@ -58,10 +71,40 @@ impl Inside {
         }
     }
 
+    /// Whether all that live here are one group, with the init of their pid namespace.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// What the first process of a sandbox that was made is called outside.
+    pub fn first_outside(&self) -> Option<Pid> {
+        let here = ns::read(Pid(std::process::id() as i32), "pid").ok()?;
+        proc::from_outside(|is_other| {
+            let is_first = |pid: &Pid| {
+                ns::read(*pid, "pid").is_ok_and(|theirs| theirs == here)
+                    && proc::parsed(*pid, "status", status::parse)
+                        .is_ok_and(|found| found.namespace_pid.last() == Some(&1))
+            };
+            is_other.then(|| proc::list_pids().unwrap_or_default().into_iter().find(is_first))?
+        })
+    }
+
+    /// What was lost when the namespaces of a group were made again.
+    pub fn losses(&self) -> &[Problem] {
+        &self.losses
+    }
+
     /// What processes that are known by their numbers outside are called here: the first one, and others, but for the init.
     pub fn meant(&self, first: Pid, others: &[Pid]) -> Result<(Pid, Vec<Pid>), Problem> {
         let number = |outside: Pid| self.numbers.iter().find(|(known, _)| *known == outside).map(|(_, here)| *here);
         let gone = || Problem::blocks(ProblemKind::Process, "the process is gone").of(&select::named(first));
+        if self.is_whole {
+            let elsewhere = |outside: &&Pid| number(**outside).is_none() && Some(**outside) != self.waits;
+            let Some(other) = others.iter().find(elsewhere) else { return Ok((INIT, Vec::new())) };
+            let what = "it lives outside of the sandbox that it is to be frozen with";
+            let problem = Problem::blocks(ProblemKind::Selection, what).of(&select::named(*other));
+            return Err(problem.way_out("Freeze the sandbox alone, by the pid of a process in it"));
+        }
         let others = others.iter().filter_map(|outside| number(*outside)).filter(|here| *here != INIT);
         match number(first) {
             None => Err(gone()),
@@ -136,7 +179,7 @@ pub fn make(wanted: &BTreeSet<i32>) -> Result<Side, Problem> {
         }
         namespaces::Side::Child => {
             drop(control);
-            init::begin(answers, own).map(|init| Side::Inside(Inside { init: Some(init), numbers: Vec::new() }))
+            init::begin(answers, own).map(|init| Side::Inside(Inside { init: Some(init), ..Inside::default() }))
         }
     }
 }
@@ -144,6 +187,9 @@ pub fn make(wanted: &BTreeSet<i32>) -> Result<Side, Problem> {
 /// Goes on in the pid namespace that this process lives in, where that is another one than ours, and one that a thaw can make again;
 /// `None`: it is ours, or one that whoever looks at the group closer refuses by name. This process must have no other threads.
 pub fn enter(pid: Pid) -> Result<Option<Side>, Problem> {
+    if let Some(capsule) = verify::capsule(pid)? {
+        return capsule::enter(pid, &capsule).map(Some);
+    }
     if !verify::is_like_ours(pid) {
         return Ok(None);
     }
@@ -169,7 +215,7 @@ pub fn enter(pid: Pid) -> Result<Option<Side>, Problem> {
                 std::env::set_current_dir(&place).map_err(|_| failed("chdir")(Errno::ENOENT))?;
             }
             proc::see_outer(outer);
-            Ok(Some(Side::Inside(Inside { init: None, numbers })))
+            Ok(Some(Side::Inside(Inside { numbers, ..Inside::default() })))
         }
     }
 }

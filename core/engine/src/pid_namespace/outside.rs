@@ -2,10 +2,10 @@
 //! with. Both halves are in one process group, so that whoever stops and continues it by that has both.
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Frozen, Problem, ProblemKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -13,7 +13,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::init::{ENDED, FAILED};
-use crate::kernel::Errno;
+use super::{Side, capsule};
+use crate::kernel::{Errno, pidfd};
 
 /// The signals by which a person or the system asks for an end.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -75,6 +76,56 @@ pub fn wait_for(worker: Pid) -> Result<u8, Problem> {
             let _ = kill(worker, signal);
         }
     }
+}
+
+/// Waits for the work that a child of our own does within a capsule, and ends the capsule by its init where the child says that it sleeps.
+pub fn wait_or_end(worker: Pid, control: UnixStream, init: &OwnedFd) -> Result<Side, Problem> {
+    let mut watch = ENDING.to_vec();
+    watch.push(Signal::SIGCHLD);
+    let signals = watched(&watch)?;
+    let mut control = Some(control);
+    loop {
+        match waitpid(worker, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
+            Ok(status) => return Ok(Side::Outside(shown(status))),
+            Err(errno) => return Err(lost(errno)),
+        }
+        let mut files = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        files.extend(control.as_ref().map(|control| PollFd::new(control.as_fd(), PollFlags::POLLIN)));
+        let _ = poll(&mut files, PollTimeout::NONE);
+        let said = files.get(1).and_then(PollFd::any) == Some(true);
+        if let Ok(Some(signal)) = signals.read_signal()
+            && let Ok(signal) = Signal::try_from(signal.ssi_signo as i32)
+            && signal != Signal::SIGCHLD
+        {
+            let _ = kill(worker, signal);
+        }
+        if let Some(mut control) = control.take_if(|_| said) {
+            let mut told = Vec::new();
+            let _ = control.read_to_end(&mut told);
+            // What it has begun to say with its last breath counts for nothing.
+            if let Ok(frozen) = ciborium::from_reader::<Frozen, _>(told.as_slice()) {
+                end(worker, init, &frozen)?;
+                return Ok(Side::Frozen(Box::new(frozen)));
+            }
+        }
+    }
+}
+
+/// Ends a capsule, whose image is sealed.
+fn end(worker: Pid, init: &OwnedFd, frozen: &Frozen) -> Result<(), Problem> {
+    const PATIENCE: u16 = 30_000;
+    let sent = pidfd::send_signal(init.as_fd(), libc::SIGKILL);
+    if let Err(errno @ (Errno::EPERM | Errno::EINVAL)) = sent {
+        let what = format!("the group could not be ended after its image was sealed: {}", errno.desc());
+        let problem = Problem::blocks(ProblemKind::Process, what).at(frozen.image.display().to_string());
+        return Err(problem.way_out("Remove the image: the group runs on beside it"));
+    }
+    let _ = waitpid(worker, None);
+    if !capsule::has_ended(init, PATIENCE) {
+        tracing::warn!("the group has not ended yet");
+    }
+    Ok(())
 }
 
 /// The exit status as a shell would tell it.

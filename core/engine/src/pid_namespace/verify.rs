@@ -3,15 +3,110 @@
 
 use std::path::PathBuf;
 
-use dormouse_wire::{Pid, ProcessName};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 
+use crate::Asker;
+use crate::image::Reader;
 use crate::kernel::namespaces;
 use crate::proc::mountinfo::{self, Mount};
 use crate::proc::stat::State;
 use crate::proc::{self, ns, status};
+use crate::resource::namespace::Namespaces;
+use crate::survey::collect::NAMESPACES;
+use crate::survey::select;
+
+/// What the init that a thaw makes is called.
+const OUR_INIT: &[u8] = b"dormouse-init";
 
 /// Namespaces that must be our own.
 const SAME: [&str; 5] = ["cgroup", "ipc", "net", "user", "uts"];
+
+/// A group that has a set of namespaces for itself.
+#[derive(Debug)]
+pub struct Capsule {
+    /// The init of its pid namespace, as it is called here.
+    pub init: Pid,
+    /// Whoever is meant, as it is called here.
+    pub meant: Pid,
+    /// Who waits for it here, and does nothing else.
+    pub waits: Option<Pid>,
+    /// The kinds of namespaces that are not ours.
+    pub own: Vec<&'static str>,
+}
+
+/// The capsule that a process lives in: root of our own user namespace has made it, and it has pids and mounts for itself. None: it lives in
+/// none, or in a namespace of pids only whose init is not meant; whoever looks at it closer refuses anything else by name.
+pub fn capsule(pid: Pid) -> Result<Option<Capsule>, Problem> {
+    let pid = waited_for(pid).unwrap_or(pid);
+    let parent = |pid: Pid| Some(proc::parsed(pid, "status", status::parse).ok()?.ppid);
+    let own = Pid(std::process::id() as i32);
+    let differs = |of: Pid, name: &str| matches!((ns::read(of, name), ns::read(own, name)), (Ok(theirs), Ok(ours)) if theirs != ours);
+    let status = proc::parsed(pid, "status", status::parse);
+    let kinds: Vec<&'static str> = NAMESPACES.into_iter().filter(|kind| differs(pid, kind)).collect();
+    let is_one = kinds.contains(&"pid") && kinds.contains(&"mnt") && !kinds.contains(&"user");
+    if !is_one || !status.is_ok_and(|status| status.namespace_pid.len() == 2) {
+        return Ok(None);
+    }
+    let Some((init, _)) = numbers(pid).into_iter().find(|(_, inside)| inside.0 == 1) else { return Ok(None) };
+    let is_ours = proc::read(init, "comm").is_ok_and(|name| name.trim_ascii_end() == OUR_INIT);
+    if is_ours || pid != init && is_like_ours(pid) {
+        return Ok(None);
+    }
+    let theirs: Vec<&'static str> = NAMESPACES.into_iter().filter(|kind| differs(init, kind)).collect();
+    let apart =
+        |kind: &&&str| !matches!((ns::read(pid, kind), ns::read(init, kind)), (Ok(one), Ok(other)) if one == other);
+    if let Some(kind) = NAMESPACES.iter().find(apart) {
+        let what = format!("it is in a sandbox within a sandbox: the first process there has another {kind} namespace");
+        let problem = Problem::blocks(ProblemKind::Namespace, what).of(&select::named(pid));
+        return Err(
+            problem.way_out(format!("Freeze the outer one, if it can live without the inner: dormouse freeze {init}"))
+        );
+    }
+    if let Some(kind) = theirs.iter().find(|kind| !is_of_our_owner(init, own, kind)) {
+        let what =
+            format!("somebody else than root has made its {kind} namespace, which may show anything to Dormouse");
+        return Err(Problem::blocks(ProblemKind::Namespace, what)
+            .of(&select::named(pid))
+            .way_out("Pause the group instead"));
+    }
+    let waits = parent(init).filter(|parent| waited_for(*parent) == Some(init));
+    Ok(Some(Capsule { init, meant: pid, waits, own: theirs }))
+}
+
+/// The init of a capsule that this process has made, where it does nothing but wait for that: bubblewrap does so outside, and unshare(1).
+fn waited_for(pid: Pid) -> Option<Pid> {
+    const WAIT: [&[u8]; 2] = [b"bwrap", b"unshare"];
+    let waits = proc::read(pid, "comm").is_ok_and(|name| WAIT.contains(&name.trim_ascii_end()));
+    let [only] = proc::children(pid, pid.leader()).ok().filter(|_| waits)?[..] else { return None };
+    let status = proc::parsed(only, "status", status::parse).ok()?;
+    matches!(status.namespace_pid[..], [_, 1]).then_some(only)
+}
+
+/// Whether an image may make namespaces and mounts: it is root's, and root wants it woken.
+pub fn trust(reader: &Reader, record: &Namespaces, asker: Option<&Asker>) -> Vec<Problem> {
+    use std::os::unix::fs::MetadataExt;
+    let path = reader.path().display().to_string();
+    let refuse = |what: String, way_out: String| {
+        vec![Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out)]
+    };
+    let kinds = record.own.join(", ");
+    if asker.is_some_and(|asker| asker.user != 0) {
+        let what = format!("the group had namespaces for itself ({kinds}), which only root can make again");
+        return refuse(what, format!("An administrator can do it: sudo dormouse thaw {path}"));
+    }
+    if !super::can_be_made() {
+        let what = format!("the group had namespaces for itself ({kinds}), which Dormouse may not make here");
+        return refuse(what, "Run Dormouse as root".to_owned());
+    }
+    match reader.metadata() {
+        Ok(found) if found.uid() == 0 => Vec::new(),
+        Ok(found) => {
+            let what = format!("it belongs to user {}, and holds namespaces with mounts", found.uid());
+            refuse(what, format!("If you trust whoever made it, make it your own: chown root:root {path}"))
+        }
+        Err(error) => refuse(format!("whose it is cannot be told: {error}"), "Copy it to another disk".to_owned()),
+    }
+}
 
 /// Whether a process lives in such a namespace.
 pub fn is_like_ours(pid: Pid) -> bool {

@@ -64,6 +64,15 @@ pub struct Stored {
     pub first: PageNumber,
 }
 
+impl Stored {
+    /// Whether pages of a file of this size lie within it, and are in the image.
+    pub fn fits(&self, size: u64, reader: &Reader) -> bool {
+        self.page.checked_add(self.count).is_some_and(|end| end <= size.div_ceil(PAGE as u64))
+            && reader.has_pages(self.first, usize::try_from(self.count).unwrap_or(usize::MAX))
+            && self.first.slot() + self.count as usize <= CHUNK_PAGES
+    }
+}
+
 /// Reads the content into the image. Holes are skipped (SEEK_DATA, lseek(2)).
 pub fn capture(file: &File, origin: Origin, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Content, Problem> {
     let failed = |error: std::io::Error| {

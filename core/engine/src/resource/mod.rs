@@ -8,6 +8,7 @@ pub mod fd;
 pub mod group;
 pub mod memory;
 pub mod named_file;
+pub mod namespace;
 pub mod origin;
 pub mod system_v;
 pub mod task;

@@ -9,8 +9,8 @@ use dormouse_wire::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::{files, outside};
 
 /// A file by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct NamedFile {
     pub writable: bool,
     /// User, group and groups of whom it is opened for.
     pub owner: Owner,
+    /// It lies outside of the mounts that the group has for itself: it was opened before them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
 }
 
 /// How much of a file [`NamedFile::ends`] speaks of, from the front and from the back.
@@ -63,12 +66,22 @@ impl NamedFile {
             ends: None,
             writable,
             owner: owner.clone(),
+            outside: is_outside(path, stat),
         }
     }
 
-    /// The path as Rust has it.
+    /// The path by which it is found from here.
     pub fn path(&self) -> PathBuf {
-        PathBuf::from(std::ffi::OsStr::from_bytes(&self.path))
+        let path = Path::new(std::ffi::OsStr::from_bytes(&self.path));
+        match outside::known().filter(|_| self.outside) {
+            Some(outside) => outside.reach(path),
+            None => path.to_owned(),
+        }
+    }
+
+    /// Its name, for a person.
+    pub fn shown(&self) -> String {
+        shown(Path::new(std::ffi::OsStr::from_bytes(&self.path)))
     }
 
     /// What has become of the file: problems that matter to whoever depends on every byte of it (`exact`: it is mapped)
@@ -83,12 +96,12 @@ impl NamedFile {
             Ok(found) => found,
             Err(error) => {
                 let problem = Problem::blocks(ProblemKind::File, format!("the file cannot be found: {error}"));
-                return vec![problem.at(shown(&path)).way_out("Put it back in its place, then thaw again")];
+                return vec![problem.at(self.shown()).way_out("Put it back in its place, then thaw again")];
             }
         };
         if found.mode() & TYPE != self.mode & TYPE {
             let problem = Problem::blocks(ProblemKind::File, "something else has its name now");
-            return vec![problem.at(shown(&path)).way_out("Put the file back in its place, then thaw again")];
+            return vec![problem.at(self.shown()).way_out("Put the file back in its place, then thaw again")];
         }
         match self.modified {
             Some(modified) if self.mode & TYPE == libc::S_IFREG => {
@@ -101,7 +114,7 @@ impl NamedFile {
     fn change(&self, found: &std::fs::Metadata, modified: (i64, u32), exact: bool) -> Option<Problem> {
         let length = found.len();
         let blocks = |what: String| {
-            let problem = Problem::blocks(ProblemKind::File, what).at(shown(&self.path()));
+            let problem = Problem::blocks(ProblemKind::File, what).at(self.shown());
             Some(problem.way_out("Put the old file back, then thaw again"))
         };
         if length < self.size {
@@ -120,7 +133,7 @@ impl NamedFile {
             (true, true) => {
                 let what = format!("the file has grown from {} to {length} bytes since the freeze", self.size);
                 let problem = Problem::loses(ProblemKind::File, what, "that it ended where it did");
-                Some(problem.at(shown(&self.path())))
+                Some(problem.at(self.shown()))
             }
             // Every byte of it is known to be the same.
             (true, false) if self.size <= 2 * END => None,
@@ -144,12 +157,23 @@ impl NamedFile {
         let acting = Acting::begin(&Identity::from(&self.owner));
         let errno = acting.and_then(|_acting| files::may_access(&self.path(), rights)).err()?;
         let what = format!("user {} may not open the file any more: {}", self.owner.user, errno.desc());
-        let problem = Problem::blocks(ProblemKind::File, what).at(shown(&self.path()));
+        let problem = Problem::blocks(ProblemKind::File, what).at(self.shown());
         Some(problem.way_out("Give the user the right to open it, then thaw again"))
     }
 }
 
 const TYPE: u32 = libc::S_IFMT;
+
+/// Whether a path leads to this file outside of the mounts that the group has for itself, and not within.
+pub fn is_outside(path: &[u8], stat: &libc::stat) -> bool {
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    let same = |found: (u64, u64)| found == (stat.st_dev, stat.st_ino);
+    outside::known().is_some_and(|outside| {
+        let within = path.symlink_metadata().is_ok_and(|found| same((found.dev(), found.ino())));
+        let without = outside.open(path, libc::O_PATH | libc::O_NOFOLLOW).and_then(|file| files::stat(&file));
+        !within && without.is_ok_and(|found| same((found.st_dev, found.st_ino)))
+    })
+}
 
 /// What [`NamedFile::ends`] says of a file of this size.
 pub fn ends(file: &File, size: u64) -> std::io::Result<u64> {

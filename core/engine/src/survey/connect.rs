@@ -72,7 +72,7 @@ fn is_nameless(mapping: &Mapping) -> bool {
 /// The processes that belong to the group because they cannot be cut from it.
 pub fn joined(processes: &[ProcessFacts], open: &OpenFiles, sharers: &[Sharer]) -> Vec<Pid> {
     let pipes = open.facts.files.iter().filter(|file| file.link.starts_with(b"pipe:["));
-    let ends = pipes.flat_map(|pipe| open.facts.held_outside(&pipe.stat)).map(|holder| holder.process.pid);
+    let ends = pipes.flat_map(|pipe| open.facts.held_outside(&pipe.stat)).filter_map(|holder| holder.here);
     let masters = open.facts.files.iter().filter(|file| pty::is_master(file));
     let numbers = masters.filter_map(|master| terminal::number(&master.file).ok());
     let on_terminals = numbers.flat_map(|number| pty::users_outside(number, &open.facts)).map(|process| process.pid);

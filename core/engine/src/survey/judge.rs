@@ -7,6 +7,7 @@ use super::connect::{self, Sharer};
 use super::files::OpenFiles;
 use super::{confinement, segments, system_v, terminals};
 use crate::kernel::kcmp::{Owners, Shared};
+use crate::kernel::outside;
 use crate::proc;
 use crate::resource::fd;
 use crate::resource::memory::mapping;
@@ -47,7 +48,8 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
     let mut refuse = |kind, what: &str, way_out: &str| {
         problems.push(Problem::blocks(kind, what).of(&process.shown).way_out(way_out));
     };
-    if process.status.kernel_thread == Some(true) || process.pid == Pid(1) {
+    // The init of a namespace that the engine has gone into belongs to the group.
+    if process.status.kernel_thread == Some(true) || process.pid == Pid(1) && outside::known().is_none() {
         refuse(ProblemKind::Process, "it belongs to the system itself", "Choose another process");
     }
     if process.pid.0 as u32 == std::process::id() {
@@ -82,13 +84,29 @@ fn namespaces(process: &ProcessFacts, living: &LivingFacts, own: &[(&str, u64)])
     let mut problems = Vec::new();
     for ((name, theirs), (_, ours)) in living.namespaces.iter().zip(own) {
         if theirs != ours {
-            let what = format!("it is in a namespace of its own ({name}), which cannot be given back yet");
-            problems.push(
-                Problem::blocks(ProblemKind::Namespace, what).of(&process.shown).way_out("Pause the group instead"),
-            );
+            problems.push(namespace(name).of(&process.shown));
         }
     }
     problems
+}
+
+/// A namespace that not all members live in, or that comes without the others that a sandbox has.
+fn namespace(kind: &str) -> Problem {
+    if outside::known().is_some() {
+        let what = format!(
+            "it is in a {kind} namespace of its own, within the sandbox of the group: sandboxes within sandboxes cannot be given back yet"
+        );
+        let way_out = "Start the program without a sandbox of its own, or pause the group instead";
+        return Problem::blocks(ProblemKind::Namespace, what).way_out(way_out);
+    }
+    let what = format!("it is in a namespace of its own ({kind}), which cannot be given back yet");
+    let way_out = match kind {
+        "user" => "Let root start the sandbox, without a user namespace, or pause the group instead",
+        _ => {
+            "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
+        }
+    };
+    Problem::blocks(ProblemKind::Namespace, what).way_out(way_out)
 }
 
 /// All come back with the clocks of the first one.

@@ -7,6 +7,7 @@ use dormouse_wire::{Problem, ProblemKind, ProcessName};
 use super::collect::ProcessFacts;
 use super::connect::Sharer;
 use super::system_v::was_there;
+use crate::kernel::outside;
 use crate::proc::maps::{Mapping, VmFlags};
 use crate::proc::system_v::{self, LOCKED, Segment};
 use crate::resource::memory::segment::{is_one, is_whole, shown};
@@ -28,7 +29,10 @@ pub fn judge(processes: &[ProcessFacts], sharers: &[Sharer]) -> Vec<Problem> {
         let found = there.iter().find(|segment| segment.id == id);
         problems.extend(found.into_iter().flat_map(|found| judge_segment(found, parts, process, sharers)));
     }
-    problems.extend(processes.iter().filter_map(|process| alone(process, &there)));
+    // In an ipc namespace of the group's own they are recorded, too.
+    if !outside::has_own("ipc") {
+        problems.extend(processes.iter().filter_map(|process| alone(process, &there)));
+    }
     problems
 }
 

@@ -13,7 +13,7 @@ use super::collect::ProcessFacts;
 use super::everyone::started;
 use crate::kernel::bystander::Bystander;
 use crate::kernel::kcmp::{self, Shared};
-use crate::kernel::system_v;
+use crate::kernel::{outside, system_v};
 use crate::proc::system_v::table;
 
 /// Of so many semaphores is asked who used them.
@@ -95,6 +95,10 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
                 format!("it uses System V semaphores{which}, and may undo at its end what it has done"),
                 loss,
             ));
+        }
+        // Whoever has used them but is no member has ended: nobody else can reach them.
+        if outside::has_own("ipc") {
+            continue;
         }
         let shared = sets.iter().filter(|set| set.users.contains(&process.pid) && !set.users.is_subset(&members));
         problems.extend(shared.map(|set| lose(among_others("semaphores", set.id), MEANWHILE)));

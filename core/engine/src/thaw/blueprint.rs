@@ -9,9 +9,9 @@ use std::path::Path;
 use dormouse_wire::{ByteSize, Pid, Problem, ProblemKind};
 
 use super::{consistent, trust};
-use crate::image::Reader;
-use crate::kernel::files;
+use crate::image::{Reader, SectionKind};
 use crate::kernel::identity::Acting;
+use crate::kernel::{files, outside};
 use crate::resource::content::Content;
 use crate::resource::fd::kind_named;
 use crate::resource::fd::network::tcp::kept;
@@ -19,6 +19,7 @@ use crate::resource::group::{Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::shown;
+use crate::resource::namespace::Namespaces;
 use crate::resource::task::credentials::{Credentials, Privileges};
 use crate::resource::task::limits::Reach;
 use crate::resource::task::seccomp::Seccomp;
@@ -28,6 +29,9 @@ use crate::{Pids, ThawOptions, pid_namespace};
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut group = group.clone();
     let lost = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
+    if let (Ok(Some(namespaces)), None) = (capsule(reader), outside::known()) {
+        return before_it_is_made(&namespaces, &group, reader, options);
+    }
     let mut problems = problems(&group, reader, options);
     problems.extend(lost);
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;
@@ -37,6 +41,39 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
         problems.sort();
     }
     problems
+}
+
+/// The namespaces that the group had for itself.
+fn capsule(reader: &Reader) -> Result<Option<Namespaces>, Problem> {
+    reader.optional_section(SectionKind::Namespaces).map_err(|error| error.problem())
+}
+
+/// What can be said of a group with namespaces for itself as long as they are not there: what its files are, shows within.
+fn before_it_is_made(namespaces: &Namespaces, group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
+    let mut problems = consistent::problems(group, reader);
+    problems.extend(trust::problems(group, reader, options.asker.as_ref()));
+    problems.extend(pid_namespace::trust(reader, namespaces, options.asker.as_ref()));
+    if problems.is_empty() {
+        problems.extend(namespaces.preflight(reader));
+        problems.extend(super::processor::preflight(group, reader));
+        problems.extend(privileges(group));
+        problems.extend(confinement(group));
+        problems.extend(room(group));
+    }
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+/// A group that had namespaces for itself is woken in ones that were made for it, and nowhere else.
+fn is_at_home(reader: &Reader) -> Option<Problem> {
+    let what = match capsule(reader) {
+        Err(problem) => return Some(problem),
+        Ok(Some(_)) if outside::known().is_none() => "the group had namespaces for itself, and none were made for it",
+        Ok(None) if outside::known().is_some() => "the group had no namespaces for itself, and some were made for it",
+        Ok(_) => return None,
+    };
+    Some(Problem::blocks(ProblemKind::Namespace, what).at(reader.path().display().to_string()))
 }
 
 /// That the group comes back in a pid namespace of its own, if it does.
@@ -50,6 +87,7 @@ pub fn own_pids(options: &ThawOptions) -> Option<Problem> {
 pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut problems = consistent::problems(group, reader);
     problems.extend(trust::problems(group, reader, options.asker.as_ref()));
+    problems.extend(is_at_home(reader));
     if !problems.is_empty() {
         return problems;
     }
@@ -94,6 +132,10 @@ fn pids(group: &Group) -> Vec<Problem> {
     for process in &group.processes {
         let threads = process.alive().map(|alive| alive.threads.iter().map(|thread| thread.tid.0).collect());
         for number in threads.unwrap_or_else(|| vec![process.pid().0]) {
+            // The init of a namespace that was made for the group waits for it to become this process.
+            if number == 1 && outside::known().is_some() {
+                continue;
+            }
             let Ok(status) = crate::proc::parsed(Pid(number), "status", crate::proc::status::parse) else { continue };
             let name = String::from_utf8_lossy(&status.name).into_owned();
             let zombie = status.state == crate::proc::stat::State::Zombie;

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use dormouse_wire::{Pid, Problem, ProblemKind};
 
-use crate::image::Reader;
+use crate::image::{Reader, SectionKind};
 use crate::kernel::system_v::Object;
-use crate::resource::content::Stored;
-use crate::resource::group::{Alive, Group, Life, Thread};
+use crate::resource::group::{Alive, Group, Life, Process, Thread};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
 use crate::resource::memory::{protection_keys, segment};
+use crate::resource::namespace::Namespaces;
 use crate::resource::system_v::semaphores;
 use crate::resource::task::interrupted;
 use crate::resource::task::seccomp::{Filter, Seccomp};
@@ -19,7 +19,7 @@ use crate::resource::task::seccomp::{Filter, Seccomp};
 /// Whether the records fit together.
 pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
     let lie = |what: String| Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: {what}"));
-    let mut problems: Vec<Problem> = family(group).into_iter().map(lie).collect();
+    let mut problems: Vec<Problem> = family(group, reader).into_iter().map(lie).collect();
     for process in &group.processes {
         let pid = process.pid();
         match &process.life {
@@ -42,13 +42,13 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         }
     }
     for content in &group.contents {
-        if !content.pages.iter().all(|stored| fits(stored, content.size, reader)) {
+        if !content.pages.iter().all(|stored| stored.fits(content.size, reader)) {
             problems.push(lie(format!("{} has pages that are not there", content.origin.shown())));
         }
     }
     let mut ids = HashSet::new();
     for segment in &group.segments {
-        let is_whole = segment.pages.iter().all(|stored| fits(stored, segment.size, reader));
+        let is_whole = segment.pages.iter().all(|stored| stored.fits(segment.size, reader));
         if !is_whole || !segment.is_possible() || !ids.insert(segment.id) {
             problems.push(lie(format!("{} cannot be", segment::shown(segment.id))));
         }
@@ -74,24 +74,25 @@ fn objects(group: &Group) -> Vec<String> {
     lies
 }
 
-/// Whether pages of a file of this size lie within it, and are in the image.
-fn fits(stored: &Stored, size: u64, reader: &Reader) -> bool {
-    stored.page.checked_add(stored.count).is_some_and(|end| end <= size.div_ceil(PAGE))
-        && reader.has_pages(stored.first, usize::try_from(stored.count).unwrap_or(usize::MAX))
-        && stored.first.slot() + stored.count as usize <= crate::image::CHUNK_PAGES
-}
-
 /// Whether every process and thread has an id of its own and stands behind its parent, and whether all can be told of I/O
 /// that are said to be.
-fn family(group: &Group) -> Vec<String> {
+fn family(group: &Group, reader: &Reader) -> Vec<String> {
     let mut lies = Vec::new();
+    // The init of a pid namespace comes back with the namespaces that the group had for itself.
+    let is_whole = reader.optional_section::<Namespaces>(SectionKind::Namespaces).is_ok_and(|found| found.is_some());
+    let least = if is_whole { 1 } else { 2 };
+    let is_root = |process: &Process| process.family.parent.is_none();
+    let ends_well = |process: &Process| process.pid().0 == 1 && process.alive().is_some();
+    if is_whole && group.processes.iter().any(|process| is_root(process) != ends_well(process)) {
+        lies.push("not everybody in it descends from its first process".to_owned());
+    }
     let mut depths: HashMap<Pid, usize> = HashMap::new();
     let mut ids = HashSet::new();
     for process in &group.processes {
         let pid = process.pid();
         let threads =
             process.alive().map_or(vec![pid.0], |alive| alive.threads.iter().map(|thread| thread.tid.0).collect());
-        if let Some(id) = threads.into_iter().find(|id| *id < 2 || !ids.insert(*id)) {
+        if let Some(id) = threads.into_iter().find(|id| *id < least || !ids.insert(*id)) {
             lies.push(format!("there can be no process or thread {id}, or there are two"));
         }
         let above = process.family.parent.map_or(Some(0), |parent| depths.get(&parent).copied());

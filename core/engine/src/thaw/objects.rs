@@ -16,7 +16,7 @@ use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless, p
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
-use crate::resource::named_file::{NamedFile, shown};
+use crate::resource::named_file::NamedFile;
 
 /// The files.
 #[derive(Debug)]
@@ -224,7 +224,7 @@ fn is_run(group: &Group, content: usize) -> bool {
 fn open_mapped(file: &NamedFile) -> Result<OwnedFd, Problem> {
     let problem = |errno: nix::errno::Errno| {
         let what = format!("a mapped file cannot be opened as its owner: {}", errno.desc());
-        Problem::blocks(ProblemKind::File, what).at(shown(&file.path()))
+        Problem::blocks(ProblemKind::File, what).at(file.shown())
     };
     let _acting = Acting::begin(&Identity::from(&file.owner)).map_err(problem)?;
     files::open(&file.path(), if file.writable { libc::O_RDWR } else { libc::O_RDONLY }).map_err(problem)

@@ -195,9 +195,22 @@ impl Tree {
 
     /// A child of the engine itself, emptied.
     fn first(&self, pid: Pid, exit_signal: i32, shown: &ProcessName) -> Result<Built, Problem> {
+        if is_init(pid) {
+            return self.init(pid, shown);
+        }
         let born = sleeping_child(pid, exit_signal).map_err(|errno| not_born(errno, shown))?;
         let mut built = self.adopt(born, shown)?;
         space::strip(&mut built, self.place)?;
+        Ok(built)
+    }
+
+    /// The init of a pid namespace that was made for the group sleeps there already, with the same descriptors as the engine.
+    fn init(&self, pid: Pid, shown: &ProcessName) -> Result<Built, Problem> {
+        let mut built = self.adopt(pid, shown)?;
+        space::strip(&mut built, self.place)?;
+        let mut batch = Batch::new();
+        batch.must("have descriptors of its own", libc::SYS_unshare, arguments![libc::CLONE_FILES]);
+        built.run(&mut batch)?;
         Ok(built)
     }
 
@@ -398,10 +411,18 @@ fn not_born(errno: Errno, process: &ProcessName) -> Problem {
     problem.of(process).way_out(way_out)
 }
 
+/// Whether it is the init of a pid namespace that was made for the group: nobody in it can end it, and whoever has made it does.
+fn is_init(pid: Pid) -> bool {
+    pid == Pid(1) && crate::kernel::outside::known().is_some()
+}
+
 /// Ends a process and takes the news of its end. The end of a leader is only told of when that of every other thread that
 /// the engine traces has been taken, of those too that were born before another one could not be.
 fn end(pid: Pid) {
     use std::os::fd::AsFd;
+    if is_init(pid) {
+        return;
+    }
     if let Ok(handle) = pidfd::open(pid) {
         let _ = pidfd::send_signal(handle.as_fd(), libc::SIGKILL);
     }

@@ -19,7 +19,9 @@ pub fn everything(path: &Path, image: &Image) -> Result<serde_json::Value, Image
         answer.insert(name.into(), json!(size));
     }
     answer.insert("sections".into(), json!(frame.sections));
-    for kind in [SectionKind::Origin, SectionKind::Label, SectionKind::Losses, SectionKind::Group] {
+    let kinds =
+        [SectionKind::Origin, SectionKind::Label, SectionKind::Losses, SectionKind::Namespaces, SectionKind::Group];
+    for kind in kinds {
         let section: Option<Value> = image.reader().optional_section(kind)?;
         answer.insert(kind.name().into(), section.as_ref().map_or(serde_json::Value::Null, converted));
     }

@@ -32,11 +32,17 @@ pub fn run() {
     let _ = prctl::set_name(c"dormouse");
     let told = order().and_then(|order| {
         let parent = hold_back(&order)?;
+        let order = settled(order)?;
+        // Before the group's own namespaces, where paths may lead elsewhere.
+        let image = match &order.task {
+            Task::Freeze { meant, .. } => Some(new_image(&order.who, meant)?),
+            _ => None,
+        };
         let Some((order, inside)) = at_home(order)? else { return Ok(None) };
         // The parent of one half in a pid namespace is another one, which is waited for there.
         let parent = if inside.is_some() { getppid() } else { parent };
         let watcher = Watcher::begin(&order, parent)?;
-        let done = work(&order, watcher, inside.is_some());
+        let done = work(&order, watcher, inside.as_ref(), image);
         if let (Some(inside), Ok(_)) = (inside, &done) {
             inside.group_runs();
         }
@@ -45,6 +51,13 @@ pub fn run() {
     if let Some(said) = told.unwrap_or_else(Some) {
         say(&said);
     }
+}
+
+/// With the folder that the user has chosen.
+fn settled(order: Order) -> Result<Order, Said> {
+    let failed =
+        |problem| Said::Failed(Failure { sentence: "The work could not begin.".to_owned(), problems: vec![problem] });
+    Ok(Order { who: order.who.settled().map_err(failed)?, ..order })
 }
 
 /// Holds back the wish for an end, and waits until the worker has been put in its place. Answers who has started it.
@@ -77,20 +90,31 @@ fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
         let sentence = "The work could not begin; nothing has changed.".to_owned();
         Said::Failed(Failure { sentence, problems: vec![problem] })
     };
+    let refused = |problems| {
+        Said::Failed(Failure { sentence: "The image was not thawed; it is unchanged.".to_owned(), problems })
+    };
     let side = match &order.task {
         Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } => {
             pid_namespace::enter(meant.pid).map_err(begun)?
         }
         Task::Thaw { image, .. } => {
-            let who = order.who.clone().settled().map_err(begun)?;
-            let wanted = pid_namespace::taken(&images::place(&who, image)?, who.asker().as_ref());
-            wanted.map(|wanted| pid_namespace::make(&wanted)).transpose().map_err(begun)?
+            let (image, asker) = (images::place(&order.who, image)?, order.who.asker());
+            let made = pid_namespace::make_capsule(&image, asker.as_ref()).map_err(refused)?;
+            let wanted = made.is_none().then(|| pid_namespace::taken(&image, asker.as_ref())).flatten();
+            match wanted {
+                Some(wanted) => Some(pid_namespace::make(&wanted).map_err(begun)?),
+                None => made,
+            }
         }
         _ => None,
     };
     match side {
         None => Ok(Some((order, None))),
         Some(Side::Outside(_)) => Ok(None),
+        Some(Side::Frozen(frozen)) => {
+            say(&done(&frozen)?);
+            Ok(None)
+        }
         Some(Side::Inside(inside)) => {
             if let Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } = &mut order.task {
                 (meant.pid, meant.others) = inside.meant(meant.pid, &meant.others).map_err(begun)?;
@@ -184,16 +208,15 @@ fn done<T: Serialize>(value: &T) -> Result<Said, Said> {
     serde_json::to_value(value).map(Said::Done).map_err(odd)
 }
 
-fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
-    let failed =
-        |problem| Said::Failed(Failure { sentence: "The work could not begin.".to_owned(), problems: vec![problem] });
-    let who = &order.who.clone().settled().map_err(failed)?;
+/// `image`: the one that a freeze is to make.
+fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<PathBuf>) -> Result<Said, Said> {
+    let who = &order.who;
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
         Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections } => {
             let options = FreezeOptions {
-                image: new_image(who, meant)?,
+                image: image.map_or_else(|| new_image(who, meant), Ok)?,
                 leave_running: false,
                 accept_losses: *accept_losses,
                 label: Some(label.clone()),
@@ -209,16 +232,18 @@ fn work(order: &Order, watcher: Watcher, own_pids: bool) -> Result<Said, Said> {
             })
         }
         Task::Thaw { image, reset_connections } => {
-            let pids = if own_pids { Pids::Own } else { Pids::Free };
+            let pids = if inside.is_some_and(|inside| !inside.is_whole()) { Pids::Own } else { Pids::Free };
             let options = ThawOptions {
                 asker: who.asker(),
                 pids,
                 reset_connections: *reset_connections,
                 ..ThawOptions::default()
             };
-            ended(dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher), failure::of_thaw, |error| {
-                matches!(error, ThawError::Cancelled)
-            })
+            let thawed = dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher).map(|mut thawed| {
+                thawed.losses.extend_from_slice(inside.map_or(&[], Inside::losses));
+                thawed
+            });
+            ended(thawed, failure::of_thaw, |error| matches!(error, ThawError::Cancelled))
         }
         Task::Preflight(image) => done(&images::preflight(who, image)?),
         Task::Pause(meant) => still(meant, |options| {

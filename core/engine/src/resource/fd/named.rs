@@ -10,9 +10,10 @@ use std::path::Path;
 use dormouse_wire::{Problem, ProblemKind};
 
 use super::FileFacts;
-use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::{files, outside};
 use crate::proc;
+use crate::resource::named_file::is_outside;
 
 impl FileFacts {
     /// Whether its name was removed. A file may be called `x (deleted)` by its owner: then its name leads to it.
@@ -39,6 +40,14 @@ pub fn judge(facts: &FileFacts) -> Vec<Problem> {
         return Vec::new();
     }
     let path = Path::new(OsStr::from_bytes(&facts.link));
+    let is_regular = matches!(facts.file_type(), libc::S_IFREG | libc::S_IFDIR);
+    if let Some(outside) = outside::known().filter(|_| is_regular && is_outside(&facts.link, &facts.stat)) {
+        return if facts.is_path_only() {
+            Vec::new()
+        } else {
+            may_open(facts, &outside.reach(path)).err().into_iter().collect()
+        };
+    }
     if !facts.is_at(path) {
         let what = match path.symlink_metadata() {
             Ok(_) => "another file hides it: something was mounted over it, or it was opened in another place",

@@ -20,13 +20,15 @@ pub struct Holder {
     pub process: ProcessName,
     /// The descriptor.
     pub number: FdNumber,
+    /// What the process is called in this pid namespace, if it lives here: its name may tell the number it has outside.
+    pub here: Option<Pid>,
 }
 
 impl Holder {
     /// Whether it is the same open file description, kcmp(2): not only the same file.
     pub fn shares(&self, facts: &FileFacts) -> bool {
         let own = (Tid(std::process::id() as i32), FdNumber(facts.file.as_raw_fd()));
-        kcmp::files(own, (self.process.pid.leader(), self.number)) == Ok(Ordering::Equal)
+        self.here.is_some_and(|here| kcmp::files(own, (here.leader(), self.number)) == Ok(Ordering::Equal))
     }
 }
 
@@ -71,7 +73,7 @@ impl Outside {
             for pid in proc::list_pids().unwrap_or_default() {
                 let known_here = if is_other { inside(pid, here.as_ref()) } else { Some(pid) };
                 if known_here.is_none_or(|pid| pid != own && !files.members.contains(&pid)) {
-                    found.process(pid, &wanted);
+                    found.process(pid, known_here, &wanted);
                     if !numbers.is_empty() {
                         found.terminal(pid);
                     }
@@ -81,13 +83,13 @@ impl Outside {
         found
     }
 
-    fn process(&mut self, pid: Pid, wanted: &HashSet<(u64, u64)>) {
+    fn process(&mut self, pid: Pid, here: Option<Pid>, wanted: &HashSet<(u64, u64)>) {
         let mut name = None;
         for number in proc::list_fds(pid).unwrap_or_default() {
             let path = proc::folder(pid).join(format!("fd/{number}"));
             let Some(inode) = files::identity(&path).ok().filter(|inode| wanted.contains(inode)) else { continue };
             let process = name.get_or_insert_with(|| named(pid)).clone();
-            self.holders.entry(inode).or_default().push(Holder { process, number });
+            self.holders.entry(inode).or_default().push(Holder { process, number, here });
         }
     }
 

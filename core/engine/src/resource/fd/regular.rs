@@ -10,7 +10,7 @@ use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore}
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files};
 use crate::resource::content;
-use crate::resource::named_file::{self, NamedFile, shown};
+use crate::resource::named_file::{self, NamedFile};
 
 /// The kind.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub fn opened(record: &NamedFile, file: &OpenFile, open: impl FnOnce() -> Answer
     };
     opened().map_err(|errno: Errno| {
         let what = format!("the file cannot be opened: {}", errno.desc());
-        Problem::blocks(ProblemKind::File, what).at(shown(&record.path()))
+        Problem::blocks(ProblemKind::File, what).at(record.shown())
     })
 }
 

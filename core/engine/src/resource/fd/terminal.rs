@@ -55,9 +55,19 @@ fn number_of(facts: &FileFacts) -> (u32, u32) {
     (libc::major(facts.stat.st_rdev), libc::minor(facts.stat.st_rdev))
 }
 
+/// Whether a slave can be that of a master with its number: a sandbox has pseudo-terminals of its own, with the same numbers, devpts(5).
+fn may_be_of(slave: &FileFacts, master: &FileFacts) -> bool {
+    const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+    let is_told = |facts: &FileFacts| files::filesystem(&facts.file) == Ok(DEVPTS_SUPER_MAGIC);
+    !is_told(slave) || !is_told(master) || slave.stat.st_dev == master.stat.st_dev
+}
+
 fn place<'a>(facts: &FileFacts, files: &'a FilesFacts) -> Place<'a> {
     match terminal::device(&facts.file) {
-        Ok(device @ (pty::SLAVES, _)) => pty::master_of(device, files).map_or(Place::Outside(device), Place::Inside),
+        Ok(device @ (pty::SLAVES, _)) => {
+            let master = pty::master_of(device, files).filter(|master| may_be_of(facts, master));
+            master.map_or(Place::Outside(device), Place::Inside)
+        }
         Err(Errno::EIO) if number_of(facts).0 == pty::SLAVES => Place::HungUp,
         _ => Place::Other,
     }

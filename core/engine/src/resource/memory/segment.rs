@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::mapping::{Backing, Mapping, PAGE};
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::kernel::system_v::{self, Attached};
-use crate::kernel::{Answer, Errno};
+use crate::kernel::{Answer, Errno, outside};
 use crate::proc;
 use crate::proc::maps::MappingName;
 use crate::proc::system_v as seen;
@@ -86,18 +86,42 @@ impl Segments {
         let segment = seen::segments().into_iter().find(|segment| segment.id == id).ok_or_else(|| gone(id))?;
         let MappingName::File(path) = &found.name else { return Err(gone(id)) };
         let pages = content::capture_pages(&file().map_err(failed)?, segment.size, sink, buffer, &failed)?;
-        self.records.push(Segment {
-            id,
-            key: key(path).unwrap_or(segment.key),
-            size: segment.size,
-            mode: segment.mode & 0o777,
-            owner: segment.owner,
-            creator: segment.creator,
-            removed: segment.mode & seen::REMOVED != 0,
-            pages,
-        });
+        self.records.push(segment_of(&segment, key(path).unwrap_or(segment.key), pages));
         self.known.insert(id, self.records.len() - 1);
         Ok(self.records.len() - 1)
+    }
+}
+
+impl Segments {
+    /// Records those that nobody has attached, of an ipc namespace that is the group's alone.
+    pub fn of_nobody(&mut self, sink: &PageSink, buffer: &mut PageBuffer) -> Result<(), Problem> {
+        if !outside::has_own("ipc") {
+            return Ok(());
+        }
+        for segment in seen::segments().into_iter().filter(|segment| !self.known.contains_key(&segment.id)) {
+            let failed = |error: std::io::Error| {
+                let problem = Problem::blocks(ProblemKind::Memory, format!("its content cannot be read: {error}"));
+                problem.at(shown(segment.id))
+            };
+            let attached = Attached::to(segment.id, false).map_err(|errno| failed(errno.into()))?;
+            let file = attached.file(segment.size, false).map_err(failed)?;
+            let pages = content::capture_pages(&file, segment.size, sink, buffer, &failed)?;
+            self.records.push(segment_of(&segment, segment.key, pages));
+        }
+        Ok(())
+    }
+}
+
+fn segment_of(found: &seen::Segment, key: i32, pages: Vec<Stored>) -> Segment {
+    Segment {
+        id: found.id,
+        key,
+        size: found.size,
+        mode: found.mode & 0o777,
+        owner: found.owner,
+        creator: found.creator,
+        removed: found.mode & seen::REMOVED != 0,
+        pages,
     }
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{Known, Made, There};
-use crate::kernel::Answer;
 use crate::kernel::system_v::{self, Object};
+use crate::kernel::{Answer, outside};
 use crate::proc::system_v::table;
 
 /// A queue.
@@ -48,11 +48,11 @@ fn lines() -> Vec<(There, usize, [Pid; 2])> {
     table("msg").iter().filter_map(line).collect()
 }
 
-/// Those that members were the last to use.
+/// Those that members were the last to use; all of an ipc namespace that is theirs alone.
 pub fn capture(members: &BTreeSet<Pid>) -> Answer<Vec<Queue>> {
     let mut queues = Vec::new();
     for (found, bytes, users) in lines() {
-        if !users.iter().any(|pid| members.contains(pid)) {
+        if !outside::has_own("ipc") && !users.iter().any(|pid| members.contains(pid)) {
             continue;
         }
         let (id, mut messages) = (found.known.id, Vec::new());

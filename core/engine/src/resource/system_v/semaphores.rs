@@ -12,8 +12,8 @@ use dormouse_wire::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::{Known, Made, There};
-use crate::kernel::Answer;
 use crate::kernel::system_v::{self, Object};
+use crate::kernel::{Answer, outside};
 use crate::proc::system_v::table;
 
 /// A set.
@@ -34,13 +34,14 @@ pub fn there() -> Vec<There> {
     table("sem").iter().filter_map(|line| There::of_line(line, *line.get(3)? as usize, 4)).collect()
 }
 
-/// Those that members were the last to use.
+/// Those that members were the last to use; all of an ipc namespace that is theirs alone.
 pub fn capture(members: &BTreeSet<Pid>) -> Answer<Vec<Set>> {
     let mut sets = Vec::new();
     for found in there() {
         let last = |semaphore: usize| system_v::last_user(found.known.id, semaphore as i32);
         if found.count <= MOST
-            && (0..found.count).any(|semaphore| last(semaphore).is_ok_and(|pid| members.contains(&pid)))
+            && (outside::has_own("ipc")
+                || (0..found.count).any(|semaphore| last(semaphore).is_ok_and(|pid| members.contains(&pid))))
         {
             sets.push(Set { known: found.known, values: system_v::values(found.known.id, found.count)? });
         }

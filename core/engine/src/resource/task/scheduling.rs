@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arguments;
 use crate::kernel::sched::{self, Attributes};
-use crate::kernel::{Answer, Errno};
+use crate::kernel::{Answer, Errno, outside};
 use crate::puppet::Batch;
 
 /// A thread's scheduling.
@@ -37,7 +37,7 @@ pub fn capture(thread: Tid, all: &[u8]) -> Answer<Scheduling> {
 /// The mask a thread has that nobody has restricted: the processors that are possible here. They come and go: it is good
 /// for one process, whose threads may be many.
 pub fn all_processors() -> Answer<Vec<u8>> {
-    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").map_err(|_| Errno::EIO)?;
+    let possible = outside::text("/sys/devices/system/cpu/possible").map_err(|_| Errno::EIO)?;
     let mut mask = Vec::new();
     for range in possible.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

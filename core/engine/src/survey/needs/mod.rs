@@ -18,7 +18,12 @@ use crate::resource::fd::shown_bytes;
 /// What these members of a group need, by what all processes hold.
 pub fn of(holdings: &[Holdings], members: &[Pid]) -> Needs {
     let own: Vec<&Holdings> = holdings.iter().filter(|holding| members.contains(&holding.name.pid)).collect();
-    Needs { filesystems: filesystems::of(&own), devices: of_devices(&own), endpoints: endpoints::of(&own) }
+    Needs {
+        filesystems: filesystems::of(&own),
+        devices: of_devices(&own),
+        endpoints: endpoints::of(&own),
+        sandbox: None,
+    }
 }
 
 /// Processes, and the descriptors by which they hold one thing.

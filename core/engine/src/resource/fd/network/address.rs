@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::kernel::{Answer, Errno, socket};
+use crate::kernel::{Answer, Errno, inet, socket};
 
 /// An address with its port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,11 +148,9 @@ impl Address {
     }
 }
 
-/// The interface of this number, `/sys/class/net`.
+/// The interface of this number.
 pub fn name_of(number: u32) -> Option<String> {
-    let entries = std::fs::read_dir("/sys/class/net").ok()?;
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    names.into_iter().find(|name| number_of(name) == Ok(number))
+    inet::device_name(number).ok()
 }
 
 /// The number of this interface. ENODEV: there is none of this name.
@@ -160,8 +158,7 @@ pub fn number_of(name: &str) -> Answer<u32> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         return Err(Errno::ENODEV);
     }
-    let text = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).map_err(|_| Errno::ENODEV)?;
-    text.trim().parse().map_err(|_| Errno::ENODEV)
+    inet::device_number(name)
 }
 
 #[cfg(test)]

@@ -57,7 +57,11 @@ impl FileKind for Netlink {
         facts.file_type() == libc::S_IFSOCK
             && facts.info.flags as i32 & libc::O_PATH == 0
             && option(libc::SO_DOMAIN) == libc::AF_NETLINK
-            && KEPT.contains(&option(libc::SO_PROTOCOL))
+            && match option(libc::SO_PROTOCOL) {
+                // As long as it has no number, nothing was said by it: it is not that of the audit daemon.
+                libc::NETLINK_AUDIT => socket::own_address(&facts.file).is_ok_and(|own| words(&own).0 == 0),
+                protocol => KEPT.contains(&protocol),
+            }
     }
 
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
@@ -123,8 +127,18 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
 
 fn is_possible(record: &Record) -> bool {
     matches!(record.kind, libc::SOCK_RAW | libc::SOCK_DGRAM)
-        && KEPT.contains(&record.protocol)
+        && (KEPT.contains(&record.protocol) || is_unused_audit(record))
         && record.groups_joined.iter().all(|group| (1..=MOST as u32).contains(group))
+}
+
+fn is_unused_audit(record: &Record) -> bool {
+    record.protocol == libc::NETLINK_AUDIT && record.port == 0 && record.groups_joined.is_empty()
+}
+
+/// The number and the groups in `struct sockaddr_nl`.
+fn words(address: &[u8]) -> (u32, u32) {
+    let word = |at: usize| address.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes);
+    (word(4), word(8))
 }
 
 fn record(facts: &FileFacts) -> Answer<Record> {
@@ -138,19 +152,13 @@ fn record(facts: &FileFacts) -> Answer<Record> {
         let word = word.and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes);
         word >> (bit % 32) & 1 == 1
     };
-    // `struct sockaddr_nl`: the number, the groups.
-    let words = |bytes: Vec<u8>| {
-        let word =
-            |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_ne_bytes);
-        (word(4), word(8))
-    };
-    let (port, _) = words(socket::own_address(&facts.file)?);
+    let (port, _) = words(&socket::own_address(&facts.file)?);
     Ok(Record {
         kind,
         protocol,
         port,
         groups_joined: (1..=MOST as u32).filter(is_in).collect(),
-        peer: socket::peer_address(&facts.file).map(words).unwrap_or_default(),
+        peer: socket::peer_address(&facts.file).map(|peer| words(&peer)).unwrap_or_default(),
         options: Options::capture(&facts.file, &fresh, false)?,
         inode: Inode::of(facts),
     })

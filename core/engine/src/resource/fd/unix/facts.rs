@@ -209,7 +209,7 @@ pub fn joined(files: &FilesFacts) -> Vec<Pid> {
             Link::Outside(_) | Link::WaitsOutside(_) => continue,
             _ => &[],
         };
-        pids.extend(holders.iter().chain(files.held_outside(&facts.stat)).map(|holder| holder.process.pid));
+        pids.extend(holders.iter().chain(files.held_outside(&facts.stat)).filter_map(|holder| holder.here));
     }
     pids
 }

@@ -1,0 +1,110 @@
+//! A network namespace in which there is only the loopback device, network_namespaces(7), netdevice(7).
+
+// zoo: none, because a group with namespaces of its own is no program: see tests/capsules
+
+use dormouse_wire::{Problem, ProblemKind};
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Errno, inet};
+use crate::proc;
+
+/// The loopback device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loopback {
+    /// It is up.
+    pub up: bool,
+}
+
+const LOOPBACK: &str = "lo";
+/// What modules of the kernel put into every network namespace, and what is nothing while it is down.
+const OF_THE_KERNEL: [&str; 9] =
+    ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
+
+fn unread(errno: Errno) -> Problem {
+    Problem::blocks(ProblemKind::Namespace, format!("its network cannot be looked at: {}", errno.desc()))
+}
+
+/// What of the network of this process cannot be given back.
+pub fn judge() -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let devices = match proc::read_system("self/net/dev") {
+        Ok(devices) => devices,
+        Err(error) => return vec![Problem::blocks(ProblemKind::Namespace, error.to_string())],
+    };
+    for name in names(&devices) {
+        let idle = OF_THE_KERNEL.contains(&name.as_str()) && inet::is_up(&name) == Ok(false);
+        if name != LOOPBACK && !idle {
+            let what = "its network namespace has a device of its own, which cannot be given back yet";
+            let problem = Problem::blocks(ProblemKind::Namespace, what).at(format!("network device {name}"));
+            problems.push(problem.way_out("Take the device away first, or pause the group instead"));
+        }
+    }
+    match inet::addresses() {
+        Err(errno) => problems.push(unread(errno)),
+        Ok(addresses) => {
+            let usual = ["127.0.0.1", "::1"];
+            for (device, address) in addresses
+                .iter()
+                .filter(|(device, address)| device == LOOPBACK && !usual.contains(&address.to_string().as_str()))
+            {
+                let what = format!("the device {device} of its network has an address more: {address}");
+                problems.push(Problem::loses(ProblemKind::Namespace, what, "that address"));
+            }
+        }
+    }
+    problems.extend(losses());
+    problems
+}
+
+/// What else of it is not kept, and can be seen.
+fn losses() -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut lose = |what: &str, loss: &str| problems.push(Problem::loses(ProblemKind::Namespace, what, loss));
+    // One line of headings.
+    if proc::read_system("self/net/route").is_ok_and(|routes| routes.split(|byte| *byte == b'\n').count() > 2) {
+        lose("its network namespace has routes of its own", "those routes");
+    }
+    let has_old_ones = |list: &str| proc::read_system(list).is_ok_and(|tables| !tables.is_empty());
+    // A module for another network may not be there, and a kernel that does not answer has none.
+    let has_filters = inet::has_packet_filters().unwrap_or(false);
+    if has_filters || ["self/net/ip_tables_names", "self/net/ip6_tables_names"].into_iter().any(has_old_ones) {
+        lose("its network namespace has packet filters of its own (nft, iptables)", "those filters");
+    }
+    problems
+}
+
+/// The names of the devices in proc_pid_net(5), `dev`.
+fn names(devices: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(devices);
+    text.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect()
+}
+
+impl Loopback {
+    /// That of this process.
+    pub fn here() -> Result<Self, Problem> {
+        Ok(Self { up: inet::is_up(LOOPBACK).map_err(unread)? })
+    }
+
+    /// Makes that of this process, whose network must be its own, the same.
+    pub fn restore(self) -> Result<(), Problem> {
+        if !self.up {
+            return Ok(());
+        }
+        inet::bring_up(LOOPBACK).map_err(|errno| {
+            let what = format!("the loopback device of its network cannot be brought up: {}", errno.desc());
+            Problem::blocks(ProblemKind::Namespace, what).way_out("Run Dormouse as root")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_read_from_their_table() {
+        let table = b"Inter-|   Receive\n face |bytes\n    lo: 10 1 0\n  eth0:7 1\n";
+        assert_eq!(names(table), ["lo", "eth0"]);
+        assert!(names(&proc::read_system("self/net/dev").unwrap_or_default()).contains(&"lo".to_owned()));
+    }
+}
