@@ -192,8 +192,14 @@ impl SimpleComponent for App {
             }
             Msg::Chosen(choice, value) => {
                 self.settings.set(choice, value);
-                if choice == Choice::ShowEverybody {
-                    tell(&self.running, running::Msg::Everybody(value));
+                match choice {
+                    Choice::ShowEverybody => tell(&self.running, running::Msg::Everybody(value)),
+                    Choice::KeepConnections => {
+                        self.overview.verdicts.clear();
+                        tell(&self.running, running::Msg::JudgeAnew);
+                        tell(&self.detail, detail::Msg::JudgeAnew);
+                    }
+                    Choice::AskBeforeFreezing | Choice::RunInBackground => {}
                 }
             }
             Msg::Show(_) | Msg::Search | Msg::Back | Msg::Activated => self.show(message),
@@ -232,6 +238,7 @@ fn listen(app: &adw::Application, window: &adw::ApplicationWindow, input: &relm4
 
 impl App {
     fn heard(&mut self, news: News) {
+        let news = if self.settings.is(Choice::KeepConnections) { news.once_kept() } else { news };
         self.overview.hear(&news);
         self.errands.hear(&news, &self.overview);
         self.tray.show(&self.overview);

@@ -16,6 +16,8 @@ use crate::model::groups::Sort;
 pub enum Choice {
     /// Ask before a freeze that loses nothing, too.
     AskBeforeFreezing,
+    /// Keep connections in the network over a freeze.
+    KeepConnections,
     /// Go on without a window.
     RunInBackground,
     /// Show the groups of all users.
@@ -26,6 +28,7 @@ impl Choice {
     fn key(self) -> &'static str {
         match self {
             Self::AskBeforeFreezing => "ask-before-freezing",
+            Self::KeepConnections => "keep-connections",
             Self::RunInBackground => "run-in-background",
             Self::ShowEverybody => "show-everybody",
         }
@@ -54,8 +57,9 @@ impl Settings {
     pub fn open() -> Self {
         let schema = gio::SettingsSchemaSource::default().and_then(|source| source.lookup(APP_ID, true));
         // One of another version may lack a key, and asking for it would end the app.
-        let keys = [Choice::AskBeforeFreezing, Choice::RunInBackground, Choice::ShowEverybody].map(Choice::key);
-        let keys = keys.into_iter().chain([SORT_BY, COMPRESSION]);
+        let choices =
+            [Choice::AskBeforeFreezing, Choice::KeepConnections, Choice::RunInBackground, Choice::ShowEverybody];
+        let keys = choices.map(Choice::key).into_iter().chain([SORT_BY, COMPRESSION]);
         let whole = |schema: &gio::SettingsSchema| keys.clone().all(|key| schema.has_key(key));
         Self { stored: schema.filter(whole).map(|_| gio::Settings::new(APP_ID)), kept: Rc::default() }
     }

@@ -163,7 +163,9 @@ impl Groups {
             let how = how.map(|how| format!(" {how}")).unwrap_or_default();
             let cut = options.get("disconnect").and_then(|cut| Vec::<String>::try_from(cut.try_clone().ok()?).ok());
             let cut = cut.map(|cut| format!(" without {}", cut.join(", "))).unwrap_or_default();
-            world.asked.push(format!("freeze {group}{}{cut}{how}", if accepts { " with losses" } else { "" }));
+            let keeps = options.get("keep-connections").is_some_and(|value| bool::try_from(value).unwrap_or_default());
+            let kept = if keeps { " keeping connections" } else { "" };
+            world.asked.push(format!("freeze {group}{}{cut}{kept}{how}", if accepts { " with losses" } else { "" }));
             Job::new(&mut world, "freeze", group)
         };
         job.serve(server, self.0.clone()).await

@@ -67,6 +67,30 @@ fn a_connection_to_a_service_is_cut_only_when_the_person_wants_it() {
 }
 
 #[test]
+fn connections_in_the_network_are_kept_when_the_person_says_so() {
+    let stage = Stage::with(world());
+    stage.eyes.press("Freeze Nightly backup");
+    stage.eyes.read("192.0.2.7:443");
+    stage.eyes.read("It can be kept");
+    stage.eyes.turn("Keep");
+    stage.eyes.press("Freeze");
+    stage.asked("freeze backup keeping connections");
+}
+
+#[test]
+fn connections_in_the_network_are_kept_by_choice() {
+    let stage = Stage::with(world());
+    stage.eyes.see("Lossy");
+    stage.call("preferences", None);
+    stage.eyes.turn("Keep network connections");
+    stage.press(&["Escape"]);
+    // Nothing would be lost any more.
+    stage.eyes.miss("Lossy");
+    stage.eyes.press("Freeze Nightly backup");
+    stage.asked("freeze backup keeping connections");
+}
+
+#[test]
 fn a_group_that_cannot_be_frozen_is_explained_and_can_be_paused() {
     let stage = Stage::with(world());
     stage.eyes.press("Freeze Text Editor");

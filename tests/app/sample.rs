@@ -90,6 +90,8 @@ fn remote() -> Problem {
     )
     .of(&process(2201, "rsync"))
     .at("descriptor 4")
+    .way_out("Keep it (--keep-connections), or close it in the program")
+    .keepable()
 }
 
 /// A connection that can be cut.

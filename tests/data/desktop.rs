@@ -54,6 +54,7 @@ fn the_settings_compile_and_have_their_defaults() {
     let expected = [
         "ask-before-freezing false",
         "compression 'fast'",
+        "keep-connections false",
         "run-in-background false",
         "show-everybody false",
         "sort-by 'name'",

@@ -34,8 +34,8 @@ pub enum Ask {
     Check(String),
     /// What there is to know of a process.
     Process(i32),
-    /// Freeze a group, also when something is lost, and cut these connections.
-    Freeze { group: String, accept_losses: bool, disconnect: Vec<String>, compression: Compression },
+    /// Freeze a group, also when something is lost, cut these connections, and keep those in the network.
+    Freeze { group: String, accept_losses: bool, disconnect: Vec<String>, keep: bool, compression: Compression },
     /// Hold a group still in memory.
     Pause(String),
     /// Let it go on.
@@ -91,6 +91,21 @@ pub enum News {
     Job(Arc<Job>),
     /// A job could not even begin, or is not known any more.
     Refused { kind: JobKind, subject: String, job: Option<String>, trouble: Trouble },
+}
+
+impl News {
+    /// The same where connections in the network are kept: what a freeze says then.
+    #[must_use]
+    pub fn once_kept(self) -> Self {
+        match self {
+            Self::Verdict { group, answer } => Self::Verdict { group, answer: answer.map(Verdict::once_kept) },
+            Self::Checked { group, answer } => {
+                let kept = |checked: Checked| Checked { verdict: checked.verdict.once_kept(), ..checked };
+                Self::Checked { group, answer: Arc::new(Arc::unwrap_or_clone(answer).map(kept)) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Whether the service is there.

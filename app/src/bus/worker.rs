@@ -271,8 +271,8 @@ impl Session {
                 self.tell(News::Deleted { image, answer });
             }
             Ask::Cancel(job) => self.cancel(&job).await,
-            Ask::Freeze { group, accept_losses, disconnect, compression } => {
-                let options = freeze_options(accept_losses, disconnect, compression);
+            Ask::Freeze { group, accept_losses, disconnect, keep, compression } => {
+                let options = freeze_options(accept_losses, disconnect, keep, compression);
                 let job = self.groups.freeze(&group, options).await;
                 self.job(JobKind::Freeze, group, job).await;
             }
@@ -324,11 +324,15 @@ impl Session {
 fn freeze_options(
     accept_losses: bool,
     disconnect: Vec<String>,
+    keep: bool,
     compression: Compression,
 ) -> HashMap<&'static str, Value<'static>> {
     let mut options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept_losses))]);
     if !disconnect.is_empty() {
         options.insert(freeze_options::DISCONNECT, Value::from(disconnect));
+    }
+    if keep {
+        options.insert(freeze_options::KEEP_CONNECTIONS, Value::from(true));
     }
     if compression != Compression::default() {
         options.insert(freeze_options::COMPRESSION, Value::from(compression.name()));

@@ -19,13 +19,13 @@ const CANCEL: &str = "cancel";
 const GO_ON: &str = "go-on";
 
 /// Asks whether to freeze a group all the same, or at all; `goes_on` is called where the answer is yes, with the
-/// boundaries of the connections that are cut.
+/// boundaries of the connections that are cut, and whether those in the network are kept.
 pub fn ask(
     window: &adw::ApplicationWindow,
     name: &str,
     verdict: &Verdict,
     folder: Option<&Folder>,
-    goes_on: impl Fn(Vec<String>) + 'static,
+    goes_on: impl Fn(Vec<String>, bool) + 'static,
 ) {
     let heading = say::with(&gettext("Freeze “{name}”?"), &[("name", name)]);
     let dialog = adw::MessageDialog::new(Some(window), Some(&heading), Some(&say::verdict(verdict)));
@@ -34,9 +34,14 @@ pub fn ask(
         Verdict::Freezable => &[],
         Verdict::Lossy(problems) | Verdict::Blocked(problems) => problems,
     };
-    let cuts = Cuts::default();
+    let (cuts, keeps) = (Cuts::default(), Keeps::default());
     if !losses.is_empty() {
-        content.append(&reasons(losses.iter().map(|problem| cuts.row(problem))));
+        let row = |problem| {
+            let row = cuts.row(problem);
+            keeps.offer(problem, &row);
+            row
+        };
+        content.append(&reasons(losses.iter().map(row)));
     }
     let place = gtk::Label::builder().label(place(folder)).wrap(true).justify(gtk::Justification::Center).build();
     place.add_css_class("dim-label");
@@ -53,7 +58,7 @@ pub fn ask(
     dialog.connect_response(Some(GO_ON), move |_, _| {
         // The switches are in the question as long as it can be answered.
         let _switches = &cuts;
-        goes_on(boundaries.iter().cloned().collect());
+        goes_on(boundaries.iter().cloned().collect(), keeps.chosen());
     });
     dialog.present();
 }
@@ -68,14 +73,7 @@ impl Cuts {
     fn row(&self, problem: &Problem) -> adw::ActionRow {
         let row = reason::row(problem, None::<fn()>);
         if problem.boundary.is_some() {
-            let switch = gtk::Switch::builder().active(true).valign(gtk::Align::Center).build();
-            accessible::name(&switch, &gettext("Disconnect"));
-            let caption = gtk::Label::builder().label(gettext("Disconnect")).build();
-            caption.add_css_class("caption");
-            row.add_suffix(&caption);
-            row.add_suffix(&switch);
-            row.set_activatable_widget(Some(&switch));
-            self.switches.borrow_mut().push(switch);
+            self.switches.borrow_mut().push(choice(&row, &gettext("Disconnect"), true));
         }
         row
     }
@@ -90,6 +88,40 @@ impl Cuts {
             });
         }
     }
+}
+
+/// The connections in the network, which are kept all or none: each has a switch, and they move together.
+#[derive(Default)]
+struct Keeps(RefCell<Option<gtk::Switch>>);
+
+impl Keeps {
+    fn offer(&self, problem: &Problem, row: &adw::ActionRow) {
+        if !problem.keepable {
+            return;
+        }
+        let switch = choice(row, &gettext("Keep"), false);
+        switch.set_tooltip_text(Some(&gettext("The other end is held off until the app wakes up")));
+        let first = self.0.borrow_mut().get_or_insert(switch.clone()).clone();
+        if first != switch {
+            first.bind_property("active", &switch, "active").bidirectional().build();
+        }
+    }
+
+    fn chosen(&self) -> bool {
+        self.0.borrow().as_ref().is_some_and(gtk::Switch::is_active)
+    }
+}
+
+/// A switch at the end of a row, with its name before it.
+fn choice(row: &adw::ActionRow, name: &str, active: bool) -> gtk::Switch {
+    let switch = gtk::Switch::builder().active(active).valign(gtk::Align::Center).build();
+    accessible::name(&switch, name);
+    let caption = gtk::Label::builder().label(name).build();
+    caption.add_css_class("caption");
+    row.add_suffix(&caption);
+    row.add_suffix(&switch);
+    row.set_activatable_widget(Some(&switch));
+    switch
 }
 
 /// Explains why a group cannot be frozen, and offers to pause it where it is not.

@@ -32,6 +32,11 @@ pub fn show(
         gettext("Ask before freezing"),
         gettext("Otherwise only where something would be lost. A freeze can be undone."),
     ));
+    freezing.add(&switch(
+        Choice::KeepConnections,
+        gettext("Keep network connections"),
+        gettext("The other end is held off until the app wakes up, and notices no more than a silence. Otherwise the app finds them reset."),
+    ));
     freezing.add(&compression(settings));
     freezing.add(&images(&dialog, folder, moved));
     let window = adw::PreferencesGroup::builder().title(gettext("Window")).build();

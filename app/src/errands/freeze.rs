@@ -26,17 +26,21 @@ impl Errands {
         let name = overview.name(group);
         let begin = {
             let (bus, group, compression) = (self.bus.clone(), group.to_owned(), self.settings.compression());
-            move |accept_losses, disconnect| {
-                bus.ask(Ask::Freeze { group: group.clone(), accept_losses, disconnect, compression });
+            move |accept_losses, disconnect, keep| {
+                bus.ask(Ask::Freeze { group: group.clone(), accept_losses, disconnect, keep, compression });
             }
         };
+        let keeps = self.settings.is(Choice::KeepConnections);
         let folder = overview.folder.as_deref();
         match answer {
-            Ok(Verdict::Freezable) if !self.settings.is(Choice::AskBeforeFreezing) => begin(false, Vec::new()),
+            Ok(Verdict::Freezable) if !self.settings.is(Choice::AskBeforeFreezing) => begin(false, Vec::new(), keeps),
             Ok(verdict @ (Verdict::Freezable | Verdict::Lossy(_))) => {
-                let loses = matches!(verdict, Verdict::Lossy(_));
+                let loses = |verdict: &Verdict| matches!(verdict, Verdict::Lossy(_));
+                let (loses, all_the_same) = (loses(verdict), loses(&verdict.clone().once_kept()));
                 self.window.present();
-                freeze::ask(&self.window, &name, verdict, folder, move |cut| begin(loses, cut));
+                freeze::ask(&self.window, &name, verdict, folder, move |cut, keep| {
+                    begin(if keep { all_the_same } else { loses }, cut, keep || keeps);
+                });
             }
             Ok(verdict @ Verdict::Blocked(problems)) => {
                 let is_paused = overview.groups.get(group).is_some_and(|group| group.paused);

@@ -52,6 +52,8 @@ pub enum Msg {
     Asked(i32),
     /// A family of the graph is to be opened.
     FamilyOpened(String),
+    /// A freeze would say other things from now on.
+    JudgeAnew,
 }
 
 #[relm4::component(pub)]
@@ -152,6 +154,10 @@ impl SimpleComponent for Detail {
             Msg::Heard(news) => return self.heard(news, &sender),
             Msg::Asked(pid) => return self.bus.ask(Ask::Process(pid)),
             Msg::FamilyOpened(key) => return self.connections.open_family(key),
+            Msg::JudgeAnew => {
+                let group = self.group.as_ref().filter(|group| !is_own(group));
+                return group.map_or((), |group| self.bus.ask(Ask::Check(group.id.clone())));
+            }
             Msg::Freeze => self.group.as_ref().map(|group| Wish::Freeze(group.id.clone())),
             Msg::PauseOrResume => self
                 .group

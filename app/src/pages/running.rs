@@ -49,6 +49,8 @@ pub enum Msg {
     Sorted(Sort),
     /// Groups of all users are wanted, or not.
     Everybody(bool),
+    /// A freeze would say other things from now on.
+    JudgeAnew,
     /// A group got a row.
     Seen(String),
     /// A group has no row any more.
@@ -190,6 +192,10 @@ impl SimpleComponent for Running {
             Msg::Everybody(everybody) => {
                 self.everybody = everybody;
                 self.bus.ask(Ask::Everybody(everybody));
+            }
+            Msg::JudgeAnew => {
+                self.verdicts.clear();
+                self.settle_soon(&sender);
             }
             Msg::Seen(id) => {
                 self.show(&id);

@@ -121,6 +121,9 @@ pub struct Problem {
     /// [`Disconnect`](crate::Disconnect). Where it blocks, `loss` says what that would cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boundary: Option<String>,
+    /// The connection that it is about is kept by a freeze that keeps connections, and nothing of it is lost then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keepable: bool,
 }
 
 impl Problem {
@@ -135,6 +138,7 @@ impl Problem {
             loss: None,
             way_out: None,
             boundary: None,
+            keepable: false,
         }
     }
 
@@ -163,6 +167,12 @@ impl Problem {
         self.boundary = Some(boundary.into());
         self.loss = Some(loss.into());
         self
+    }
+
+    /// Says that a freeze which keeps connections keeps this one.
+    #[must_use]
+    pub fn keepable(self) -> Self {
+        Self { keepable: true, ..self }
     }
 
     /// The same once the connection is cut: a loss, and no way out is needed.
@@ -231,6 +241,17 @@ impl Verdict {
             Self::Blocked(problems)
         } else {
             Self::Lossy(problems)
+        }
+    }
+
+    /// What a freeze would say that keeps every connection that can be kept.
+    #[must_use]
+    pub fn once_kept(self) -> Self {
+        match self {
+            Self::Freezable => self,
+            Self::Lossy(problems) | Self::Blocked(problems) => {
+                Self::from_problems(problems.into_iter().filter(|problem| !problem.keepable).collect())
+            }
         }
     }
 

@@ -56,11 +56,12 @@ fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
                 peer.shown()
             );
             let loss = "what was on its way: the program finds the connection reset behind what had come";
-            vec![facts.loss(KIND, what, loss).way_out("Try again when the program has received it")]
+            let problem = facts.loss(KIND, what, loss).way_out("Try again when the program has received it");
+            vec![unless_kept(problem, facts, files)]
         }
         Link::Outside(peer, inode) => {
             let holder = connections.holders(inode, files).first().map(|holder| format!(", {}", holder.process));
-            vec![leads_out(facts, &peer, holder.as_deref().unwrap_or_default(), files.keep_connections)]
+            vec![leads_out(facts, &peer, holder.as_deref().unwrap_or_default(), files)]
         }
     }
 }
@@ -78,8 +79,9 @@ fn keeping(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     files.can_hold().err().map(kept::not_held).into_iter().collect()
 }
 
-/// A connection that leaves the group; `holder`: who has its other end; `keep`: it was to be kept, and is in no state for that.
-fn leads_out(facts: &FileFacts, peer: &Address, holder: &str, keep: bool) -> Problem {
+/// A connection that leaves the group; `holder`: who has its other end.
+fn leads_out(facts: &FileFacts, peer: &Address, holder: &str, files: &FilesFacts) -> Problem {
+    let keep = files.keep_connections;
     let own = Address::own(&facts.file).map_or_else(String::new, |own| format!(" from {}", own.shown()));
     let what = format!("it is a TCP connection{own} to {}{holder}, which is not part of the group", peer.shown());
     let loss = "the connection: the program finds it reset after the thaw, and the other end finds it closed";
@@ -88,7 +90,13 @@ fn leads_out(facts: &FileFacts, peer: &Address, holder: &str, keep: bool) -> Pro
     } else {
         "Keep it (--keep-connections), close it in the program, or freeze both ends together"
     };
-    facts.loss(KIND, what, loss).way_out(way_out)
+    unless_kept(facts.loss(KIND, what, loss).way_out(way_out), facts, files)
+}
+
+/// A loss there would not be if the connection were kept, where that is possible.
+fn unless_kept(loss: Problem, facts: &FileFacts, files: &FilesFacts) -> Problem {
+    let able = kept::keepable(facts, files).is_some() && !socket::has_urgent(&facts.file);
+    if !files.keep_connections && able && files.can_hold().is_ok() { loss.keepable() } else { loss }
 }
 
 /// Who waits to be accepted and is not of the group.

@@ -59,8 +59,13 @@ pub struct Flow {
 /// What was captured of them, each when the others were.
 pub type Seen = HashMap<FileId, Answer<Flow>>;
 
-/// Whether a connection can be kept as it is: to whom.
+/// Whether a connection is to be kept, and can be as it is: to whom.
 pub fn keeps(facts: &FileFacts, files: &FilesFacts) -> Option<Address> {
+    keepable(facts, files).filter(|_| files.keep_connections)
+}
+
+/// Whether a connection could be kept as it is: to whom.
+pub fn keepable(facts: &FileFacts, files: &FilesFacts) -> Option<Address> {
     use facts::{CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK};
     // One that was closed on this machine may only sleep: who is kept himself is asked then, and told by a reset if it is gone.
     let (Link::Outside(peer, _) | Link::Closing(peer) | Link::Gone(peer)) = files.connections().link(facts) else {
@@ -70,7 +75,7 @@ pub fn keeps(facts: &FileFacts, files: &FilesFacts) -> Option<Address> {
     let able = matches!(state, ESTABLISHED | CLOSE_WAIT | CLOSING | FIN_WAIT_1 | FIN_WAIT_2 | LAST_ACK);
     // Its end, which has to be given to it anew, would not come by way of that device.
     let reached = !facts::has_heard_the_end(facts) || !is_bound_to_device(facts);
-    (files.keep_connections && able && reached).then_some(peer)
+    (able && reached).then_some(peer)
 }
 
 fn is_bound_to_device(facts: &FileFacts) -> bool {
