@@ -167,7 +167,7 @@ fn the_preferences_move_the_images_and_choose_how_small_they_become() {
     stage.eyes.see("Text Editor");
     stage.call("preferences", None);
     stage.eyes.see("Choose…");
-    stage.press(&["Tab", "Down", "Return"]);
+    stage.press(&["Tab", "Down", "Down", "Return"]);
     std::thread::sleep(Duration::from_secs(1));
     stage.press(&["Down", "Down", "Return"]);
     stage.eyes.press("Reset");

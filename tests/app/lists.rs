@@ -83,9 +83,9 @@ fn connections_in_the_network_are_kept_by_choice() {
     stage.eyes.see("Lossy");
     stage.call("preferences", None);
     stage.eyes.turn("Keep network connections");
-    stage.press(&["Escape"]);
     // Nothing would be lost any more.
     stage.eyes.miss("Lossy");
+    stage.press(&["Escape"]);
     stage.eyes.press("Freeze Nightly backup");
     stage.asked("freeze backup keeping connections");
 }

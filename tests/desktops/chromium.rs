@@ -5,7 +5,7 @@ use std::fs;
 
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
-use crate::said::{PAUSE, Reason, Said};
+use crate::said::{Said, apart};
 use crate::scene::{Scene, check_until, done, group_of, wait_for};
 use crate::sockets;
 
@@ -20,11 +20,6 @@ fn kinds(said: &Said) -> BTreeMap<String, Vec<Pid>> {
         kinds.entry(kind.to_owned()).or_default().push(process.pid);
     }
     kinds
-}
-
-fn apart(pid: Pid, namespace: &str) -> Reason {
-    let what = format!("it is in a namespace of its own ({namespace}), which cannot be given back yet");
-    Reason { kind: ProblemKind::Namespace, pid, at: "", what, way_out: PAUSE }
 }
 
 /// Whether a process has a namespace that is not this one's.

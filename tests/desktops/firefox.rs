@@ -4,7 +4,7 @@ use std::fs;
 
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
-use crate::said::{PAUSE, Reason, Said};
+use crate::said::{Said, apart};
 use crate::scene::{Scene, check_until, done, group_of};
 
 /// The process that shows the page.
@@ -33,8 +33,7 @@ fn firefox_is_one_group_with_its_confined_processes() {
             return Err(format!("a filter stands in the way: {reason:?}"));
         }
         for namespace in ["ipc", "net", "user"] {
-            let what = format!("it is in a namespace of its own ({namespace}), which cannot be given back yet");
-            said.is_blocked_by_one(&Reason { kind: ProblemKind::Namespace, pid, at: "", what, way_out: PAUSE })?;
+            said.is_blocked_by_one(&apart(pid, namespace))?;
         }
         said.has(&["firefox-esr parent forkserver", "forkserver parent file:// Content"])
     });

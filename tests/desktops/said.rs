@@ -12,8 +12,17 @@ pub const CLOSE: &str = "Cut the connection (--disconnect), close it in the prog
 pub const END_OR_BOTH: &str = "Keep it (--keep-connections), close it in the program, or freeze both ends together";
 /// About shared memory that others have too.
 pub const TOGETHER: &str = "Freeze them together, or pause the group instead";
-/// About what cannot be avoided.
-pub const PAUSE: &str = "Pause the group instead";
+
+/// The reason that a process is in a namespace of its own.
+pub fn apart(pid: Pid, namespace: &str) -> Reason {
+    let what = format!("it is in a namespace of its own ({namespace}), which cannot be given back yet");
+    let way_out = if namespace == "user" {
+        "Start the program without a sandbox of its own, let root start the sandbox without a user namespace, or pause the group instead"
+    } else {
+        "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
+    };
+    Reason { kind: ProblemKind::Namespace, pid, at: "", what, way_out }
+}
 
 /// A reason that an expert would give. Several that differ in the number of a descriptor or an address are one.
 #[derive(Clone, Debug)]

@@ -82,9 +82,8 @@ pub fn record(
         || store_pages(&mut mappings, facts, sink, &until),
         || {
             let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
-            let told = tell(stopped, facts, open, &mut capture, verdict);
-            until.refused.store(told.is_err(), Ordering::Relaxed);
-            told
+            tell(stopped, facts, open, &mut capture, verdict)
+                .inspect_err(|_| until.refused.store(true, Ordering::Relaxed))
         },
     );
     let (mut told, bytes) = (told?, stored?);

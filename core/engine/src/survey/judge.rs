@@ -101,7 +101,9 @@ fn namespace(kind: &str) -> Problem {
     }
     let what = format!("it is in a namespace of its own ({kind}), which cannot be given back yet");
     let way_out = match kind {
-        "user" => "Let root start the sandbox, without a user namespace, or pause the group instead",
+        "user" => {
+            "Start the program without a sandbox of its own, let root start the sandbox without a user namespace, or pause the group instead"
+        }
         _ => {
             "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
         }
