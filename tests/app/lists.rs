@@ -71,7 +71,6 @@ fn connections_in_the_network_are_kept_when_the_person_says_so() {
     let stage = Stage::with(world());
     stage.eyes.press("Freeze Nightly backup");
     stage.eyes.read("192.0.2.7:443");
-    stage.eyes.read("It can be kept");
     stage.eyes.turn("Keep");
     stage.eyes.press("Freeze");
     stage.asked("freeze backup keeping connections");
@@ -81,11 +80,14 @@ fn connections_in_the_network_are_kept_when_the_person_says_so() {
 fn connections_in_the_network_are_kept_by_choice() {
     let stage = Stage::with(world());
     stage.eyes.see("Lossy");
+    stage.call("open", Some("backup"));
+    stage.eyes.read("It can be kept: you are asked before the freeze.");
     stage.call("preferences", None);
     stage.eyes.turn("Keep network connections");
-    // Nothing would be lost any more.
-    stage.eyes.miss("Lossy");
+    stage.eyes.see("It can be frozen, and nothing is lost.");
     stage.press(&["Escape"]);
+    stage.call("show-running", None);
+    stage.eyes.miss("Lossy");
     stage.eyes.press("Freeze Nightly backup");
     stage.asked("freeze backup keeping connections");
 }

@@ -218,6 +218,8 @@ pub fn world() -> World {
         ("render".to_owned(), Verdict::Freezable),
     ]);
     world.checked.insert("editor".to_owned(), checked(&groups[0], blocked, editor()));
+    let (backup, alone) = (Verdict::Lossy(vec![remote()]), Graph::default());
+    world.checked.insert("backup".to_owned(), checked(&groups[3], backup, alone));
     world.checked.insert("build".to_owned(), checked(&groups[2], Verdict::Freezable, compilers(150)));
     world.groups = groups;
     world.images = vec![

@@ -91,12 +91,12 @@ impl Job {
         let image = image.to_string_lossy();
         let freeze = ["freeze", "--json", &pid, "-o", &image];
         let mut outcome = self.run(&freeze, &known);
-        // A server accepts a connection a moment after it has been made. It is told to the person, who tries again.
+        // A server accepts a connection a moment after it has been made, and news are read. It is told to the person, who tries again.
         for _ in 0..MOMENTS {
-            if outcome.status.success() || !outcome.said.contains(ACCEPTS) {
+            if outcome.status.success() || !PASSING.iter().any(|passing| outcome.said.contains(passing)) {
                 break;
             }
-            eprintln!("{} was about to accept a connection", self.name);
+            eprintln!("{} was about to accept a connection, or to hear news", self.name);
             std::thread::sleep(Duration::from_millis(20));
             outcome = self.run(&freeze, &known);
         }
@@ -155,9 +155,13 @@ impl Job {
     }
 }
 
-/// So often a freeze is tried again that met a connection about to be accepted.
+/// So often a freeze is tried again that met what passes by itself: a connection about to be accepted, and news of the network
+/// that other tests change.
 const MOMENTS: usize = 20;
-const ACCEPTS: &str = "it has sent something to a program that has not accepted the connection yet";
+const PASSING: [&str; 2] = [
+    "it has sent something to a program that has not accepted the connection yet",
+    "messages of the kernel wait in it",
+];
 
 /// The processes that the command lists with `--json`.
 fn pids(outcome: &Outcome) -> BTreeSet<i32> {

@@ -128,11 +128,20 @@ fn goes_on_for_a_client_outside(user: User) {
         let known = specimen.members();
         specimen.freeze_with(&["--keep-connections"]).expect_success("freeze");
         specimen.assert_asleep(&known);
+        // What has come already can be read meanwhile.
         let mut piece = vec![0; 500_000];
-        let length = client.read(&mut piece).unwrap_or_else(|error| panic!("{error}"));
-        whole.extend(&piece[..length]);
+        client.set_nonblocking(true).unwrap_or_else(|error| panic!("{error}"));
+        match client.read(&mut piece) {
+            Ok(length) => whole.extend(&piece[..length]),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}"),
+        }
+        client.set_nonblocking(false).unwrap_or_else(|error| panic!("{error}"));
         specimen.thaw().expect_success("thaw");
         std::fs::remove_file(specimen.image()).unwrap_or_else(|error| panic!("{error}"));
+        // And more than could have waited comes when it is awake.
+        let mut more = vec![0; 8_000_000];
+        client.read_exact(&mut more).unwrap_or_else(|error| panic!("{error}"));
+        whole.extend(more);
     }
     let read = client.read_to_end(&mut whole);
     let begin = whole.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |place| place + 4);

@@ -71,7 +71,9 @@ struct Cuts {
 
 impl Cuts {
     fn row(&self, problem: &Problem) -> adw::ActionRow {
-        let row = reason::row(problem, None::<fn()>);
+        // The way out is the switch beside it.
+        let way_out = problem.way_out.clone().filter(|_| !problem.keepable);
+        let row = reason::row(&Problem { way_out, ..problem.clone() }, None::<fn()>);
         if problem.boundary.is_some() {
             self.switches.borrow_mut().push(choice(&row, &gettext("Disconnect"), true));
         }

@@ -20,7 +20,7 @@ pub fn show(
     moved: impl Fn(String) + Clone + 'static,
 ) {
     let dialog = adw::PreferencesWindow::builder().transient_for(window).modal(true).search_enabled(false).build();
-    dialog.set_default_size(560, 520);
+    dialog.set_default_size(560, 600);
     let page = adw::PreferencesPage::new();
     let switch = |choice, title: String, subtitle: String| {
         let chosen = chosen.clone();
