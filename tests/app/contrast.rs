@@ -6,8 +6,9 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
+use harness::wait::{PATIENCE, until};
+
 use super::done;
-use super::eyes::Shown;
 use super::sample::world;
 use super::stage::{Scenery, Stage};
 
@@ -19,6 +20,7 @@ const HEIGHT: u32 = 800;
 type Colour = [u8; 3];
 
 /// What the screen shows, row by row.
+#[derive(PartialEq, Eq)]
 struct Picture(Vec<u8>);
 
 impl Picture {
@@ -27,6 +29,18 @@ impl Picture {
         let output = done(command.args(["-window", "root", "-depth", "8", "rgb:-"]).stderr(Stdio::null()).output());
         assert_eq!(output.stdout.len(), (WIDTH * HEIGHT * 3) as usize, "import does not tell the pixels of the screen");
         Self(output.stdout)
+    }
+
+    /// When whatever fades in has come.
+    fn at_rest(stage: &Stage) -> Self {
+        let mut last = Self::of(stage);
+        let still = until(PATIENCE, || {
+            sleep(Duration::from_millis(500));
+            let before = std::mem::replace(&mut last, Self::of(stage));
+            (before == last).then_some(())
+        });
+        assert!(still.is_some(), "the window never holds still");
+        last
     }
 
     /// The greatest contrast within these bounds with the colour that is most frequent in them.
@@ -60,13 +74,11 @@ fn ratio(one: f64, other: f64) -> f64 {
 /// Those of these texts that are too faint, with their contrast. GTK 4.8 does not tell which page of a stack is in front: of several
 /// texts with one name, those that hide behind others do not count.
 fn faint(stage: &Stage, texts: &[&str]) -> Vec<String> {
-    // Whatever still fades in has come.
-    sleep(Duration::from_secs(1));
-    let picture = Picture::of(stage);
-    let shown: Vec<Shown> = stage.eyes.texts();
+    let picture = Picture::at_rest(stage);
+    let shown = stage.eyes.texts();
     let contrast = |text: &&str| {
-        let named = shown.iter().filter(|one| one.name == **text);
-        let best = named.map(|one| picture.contrast(one.bounds)).reduce(f64::max);
+        let named = shown.iter().filter(|(name, _)| name == *text);
+        let best = named.map(|(_, bounds)| picture.contrast(*bounds)).reduce(f64::max);
         best.unwrap_or_else(|| panic!("{text:?} does not show. {}", stage.eyes.all()))
     };
     let measured = texts.iter().map(|text| (text, contrast(text)));

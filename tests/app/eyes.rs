@@ -14,18 +14,30 @@ const ACCESSIBLE: &str = "org.a11y.atspi.Accessible";
 pub struct Thing {
     pub name: String,
     pub role: String,
+    /// Only an application is nowhere.
+    place: Option<Place>,
     sender: String,
     path: OwnedObjectPath,
 }
 
-/// A text in the window, and where it shows: left, top, width and height, pixels of the window.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    pub name: String,
-    pub bounds: Bounds,
+/// Left, top, width and height, pixels of the window.
+pub type Bounds = (i32, i32, i32, i32);
+
+/// Where something is in its window.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    shows: bool,
+    /// What of it does not lie beyond the edges of that which it is in.
+    bounds: Bounds,
+    /// It, and all that it is in, can be used now.
+    usable: bool,
 }
 
-pub type Bounds = (i32, i32, i32, i32);
+impl Place {
+    fn within(self, around: Self) -> Self {
+        Self { bounds: common(self.bounds, around.bounds), usable: self.usable && around.usable, ..self }
+    }
+}
 
 /// Looks at the windows on a bus.
 #[derive(Debug)]
@@ -59,75 +71,49 @@ impl Eyes {
     pub fn things(&self) -> Vec<Thing> {
         let mut found = Vec::new();
         for (sender, path) in self.children("org.a11y.atspi.Registry", "/org/a11y/atspi/accessible/root") {
-            self.collect(&sender, path, &mut found);
+            self.collect(&sender, path, None, &mut found);
         }
         found
     }
 
-    fn collect(&self, sender: &str, path: OwnedObjectPath, found: &mut Vec<Thing>) {
+    /// `around`: what it is in.
+    fn collect(&self, sender: &str, path: OwnedObjectPath, around: Option<Place>, found: &mut Vec<Thing>) {
         // GTK 4.8 says of windows alone that they are showing; what is in them is visible and has a size, or is not there.
-        const VISIBLE: u32 = 30;
-        const OF_WINDOW: u32 = 1;
-        let look = || -> zbus::Result<(String, String, bool)> {
-            let node = self.proxy(sender, path.as_str(), ACCESSIBLE)?;
-            let role: String = node.call("GetRoleName", &())?;
-            if role == "application" {
-                return Ok((node.get_property("Name")?, role, true));
-            }
-            let state: Vec<u32> = node.call("GetState", &())?;
-            let component = self.proxy(sender, path.as_str(), "org.a11y.atspi.Component")?;
-            let (_, _, width, height): (i32, i32, i32, i32) = component.call("GetExtents", &(OF_WINDOW,))?;
-            let shows = state.first().is_some_and(|bits| bits >> VISIBLE & 1 == 1) && width > 0 && height > 0;
-            Ok((node.get_property("Name")?, role, shows))
-        };
-        // What has gone meanwhile is not there.
-        let Ok((name, role, shows)) = look() else { return };
-        if !shows {
-            return;
-        }
-        found.push(Thing { name: plain(&name), role, sender: sender.to_owned(), path: path.clone() });
-        for (sender, child) in self.children(sender, path.as_str()) {
-            self.collect(&sender, child, found);
-        }
-    }
-
-    /// The texts that show, but for those of what cannot be used now: what each of them has of the window, without what lies beyond
-    /// the edges of that which it is in.
-    pub fn texts(&self) -> Vec<Shown> {
-        let mut found = Vec::new();
-        for (sender, path) in self.children("org.a11y.atspi.Registry", "/org/a11y/atspi/accessible/root") {
-            self.collect_texts(&sender, &path, None, &mut found);
-        }
-        found
-    }
-
-    fn collect_texts(&self, sender: &str, path: &OwnedObjectPath, within: Option<Bounds>, found: &mut Vec<Shown>) {
         const SENSITIVE: u32 = 24;
         const VISIBLE: u32 = 30;
         const OF_WINDOW: u32 = 1;
-        let look = || -> zbus::Result<(String, String, Option<Bounds>, bool)> {
+        let look = || -> zbus::Result<(String, String, Option<Place>)> {
             let node = self.proxy(sender, path.as_str(), ACCESSIBLE)?;
             let role: String = node.call("GetRoleName", &())?;
             if role == "application" {
-                return Ok((String::new(), role, None, true));
+                return Ok((node.get_property("Name")?, role, None));
             }
             let state: Vec<u32> = node.call("GetState", &())?;
             let has = |bit: u32| state.first().is_some_and(|bits| bits >> bit & 1 == 1);
             let component = self.proxy(sender, path.as_str(), "org.a11y.atspi.Component")?;
             let bounds: Bounds = component.call("GetExtents", &(OF_WINDOW,))?;
-            Ok((node.get_property("Name")?, role, Some(bounds), has(VISIBLE) && has(SENSITIVE)))
+            let shows = has(VISIBLE) && bounds.2 > 0 && bounds.3 > 0;
+            let own = Place { shows, bounds, usable: has(SENSITIVE) };
+            Ok((node.get_property("Name")?, role, Some(around.map_or(own, |around| own.within(around)))))
         };
-        let Ok((name, role, bounds, usable)) = look() else { return };
-        let bounds = bounds.map(|bounds| within.map_or(bounds, |outer| common(bounds, outer)));
-        if !usable || bounds.is_some_and(|(_, _, width, height)| width <= 0 || height <= 0) {
+        // What has gone meanwhile is not there.
+        let Ok((name, role, place)) = look() else { return };
+        if place.is_some_and(|place| !place.shows) {
             return;
         }
-        if let Some(bounds) = bounds.filter(|_| role == "label" && !name.trim().is_empty()) {
-            found.push(Shown { name: plain(&name), bounds });
-        }
+        found.push(Thing { name: plain(&name), role, place, sender: sender.to_owned(), path: path.clone() });
         for (sender, child) in self.children(sender, path.as_str()) {
-            self.collect_texts(&sender, &child, bounds, found);
+            self.collect(&sender, child, place, found);
         }
+    }
+
+    /// The texts in view, but for those of what cannot be used now: name and bounds.
+    pub fn texts(&self) -> Vec<(String, Bounds)> {
+        let text = |thing: Thing| {
+            let place = thing.place.filter(|place| place.usable && place.bounds.2 > 0 && place.bounds.3 > 0)?;
+            (thing.role == "label").then_some((thing.name, place.bounds))
+        };
+        self.things().into_iter().filter_map(text).collect()
     }
 
     /// What the window shows, for a message.

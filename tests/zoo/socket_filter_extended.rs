@@ -3,22 +3,14 @@
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
-use crate::descriptors::owned;
-use crate::kernel::{at, call};
+use crate::bpf_program;
 use crate::sockets::{pair, receive, send, set};
 use crate::stage::{Held, Stage, cannot};
 
 pub fn hold(stage: &mut Stage) -> Held {
-    const LOAD: usize = 5;
-    const SOCKET_FILTER: u64 = 1;
     const SO_ATTACH_BPF: i32 = 50;
-    // r0 = 0; exit
-    let instructions = [0xb7_u64, 0x95];
-    let license = c"GPL";
-    let attributes =
-        [SOCKET_FILTER | (instructions.len() as u64) << 32, at(&instructions) as u64, license.as_ptr() as u64, 0, 0, 0];
-    let program = match call(libc::SYS_bpf, &[LOAD, at(&attributes), 48]) {
-        Ok(fd) => owned(fd),
+    let program = match bpf_program::load() {
+        Ok(program) => program,
         Err(error) => return cannot(format!("bpf(BPF_PROG_LOAD): {error}")),
     };
     let (unix, other) = pair(libc::SOCK_DGRAM)?;

@@ -9,7 +9,7 @@ use super::super::address::Address;
 use super::super::judge_any;
 use super::facts::{FIN_WAIT_1, FIN_WAIT_2, Info, Link};
 use super::kept;
-use crate::kernel::{inet, socket};
+use crate::kernel::{inet, outside, socket};
 use crate::resource::fd::{FileFacts, FilesFacts};
 
 const KIND: ProblemKind = ProblemKind::Socket;
@@ -95,7 +95,8 @@ fn leads_out(facts: &FileFacts, peer: &Address, holder: &str, files: &FilesFacts
 
 /// A loss there would not be if the connection were kept, where that is possible.
 fn unless_kept(loss: Problem, facts: &FileFacts, files: &FilesFacts) -> Problem {
-    let able = kept::keepable(facts, files).is_some() && !socket::has_urgent(&facts.file);
+    // Who ends a sandbox holds nobody off.
+    let able = outside::known().is_none() && kept::keepable(facts, files).is_some() && !socket::has_urgent(&facts.file);
     if !files.keep_connections && able && files.can_hold().is_ok() { loss.keepable() } else { loss }
 }
 
