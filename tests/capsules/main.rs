@@ -337,13 +337,15 @@ fn an_image_is_checked_before_anything_is_made() {
     assert!(!outcome.status.success() && said.contains("holds namespaces with mounts"), "{said}");
     chown(&image, Some(0), Some(0)).unwrap_or_else(|error| panic!("{error}"));
 
-    wake_up(&mut job);
+    wakes_up_right(&mut job);
+}
+
+/// Wakes it; all that it holds is what it was.
+fn wakes_up_right(job: &mut Job) {
+    wake_up(job);
     job.make("go");
-    assert!(
-        until(PATIENCE, || job.said().contains("right True").then_some(())).is_some(),
-        "{}",
-        job.specimen().errors()
-    );
+    let right = until(PATIENCE, || job.said().contains("right True").then_some(()));
+    assert!(right.is_some(), "{}", job.specimen().errors());
 }
 
 /// Killed at any moment, `thaw` leaves all of the capsule or nothing; and the mounts of the system are what they were.
@@ -371,11 +373,5 @@ fn a_killed_thaw_leaves_nothing_of_the_capsule() {
         }
         assert_eq!(fs::read_to_string("/proc/self/mounts").unwrap_or_default(), mounts);
     }
-    wake_up(&mut job);
-    job.make("go");
-    assert!(
-        until(PATIENCE, || job.said().contains("right True").then_some(())).is_some(),
-        "{}",
-        job.specimen().errors()
-    );
+    wakes_up_right(&mut job);
 }

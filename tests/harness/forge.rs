@@ -11,20 +11,9 @@ pub fn group(image: &Path) -> Value {
     reader.section(SectionKind::Group).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Writes an image with the pages of another one and this record.
+/// Writes an image with the pages and records of another one, but for the group's.
 pub fn forged(from: &Path, group: &Value, to: &Path) {
-    let reader = Reader::open(from).unwrap_or_else(|error| panic!("{error}"));
-    let mut writer = Writer::create(to).unwrap_or_else(|error| panic!("{error}"));
-    let mut buffer = PageBuffer::new();
-    for chunk in 0..reader.chunks() as u64 {
-        reader.read_chunk(chunk, &mut buffer).unwrap_or_else(|error| panic!("{error}"));
-        writer.pages().put(&mut buffer).unwrap_or_else(|error| panic!("{error}"));
-    }
-    let origin: Value = reader.section(SectionKind::Origin).unwrap_or_else(|error| panic!("{error}"));
-    for (kind, value) in [(SectionKind::Group, group), (SectionKind::Origin, &origin)] {
-        writer.section(kind, value).unwrap_or_else(|error| panic!("{error}"));
-    }
-    writer.seal().unwrap_or_else(|error| panic!("{error}"));
+    forged_section(from, SectionKind::Group, group, to);
 }
 
 /// Every place in a record: calls `visit` with each value, deepest last.
