@@ -1,26 +1,35 @@
 //! Everything the service says, in a person's words and language: one sentence for each thing, in one place.
 
 use dormouse_wire::dbus::JobKind;
-use dormouse_wire::{ByteSize, EdgeKind, Phase, Problem, ProblemKind, ThingKind, Verdict};
-use gettextrs::{gettext, ngettext, pgettext};
+use dormouse_wire::{ByteSize, EdgeKind, Phase, Phrase, Problem, ProblemKind, ThingKind, Verdict, phrase};
+use gettextrs::{dgettext, gettext, ngettext, pgettext};
 use relm4::gtk::glib;
 
 /// A sentence with its values in the places that are named for them: `{name}`. Translations may turn the order around.
 pub fn with(sentence: &str, values: &[(&str, &str)]) -> String {
-    let mut said = String::with_capacity(sentence.len());
-    let mut rest = sentence;
-    while let Some(start) = rest.find('{') {
-        said.push_str(&rest[..start]);
-        rest = &rest[start..];
-        let named = rest.find('}').and_then(|end| {
-            let value = values.iter().find(|(name, _)| *name == &rest[1..end])?.1;
-            Some((value, end + 1))
-        });
-        let (value, length) = named.unwrap_or(("{", 1));
-        said.push_str(value);
-        rest = &rest[length..];
-    }
-    said + rest
+    phrase::filled(sentence, values)
+}
+
+/// What the service says, in the person's language.
+pub fn phrase(phrase: &Phrase) -> String {
+    phrase.said(&mut |template| translated(template), &mut |name, text| {
+        // What the system answers is translated where the C library is; std::io::Error adds the number.
+        let plain = text.split_once(" (os error ").map_or(text, |(plain, _)| plain);
+        if name == WHY && is_message(plain) { dgettext("libc", plain) } else { text.to_owned() }
+    })
+}
+
+/// What stands in a place of this name is an error of the system, errno(3).
+const WHY: &str = "why";
+
+/// A sentence of the service without values, in the person's language.
+pub fn translated(sentence: &str) -> String {
+    if is_message(sentence) { gettext(sentence) } else { sentence.to_owned() }
+}
+
+/// Whether it can be in a catalogue: the empty message is about the catalogue itself, and none has a null byte in it.
+fn is_message(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0')
 }
 
 /// A sentence about a number of things. `{count}` stands for the number.
@@ -106,9 +115,9 @@ pub fn heading(kind: ProblemKind) -> String {
 /// Who or what a problem is about: `cat (pid 7), descriptor 3`.
 pub fn subject(problem: &Problem) -> Option<String> {
     match (&problem.process, &problem.resource) {
-        (Some(process), Some(resource)) => Some(format!("{process}, {resource}")),
+        (Some(process), Some(resource)) => Some(format!("{process}, {}", phrase(resource))),
         (Some(process), None) => Some(process.to_string()),
-        (None, Some(resource)) => Some(resource.clone()),
+        (None, Some(resource)) => Some(phrase(resource)),
         (None, None) => None,
     }
 }
@@ -119,10 +128,23 @@ pub fn offers_pause(problem: &Problem) -> bool {
 }
 
 /// A clause as a sentence.
-pub fn sentence(clause: &str) -> String {
+pub fn sentence(clause: &Phrase) -> String {
+    let said = phrase(clause);
+    let named = clause.beginning().is_some_and(|name| said.starts_with(name));
+    if named { ended(said) } else { ended(capitalized(&said)) }
+}
+
+fn capitalized(clause: &str) -> String {
     let mut letters = clause.trim().chars();
-    let capital: String = letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default();
-    if capital.is_empty() || capital.ends_with(['.', '!', '?', '…']) { capital } else { capital + "." }
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn ended(clause: String) -> String {
+    if clause.is_empty() || clause.ends_with(['.', '!', '?', '…', '。', '！', '？']) {
+        return clause;
+    }
+    // Translators: this is put behind a sentence that the service has said.
+    clause + &pgettext("ends a sentence", ".")
 }
 
 /// What a job is at.
@@ -246,29 +268,39 @@ pub fn tie(kind: EdgeKind) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dormouse_wire::phrase;
+
     use super::*;
 
     #[test]
-    fn values_stand_in_their_places_whatever_the_order() {
-        let values = [("count", "3"), ("name", "{count}")];
-        assert_eq!(with("{name}: {count} of {count}", &values), "{count}: 3 of 3");
-        assert_eq!(with("a { b } {unknown} {", &values), "a { b } {unknown} {");
-        assert_eq!(with("", &values), "");
+    fn a_clause_becomes_a_sentence() {
+        let said = |clause: &str| sentence(&Phrase::verbatim(clause));
+        assert_eq!(said("it is connected"), "It is connected.");
+        assert_eq!(said("Is it?"), "Is it?");
+        assert_eq!(said("état"), "État.");
+        assert_eq!(said(""), "");
     }
 
     #[test]
-    fn a_clause_becomes_a_sentence() {
-        assert_eq!(sentence("it is connected"), "It is connected.");
-        assert_eq!(sentence("Is it?"), "Is it?");
-        assert_eq!(sentence("état"), "État.");
-        assert_eq!(sentence(""), "");
+    fn a_sentence_may_begin_with_the_name_of_a_program() {
+        let held = phrase!("{who} holds it, too", who = "cat (pid 7)");
+        assert_eq!(sentence(&held), "cat (pid 7) holds it, too.");
+    }
+
+    #[test]
+    fn what_the_system_answers_is_told_without_its_number() {
+        let gone = std::io::Error::from_raw_os_error(2);
+        assert_eq!(
+            phrase(&phrase!("it cannot be read: {why}", why = gone)),
+            "it cannot be read: No such file or directory"
+        );
     }
 
     #[test]
     fn only_what_blocks_counts_as_standing_in_the_way() {
         let problems = vec![
-            Problem::blocks(ProblemKind::Device, "a device"),
-            Problem::loses(ProblemKind::Socket, "a socket", "it"),
+            Problem::blocks(ProblemKind::Device, phrase!("a device")),
+            Problem::loses(ProblemKind::Socket, phrase!("a socket"), phrase!("it")),
         ];
         assert_eq!(verdict(&Verdict::Blocked(problems)), "It cannot be frozen: one thing stands in the way.");
     }
@@ -286,9 +318,9 @@ mod tests {
 
     #[test]
     fn pausing_is_offered_where_the_reason_says_so() {
-        let problem = Problem::blocks(ProblemKind::UnixSocket, "a display");
+        let problem = Problem::blocks(ProblemKind::UnixSocket, phrase!("a display"));
         assert!(!offers_pause(&problem));
-        assert!(offers_pause(&problem.clone().way_out("Pause it instead, or start it in a nested session")));
-        assert!(offers_pause(&problem.way_out("Freeze them together, or pause the group instead")));
+        assert!(offers_pause(&problem.clone().way_out(phrase!("Pause it instead, or start it in a nested session"))));
+        assert!(offers_pause(&problem.way_out(phrase!("Freeze them together, or pause the group instead"))));
     }
 }

@@ -4,6 +4,8 @@ use dormouse_wire::Problem;
 use dormouse_wire::dbus::{Failure, error};
 use gettextrs::gettext;
 
+use crate::say;
+
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -66,7 +68,7 @@ impl Trouble {
             _ => return Self::silent(format!("{name}: {message}")),
         };
         let (sentence, details) = message.split_once('\n').unwrap_or((message, ""));
-        Self { kind, sentence: sentence.to_owned(), problems: Vec::new(), details: details.to_owned() }
+        Self { kind, sentence: say::translated(sentence), problems: Vec::new(), details: details.to_owned() }
     }
 }
 
@@ -86,7 +88,7 @@ impl From<Failure> for Trouble {
         let lines: Vec<String> = failure.problems.iter().map(ToString::to_string).collect();
         Self {
             kind: TroubleKind::Failed,
-            sentence: failure.sentence,
+            sentence: say::phrase(&failure.sentence),
             problems: failure.problems,
             details: lines.join("\n"),
         }

@@ -23,6 +23,7 @@ use zbus::zvariant::{Fd, OwnedObjectPath, Value};
 use super::connect::Buses;
 use super::follow::follow;
 use super::{Answer, Ask, Bus, News, Service, Trouble};
+use crate::say;
 
 /// How long to wait before looking for a service again that has just ended.
 const BREATH: Duration = Duration::from_millis(500);
@@ -140,7 +141,10 @@ impl Session {
             images_due: Notify::new(),
             changes: AtomicU64::new(0),
         });
-        told(News::Service(Service::There { version, lacks: Some(lacks).filter(|lacks| !lacks.is_empty()) }));
+        told(News::Service(Service::There {
+            version,
+            lacks: Some(lacks).filter(|lacks| !lacks.is_empty()).map(|lacks| say::translated(&lacks)),
+        }));
         Ok(session)
     }
 

@@ -76,7 +76,7 @@ impl Images {
 
 #[cfg(test)]
 mod tests {
-    use dormouse_wire::{ByteSize, ProblemKind};
+    use dormouse_wire::{ByteSize, ProblemKind, phrase};
 
     use super::*;
 
@@ -116,7 +116,8 @@ mod tests {
     fn the_last_one_sleeps_and_is_whole() {
         let mut images = Images::default();
         let awake = Sleeping { awake: true, ..image("awake", 9) };
-        let damaged = Sleeping { damage: Some(Problem::blocks(ProblemKind::Image, "cut")), ..image("damaged", 8) };
+        let damaged =
+            Sleeping { damage: Some(Problem::blocks(ProblemKind::Image, phrase!("cut"))), ..image("damaged", 8) };
         images.replace(&[image("old", 1), awake, damaged]);
         assert_eq!(images.last().map(|image| image.id.as_str()), Some("old"));
         assert_eq!(images.problems("damaged").len(), 1);

@@ -41,12 +41,12 @@ fn title(problem: &Problem) -> String {
 
 fn lines(problem: &Problem) -> Vec<String> {
     let mut lines = vec![say::sentence(&problem.what)];
-    lines.extend(problem.lost().map(|loss| say::with(&gettext("Lost: {loss}."), &[("loss", loss)])));
+    lines.extend(problem.lost().map(|loss| say::with(&gettext("Lost: {loss}."), &[("loss", &say::phrase(loss))])));
     // The engine speaks of the command's options.
     lines.extend(match &problem.way_out {
         Some(_) if problem.keepable => Some(gettext("It can be kept: you are asked before the freeze.")),
         Some(_) if problem.boundary.is_some() => Some(gettext("It can be cut once nothing else stands in the way.")),
-        way_out => way_out.as_ref().map(|way| say::sentence(way)),
+        way_out => way_out.as_ref().map(say::sentence),
     });
     lines
 }

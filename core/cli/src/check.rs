@@ -180,6 +180,7 @@ fn report(checked: &Checked, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dormouse_wire::phrase;
     use dormouse_wire::{ByteSize, Checked, Graph, Needs, Pid, Problem, ProblemKind, ProcessName, Verdict};
 
     use super::report;
@@ -187,8 +188,11 @@ mod tests {
     #[test]
     fn a_verdict_comes_with_all_its_reasons() {
         let cat = ProcessName { pid: Pid(12), comm: "cat".to_owned() };
-        let blocks = Problem::blocks(ProblemKind::Device, "it is a graphics card").of(&cat).at("/dev/dri/card0");
-        let loses = Problem::loses(ProblemKind::Socket, "it leads to another machine", "the connection").of(&cat);
+        let blocks =
+            Problem::blocks(ProblemKind::Device, phrase!("it is a graphics card")).of(&cat).at("/dev/dri/card0");
+        let loses =
+            Problem::loses(ProblemKind::Socket, phrase!("it leads to another machine"), phrase!("the connection"))
+                .of(&cat);
         let checked = |verdict| Checked {
             processes: vec![cat.clone()],
             threads: 2,

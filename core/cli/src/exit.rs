@@ -86,14 +86,16 @@ impl From<ResumeError> for Failure {
 #[cfg(test)]
 mod tests {
     use dormouse_engine::FreezeError;
+    use dormouse_wire::phrase;
     use dormouse_wire::{Problem, ProblemKind};
 
     use super::Failure;
 
     #[test]
     fn the_flag_for_losses_is_named_only_where_it_helps() {
-        let loss = Problem::loses(ProblemKind::Socket, "it leads to another machine", "the connection");
-        let block = Problem::blocks(ProblemKind::Device, "it is a graphics card");
+        let loss =
+            Problem::loses(ProblemKind::Socket, phrase!("it leads to another machine"), phrase!("the connection"));
+        let block = Problem::blocks(ProblemKind::Device, phrase!("it is a graphics card"));
         let lossy = Failure::from(FreezeError::Refused(vec![loss.clone()]));
         assert!(lossy.hint.is_some_and(|hint| hint.contains("--accept-losses")));
         assert_eq!(Failure::from(FreezeError::Refused(vec![block, loss])).hint, None);

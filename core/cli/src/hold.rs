@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dormouse_engine::image::{Reader, SectionKind};
 use dormouse_engine::resource::group::Group;
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use crate::exit::{Failure, Outcome};
 use crate::output;
@@ -52,7 +52,7 @@ fn release(image: &Path) -> Result<(), Problem> {
     let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
     let Some(id) = &group.hold else { return Ok(()) };
     dormouse_engine::let_connections_go(id).map_err(|errno| {
-        let what = format!("the packet filter of the kernel cannot be removed: {}", errno.desc());
-        Problem::blocks(ProblemKind::Privilege, what).way_out("Run Dormouse as root")
+        let what = phrase!("the packet filter of the kernel cannot be removed: {why}", why = errno.desc());
+        Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("Run Dormouse as root"))
     })
 }

@@ -286,6 +286,7 @@ fn cut(line: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dormouse_wire::phrase;
     use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 
     use super::{Table, failure_text, listed, printable, wrap};
@@ -293,10 +294,10 @@ mod tests {
 
     fn card() -> Problem {
         let firefox = ProcessName { pid: Pid(42), comm: "firefox".to_owned() };
-        Problem::blocks(ProblemKind::Device, "the graphics card keeps state that nobody can read back")
+        Problem::blocks(ProblemKind::Device, phrase!("the graphics card keeps state that nobody can read back"))
             .of(&firefox)
             .at("descriptor 7 (/dev/dri/card0)")
-            .way_out("Pause it instead")
+            .way_out(phrase!("Pause it instead"))
     }
 
     #[test]
@@ -312,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_failure_lists_what_blocks_before_what_is_lost() {
-        let loss = Problem::loses(ProblemKind::PidTaken, "another process has it", "the number");
+        let loss = Problem::loses(ProblemKind::PidTaken, phrase!("another process has it"), phrase!("the number"));
         let failure = Failure::new("The group cannot be frozen.").because(vec![loss, card()]).hint("Try again.");
         assert_eq!(
             failure_text(&failure, 100),

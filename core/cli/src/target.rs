@@ -6,7 +6,7 @@ use std::str::FromStr;
 use dormouse_engine::pid_namespace::{self, Side};
 use dormouse_engine::survey::everyone::Everyone;
 use dormouse_engine::survey::groups::{self, Found};
-use dormouse_wire::{Frozen, Pid, Problem, ProblemKind};
+use dormouse_wire::{Frozen, Phrase, Pid, Problem, ProblemKind, phrase};
 
 use crate::exit::Failure;
 
@@ -80,7 +80,7 @@ impl Target {
         let processes =
             everyone.look().map_err(|error| Failure::new(format!("The processes cannot be listed: {error}.")))?;
         let groups = groups::now(processes, Pid(std::process::id() as i32));
-        let unclear = |what: &str, way_out: &str| {
+        let unclear = |what: Phrase, way_out: Phrase| {
             let problem = Problem::blocks(ProblemKind::Selection, what).at(name.clone()).way_out(way_out);
             Failure::new("It is not clear which group is meant.").because(vec![problem])
         };
@@ -89,10 +89,11 @@ impl Target {
                 let others = group.members.iter().map(|process| process.pid);
                 Ok((group.first.pid, others.filter(|pid| *pid != group.first.pid).collect()))
             }
-            Found::None => Err(unclear("no group is called so", "Look for it with `dormouse list`")),
-            Found::Several => {
-                Err(unclear("several groups are called so", "Name it by its id, which `dormouse list` shows first"))
-            }
+            Found::None => Err(unclear(phrase!("no group is called so"), phrase!("Look for it with `dormouse list`"))),
+            Found::Several => Err(unclear(
+                phrase!("several groups are called so"),
+                phrase!("Name it by its id, which `dormouse list` shows first"),
+            )),
         }
     }
 }

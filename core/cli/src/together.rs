@@ -37,7 +37,8 @@ impl<'a> Alike<'a> {
     pub fn subjects(&self) -> Vec<String> {
         let mut rows: Vec<(Option<String>, Vec<String>)> = Vec::new();
         for problem in &self.0 {
-            let (who, what) = (problem.process.as_ref().map(ToString::to_string), problem.resource.clone());
+            let (who, what) =
+                (problem.process.as_ref().map(ToString::to_string), problem.resource.as_ref().map(ToString::to_string));
             match rows.iter_mut().find(|(other, _)| *other == who) {
                 Some((_, things)) => things.extend(what),
                 None => rows.push((who, what.into_iter().collect())),
@@ -68,13 +69,17 @@ const MOST: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use dormouse_wire::phrase;
     use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
 
     use super::of;
 
     fn problem(pid: i32, thing: &str) -> Problem {
         let process = ProcessName { pid: Pid(pid), comm: "postgres".to_owned() };
-        Problem::blocks(ProblemKind::Memory, "it cannot be frozen").of(&process).at(thing).way_out("Close it")
+        Problem::blocks(ProblemKind::Memory, phrase!("it cannot be frozen"))
+            .of(&process)
+            .at(thing)
+            .way_out(phrase!("Close it"))
     }
 
     fn subjects(problems: &[Problem]) -> Vec<Vec<String>> {
@@ -103,8 +108,8 @@ mod tests {
         assert_eq!(subjects(&all[..2]), [&told[..2]]);
         assert_eq!(subjects(&all), [[&told[..], &["and 2 others".to_owned()]].concat()]);
         // What says something else is not hidden among them.
-        all.push(Problem { what: "it is busy".to_owned(), ..problem(1, "mapping 1") });
-        all.push(Problem::blocks(ProblemKind::Memory, "it cannot be frozen").way_out("Close it"));
+        all.push(Problem { what: phrase!("it is busy"), ..problem(1, "mapping 1") });
+        all.push(Problem::blocks(ProblemKind::Memory, phrase!("it cannot be frozen")).way_out(phrase!("Close it")));
         assert_eq!(of(&all).len(), 3);
         assert!(subjects(&all)[2].is_empty());
     }

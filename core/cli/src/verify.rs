@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dormouse_engine::image::{ImageError, Reader, SectionKind};
-use dormouse_wire::{ByteSize, Problem, ProblemKind, Progress};
+use dormouse_wire::{ByteSize, Phrase, Problem, ProblemKind, Progress, phrase};
 
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
@@ -46,11 +46,11 @@ fn examine(image: &Path, progress: &dyn Progress) -> Result<(ByteSize, Vec<Probl
     let mut held = group.map(|group| holders::of(&group, &damage.chunks.keys().copied().collect())).unwrap_or_default();
     for (chunk, error) in &damage.chunks {
         let mut problem = told(error);
-        problem.loss = held.remove(chunk);
+        problem.loss = held.remove(chunk).map(Phrase::verbatim);
         problems.push(problem);
     }
     if damage.more > 0 {
-        let what = format!("{} more chunks of page data are damaged", damage.more);
+        let what = phrase!("{more} more chunks of page data are damaged", more = damage.more);
         problems.push(Problem::blocks(ProblemKind::Image, what));
     }
     Ok((reader.size(), problems))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use crate::image::Reader;
 use crate::kernel::identity::{Acting, Identity};
@@ -23,8 +23,9 @@ impl Asker {
     pub fn acting(&self) -> Result<Acting, Problem> {
         let identity = Identity { user: self.user, group: self.group, groups: self.groups.clone() };
         Acting::begin(&identity).map_err(|errno| {
-            let what = format!("the engine cannot take on the rights of the user it works for: {}", errno.desc());
-            Problem::blocks(ProblemKind::Privilege, what).way_out("Run Dormouse as root")
+            let what =
+                phrase!("the engine cannot take on the rights of the user it works for: {why}", why = errno.desc());
+            Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("Run Dormouse as root"))
         })
     }
 

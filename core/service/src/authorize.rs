@@ -1,5 +1,6 @@
 //! Who may do what: the caller's uid, which the bus vouches for, and polkit, polkit(8).
 
+use dormouse_wire::phrase;
 use std::collections::HashMap;
 
 use zbus::Connection;
@@ -55,9 +56,10 @@ pub async fn authorize(
     match asked.await {
         Ok(answer) if answer.is_authorized => Ok(()),
         Ok(answer) if answer.is_challenge => Err(refused(
-            "You have to authenticate for this, and nothing that could ask you for a password has answered.".to_owned(),
+            phrase!("You have to authenticate for this, and nothing that could ask you for a password has answered.")
+                .to_string(),
         )),
-        Ok(_) => Err(refused("This is not allowed to you by the rules of this system (polkit).".to_owned())),
+        Ok(_) => Err(refused(phrase!("This is not allowed to you by the rules of this system (polkit).").to_string())),
         Err(error) => Err(refused(format!(
             "polkit, which decides what you may do, does not answer: {error}. An administrator can use the command: sudo dormouse."
         ))),

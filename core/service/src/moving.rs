@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{Phase, Phrase, Problem, ProblemKind, Progress, phrase};
 use nix::errno::Errno;
 use nix::unistd::Uid;
 
@@ -46,7 +46,7 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
     let from = store::chosen(places.choice).unwrap_or_else(|| places.usual.to_owned());
     let to = match wanted {
         None => {
-            store::make(places.usual).map_err(|error| failed("it cannot be made", places.usual, &error))?;
+            store::make(places.usual).map_err(|error| failed(phrase!("it cannot be made"), places.usual, &error))?;
             places.usual.to_owned()
         }
         Some(wanted) => ready(wanted)?,
@@ -55,14 +55,16 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
     if is_same(&to, &from) {
         return Ok(from);
     }
-    let images = store::images(&from).map_err(|error| failed("it cannot be read", &from, &error))?;
+    let images = store::images(&from).map_err(|error| failed(phrase!("it cannot be read"), &from, &error))?;
     let mut made = Made(Vec::new());
     let size = |image: &PathBuf| image.symlink_metadata().map_or(0, |found| found.len());
     progress.begins(Phase::Writing, images.iter().map(size).sum());
     for image in &images {
         made.0.push(put(image, &to, progress)?);
     }
-    File::open(&to).and_then(|folder| folder.sync_all()).map_err(|error| failed("it cannot be synced", &to, &error))?;
+    File::open(&to)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| failed(phrase!("it cannot be synced"), &to, &error))?;
     choose(places.choice, wanted.is_some().then_some(to.as_path()))?;
     made.0.clear();
     for image in &images {
@@ -92,32 +94,33 @@ impl Drop for Made {
 
 /// The folder itself where it is closed to others, else one in it that is.
 fn ready(wanted: &Path) -> Result<PathBuf, MoveError> {
-    let wrong = |what: &str| {
+    let wrong = |what: Phrase| {
         let problem = Problem::blocks(ProblemKind::File, what).at(wanted.display().to_string());
-        MoveError::Failed(Box::new(problem.way_out("Choose a folder that exists, by its whole path")))
+        MoveError::Failed(Box::new(problem.way_out(phrase!("Choose a folder that exists, by its whole path"))))
     };
     if !wanted.is_absolute() {
-        return Err(wrong("this is not the whole path of a folder"));
+        return Err(wrong(phrase!("this is not the whole path of a folder")));
     }
-    let found = wanted.metadata().map_err(|error| failed("there is no such folder", wanted, &error))?;
+    let found = wanted.metadata().map_err(|error| failed(phrase!("there is no such folder"), wanted, &error))?;
     if !found.is_dir() {
-        return Err(wrong("this is not a folder"));
+        return Err(wrong(phrase!("this is not a folder")));
     }
     let is_closed = |found: &fs::Metadata| found.permissions().mode() & OTHERS == 0;
     let own = found.uid() == Uid::effective().as_raw();
     let folder = if own && is_closed(&found) { wanted.to_owned() } else { wanted.join(OWN) };
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(failed("nothing can be made there", &folder, &error))
+            Err(failed(phrase!("nothing can be made there"), &folder, &error))
         }
         _ => {
-            let found = folder.metadata().map_err(|error| failed("it cannot be looked at", &folder, &error))?;
+            let found =
+                folder.metadata().map_err(|error| failed(phrase!("it cannot be looked at"), &folder, &error))?;
             if found.is_dir() && found.uid() == Uid::effective().as_raw() && is_closed(&found) {
                 return Ok(folder);
             }
-            let what = "others could enter it, and images hold all memory of their processes";
+            let what = phrase!("others could enter it, and images hold all memory of their processes");
             let problem = Problem::blocks(ProblemKind::File, what).at(folder.display().to_string());
-            let way_out = "Choose a folder of your own, on a filesystem that keeps permissions";
+            let way_out = phrase!("Choose a folder of your own, on a filesystem that keeps permissions");
             Err(MoveError::Failed(Box::new(problem.way_out(way_out))))
         }
     }
@@ -128,7 +131,7 @@ fn put(image: &Path, folder: &Path, progress: &dyn Progress) -> Result<PathBuf, 
     if progress.cancelled() {
         return Err(MoveError::Cancelled);
     }
-    let wrong = |error: &io::Error| failed("it cannot be moved", image, error);
+    let wrong = |error: &io::Error| failed(phrase!("it cannot be moved"), image, error);
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     let place = store::named(folder, &name);
     match fs::hard_link(image, &place) {
@@ -144,26 +147,27 @@ fn put(image: &Path, folder: &Path, progress: &dyn Progress) -> Result<PathBuf, 
     }
     let from = OpenOptions::new().read(true).custom_flags(carefully()).open(image).map_err(|error| wrong(&error))?;
     let size = from.metadata().map_err(|error| wrong(&error))?.len();
-    let (hidden, to) = copying::begin(folder).map_err(|error| failed("nothing can be made there", folder, &error))?;
+    let (hidden, to) =
+        copying::begin(folder).map_err(|error| failed(phrase!("nothing can be made there"), folder, &error))?;
     let unfinished = Unfinished(&hidden);
     copying::copy(from, &to, size, progress).map_err(|stopped| match stopped {
         Stopped::Cancelled => MoveError::Cancelled,
-        Stopped::Failed(error) => failed("it cannot be copied", image, &error),
+        Stopped::Failed(error) => failed(phrase!("it cannot be copied"), image, &error),
     })?;
-    to.sync_all().map_err(|error| failed("it cannot be synced", &hidden, &error))?;
+    to.sync_all().map_err(|error| failed(phrase!("it cannot be synced"), &hidden, &error))?;
     // Not a rename where a link will do: nothing that is there is replaced.
     let named = match fs::hard_link(&hidden, &place) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => fs::rename(&hidden, &place),
         named => named,
     };
-    named.map_err(|error| failed("it cannot be named", &place, &error))?;
+    named.map_err(|error| failed(phrase!("it cannot be named"), &place, &error))?;
     drop(unfinished);
     Ok(place)
 }
 
 /// Writes down the choice; none: there is none any more.
 fn choose(choice: &Path, folder: Option<&Path>) -> Result<(), MoveError> {
-    let wrong = |error: io::Error| failed("the choice cannot be written down", choice, &error);
+    let wrong = |error: io::Error| failed(phrase!("the choice cannot be written down"), choice, &error);
     let Some(folder) = folder else {
         return match fs::remove_file(choice) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(wrong(error)),
@@ -183,9 +187,10 @@ fn choose(choice: &Path, folder: Option<&Path>) -> Result<(), MoveError> {
     choice.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all()).map_err(wrong)
 }
 
-fn failed(what: &str, path: &Path, error: &io::Error) -> MoveError {
+fn failed(what: Phrase, path: &Path, error: &io::Error) -> MoveError {
     let why = error.raw_os_error().map_or_else(|| error.to_string(), |code| Errno::from_raw(code).desc().to_owned());
-    let problem = Problem::blocks(ProblemKind::File, format!("{what}: {why}")).at(path.display().to_string());
+    let problem =
+        Problem::blocks(ProblemKind::File, phrase!("{what}: {why}", what, why)).at(path.display().to_string());
     MoveError::Failed(Box::new(problem))
 }
 

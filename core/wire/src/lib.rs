@@ -1,4 +1,4 @@
-//! What crosses the bus and the screen, without one system call: [ids](id), [problems and verdicts](verdict),
+//! What crosses the bus and the screen, without one system call: [ids](id), [phrases](phrase), [problems and verdicts](verdict),
 //! [progress](progress), [what depends on what](graph), [what a group needs](needs), [windows on displays](window), [names on buses](bus), what the
 //! engine answers ([report]), and the groups of a machine ([listing]). With the feature `dbus` also the service's interfaces ([dbus]).
 //!
@@ -14,6 +14,7 @@ pub mod graph;
 pub mod id;
 pub mod listing;
 pub mod needs;
+pub mod phrase;
 pub mod progress;
 pub mod report;
 pub mod verdict;
@@ -25,6 +26,7 @@ pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
 pub use listing::{GroupKind, Joined, Label, Listed};
 pub use needs::Needs;
+pub use phrase::Phrase;
 pub use progress::{Phase, Progress, Quiet};
 pub use report::{Checked, Descriptor, Details, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};
 pub use verdict::{Problem, ProblemKind, ProcessName, Severity, Verdict};

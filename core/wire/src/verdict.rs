@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::Pid;
+use crate::phrase::{Made, Phrase};
 
 /// What a [`Problem`] is about. Stable names: programs match on them in `--json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,43 +99,38 @@ impl fmt::Display for ProcessName {
 
 /// One thing a person must know: who, what, why, what would be lost, and the way out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Problem {
     /// What it is about.
     pub kind: ProblemKind,
     /// Whether it blocks or only loses something.
     pub severity: Severity,
     /// The process it concerns, if it concerns one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessName>,
     /// The resource: a path, a descriptor, an address range, a name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
+    pub resource: Option<Phrase>,
     /// What is the matter and why: a clause without a full stop.
-    pub what: String,
+    pub what: Phrase,
     /// What would be lost: a clause without a full stop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss: Option<String>,
+    pub loss: Option<Phrase>,
     /// What can be done about it: an imperative clause without a full stop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub way_out: Option<String>,
+    pub way_out: Option<Phrase>,
     /// The name by which the connection that it is about can be cut at a freeze, where it can:
     /// [`Disconnect`](crate::Disconnect). Where it blocks, `loss` says what that would cost.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boundary: Option<String>,
     /// The connection that it is about is kept by a freeze that keeps connections, and nothing of it is lost then.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keepable: bool,
 }
 
 impl Problem {
     /// Something that makes the work impossible.
-    pub fn blocks(kind: ProblemKind, what: impl Into<String>) -> Self {
+    pub fn blocks(kind: ProblemKind, what: Phrase) -> Self {
         Self {
             kind,
             severity: Severity::Blocks,
             process: None,
             resource: None,
-            what: what.into(),
+            what,
             loss: None,
             way_out: None,
             boundary: None,
@@ -143,8 +139,8 @@ impl Problem {
     }
 
     /// Something that will be lost: `what` says why, `loss` what.
-    pub fn loses(kind: ProblemKind, what: impl Into<String>, loss: impl Into<String>) -> Self {
-        Self { severity: Severity::Loses, loss: Some(loss.into()), ..Self::blocks(kind, what) }
+    pub fn loses(kind: ProblemKind, what: Phrase, loss: Phrase) -> Self {
+        Self { severity: Severity::Loses, loss: Some(loss), ..Self::blocks(kind, what) }
     }
 
     /// Names the process.
@@ -154,18 +150,18 @@ impl Problem {
         self
     }
 
-    /// Names the resource.
+    /// Names the resource. A name is the same in every language; a word for it is a phrase.
     #[must_use]
-    pub fn at(mut self, resource: impl Into<String>) -> Self {
+    pub fn at(mut self, resource: impl Into<Phrase>) -> Self {
         self.resource = Some(resource.into());
         self
     }
 
     /// Names the boundary at which it can be cut, and what that would cost.
     #[must_use]
-    pub fn cut_at(mut self, boundary: impl Into<String>, loss: impl Into<String>) -> Self {
+    pub fn cut_at(mut self, boundary: impl Into<String>, loss: Phrase) -> Self {
         self.boundary = Some(boundary.into());
-        self.loss = Some(loss.into());
+        self.loss = Some(loss);
         self
     }
 
@@ -185,15 +181,15 @@ impl Problem {
     }
 
     /// What is lost as things stand, and not only once a connection is cut.
-    pub fn lost(&self) -> Option<&String> {
+    pub fn lost(&self) -> Option<&Phrase> {
         let only_then = self.boundary.is_some() && self.severity == Severity::Blocks;
         self.loss.as_ref().filter(|_| !only_then)
     }
 
     /// Names the way out.
     #[must_use]
-    pub fn way_out(mut self, way_out: impl Into<String>) -> Self {
-        self.way_out = Some(way_out.into());
+    pub fn way_out(mut self, way_out: Phrase) -> Self {
+        self.way_out = Some(way_out);
         self
     }
 }
@@ -215,6 +211,88 @@ impl fmt::Display for Problem {
             write!(f, ". {way_out}")?;
         }
         Ok(())
+    }
+}
+
+/// A problem as it is written: in English, and beside it how its phrases were put together.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    kind: ProblemKind,
+    severity: Severity,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    way_out: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    boundary: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    keepable: bool,
+    #[serde(default, skip_serializing_if = "Words::are_none")]
+    words: Words,
+}
+
+/// How the phrases of a problem were put together, each by the name of its field.
+#[derive(Default, Serialize, Deserialize)]
+struct Words {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource: Option<Made>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    what: Option<Made>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss: Option<Made>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    way_out: Option<Made>,
+}
+
+impl Words {
+    fn are_none(&self) -> bool {
+        self.resource.is_none() && self.what.is_none() && self.loss.is_none() && self.way_out.is_none()
+    }
+}
+
+impl From<Problem> for Written {
+    fn from(problem: Problem) -> Self {
+        let apart =
+            |phrase: Option<Phrase>| phrase.map(Phrase::apart).map_or((None, None), |(text, made)| (Some(text), made));
+        let (what, what_of) = problem.what.apart();
+        let (resource, resource_of) = apart(problem.resource);
+        let (loss, loss_of) = apart(problem.loss);
+        let (way_out, way_out_of) = apart(problem.way_out);
+        Self {
+            kind: problem.kind,
+            severity: problem.severity,
+            process: problem.process,
+            resource,
+            what,
+            loss,
+            way_out,
+            boundary: problem.boundary,
+            keepable: problem.keepable,
+            words: Words { resource: resource_of, what: what_of, loss: loss_of, way_out: way_out_of },
+        }
+    }
+}
+
+impl From<Written> for Problem {
+    fn from(written: Written) -> Self {
+        let words = written.words;
+        let rejoined = |text: Option<String>, made_of| text.map(|text| Phrase::rejoined(text, made_of));
+        Self {
+            kind: written.kind,
+            severity: written.severity,
+            process: written.process,
+            resource: rejoined(written.resource, words.resource),
+            what: Phrase::rejoined(written.what, words.what),
+            loss: rejoined(written.loss, words.loss),
+            way_out: rejoined(written.way_out, words.way_out),
+            boundary: written.boundary,
+            keepable: written.keepable,
+        }
     }
 }
 
@@ -271,12 +349,13 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::phrase;
 
     #[test]
     fn what_can_be_cut_is_a_loss_once_nothing_else_stands_in_the_way() {
-        let bus =
-            Problem::blocks(ProblemKind::UnixSocket, "it is connected to a bus").cut_at("/run/bus", "it is closed");
-        let card = Problem::blocks(ProblemKind::Device, "it is a graphics card");
+        let bus = Problem::blocks(ProblemKind::UnixSocket, phrase!("it is connected to a bus"))
+            .cut_at("/run/bus", phrase!("it is closed"));
+        let card = Problem::blocks(ProblemKind::Device, phrase!("it is a graphics card"));
         let cut = Verdict::from_problems(vec![bus.clone()]).once_cut();
         assert_eq!(cut, Verdict::Lossy(vec![bus.clone().once_cut()]));
         assert_eq!(bus.clone().once_cut().severity, Severity::Loses);

@@ -232,7 +232,7 @@ fn shows(group: &Group, mapping: &Mapping) -> String {
             format!("{path}, from {:#x}", mapping.offset)
         }
         Backing::Content(content) => {
-            group.contents.get(content).map_or_else(String::new, |content| content.origin.shown())
+            group.contents.get(content).map_or_else(String::new, |content| content.origin.shown().into())
         }
         _ => match &mapping.name {
             Some(name) => format!("{} \"{}\"", kind(mapping), String::from_utf8_lossy(name)),

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::turn;
 use crate::Asker;
@@ -29,8 +29,8 @@ pub fn look(
     let mut seen = namespace::look(outside)?;
     let mut problems = std::mem::take(&mut seen.problems);
     if asker.is_some_and(|asker| asker.user != 0) {
-        let what = "it is in a sandbox that root has made, whose files may be anybody's";
-        problems.push(Problem::blocks(ProblemKind::Privilege, what).way_out("An administrator can do it"));
+        let what = phrase!("it is in a sandbox that root has made, whose files may be anybody's");
+        problems.push(Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("An administrator can do it")));
     }
     problems.extend(guests(processes));
     problems.extend(terminals(processes, open));
@@ -44,8 +44,8 @@ pub fn look(
 /// Connections that are to be kept: the group is ended from outside, by somebody who holds nobody off.
 fn connections(open: &OpenFiles) -> Option<Problem> {
     let kept = open.facts.files.iter().find(|facts| kept::keeps(facts, &open.facts).is_some())?;
-    let what = "a connection to outside of a sandbox cannot be kept yet";
-    Some(kept.problem(ProblemKind::Socket, what).way_out("Freeze it without --keep-connections"))
+    let what = phrase!("a connection to outside of a sandbox cannot be kept yet");
+    Some(kept.problem(ProblemKind::Socket, what).way_out(phrase!("Freeze it without --keep-connections")))
 }
 
 /// Terminals outside: nobody can be given one in another pid namespace than that of the shell which has it.
@@ -56,14 +56,14 @@ fn terminals(processes: &[ProcessFacts], open: &OpenFiles) -> Vec<Problem> {
         let is_it =
             |facts: &FileFacts| fd::terminal::outside(facts, &open.facts).is_some_and(|(_, other)| other == number);
         problems.push(if open.facts.files.iter().any(is_it) {
-            let what = "it has a terminal outside of its sandbox open, which it cannot be given again yet";
+            let what = phrase!("it has a terminal outside of its sandbox open, which it cannot be given again yet");
             let problem = Problem::blocks(ProblemKind::Terminal, what).of(&process).at(name);
-            problem.way_out(
-                "Start the sandbox without one (< /dev/null > FILE 2>&1), or with one of its own (tmux, script)",
-            )
+            problem.way_out(phrase!(
+                "Start the sandbox without one (< /dev/null > FILE 2>&1), or with one of its own (tmux, script)"
+            ))
         } else {
-            let what = "its session is on a terminal outside of its sandbox";
-            Problem::loses(ProblemKind::Terminal, what, "that terminal: Ctrl-C there reaches it no more")
+            let what = phrase!("its session is on a terminal outside of its sandbox");
+            Problem::loses(ProblemKind::Terminal, what, phrase!("that terminal: Ctrl-C there reaches it no more"))
                 .of(&process)
                 .at(name)
         });
@@ -74,8 +74,8 @@ fn terminals(processes: &[ProcessFacts], open: &OpenFiles) -> Vec<Problem> {
 /// POSIX message queues that nobody has open, mq_overview(7).
 fn unopened_queues(open: &OpenFiles) -> Result<Vec<Problem>, Problem> {
     let unread = |error: std::io::Error| {
-        let what = format!("the message queues in its ipc namespace cannot be listed: {error}");
-        Problem::blocks(ProblemKind::Namespace, what).way_out("Run Dormouse as root")
+        let what = phrase!("the message queues in its ipc namespace cannot be listed: {why}", why = error);
+        Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root"))
     };
     let mounted = mounts::new_filesystem("mqueue", b"mqueue", &[]).map_err(|errno| unread(errno.into()))?;
     let mut problems = Vec::new();
@@ -84,8 +84,8 @@ fn unopened_queues(open: &OpenFiles) -> Result<Vec<Problem>, Problem> {
         let found = entry.metadata().map_err(unread)?;
         let place = (found.dev(), found.ino());
         if !open.facts.files.iter().any(|file| (file.stat.st_dev, file.stat.st_ino) == place) {
-            let what = "it is a message queue in the ipc namespace of the group that nobody has open";
-            let problem = Problem::loses(ProblemKind::File, what, "the queue, and what waits in it");
+            let what = phrase!("it is a message queue in the ipc namespace of the group that nobody has open");
+            let problem = Problem::loses(ProblemKind::File, what, phrase!("the queue, and what waits in it"));
             problems.push(problem.at(shown(Path::new(&entry.file_name()))));
         }
     }
@@ -102,7 +102,9 @@ fn guests(processes: &[ProcessFacts]) -> Vec<Problem> {
         !is_member && !of_dormouse
     };
     let guests = proc::list_pids().unwrap_or_default().into_iter().filter(is_guest).filter_map(select::shown);
-    let what = "it came into the sandbox from outside (nsenter, perhaps), and would end with it";
-    let way_out = "Let it end first";
-    guests.map(|guest| Problem::blocks(ProblemKind::Namespace, what).of(&guest).way_out(way_out)).collect()
+    let what = phrase!("it came into the sandbox from outside (nsenter, perhaps), and would end with it");
+    let way_out = phrase!("Let it end first");
+    guests
+        .map(|guest| Problem::blocks(ProblemKind::Namespace, what.clone()).of(&guest).way_out(way_out.clone()))
+        .collect()
 }

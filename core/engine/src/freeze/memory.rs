@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, Tid, phrase};
 use serde_bytes::ByteBuf;
 
 use super::pages::Piece;
@@ -59,8 +59,9 @@ impl Registry<'_> {
         let record = NamedFile::of(path, &stat, writable, owner);
         let leads_to_it = || files::identity(&record.path()).is_ok_and(|found| found == (stat.st_dev, stat.st_ino));
         if outside::known().is_some() && !record.outside && !leads_to_it() {
-            let what = format!("{} is neither in the sandbox nor outside of it by that name", record.shown());
-            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what));
+            let what =
+                phrase!("{record} is neither in the sandbox nor outside of it by that name", record = record.shown());
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what.to_string()));
         }
         self.mapped.records.push(record);
         self.mapped.known.insert(key, self.mapped.records.len() - 1);
@@ -69,7 +70,10 @@ impl Registry<'_> {
 
     fn content(&mut self, through: &str, origin: impl FnOnce(&File) -> Origin) -> Result<usize, Problem> {
         let problem = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::DeletedFile, format!("a mapped file without a name cannot be read: {error}"))
+            Problem::blocks(
+                ProblemKind::DeletedFile,
+                phrase!("a mapped file without a name cannot be read: {why}", why = error),
+            )
         };
         let file = File::open(through).map_err(|error| problem(&error))?;
         let stat = files::stat(&file).map_err(|error| problem(&error))?;
@@ -158,7 +162,7 @@ fn backing(
         return registry
             .named(&other, &through, writable, owner)
             .map(Backing::File)
-            .map_err(|error| unseen(&other, &error));
+            .map_err(|error| unseen(&other, error.to_string()));
     }
     if deleted {
         let origin = |file: &File| {
@@ -169,25 +173,26 @@ fn backing(
     // What reads as a line feed may be the letters `\012`, proc_pid_maps(5); the link has the name as it is.
     let link = name.contains(&b'\n').then(|| std::fs::read_link(&through).ok()).flatten();
     let name = link.as_ref().map_or(name, |link| OsStrExt::as_bytes(link.as_os_str()));
-    registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| unseen(name, &error))
+    registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| unseen(name, error.to_string()))
 }
 
-fn unseen(name: &[u8], error: &dyn std::fmt::Display) -> Problem {
+fn unseen(name: &[u8], error: impl Into<Phrase>) -> Problem {
     let shown = String::from_utf8_lossy(name).escape_debug().to_string();
-    Problem::blocks(ProblemKind::File, format!("a mapped file cannot be looked at: {error}")).at(shown)
+    Problem::blocks(ProblemKind::File, phrase!("a mapped file cannot be looked at: {why}", why = error.into()))
+        .at(shown)
 }
 
 /// The name that a mapped file still has when the one it was opened by was removed; it must not become two files.
 fn other_name(removed: &[u8], through: &str) -> Result<Option<Vec<u8>>, Problem> {
-    let place = files::open(Path::new(through), libc::O_PATH).map_err(|errno| unseen(removed, &errno.desc()))?;
-    let stat = files::stat(&place).map_err(|errno| unseen(removed, &errno.desc()))?;
+    let place = files::open(Path::new(through), libc::O_PATH).map_err(|errno| unseen(removed, errno.desc()))?;
+    let stat = files::stat(&place).map_err(|errno| unseen(removed, errno.desc()))?;
     if stat.st_nlink == 0 {
         return Ok(None);
     }
     let found = named_file::other_name(Path::new(std::ffi::OsStr::from_bytes(removed)), &stat);
     found.map(|path| Some(path.into_os_string().into_encoded_bytes())).ok_or_else(|| {
-        let problem = unseen(removed, &"its name was removed, and the other name that it has cannot be found");
-        problem.way_out("Link it to its folder again (ln)")
+        let problem = unseen(removed, phrase!("its name was removed, and the other name that it has cannot be found"));
+        problem.way_out(phrase!("Link it to its folder again (ln)"))
     })
 }
 
@@ -201,7 +206,8 @@ fn executable(
     let through = format!("/proc/{}/exe", living.speaker);
     let (path, deleted) = proc::strip_deleted(&living.executable);
     let unseen = |error: &dyn std::fmt::Display| {
-        Problem::blocks(ProblemKind::File, format!("its executable cannot be looked at: {error}")).of(&process.shown)
+        Problem::blocks(ProblemKind::File, phrase!("its executable cannot be looked at: {why}", why = error))
+            .of(&process.shown)
     };
     if deleted && let Some(other) = other_name(path, &through).map_err(|problem| problem.of(&process.shown))? {
         return registry.named(&other, &through, false, &owner).map(Executable::Named).map_err(|error| unseen(&error));
@@ -245,7 +251,10 @@ impl OwnPages {
     /// Looks for the pages of the nth process; `parent` is its parent, if that is in the group.
     pub fn add(&mut self, index: usize, space: Space<'_>, parent: Option<Space<'_>>) -> Result<(), Problem> {
         let failed = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::Memory, format!("the page map of pid {} cannot be read: {error}", space.pid))
+            Problem::blocks(
+                ProblemKind::Memory,
+                phrase!("the page map of pid {pid} cannot be read: {why}", pid = space.pid, why = error),
+            )
         };
         let mut map = PageMap::open(space.pid).map_err(|error| failed(&error))?;
         let mut parent_map = match parent {

@@ -23,7 +23,7 @@ mod waiting;
 use std::cell::Cell;
 use std::time::Instant;
 
-use dormouse_wire::{ByteSize, Frozen, Label, Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{ByteSize, Frozen, Label, Phase, Problem, ProblemKind, Progress, phrase};
 
 use crate::image::{PageBuffer, Sealed, SectionKind, Writer};
 use crate::resource::fd::network::hold::Hold;
@@ -155,8 +155,8 @@ fn end(stopped: Stopped, open: &OpenFiles, hold: Option<Hold>, frozen: &Frozen) 
     tcp::forget(&open.facts);
     let failed = hold.and_then(|hold| hold.stay().err());
     Ok(failed.map(|errno| {
-        let what = format!("the other ends of its connections cannot be held off any more: {}", errno.desc());
-        Problem::loses(ProblemKind::Socket, what, "these connections: the programs find them reset")
+        let what = phrase!("the other ends of its connections cannot be held off any more: {why}", why = errno.desc());
+        Problem::loses(ProblemKind::Socket, what, phrase!("these connections: the programs find them reset"))
     }))
 }
 

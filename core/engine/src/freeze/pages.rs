@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
 use crate::image::{CHUNK_PAGES, PAGE, PageBuffer, PageNumber, PageSink};
 use crate::kernel::memory::{self, ForcedMemory, RemoteRange};
@@ -100,7 +100,7 @@ pub fn store(
             }
             let pieces = pieces_of(pieces, *job);
             let done = if progress.cancelled() {
-                Err(Problem::blocks(ProblemKind::Cancelled, "the freeze was cancelled"))
+                Err(Problem::blocks(ProblemKind::Cancelled, phrase!("the freeze was cancelled")))
             } else {
                 chunk(&pieces, processes, sink, &mut buffer)
             };
@@ -124,7 +124,7 @@ pub fn store(
     match failure.into_inner() {
         Ok(Some(problem)) => return Err(problem),
         Ok(None) => {}
-        Err(_) => return Err(Problem::blocks(ProblemKind::Memory, "a thread of the engine failed")),
+        Err(_) => return Err(Problem::blocks(ProblemKind::Memory, phrase!("a thread of the engine failed"))),
     }
     for (job, written) in jobs.iter().zip(results.into_inner().unwrap_or_default()) {
         let pieces = pieces_of(pieces, *job);
@@ -206,7 +206,11 @@ fn is_zero(page: &[u8]) -> bool {
 fn read(pieces: &[Piece], process: &ProcessName, space: &mut [u8]) -> Result<(), Problem> {
     let pid = process.pid;
     let failed = |start: u64, why: &dyn std::fmt::Display| {
-        Problem::blocks(ProblemKind::Memory, format!("its memory at {start:#x} cannot be read: {why}")).of(process)
+        Problem::blocks(
+            ProblemKind::Memory,
+            phrase!("its memory at {start} cannot be read: {why}", start = format_args!("{start:#x}"), why),
+        )
+        .of(process)
     };
     if pieces[0].forced {
         return read_forced(pid, pieces, space, &failed);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dormouse_wire::{Phase, Pid, Problem, ProblemKind, ProcessName, Progress};
+use dormouse_wire::{Phase, Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 use serde_bytes::ByteBuf;
 
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
@@ -189,8 +189,8 @@ fn tell(
     let continued = said.flat_map(|answers| answers.continued.iter().copied()).collect();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let unread = |errno: Errno| {
-        let what = format!("System V objects that the group uses cannot be read: {}", errno.desc());
-        Problem::blocks(ProblemKind::Process, what).way_out("Run Dormouse as root")
+        let what = phrase!("System V objects that the group uses cannot be read: {why}", why = errno.desc());
+        Problem::blocks(ProblemKind::Process, what).way_out(phrase!("Run Dormouse as root"))
     };
     let users = members.iter().copied().collect();
     let mut outsiders = Outsiders { moved: terminal::sessions(facts, open), all: None };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid, phrase};
 use serde_bytes::ByteBuf;
 
 use super::release::Undo;
@@ -100,7 +100,7 @@ impl Stopped {
         let threads = match proc::list_threads(pid) {
             Ok(threads) => threads,
             Err(ProcError::Gone) => return Ok(Vec::new()),
-            Err(error) => return Err(Problem::blocks(ProblemKind::Process, error.to_string()).of(&named(pid))),
+            Err(error) => return Err(Problem::blocks(ProblemKind::Process, error.said()).of(&named(pid))),
         };
         let is_dormouse = turn::is_dormouse(pid);
         let mut fresh = Vec::new();
@@ -142,17 +142,21 @@ impl Stopped {
                 self.hindered = true;
                 return turn::held_by(tracer).of(&process);
             }
-            let problem = Problem::blocks(ProblemKind::Tracer, format!("pid {tracer} traces it already"));
-            return problem.of(&process).way_out("Let the debugger go first");
+            let problem = Problem::blocks(ProblemKind::Tracer, phrase!("pid {tracer} traces it already", tracer));
+            return problem.of(&process).way_out(phrase!("Let the debugger go first"));
         }
-        let problem = Problem::blocks(ProblemKind::Privilege, format!("it cannot be stopped: {}", errno.desc()));
-        problem.of(&process).way_out("Run Dormouse as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE")
+        let problem =
+            Problem::blocks(ProblemKind::Privilege, phrase!("it cannot be stopped: {why}", why = errno.desc()));
+        problem.of(&process).way_out(phrase!("Run Dormouse as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE"))
     }
 
     fn wait(&mut self, pid: Pid, tid: Tid) -> Result<(), Problem> {
         let failed = |errno: Errno| {
-            Problem::blocks(ProblemKind::Thread, format!("thread {tid} cannot be stopped: {}", errno.desc()))
-                .of(&named(pid))
+            Problem::blocks(
+                ProblemKind::Thread,
+                phrase!("thread {tid} cannot be stopped: {why}", tid, why = errno.desc()),
+            )
+            .of(&named(pid))
         };
         if !self.processes.iter().any(|process| process.pid == pid) {
             return Ok(());
@@ -189,7 +193,7 @@ impl Stopped {
     /// Takes over a thread that has stopped; `stopped_by`: the signal that had stopped its process before.
     fn take_over(&mut self, pid: Pid, tid: Tid, stopped_by: Option<i32>) -> Result<(), Problem> {
         let failed = |errno: Errno| {
-            let what = format!("thread {tid} cannot be taken over: {}", errno.desc());
+            let what = phrase!("thread {tid} cannot be taken over: {why}", tid, why = errno.desc());
             Problem::blocks(ProblemKind::Thread, what).of(&named(pid))
         };
         let Some(process) = self.processes.iter_mut().find(|process| process.pid == pid) else { return Ok(()) };
@@ -216,8 +220,8 @@ impl Stopped {
                 Ok(())
             }
             Err(Errno::ENOEXEC) => {
-                let what = "it is a 32-bit program, and those cannot be frozen yet";
-                Err(Problem::blocks(ProblemKind::Processor, what).of(&named(pid)).way_out("Pause it instead"))
+                let what = phrase!("it is a 32-bit program, and those cannot be frozen yet");
+                Err(Problem::blocks(ProblemKind::Processor, what).of(&named(pid)).way_out(phrase!("Pause it instead")))
             }
             Err(Errno::EBUSY) => Err(has_no_marker(tid).of(&named(pid))),
             Err(errno) => Err(failed(errno)),
@@ -233,8 +237,8 @@ impl Stopped {
                 if let (Errno::EBUSY, Some(first)) = (errno, process.puppets.first()) {
                     return has_no_marker(first.tid).of(&named(pid));
                 }
-                let what = format!("its waiting signals cannot be read: {}", errno.desc());
-                Problem::blocks(ProblemKind::Signal, what).of(&named(pid)).way_out("Try again in a moment")
+                let what = phrase!("its waiting signals cannot be read: {why}", why = errno.desc());
+                Problem::blocks(ProblemKind::Signal, what).of(&named(pid)).way_out(phrase!("Try again in a moment"))
             })?;
         }
         Ok(())
@@ -323,31 +327,38 @@ fn does_not_stop(pid: Pid, tid: Tid) -> Problem {
     if let Err(frozen) = control_group::none_is_frozen(&[pid]) {
         return frozen;
     }
-    let what =
-        format!("thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile");
-    Problem::blocks(ProblemKind::Thread, what).of(&named(pid)).way_out("Try again in a moment")
+    let what = phrase!(
+        "thread {tid} does not stop: it waits for a disk, a server or a child, and hears nothing meanwhile",
+        tid
+    );
+    Problem::blocks(ProblemKind::Thread, what).of(&named(pid)).way_out(phrase!("Try again in a moment"))
 }
 
 fn does_not_rest(first: Option<Pid>) -> Problem {
-    let what =
-        format!("it has not come to rest for {} s: new processes and threads show all the time", STANDSTILL.as_secs());
-    let problem = Problem::blocks(ProblemKind::Process, what).way_out("Try again when it does less, or pause it first");
+    let what = phrase!(
+        "it has not come to rest for {seconds} s: new processes and threads show all the time",
+        seconds = STANDSTILL.as_secs()
+    );
+    let problem =
+        Problem::blocks(ProblemKind::Process, what).way_out(phrase!("Try again when it does less, or pause it first"));
     first.map_or(problem.clone(), |pid| problem.of(&named(pid)))
 }
 
 fn traces_us(pid: Pid) -> Problem {
-    let what = "it traces this very Dormouse, which could not go on while it stands still";
-    Problem::blocks(ProblemKind::Tracer, what).of(&named(pid)).way_out("Run Dormouse without it")
+    let what = phrase!("it traces this very Dormouse, which could not go on while it stands still");
+    Problem::blocks(ProblemKind::Tracer, what).of(&named(pid)).way_out(phrase!("Run Dormouse without it"))
 }
 
 fn hides_its_call(pid: Pid, tid: Tid) -> Problem {
-    let what = format!("thread {tid} goes on with a system call that was interrupted, and does not come to wait in it");
-    Problem::blocks(ProblemKind::Thread, what).of(&named(pid)).way_out("Try again in a moment")
+    let what =
+        phrase!("thread {tid} goes on with a system call that was interrupted, and does not come to wait in it", tid);
+    Problem::blocks(ProblemKind::Thread, what).of(&named(pid)).way_out(phrase!("Try again in a moment"))
 }
 
 fn has_no_marker(tid: Tid) -> Problem {
-    let what = format!("every signal that can mark the end of Dormouse's work waits for thread {tid} already");
-    Problem::blocks(ProblemKind::Signal, what).way_out("Let the program take SIGURG, SIGWINCH or SIGCHLD first")
+    let what = phrase!("every signal that can mark the end of Dormouse's work waits for thread {tid} already", tid);
+    Problem::blocks(ProblemKind::Signal, what)
+        .way_out(phrase!("Let the program take SIGURG, SIGWINCH or SIGCHLD first"))
 }
 
 fn is_dead(pid: Pid, tid: Tid) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Tid};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
 
 use super::stopped::StoppedProcess;
 use super::waiting::Waits;
@@ -11,8 +11,8 @@ use crate::model::RemotePtr;
 use crate::proc;
 use crate::proc::maps::{MappingName, VmFlags};
 use crate::proc::status::Status;
+use crate::puppet::kernel;
 use crate::puppet::stage::{Stage, find_instruction};
-use crate::puppet::thread::kernel;
 use crate::puppet::{Batch, Call, Foothold, Ground, Puppet, PuppetError, run_together};
 use crate::resource::group::Thread;
 use crate::resource::memory::{layout, policy, protection_keys};
@@ -112,7 +112,7 @@ pub fn ask(
     run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
 
     let kernel = |errno: Errno| {
-        Problem::blocks(ProblemKind::Kernel, format!("it did not tell all about itself: {}", errno.desc()))
+        Problem::blocks(ProblemKind::Kernel, phrase!("it did not tell all about itself: {why}", why = errno.desc()))
             .of(&facts.shown)
     };
     let processors = scheduling::all_processors().map_err(kernel)?;
@@ -161,13 +161,13 @@ fn leave_confined(process: &mut StoppedProcess) -> Result<(), PuppetError> {
 
 /// What is said where a process does not do as it is told.
 fn unwilling(error: &PuppetError, process: &ProcessName) -> Problem {
-    let problem = Problem::blocks(ProblemKind::Process, error.to_string()).of(process);
+    let problem = Problem::blocks(ProblemKind::Process, error.said()).of(process);
     match error {
         PuppetError::Frozen(_) | PuppetError::Stuck(_) => {
             let frozen = control_group::none_is_frozen(&[process.pid]).err();
-            frozen.unwrap_or_else(|| problem.way_out("Try again in a moment"))
+            frozen.unwrap_or_else(|| problem.way_out(phrase!("Try again in a moment")))
         }
-        PuppetError::Ended => problem.way_out("Try again"),
+        PuppetError::Ended => problem.way_out(phrase!("Try again")),
         _ => problem,
     }
 }
@@ -184,8 +184,8 @@ fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {
 /// Somebody to look into, for a thread that could not if it were confined.
 fn witness(witnesses: &mut Witnesses, found: &ThreadFacts, facts: &ProcessFacts) -> Result<Option<Tid>, Problem> {
     witnesses.of(found.status.uid.real, found.status.gid.real).map_err(|errno| {
-        let what = format!("whether Landlock confines it cannot be found out: {}", errno.desc());
-        Problem::blocks(ProblemKind::Privilege, what).of(&facts.shown).way_out("Run Dormouse as root")
+        let what = phrase!("whether Landlock confines it cannot be found out: {why}", why = errno.desc());
+        Problem::blocks(ProblemKind::Privilege, what).of(&facts.shown).way_out(phrase!("Run Dormouse as root"))
     })
 }
 
@@ -207,11 +207,13 @@ struct Said<'a> {
 }
 
 fn gone(process: &ProcessName) -> Problem {
-    Problem::blocks(ProblemKind::Process, "it changed while it was stopped").of(process).way_out("Try again")
+    Problem::blocks(ProblemKind::Process, phrase!("it changed while it was stopped"))
+        .of(process)
+        .way_out(phrase!("Try again"))
 }
 
 fn nowhere(process: &ProcessName) -> Problem {
-    let what = "no place was found in its memory from which it can make system calls";
+    let what = phrase!("no place was found in its memory from which it can make system calls");
     Problem::blocks(ProblemKind::Memory, what).of(process)
 }
 

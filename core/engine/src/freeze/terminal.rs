@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 use serde_bytes::ByteBuf;
 
 use crate::kernel::terminal::{self, Settings};
@@ -26,7 +26,7 @@ pub fn record(processes: &[ProcessFacts], open: &OpenFiles) -> Result<Option<Out
     let Some((device, process)) = outside else { return Ok(None) };
     let name = pty::node(device.1);
     let failed = |errno: Errno| {
-        let what = format!("the terminal it is on cannot be looked at: {}", errno.desc());
+        let what = phrase!("the terminal it is on cannot be looked at: {why}", why = errno.desc());
         Problem::blocks(ProblemKind::Terminal, what).of(&process).at(name.display().to_string())
     };
     let opened = open.facts.files.iter().find(|facts| fd::terminal::outside(facts, &open.facts) == Some(device));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid, phrase};
 use nix::unistd::gettid;
 
 use crate::kernel::threads::apart;
@@ -48,8 +48,8 @@ pub fn in_turn<T: Send>(work: impl Fn(&Turn) -> T + Sync) -> T {
 
 /// What is said when another Dormouse has a process in hand.
 pub fn held_by(other: Pid) -> Problem {
-    let what = format!("another Dormouse (pid {other}) is at work on it");
-    Problem::blocks(ProblemKind::Tracer, what).way_out("Try again when that one is done")
+    let what = phrase!("another Dormouse (pid {other}) is at work on it", other);
+    Problem::blocks(ProblemKind::Tracer, what).way_out(phrase!("Try again when that one is done"))
 }
 
 /// The threads that trace this one: its tracer, the tracer of that one, and so on.

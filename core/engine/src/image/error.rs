@@ -1,34 +1,31 @@
 //! What can go wrong with an image, in words a person understands.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use nix::errno::Errno;
 
 /// Why an image could not be made or read. Whatever happened, no partial file stays behind.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum ImageError {
     /// A file of this name is there already; none is ever overwritten.
-    #[error("{} exists already", path.display())]
     Exists {
         /// The name of the image.
         path: PathBuf,
     },
     /// The path has no last component that could name a file.
-    #[error("{} does not name a file", path.display())]
     NoName {
         /// The path.
         path: PathBuf,
     },
     /// The folder the image should go into does not exist.
-    #[error("the folder {} does not exist", folder.display())]
     NoFolder {
         /// The folder.
         folder: PathBuf,
     },
     /// The system refused something.
-    #[error("cannot {action} {}: {}", path.display(), errno.desc())]
     System {
         /// The file or folder it was about.
         path: PathBuf,
@@ -38,7 +35,6 @@ pub enum ImageError {
         errno: Errno,
     },
     /// There is no room for the image.
-    #[error("there is no room for {} after {written} bytes: {}", path.display(), errno.desc())]
     NoRoom {
         /// The image.
         path: PathBuf,
@@ -48,7 +44,6 @@ pub enum ImageError {
         errno: Errno,
     },
     /// More was given to the writer than the format holds.
-    #[error("{} cannot hold {what}: the limit is {limit}", path.display())]
     TooLarge {
         /// The image.
         path: PathBuf,
@@ -58,13 +53,11 @@ pub enum ImageError {
         limit: u64,
     },
     /// Pages could not be written earlier, so the image cannot become whole any more.
-    #[error("{} cannot be finished: writing pages failed before", path.display())]
     Unfinished {
         /// The image.
         path: PathBuf,
     },
     /// A value could not be put into CBOR.
-    #[error("the section `{section}` cannot be written to {}: {what}", path.display())]
     Encode {
         /// The image.
         path: PathBuf,
@@ -74,7 +67,6 @@ pub enum ImageError {
         what: String,
     },
     /// The file is something else.
-    #[error("{} is not an image: {what}", path.display())]
     NotAnImage {
         /// The file.
         path: PathBuf,
@@ -82,7 +74,6 @@ pub enum ImageError {
         what: &'static str,
     },
     /// The end of the image is missing.
-    #[error("{} is cut short: {length} of {expected} bytes are there", path.display())]
     Cut {
         /// The image.
         path: PathBuf,
@@ -92,7 +83,6 @@ pub enum ImageError {
         expected: u64,
     },
     /// A newer Dormouse made the image.
-    #[error("{} needs a newer Dormouse: {what}", path.display())]
     TooNew {
         /// The image.
         path: PathBuf,
@@ -100,7 +90,6 @@ pub enum ImageError {
         what: String,
     },
     /// Bytes of the image have changed, or they contradict each other.
-    #[error("{} is damaged: {part} at byte {offset}: {what}", path.display())]
     Damaged {
         /// The image.
         path: PathBuf,
@@ -112,7 +101,6 @@ pub enum ImageError {
         what: String,
     },
     /// A section that is needed is not there.
-    #[error("{} has no section `{section}`", path.display())]
     Missing {
         /// The image.
         path: PathBuf,
@@ -120,7 +108,6 @@ pub enum ImageError {
         section: &'static str,
     },
     /// A section does not hold what it should.
-    #[error("the section `{section}` of {} cannot be understood: {what}", path.display())]
     Decode {
         /// The image.
         path: PathBuf,
@@ -130,7 +117,6 @@ pub enum ImageError {
         what: String,
     },
     /// Something refers to pages that the image does not have.
-    #[error("{} has no chunk {chunk}: it has {chunks}", path.display())]
     NoChunk {
         /// The image.
         path: PathBuf,
@@ -140,12 +126,19 @@ pub enum ImageError {
         chunks: u64,
     },
     /// The caller cancelled.
-    #[error("checking {} was cancelled", path.display())]
     Cancelled {
         /// The image.
         path: PathBuf,
     },
 }
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said())
+    }
+}
+
+impl std::error::Error for ImageError {}
 
 impl ImageError {
     /// What the system refused, as an error of the right kind.
@@ -191,44 +184,100 @@ impl ImageError {
             Self::Cancelled { .. } => ProblemKind::Cancelled,
             _ => ProblemKind::Image,
         };
-        let problem = Problem::blocks(kind, self.to_string());
+        let problem = Problem::blocks(kind, self.said());
         match self.way_out() {
             Some(way_out) => problem.way_out(way_out),
             None => problem,
         }
     }
 
-    fn way_out(&self) -> Option<&'static str> {
+    /// What it is, in a sentence's part that begins with a small letter.
+    fn said(&self) -> Phrase {
+        let path = self.path().display();
+        match self {
+            Self::Exists { .. } => phrase!("{path} exists already", path),
+            Self::NoName { .. } => phrase!("{path} does not name a file", path),
+            Self::NoFolder { .. } => phrase!("the folder {path} does not exist", path),
+            Self::System { action, errno, .. } => {
+                phrase!("cannot {action} {path}: {why}", action = said_action(action), path, why = errno.desc())
+            }
+            Self::NoRoom { written, errno, .. } => {
+                phrase!("there is no room for {path} after {written} bytes: {why}", path, written, why = errno.desc())
+            }
+            Self::TooLarge { what, limit, .. } => {
+                phrase!("{path} cannot hold {what}: the limit is {limit}", path, what, limit)
+            }
+            Self::Unfinished { .. } => phrase!("{path} cannot be finished: writing pages failed before", path),
+            Self::Encode { section, what, .. } => {
+                phrase!("the section `{section}` cannot be written to {path}: {what}", section, path, what)
+            }
+            Self::NotAnImage { what, .. } => phrase!("{path} is not an image: {what}", path, what),
+            Self::Cut { length, expected, .. } => {
+                phrase!("{path} is cut short: {length} of {expected} bytes are there", path, length, expected)
+            }
+            Self::TooNew { what, .. } => phrase!("{path} needs a newer Dormouse: {what}", path, what),
+            Self::Damaged { part, offset, what, .. } => {
+                phrase!("{path} is damaged: {part} at byte {offset}: {what}", path, part, offset, what)
+            }
+            Self::Missing { section, .. } => phrase!("{path} has no section `{section}`", path, section),
+            Self::Decode { section, what, .. } => {
+                phrase!("the section `{section}` of {path} cannot be understood: {what}", section, path, what)
+            }
+            Self::NoChunk { chunk, chunks, .. } => {
+                phrase!("{path} has no chunk {chunk}: it has {chunks}", path, chunk, chunks)
+            }
+            Self::Cancelled { .. } => phrase!("checking {path} was cancelled", path),
+        }
+    }
+
+    fn way_out(&self) -> Option<Phrase> {
         Some(match self {
-            Self::Exists { .. } => "Choose another name, or remove that file first",
-            Self::NoName { .. } => "Name a file in an existing folder",
-            Self::NoFolder { .. } => "Make the folder, or choose another one",
+            Self::Exists { .. } => phrase!("Choose another name, or remove that file first"),
+            Self::NoName { .. } => phrase!("Name a file in an existing folder"),
+            Self::NoFolder { .. } => phrase!("Make the folder, or choose another one"),
             Self::System { errno, .. } => return system_way_out(*errno),
-            Self::NoRoom { errno: Errno::EDQUOT, .. } => "Free space in your quota, or choose a folder on another disk",
+            Self::NoRoom { errno: Errno::EDQUOT, .. } => {
+                phrase!("Free space in your quota, or choose a folder on another disk")
+            }
             Self::NoRoom { errno: Errno::EFBIG, .. } => {
-                "Choose a folder on a filesystem that holds larger files, or raise the limit on file sizes"
+                phrase!("Choose a folder on a filesystem that holds larger files, or raise the limit on file sizes")
             }
-            Self::NoRoom { .. } => "Free space on that disk, or choose a folder on another one",
-            Self::NotAnImage { .. } => "Choose a file that Dormouse has made",
-            Self::TooNew { .. } => "Update Dormouse, or thaw the image where it was made",
-            Self::Cut { .. } | Self::Damaged { .. } => "Take the image from a backup: this copy cannot be thawed",
+            Self::NoRoom { .. } => phrase!("Free space on that disk, or choose a folder on another one"),
+            Self::NotAnImage { .. } => phrase!("Choose a file that Dormouse has made"),
+            Self::TooNew { .. } => phrase!("Update Dormouse, or thaw the image where it was made"),
+            Self::Cut { .. } | Self::Damaged { .. } => {
+                phrase!("Take the image from a backup: this copy cannot be thawed")
+            }
             Self::Missing { .. } | Self::Decode { .. } | Self::NoChunk { .. } => {
-                "Freeze the group again: what wrote this image made a mistake"
+                phrase!("Freeze the group again: what wrote this image made a mistake")
             }
-            Self::TooLarge { .. } => "Freeze fewer processes at once",
+            Self::TooLarge { .. } => phrase!("Freeze fewer processes at once"),
             Self::Unfinished { .. } | Self::Encode { .. } | Self::Cancelled { .. } => return None,
         })
     }
 }
 
-fn system_way_out(errno: Errno) -> Option<&'static str> {
+/// What was tried, as a verb; what goes wrong inside of an image has its name in the format.
+fn said_action(action: &str) -> Phrase {
+    match action {
+        "open" => phrase!("open"),
+        "read" => phrase!("read"),
+        "create" => phrase!("create"),
+        "sync" => phrase!("sync"),
+        "make a file in" => phrase!("make a file in"),
+        "open the folder" => phrase!("open the folder"),
+        other => Phrase::verbatim(other),
+    }
+}
+
+fn system_way_out(errno: Errno) -> Option<Phrase> {
     Some(match errno {
-        Errno::EACCES | Errno::EPERM => "Choose a folder you may write to, or ask its owner",
-        Errno::EROFS => "Choose a folder on a disk that can be written to",
-        Errno::ENOENT => "Check the name: there is nothing there",
-        Errno::ENOTDIR => "Check the name: a part of it is not a folder",
-        Errno::ENAMETOOLONG => "Choose a shorter name",
-        Errno::EIO => "Check the disk: it reports errors",
+        Errno::EACCES | Errno::EPERM => phrase!("Choose a folder you may write to, or ask its owner"),
+        Errno::EROFS => phrase!("Choose a folder on a disk that can be written to"),
+        Errno::ENOENT => phrase!("Check the name: there is nothing there"),
+        Errno::ENOTDIR => phrase!("Check the name: a part of it is not a folder"),
+        Errno::ENAMETOOLONG => phrase!("Choose a shorter name"),
+        Errno::EIO => phrase!("Check the disk: it reports errors"),
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dormouse_wire::{PausedBy, Pid, Problem, ProblemKind};
+use dormouse_wire::{PausedBy, Pid, Problem, ProblemKind, phrase};
 
 use super::standing::{self, Standing};
 use super::units::Units;
@@ -139,9 +139,9 @@ pub fn thaw(members: &[Pid], units: &dyn Units) -> Result<Vec<PausedBy>, Problem
     let mut by = Vec::new();
     for group in frozen {
         let way = let_go(&group, units).map_err(|error| {
-            let what = format!("its control group cannot be thawed: {error}");
+            let what = phrase!("its control group cannot be thawed: {why}", why = error);
             let problem = Problem::blocks(ProblemKind::Privilege, what).at(group.folder.display().to_string());
-            problem.way_out("Run Dormouse as who has paused it")
+            problem.way_out(phrase!("Run Dormouse as who has paused it"))
         })?;
         if !by.contains(&way) {
             by.push(way);
@@ -153,11 +153,16 @@ pub fn thaw(members: &[Pid], units: &dyn Units) -> Result<Vec<PausedBy>, Problem
 fn holds_only_members(group: &ControlGroup, known: &HashSet<Pid>, members: &[Pid]) -> Result<(), Problem> {
     let inside = group.processes().unwrap_or_default();
     let Some(other) = inside.iter().filter(|pid| !known.contains(pid)).min() else { return Ok(()) };
-    let what = format!("its control group {} is frozen, and holds {} still too", group.folder.display(), named(*other));
+    let what = phrase!(
+        "its control group {folder} is frozen, and holds {named} still too",
+        folder = group.folder.display(),
+        named = named(*other)
+    );
     let problem = Problem::blocks(ProblemKind::Family, what);
     let problem = members.first().map_or(problem.clone(), |first| problem.of(&named(*first)));
-    Err(problem
-        .way_out("Resume the process that all of them descend from, or ask whoever has frozen the control group"))
+    Err(problem.way_out(phrase!(
+        "Resume the process that all of them descend from, or ask whoever has frozen the control group"
+    )))
 }
 
 /// Thaws one group.

@@ -25,7 +25,7 @@ mod units;
 use std::collections::HashSet;
 use std::path::Path;
 
-use dormouse_wire::{Paused, PausedBy, Pid, Problem, ProblemKind, Resumed};
+use dormouse_wire::{Paused, PausedBy, Phrase, Pid, Problem, ProblemKind, Resumed, phrase};
 
 use crate::survey::control_group::{ControlGroup, Freezer, Hierarchies};
 use crate::survey::select::{self, named};
@@ -120,31 +120,33 @@ fn seeds(options: &PauseOptions<'_>) -> Vec<Pid> {
 }
 
 fn not_to_be_paused(pid: Pid, living: &[Pid], now: &PausedNow) -> Option<Problem> {
-    let selected = |what: &str| Problem::blocks(ProblemKind::Selection, what).at(format!("pid {pid}"));
+    let selected = |what: Phrase| Problem::blocks(ProblemKind::Selection, what).at(phrase!("pid {pid}", pid));
     if living.is_empty() {
         return Some(
-            selected("it has ended, and its parent has not asked for it yet").way_out("Choose another process"),
+            selected(phrase!("it has ended, and its parent has not asked for it yet"))
+                .way_out(phrase!("Choose another process")),
         );
     }
     if living.iter().all(|pid| now.by(*pid).is_some()) {
-        return Some(selected("it is paused already").way_out(format!("To go on: dormouse resume {pid}")));
+        return Some(
+            selected(phrase!("it is paused already")).way_out(phrase!("To go on: dormouse resume {pid}", pid)),
+        );
     }
     let is_held = |pid: &Pid| now.by(*pid).is_some() || standing::of(*pid) == Standing::Stopped;
-    living
-        .iter()
-        .all(is_held)
-        .then(|| selected("it is stopped already, by Ctrl-Z or another signal").way_out("Leave it as it is"))
+    living.iter().all(is_held).then(|| {
+        selected(phrase!("it is stopped already, by Ctrl-Z or another signal")).way_out(phrase!("Leave it as it is"))
+    })
 }
 
 fn is_not_paused(pid: Pid, members: &[Pid]) -> Problem {
     let is_stopped = members.iter().any(|pid| standing::of(*pid) == Standing::Stopped);
     let (what, way_out) = if is_stopped {
         (
-            "Dormouse has not paused it: something else has stopped it",
-            "Continue it with `fg` in its shell, or with `kill -CONT`",
+            phrase!("Dormouse has not paused it: something else has stopped it"),
+            phrase!("Continue it with `fg` in its shell, or with `kill -CONT`"),
         )
     } else {
-        ("it is not paused", "Look with `ps` whether it is the process you mean")
+        (phrase!("it is not paused"), phrase!("Look with `ps` whether it is the process you mean"))
     };
-    Problem::blocks(ProblemKind::Selection, what).at(format!("pid {pid}")).way_out(way_out)
+    Problem::blocks(ProblemKind::Selection, what).at(phrase!("pid {pid}", pid)).way_out(way_out)
 }

@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::standing::{self, Standing};
 use crate::proc::{self, stat, text};
@@ -83,7 +83,7 @@ impl Record {
     /// Writes it: the file is there whole or not at all. With nobody in it, it is removed.
     pub fn keep(&self) -> Result<(), Problem> {
         self.write().map_err(|error| {
-            let what = format!("who is stopped cannot be written down: {error}");
+            let what = phrase!("who is stopped cannot be written down: {why}", why = error);
             Problem::blocks(ProblemKind::File, what).at(self.path.display().to_string())
         })
     }

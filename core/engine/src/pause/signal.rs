@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
 use super::record::{Record, Remembered};
 use super::standing::{self, Standing};
@@ -32,8 +32,9 @@ const GLANCE: Duration = Duration::from_micros(100);
 /// Stops all members that run. When that fails they go on.
 pub fn stop(pid: Pid, members: &dyn Fn() -> Result<Vec<Pid>, Problem>, folder: &Path) -> Result<(), Problem> {
     let group = Remembered::of(pid).ok_or_else(|| {
-        let problem = Problem::blocks(ProblemKind::Process, "it has ended meanwhile").at(format!("pid {pid}"));
-        problem.way_out("Look for it with `ps -e`")
+        let problem =
+            Problem::blocks(ProblemKind::Process, phrase!("it has ended meanwhile")).at(phrase!("pid {pid}", pid));
+        problem.way_out(phrase!("Look for it with `ps -e`"))
     })?;
     let mut stopping = Stopping { record: Record::of(folder, group), told: Vec::new() };
     stopping.stop(members).inspect_err(|_| stopping.undo())
@@ -74,7 +75,7 @@ impl Stopping {
         self.record.stopped.extend(&fresh);
         self.record.keep()?;
         for one in fresh {
-            send(one, libc::SIGSTOP).map_err(|errno| refused(one.pid, "stopped", errno))?;
+            send(one, libc::SIGSTOP).map_err(|errno| refused(one.pid, phrase!("stopped"), errno))?;
             self.told.push(one);
             let begin = Instant::now();
             while standing::of(one.pid) == Standing::Runs && begin.elapsed() < A_WHILE {
@@ -125,7 +126,7 @@ pub fn go_on(held: &[Pid], records: Vec<Record>) -> Result<bool, Problem> {
         let Some(one) = named.iter().find(|one| one.pid == *pid) else { continue };
         match send(*one, libc::SIGCONT) {
             Ok(()) => _ = continued.insert(*one),
-            Err(errno) => failed = Some(refused(*pid, "continued", errno)),
+            Err(errno) => failed = Some(refused(*pid, phrase!("continued"), errno)),
         }
     }
     for mut record in records {
@@ -151,12 +152,13 @@ fn send(one: Remembered, signal: i32) -> Answer<()> {
     }
 }
 
-fn refused(pid: Pid, what: &str, errno: Errno) -> Problem {
-    let problem = Problem::blocks(ProblemKind::Privilege, format!("it cannot be {what}: {}", errno.desc()));
-    problem.of(&named(pid)).way_out("Run Dormouse as root, or as the user whose process it is")
+fn refused(pid: Pid, what: Phrase, errno: Errno) -> Problem {
+    let problem =
+        Problem::blocks(ProblemKind::Privilege, phrase!("it cannot be {what}: {why}", what, why = errno.desc()));
+    problem.of(&named(pid)).way_out(phrase!("Run Dormouse as root, or as the user whose process it is"))
 }
 
 fn does_not_stop(pid: Pid) -> Problem {
-    let what = "it does not stop: something else continues it, or it keeps the kernel busy";
-    Problem::blocks(ProblemKind::Process, what).of(&named(pid)).way_out("Try again in a moment")
+    let what = phrase!("it does not stop: something else continues it, or it keeps the kernel busy");
+    Problem::blocks(ProblemKind::Process, what).of(&named(pid)).way_out(phrase!("Try again in a moment"))
 }

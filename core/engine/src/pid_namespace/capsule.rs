@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use dormouse_wire::{Frozen, Pid, Problem, ProblemKind};
+use dormouse_wire::{Frozen, Pid, Problem, ProblemKind, phrase};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -34,8 +34,10 @@ static OTHER_HALF: OnceLock<UnixStream> = OnceLock::new();
 pub fn enter(pid: Pid, capsule: &Capsule) -> Result<Side, Problem> {
     let failed = |what: &'static str| {
         move |errno: Errno| {
-            let problem = format!("its namespaces cannot be entered: {what}: {}", errno.desc());
-            Problem::blocks(ProblemKind::Namespace, problem).of(&select::named(pid)).way_out("Run Dormouse as root")
+            let problem = phrase!("its namespaces cannot be entered: {what}: {why}", what, why = errno.desc());
+            Problem::blocks(ProblemKind::Namespace, problem)
+                .of(&select::named(pid))
+                .way_out(phrase!("Run Dormouse as root"))
         }
     };
     let broken = |error: std::io::Error| failed("open")(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)));
@@ -60,8 +62,8 @@ pub fn enter(pid: Pid, capsule: &Capsule) -> Result<Side, Problem> {
             prctl::set_pdeathsig(Signal::SIGTERM).map_err(failed("prctl"))?;
             namespaces::enter(&others).map_err(failed("setns"))?;
             if !has_own_proc() {
-                let what = "there is no /proc in its sandbox that shows the processes in it";
-                let way_out = "Start it with one: bwrap --proc /proc, or unshare --mount-proc";
+                let what = phrase!("there is no /proc in its sandbox that shows the processes in it");
+                let way_out = phrase!("Start it with one: bwrap --proc /proc, or unshare --mount-proc");
                 return Err(Problem::blocks(ProblemKind::Namespace, what).of(&select::named(pid)).way_out(way_out));
             }
             around.begin();
@@ -94,12 +96,15 @@ pub fn fall_asleep(frozen: &Frozen) -> Problem {
         // The end comes as a signal; the end of the other half comes here.
         other.read(&mut [0]).map_err(|error| error.to_string())
     });
-    let why = match told {
-        Some(Err(error)) => format!(": {error}"),
-        _ => String::new(),
+    let what = match told {
+        Some(Err(why)) => {
+            phrase!("the group could not be ended after its image was sealed: {why}; it runs on beside it", why)
+        }
+        _ => phrase!("the group could not be ended after its image was sealed; it runs on beside it"),
     };
-    let what = format!("the group could not be ended after its image was sealed{why}; it runs on beside it");
-    Problem::blocks(ProblemKind::Process, what).at(frozen.image.display().to_string()).way_out("Remove the image")
+    Problem::blocks(ProblemKind::Process, what)
+        .at(frozen.image.display().to_string())
+        .way_out(phrase!("Remove the image"))
 }
 
 /// What an image with namespaces needs to be woken.
@@ -135,8 +140,9 @@ fn wanted(image: &Path, asker: Option<&Asker>) -> Option<Wanted> {
 
 fn unmade(what: &'static str) -> impl Fn(Errno) -> Problem {
     move |errno| {
-        let problem = format!("namespaces for the group cannot be made: {what}: {}", errno.desc());
-        Problem::blocks(ProblemKind::Namespace, problem).way_out("Run Dormouse as root, outside of any sandbox")
+        let problem = phrase!("namespaces for the group cannot be made: {what}: {why}", what, why = errno.desc());
+        Problem::blocks(ProblemKind::Namespace, problem)
+            .way_out(phrase!("Run Dormouse as root, outside of any sandbox"))
     }
 }
 

@@ -23,7 +23,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use dormouse_wire::{Frozen, Pid, Problem, ProblemKind};
+use dormouse_wire::{Frozen, Pid, Problem, ProblemKind, phrase};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 
@@ -97,20 +97,20 @@ impl Inside {
     /// What processes that are known by their numbers outside are called here: the first one, and others, but for the init.
     pub fn meant(&self, first: Pid, others: &[Pid]) -> Result<(Pid, Vec<Pid>), Problem> {
         let number = |outside: Pid| self.numbers.iter().find(|(known, _)| *known == outside).map(|(_, here)| *here);
-        let gone = || Problem::blocks(ProblemKind::Process, "the process is gone").of(&select::named(first));
+        let gone = || Problem::blocks(ProblemKind::Process, phrase!("the process is gone")).of(&select::named(first));
         if self.is_whole {
             let elsewhere = |outside: &&Pid| number(**outside).is_none() && Some(**outside) != self.waits;
             let Some(other) = others.iter().find(elsewhere) else { return Ok((INIT, Vec::new())) };
-            let what = "it lives outside of the sandbox that it is to be frozen with";
+            let what = phrase!("it lives outside of the sandbox that it is to be frozen with");
             let problem = Problem::blocks(ProblemKind::Selection, what).of(&select::named(*other));
-            return Err(problem.way_out("Freeze the sandbox alone, by the pid of a process in it"));
+            return Err(problem.way_out(phrase!("Freeze the sandbox alone, by the pid of a process in it")));
         }
         let others = others.iter().filter_map(|outside| number(*outside)).filter(|here| *here != INIT);
         match number(first) {
             None => Err(gone()),
             Some(INIT) => {
-                let what = "it is the init of a pid namespace, which is not frozen itself";
-                let way_out = "Freeze the processes in it, or pause it instead";
+                let what = phrase!("it is the init of a pid namespace, which is not frozen itself");
+                let way_out = phrase!("Freeze the processes in it, or pause it instead");
                 Err(Problem::blocks(ProblemKind::Selection, what).of(&select::named(first)).way_out(way_out))
             }
             Some(here) => Ok((here, others.collect())),
@@ -161,12 +161,13 @@ fn numbers(group: &Group) -> BTreeSet<i32> {
 pub fn make(wanted: &BTreeSet<i32>) -> Result<Side, Problem> {
     let failed = |what: &'static str| {
         move |errno: Errno| {
-            let problem = format!("a pid namespace for the group cannot be made: {what}: {}", errno.desc());
-            Problem::blocks(ProblemKind::Namespace, problem).way_out("Run Dormouse as root, or free the pids")
+            let problem =
+                phrase!("a pid namespace for the group cannot be made: {what}: {why}", what, why = errno.desc());
+            Problem::blocks(ProblemKind::Namespace, problem).way_out(phrase!("Run Dormouse as root, or free the pids"))
         }
     };
     if wanted.contains(&1) {
-        let what = "the first process of a pid namespace cannot be given back in another one yet";
+        let what = phrase!("the first process of a pid namespace cannot be given back in another one yet");
         return Err(Problem::blocks(ProblemKind::Namespace, what));
     }
     let own = free_number(wanted);
@@ -195,8 +196,10 @@ pub fn enter(pid: Pid) -> Result<Option<Side>, Problem> {
     }
     let failed = |what: &'static str| {
         move |errno: Errno| {
-            let problem = format!("its pid namespace cannot be entered: {what}: {}", errno.desc());
-            Problem::blocks(ProblemKind::Namespace, problem).of(&select::named(pid)).way_out("Run Dormouse as root")
+            let problem = phrase!("its pid namespace cannot be entered: {what}: {why}", what, why = errno.desc());
+            Problem::blocks(ProblemKind::Namespace, problem)
+                .of(&select::named(pid))
+                .way_out(phrase!("Run Dormouse as root"))
         }
     };
     let link = |name: &str| files::open(&proc::folder(pid).join("ns").join(name), libc::O_RDONLY);

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use dormouse_wire::{Frozen, Problem, ProblemKind};
+use dormouse_wire::{Frozen, Problem, ProblemKind, phrase};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -20,7 +20,7 @@ use crate::kernel::{Errno, pidfd};
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 fn lost(errno: Errno) -> Problem {
-    let what = format!("what is done in the pid namespace cannot be waited for: {}", errno.desc());
+    let what = phrase!("what is done in the pid namespace cannot be waited for: {why}", why = errno.desc());
     Problem::blocks(ProblemKind::Process, what)
 }
 
@@ -46,7 +46,7 @@ pub fn wait_for_init(control: UnixStream) -> Result<u8, Problem> {
                 [ENDED, status] => return Ok(status),
                 [FAILED, number] => {
                     let why = Errno::from_raw(number.into()).desc();
-                    let what = format!("the init of a pid namespace for the group cannot begin: {why}");
+                    let what = phrase!("the init of a pid namespace for the group cannot begin: {why}", why);
                     return Err(Problem::blocks(ProblemKind::Namespace, what));
                 }
                 _ => {}
@@ -117,9 +117,9 @@ fn end(worker: Pid, init: &OwnedFd, frozen: &Frozen) -> Result<(), Problem> {
     const PATIENCE: u16 = 30_000;
     let sent = pidfd::send_signal(init.as_fd(), libc::SIGKILL);
     if let Err(errno @ (Errno::EPERM | Errno::EINVAL)) = sent {
-        let what = format!("the group could not be ended after its image was sealed: {}", errno.desc());
+        let what = phrase!("the group could not be ended after its image was sealed: {why}", why = errno.desc());
         let problem = Problem::blocks(ProblemKind::Process, what).at(frozen.image.display().to_string());
-        return Err(problem.way_out("Remove the image: the group runs on beside it"));
+        return Err(problem.way_out(phrase!("Remove the image: the group runs on beside it")));
     }
     let _ = waitpid(worker, None);
     if !capsule::has_ended(init, PATIENCE) {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use crate::Asker;
 use crate::image::Reader;
@@ -56,18 +56,18 @@ pub fn capsule(pid: Pid) -> Result<Option<Capsule>, Problem> {
     let apart =
         |kind: &&&str| !matches!((ns::read(pid, kind), ns::read(init, kind)), (Ok(one), Ok(other)) if one == other);
     if let Some(kind) = NAMESPACES.iter().find(apart) {
-        let what = format!("it is in a sandbox within a sandbox: the first process there has another {kind} namespace");
+        let what =
+            phrase!("it is in a sandbox within a sandbox: the first process there has another {kind} namespace", kind);
         let problem = Problem::blocks(ProblemKind::Namespace, what).of(&select::named(pid));
-        return Err(
-            problem.way_out(format!("Freeze the outer one, if it can live without the inner: dormouse freeze {init}"))
-        );
+        return Err(problem
+            .way_out(phrase!("Freeze the outer one, if it can live without the inner: dormouse freeze {init}", init)));
     }
     if let Some(kind) = theirs.iter().find(|kind| !is_of_our_owner(init, own, kind)) {
         let what =
-            format!("somebody else than root has made its {kind} namespace, which may show anything to Dormouse");
+            phrase!("somebody else than root has made its {kind} namespace, which may show anything to Dormouse", kind);
         return Err(Problem::blocks(ProblemKind::Namespace, what)
             .of(&select::named(pid))
-            .way_out("Pause the group instead"));
+            .way_out(phrase!("Pause the group instead")));
     }
     let waits = parent(init).filter(|parent| waited_for(*parent) == Some(init));
     Ok(Some(Capsule { init, meant: pid, waits, own: theirs }))
@@ -86,25 +86,27 @@ fn waited_for(pid: Pid) -> Option<Pid> {
 pub fn trust(reader: &Reader, record: &Namespaces, asker: Option<&Asker>) -> Vec<Problem> {
     use std::os::unix::fs::MetadataExt;
     let path = reader.path().display().to_string();
-    let refuse = |what: String, way_out: String| {
+    let refuse = |what: Phrase, way_out: Phrase| {
         vec![Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out)]
     };
     let kinds = record.own.join(", ");
     if asker.is_some_and(|asker| asker.user != 0) {
-        let what = format!("the group had namespaces for itself ({kinds}), which only root can make again");
-        return refuse(what, format!("An administrator can do it: sudo dormouse thaw {path}"));
+        let what = phrase!("the group had namespaces for itself ({kinds}), which only root can make again", kinds);
+        return refuse(what, phrase!("An administrator can do it: sudo dormouse thaw {path}", path));
     }
     if !super::can_be_made() {
-        let what = format!("the group had namespaces for itself ({kinds}), which Dormouse may not make here");
-        return refuse(what, "Run Dormouse as root".to_owned());
+        let what = phrase!("the group had namespaces for itself ({kinds}), which Dormouse may not make here", kinds);
+        return refuse(what, phrase!("Run Dormouse as root"));
     }
     match reader.metadata() {
         Ok(found) if found.uid() == 0 => Vec::new(),
         Ok(found) => {
-            let what = format!("it belongs to user {}, and holds namespaces with mounts", found.uid());
-            refuse(what, format!("If you trust whoever made it, make it your own: chown root:root {path}"))
+            let what = phrase!("it belongs to user {uid}, and holds namespaces with mounts", uid = found.uid());
+            refuse(what, phrase!("If you trust whoever made it, make it your own: chown root:root {path}", path))
         }
-        Err(error) => refuse(format!("whose it is cannot be told: {error}"), "Copy it to another disk".to_owned()),
+        Err(error) => {
+            refuse(phrase!("whose it is cannot be told: {why}", why = error), phrase!("Copy it to another disk"))
+        }
     }
 }
 

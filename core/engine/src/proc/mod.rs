@@ -43,6 +43,7 @@ pub mod timens;
 pub mod timers;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -50,31 +51,27 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use dormouse_wire::{FdNumber, Pid, Tid};
+use dormouse_wire::{FdNumber, Phrase, Pid, Tid, phrase};
 
 use maps::DetailedMapping;
 pub use text::Unreadable;
 
 /// Why a file below `/proc` could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum ProcError {
     /// The process or thread does not exist any more.
-    #[error("the process is gone")]
     Gone,
     /// The process is there, the file is not: the descriptor has been closed, or this kernel has no such file.
-    #[error("{} does not exist", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// The caller may not read it: ptrace(2), "Ptrace access mode checking".
-    #[error("{} may not be read", path.display())]
     Denied {
         /// The file.
         path: PathBuf,
     },
     /// A line that the kernel is not known to write.
-    #[error("{} has a line that cannot be read: {}", path.display(), line.escape_debug())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -82,13 +79,43 @@ pub enum ProcError {
         line: String,
     },
     /// Anything else.
-    #[error("{} cannot be read", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the kernel answered.
         source: io::Error,
     },
+}
+
+impl ProcError {
+    /// What it is.
+    pub fn said(&self) -> Phrase {
+        match self {
+            Self::Gone => phrase!("the process is gone"),
+            Self::Missing { path } => phrase!("{path} does not exist", path = path.display()),
+            Self::Denied { path } => phrase!("{path} may not be read", path = path.display()),
+            Self::Malformed { path, line } => {
+                phrase!(
+                    "{path} has a line that cannot be read: {line}",
+                    path = path.display(),
+                    line = line.escape_debug()
+                )
+            }
+            Self::Io { path, .. } => phrase!("{path} cannot be read", path = path.display()),
+        }
+    }
+}
+
+impl fmt::Display for ProcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said())
+    }
+}
+
+impl std::error::Error for ProcError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Self::Io { source, .. } = self { Some(source) } else { None }
+    }
 }
 
 thread_local! {

@@ -9,7 +9,8 @@ use crate::kernel::{memory, ptrace};
 use crate::model::RemotePtr;
 
 use super::arch::{self, FRAME_USED};
-use super::thread::{Puppet, PuppetError, kernel};
+use super::error::{PuppetError, kernel};
+use super::thread::Puppet;
 
 /// More than code and frame take.
 const ROOM: u64 = 320;

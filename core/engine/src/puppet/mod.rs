@@ -7,12 +7,14 @@
 #[path = "x86_64.rs"]
 pub mod arch;
 pub mod batch;
+mod error;
 pub mod foothold;
 pub mod stage;
 pub mod thread;
 mod wait;
 
 pub use batch::{Argument, Batch, Call, FailedCall, Slot};
+pub use error::{PuppetError, kernel};
 pub use foothold::{Foothold, Ground};
 pub use stage::{Desk, Stage};
-pub use thread::{Puppet, PuppetError, run_together};
+pub use thread::{Puppet, run_together};

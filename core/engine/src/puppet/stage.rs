@@ -5,8 +5,9 @@ use crate::kernel::ptrace;
 use crate::model::RemotePtr;
 
 use super::arch::{self, FRAME};
+use super::error::{PuppetError, kernel};
 use super::foothold::Ground;
-use super::thread::{Puppet, PuppetError, kernel};
+use super::thread::Puppet;
 
 const PAGE: u64 = 4096;
 

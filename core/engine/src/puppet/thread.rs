@@ -11,43 +11,8 @@ use crate::model::RemotePtr;
 
 use super::arch::{self, RECORD};
 use super::batch::{Batch, FailedCall, Slot};
+use super::error::{PuppetError, kernel};
 use super::stage::Desk;
-
-/// Why a puppet did not do what it was told.
-#[derive(Debug, thiserror::Error)]
-pub enum PuppetError {
-    /// A call that had to succeed did not.
-    #[error("cannot {}: {}", .0.purpose, .0.errno.desc())]
-    Call(FailedCall),
-    /// The thread is gone: it was killed from outside.
-    #[error("the thread ended while the engine worked in it")]
-    Ended,
-    /// The thread does not run: its control group was frozen.
-    #[error("its control group was frozen while Dormouse worked in thread {0}")]
-    Frozen(Tid),
-    /// The thread takes too long.
-    #[error("thread {0} has not done what Dormouse had it do: it gets no processor, or waits")]
-    Stuck(Tid),
-    /// The thread took a signal that only a fault of the engine's code or the machine explains.
-    #[error("the thread met {} while the engine worked in it", ptrace::signal_name(*.0))]
-    Fault(i32),
-    /// Tracing or reading failed.
-    #[error("cannot {what}: {}", errno.desc())]
-    Kernel {
-        /// What failed, as words that follow "cannot".
-        what: &'static str,
-        /// Why.
-        errno: Errno,
-    },
-    /// A batch holds one call whose data alone does not fit on the desk.
-    #[error("a system call needs more room than the engine's pages in the process have")]
-    TooLarge,
-}
-
-/// Names what failed.
-pub fn kernel(what: &'static str) -> impl Fn(Errno) -> PuppetError {
-    move |errno| if errno == Errno::ESRCH { PuppetError::Ended } else { PuppetError::Kernel { what, errno } }
-}
 
 /// A stopped thread in which the engine runs system calls.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use crate::kernel::ptrace::{self, Event};
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
 
-use super::thread::{Puppet, PuppetError, kernel};
+use super::error::{PuppetError, kernel};
+use super::thread::Puppet;
 
 /// Whoever does not run at all is noticed so soon.
 const A_MOMENT: Duration = Duration::from_millis(20);

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::clocks;
@@ -57,18 +57,21 @@ impl Clocks {
         let error = clocks::shift_for_children(offsets.monotonic, offsets.boottime).err()?;
         let seconds = -offsets.monotonic.div_euclid(1_000_000_000);
         let jump = match seconds {
-            0.. => format!("steady clocks: CLOCK_MONOTONIC jumps forward by {seconds} s"),
-            _ => format!("steady clocks: CLOCK_MONOTONIC jumps back by {} s, which no program expects", -seconds),
+            0.. => phrase!("steady clocks: CLOCK_MONOTONIC jumps forward by {seconds} s", seconds),
+            _ => phrase!(
+                "steady clocks: CLOCK_MONOTONIC jumps back by {seconds} s, which no program expects",
+                seconds = -seconds
+            ),
         };
         let what = match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                "Dormouse may not make a time namespace (CAP_SYS_ADMIN, CAP_SYS_TIME)".to_owned()
+                phrase!("Dormouse may not make a time namespace (CAP_SYS_ADMIN, CAP_SYS_TIME)")
             }
-            _ => format!("a time namespace for its clocks cannot be made: {error}"),
+            _ => phrase!("a time namespace for its clocks cannot be made: {why}", why = error),
         };
         Some(
             Problem::loses(ProblemKind::Namespace, what, jump)
-                .way_out("Run Dormouse as root, on a kernel with time namespaces"),
+                .way_out(phrase!("Run Dormouse as root, on a kernel with time namespaces")),
         )
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -76,7 +76,8 @@ impl Stored {
 /// Reads the content into the image. Holes are skipped (SEEK_DATA, lseek(2)).
 pub fn capture(file: &File, origin: Origin, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Content, Problem> {
     let failed = |error: std::io::Error| {
-        Problem::blocks(ProblemKind::DeletedFile, format!("its content cannot be read: {error}")).at(origin.shown())
+        Problem::blocks(ProblemKind::DeletedFile, phrase!("its content cannot be read: {why}", why = error))
+            .at(origin.shown())
     };
     let metadata = file.metadata().map_err(failed)?;
     Ok(Content {
@@ -158,12 +159,14 @@ fn read_full(file: &File, space: &mut [u8], at: u64) -> std::io::Result<usize> {
 
 impl Origin {
     /// For a person.
-    pub fn shown(&self) -> String {
+    pub fn shown(&self) -> Phrase {
         match self {
-            Self::Memfd { name, .. } => format!("memory file {:?}", String::from_utf8_lossy(name)),
-            Self::SharedAnonymous => "shared anonymous memory".into(),
+            Self::Memfd { name, .. } => {
+                phrase!("memory file {name}", name = format_args!("{:?}", String::from_utf8_lossy(name)))
+            }
+            Self::SharedAnonymous => phrase!("shared anonymous memory"),
             Self::Deleted { path, .. } => {
-                format!("{} (deleted)", shown(Path::new(std::ffi::OsStr::from_bytes(path))))
+                phrase!("{path} (deleted)", path = shown(Path::new(std::ffi::OsStr::from_bytes(path))))
             }
         }
     }
@@ -174,7 +177,7 @@ impl Content {
     /// `nameless`: the flags of a description that has never had a name, O_TMPFILE, if one is to be had of it.
     pub fn restore(&self, nameless: Option<i32>, reader: &Reader, buffer: &mut PageBuffer) -> Result<File, Problem> {
         let failed = |error: std::io::Error| {
-            Problem::blocks(ProblemKind::DeletedFile, format!("it cannot be made again: {error}"))
+            Problem::blocks(ProblemKind::DeletedFile, phrase!("it cannot be made again: {why}", why = error))
                 .at(self.origin.shown())
         };
         let file = self.make(nameless).map_err(failed)?;
@@ -182,7 +185,7 @@ impl Content {
             file.set_len(self.size).map_err(failed)?;
         }
         let unwritten = |error: std::io::Error| {
-            Problem::blocks(ProblemKind::Space, format!("its content cannot be written: {error}"))
+            Problem::blocks(ProblemKind::Space, phrase!("its content cannot be written: {why}", why = error))
                 .at(self.origin.shown())
         };
         for stored in &self.pages {
@@ -223,8 +226,8 @@ impl Content {
     pub fn preflight(&self) -> Option<Problem> {
         let Origin::Deleted { path, .. } = &self.origin else { return None };
         let folder = Path::new(std::ffi::OsStr::from_bytes(path)).parent()?;
-        let what = "the folder it was removed from is gone: it is made again in another one";
-        let problem = Problem::loses(ProblemKind::DeletedFile, what, "where it lies: perhaps on another disk");
+        let what = phrase!("the folder it was removed from is gone: it is made again in another one");
+        let problem = Problem::loses(ProblemKind::DeletedFile, what, phrase!("where it lies: perhaps on another disk"));
         (!folder.is_dir()).then(|| problem.at(self.origin.shown()))
     }
 
@@ -236,7 +239,8 @@ impl Content {
             return Ok(());
         }
         fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::from_bits_retain(*seals as i32))).map(drop).map_err(|error| {
-            Problem::blocks(ProblemKind::DeletedFile, format!("it cannot be sealed: {error}")).at(self.origin.shown())
+            Problem::blocks(ProblemKind::DeletedFile, phrase!("it cannot be sealed: {why}", why = error))
+                .at(self.origin.shown())
         })
     }
 
@@ -268,7 +272,7 @@ pub fn fill(
     let data = reader.read_chunk(stored.first.chunk(), buffer).map_err(image)?;
     let from = stored.first.slot() * PAGE;
     let range = data.get(from..from + stored.count as usize * PAGE);
-    let bytes = range.ok_or_else(|| Problem::blocks(ProblemKind::Image, "pages are missing from a chunk"))?;
+    let bytes = range.ok_or_else(|| Problem::blocks(ProblemKind::Image, phrase!("pages are missing from a chunk")))?;
     let at = stored.page * PAGE as u64;
     let length = (bytes.len() as u64).min(size.saturating_sub(at)) as usize;
     file.write_all_at(&bytes[..length], at).map_err(failed)

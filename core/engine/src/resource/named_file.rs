@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -95,13 +95,14 @@ impl NamedFile {
         let found = match found {
             Ok(found) => found,
             Err(error) => {
-                let problem = Problem::blocks(ProblemKind::File, format!("the file cannot be found: {error}"));
-                return vec![problem.at(self.shown()).way_out("Put it back in its place, then thaw again")];
+                let problem =
+                    Problem::blocks(ProblemKind::File, phrase!("the file cannot be found: {why}", why = error));
+                return vec![problem.at(self.shown()).way_out(phrase!("Put it back in its place, then thaw again"))];
             }
         };
         if found.mode() & TYPE != self.mode & TYPE {
-            let problem = Problem::blocks(ProblemKind::File, "something else has its name now");
-            return vec![problem.at(self.shown()).way_out("Put the file back in its place, then thaw again")];
+            let problem = Problem::blocks(ProblemKind::File, phrase!("something else has its name now"));
+            return vec![problem.at(self.shown()).way_out(phrase!("Put the file back in its place, then thaw again"))];
         }
         match self.modified {
             Some(modified) if self.mode & TYPE == libc::S_IFREG => {
@@ -113,31 +114,39 @@ impl NamedFile {
 
     fn change(&self, found: &std::fs::Metadata, modified: (i64, u32), exact: bool) -> Option<Problem> {
         let length = found.len();
-        let blocks = |what: String| {
+        let blocks = |what: Phrase| {
             let problem = Problem::blocks(ProblemKind::File, what).at(self.shown());
-            Some(problem.way_out("Put the old file back, then thaw again"))
+            Some(problem.way_out(phrase!("Put the old file back, then thaw again")))
         };
         if length < self.size {
-            return blocks(format!("the file has shrunk from {} to {length} bytes since the freeze", self.size));
+            return blocks(phrase!(
+                "the file has shrunk from {size} to {length} bytes since the freeze",
+                size = self.size,
+                length
+            ));
         }
         if length == self.size && (found.mtime(), found.mtime_nsec() as u32) == modified {
             return None;
         }
         if exact {
-            return blocks(
-                "the file has been changed or replaced since the freeze, and the program has it in its memory".into(),
-            );
+            return blocks(phrase!(
+                "the file has been changed or replaced since the freeze, and the program has it in its memory"
+            ));
         }
         let same = self.ends.is_some() && self.ends == self.ends_now();
         match (same, length > self.size) {
             (true, true) => {
-                let what = format!("the file has grown from {} to {length} bytes since the freeze", self.size);
-                let problem = Problem::loses(ProblemKind::File, what, "that it ended where it did");
+                let what = phrase!(
+                    "the file has grown from {size} to {length} bytes since the freeze",
+                    size = self.size,
+                    length
+                );
+                let problem = Problem::loses(ProblemKind::File, what, phrase!("that it ended where it did"));
                 Some(problem.at(self.shown()))
             }
             // Every byte of it is known to be the same.
             (true, false) if self.size <= 2 * END => None,
-            _ => blocks("the file has been changed or replaced since the freeze".into()),
+            _ => blocks(phrase!("the file has been changed or replaced since the freeze")),
         }
     }
 
@@ -156,9 +165,10 @@ impl NamedFile {
         };
         let acting = Acting::begin(&Identity::from(&self.owner));
         let errno = acting.and_then(|_acting| files::may_access(&self.path(), rights)).err()?;
-        let what = format!("user {} may not open the file any more: {}", self.owner.user, errno.desc());
+        let what =
+            phrase!("user {user} may not open the file any more: {why}", user = self.owner.user, why = errno.desc());
         let problem = Problem::blocks(ProblemKind::File, what).at(self.shown());
-        Some(problem.way_out("Give the user the right to open it, then thaw again"))
+        Some(problem.way_out(phrase!("Give the user the right to open it, then thaw again")))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the kernel confines a process by, and a freeze cannot take along: labels of security modules, and what else is
 //! seen from outside.
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::collect::{LivingFacts, ProcessFacts};
 use crate::kernel::sched;
@@ -19,13 +19,17 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
             found.extend(labels(process, living).iter().filter_map(|theirs| judge_label(theirs, own)));
         }
         if process.status.address_mask.is_some_and(|mask| mask != u64::MAX) {
-            let what = "it puts tags into addresses (linear address masking), which cannot be given back yet";
-            found.push(Problem::blocks(ProblemKind::Processor, what).way_out("Pause the group instead"));
+            let what = phrase!("it puts tags into addresses (linear address masking), which cannot be given back yet");
+            found.push(Problem::blocks(ProblemKind::Processor, what).way_out(phrase!("Pause the group instead")));
         }
         let cookie = |tid| sched::core_cookie(tid).is_ok_and(|cookie| cookie != 0);
         if with_cookies && living.threads.iter().any(|thread| cookie(thread.tid)) {
-            let what = "it shares a processor's core only with threads that it trusts (PR_SCHED_CORE)";
-            found.push(Problem::loses(ProblemKind::Scheduling, what, "that others may run beside it on a core"));
+            let what = phrase!("it shares a processor's core only with threads that it trusts (PR_SCHED_CORE)");
+            found.push(Problem::loses(
+                ProblemKind::Scheduling,
+                what,
+                phrase!("that others may run beside it on a core"),
+            ));
         }
         let threads = living.threads.iter().filter(|thread| thread.exited.is_none());
         found.extend(threads.filter_map(|thread| seccomp::judge(thread.tid, &thread.status)));
@@ -54,12 +58,12 @@ fn judge_label(theirs: &str, own: &str) -> Option<Problem> {
         return None;
     }
     let (theirs, own) = (theirs.escape_debug(), own.escape_debug());
-    let what = format!("a security module knows it as \"{theirs}\", which cannot be given back yet");
+    let what = phrase!("a security module knows it as \"{theirs}\", which cannot be given back yet", theirs);
     // AppArmor's word for a label that forbids nothing, with or without a profile's name before it.
     Some(if theirs.clone().collect::<String>().trim_end_matches(')').ends_with("unconfined") {
-        Problem::loses(ProblemKind::Confinement, what, format!("its label: it would be \"{own}\""))
+        Problem::loses(ProblemKind::Confinement, what, phrase!("its label: it would be \"{own}\"", own))
     } else {
-        let way_out = "Start Dormouse with the same label (aa-exec, runcon), or pause the group instead";
+        let way_out = phrase!("Start Dormouse with the same label (aa-exec, runcon), or pause the group instead");
         Problem::blocks(ProblemKind::Confinement, what).way_out(way_out)
     })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 use nix::unistd::{Pid as Raw, getpgid, getsid};
 
 use super::collect::ProcessFacts;
@@ -22,7 +22,7 @@ pub struct Sharer {
     /// The process of the group.
     pub inside: ProcessName,
     /// What is shared, for a person.
-    pub shown: String,
+    pub shown: Phrase,
 }
 
 /// Device (major and minor) and inode number.
@@ -30,7 +30,7 @@ type Inode = ((u32, u32), u64);
 
 /// Everybody outside who maps memory that is the group's own: shared, and without a name to find it by.
 pub fn sharers(processes: &[ProcessFacts]) -> Vec<Sharer> {
-    let mut shared: HashMap<Inode, (&ProcessName, String)> = HashMap::new();
+    let mut shared: HashMap<Inode, (&ProcessName, Phrase)> = HashMap::new();
     for process in processes {
         for found in process.living.iter().flat_map(|living| &living.mappings) {
             if found.flags.contains(VmFlags::MAY_SHARE) && is_nameless(&found.mapping) {
@@ -142,11 +142,11 @@ fn ancestors(pid: Pid) -> Vec<Pid> {
 /// Shared memory that somebody outside has too cannot be given back.
 pub fn judge(sharers: &[Sharer]) -> Vec<Problem> {
     let problem = |sharer: &Sharer| {
-        let what = format!("{} has this memory too and is not part of the group", sharer.outside);
+        let what = phrase!("{outside} has this memory too and is not part of the group", outside = sharer.outside);
         let problem = Problem::blocks(ProblemKind::Memory, what).of(&sharer.inside);
         problem
-            .at(format!("shared memory {}", sharer.shown))
-            .way_out("Freeze them together, or pause the group instead")
+            .at(phrase!("shared memory {shown}", shown = sharer.shown))
+            .way_out(phrase!("Freeze them together, or pause the group instead"))
     };
     sharers.iter().map(problem).collect()
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::select::named;
 use crate::proc::cgroup::{self, CgroupMembership};
@@ -180,8 +180,8 @@ pub fn none_is_frozen(members: &[Pid]) -> Result<(), Problem> {
     for pid in members {
         for group in hierarchies.all_of(*pid) {
             if !looked_at.contains(&group.folder) && group.is_frozen() {
-                let what = "it is paused: its control group is frozen";
-                let way_out = format!("Resume it first: dormouse resume {}", members.first().unwrap_or(pid));
+                let what = phrase!("it is paused: its control group is frozen");
+                let way_out = phrase!("Resume it first: dormouse resume {pid}", pid = members.first().unwrap_or(pid));
                 return Err(Problem::blocks(ProblemKind::Process, what).of(&named(*pid)).way_out(way_out));
             }
             looked_at.insert(group.folder);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid, phrase};
 
 use super::collect::ProcessFacts;
 use super::in_flight::Look;
@@ -63,7 +63,7 @@ impl Collector {
         let numbers = match proc::list_thread_fds(process.pid, speaker) {
             Ok(numbers) => numbers,
             Err(error) => {
-                return self.problems.push(Problem::blocks(ProblemKind::Process, error.to_string()).of(&process.shown));
+                return self.problems.push(Problem::blocks(ProblemKind::Process, error.said()).of(&process.shown));
             }
         };
         match self.owners.find_or_add(speaker) {
@@ -86,7 +86,7 @@ impl Collector {
                 }
             }
             Err(errno) => self.problems.push(
-                Problem::blocks(ProblemKind::Process, format!("it cannot be opened: {}", errno.desc()))
+                Problem::blocks(ProblemKind::Process, phrase!("it cannot be opened: {why}", why = errno.desc()))
                     .of(&process.shown),
             ),
         }
@@ -101,8 +101,8 @@ impl Collector {
         number: FdNumber,
     ) -> Result<Entry, Problem> {
         let unreadable = |what: &dyn std::fmt::Display| {
-            let problem = Problem::blocks(ProblemKind::File, format!("it cannot be looked at: {what}"));
-            problem.of(&process.shown).at(format!("descriptor {number}"))
+            let problem = Problem::blocks(ProblemKind::File, phrase!("it cannot be looked at: {what}", what));
+            problem.of(&process.shown).at(phrase!("descriptor {number}", number))
         };
         let kernel = |errno: Errno| unreadable(&errno.desc());
         let file = File::from(pidfd::get_fd(handle, number).map_err(kernel)?);

@@ -1,6 +1,6 @@
 //! A group as it is found: the selected processes, and whoever cannot be cut from them.
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::collect::ProcessFacts;
 use super::connect::Sharer;
@@ -66,5 +66,5 @@ impl Found {
 }
 
 fn unreadable(pid: Pid, error: &ProcError) -> Problem {
-    Problem::blocks(ProblemKind::Process, error.to_string()).of(&select::named(pid)).way_out("Try again")
+    Problem::blocks(ProblemKind::Process, error.said()).of(&select::named(pid)).way_out(phrase!("Try again"))
 }

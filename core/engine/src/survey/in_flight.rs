@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid, phrase};
 
 use crate::kernel::{Answer, Errno, files, kcmp, netlink};
 use crate::proc::{self, fdinfo};
@@ -33,9 +33,12 @@ pub fn collect(found: &mut FilesFacts, how: Look) -> Result<(), Problem> {
         return Ok(());
     }
     let all = netlink::unix_sockets().map_err(|errno| {
-        let what =
-            format!("the kernel does not tell of the unix sockets that are open (CONFIG_UNIX_DIAG): {}", errno.desc());
-        Problem::blocks(ProblemKind::Kernel, what).way_out("Load the module unix_diag, or use a kernel that has it")
+        let what = phrase!(
+            "the kernel does not tell of the unix sockets that are open (CONFIG_UNIX_DIAG): {why}",
+            why = errno.desc()
+        );
+        Problem::blocks(ProblemKind::Kernel, what)
+            .way_out(phrase!("Load the module unix_diag, or use a kernel that has it"))
     })?;
     found.sockets = Sockets::new(all);
     let mut next = 0;

@@ -1,6 +1,6 @@
 //! What stands in the way of a freeze, and what would be lost: every reason, not only the first.
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::connect::{self, Sharer};
@@ -45,31 +45,31 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
 
 fn status(process: &ProcessFacts) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut refuse = |kind, what: &str, way_out: &str| {
+    let mut refuse = |kind, what: Phrase, way_out: Phrase| {
         problems.push(Problem::blocks(kind, what).of(&process.shown).way_out(way_out));
     };
     // The init of a namespace that the engine has gone into belongs to the group.
     if process.status.kernel_thread == Some(true) || process.pid == Pid(1) && outside::known().is_none() {
-        refuse(ProblemKind::Process, "it belongs to the system itself", "Choose another process");
+        refuse(ProblemKind::Process, phrase!("it belongs to the system itself"), phrase!("Choose another process"));
     }
     if process.pid.0 as u32 == std::process::id() {
-        refuse(ProblemKind::Selection, "Dormouse cannot freeze itself", "Choose another process");
+        refuse(ProblemKind::Selection, phrase!("Dormouse cannot freeze itself"), phrase!("Choose another process"));
     }
     let threads = process.living.iter().flat_map(|living| &living.threads);
     let statuses = || threads.clone().map(|thread| &thread.status).chain([&process.status]);
     if statuses().any(|status| status.thread_features.iter().flatten().any(|feature| feature == "shstk")) {
         refuse(
             ProblemKind::Processor,
-            "it uses a shadow stack, which cannot be given back yet",
-            "Pause the group instead",
+            phrase!("it uses a shadow stack, which cannot be given back yet"),
+            phrase!("Pause the group instead"),
         );
     }
     // The kernel names the thread that traces.
     let own_tracer = nix::unistd::gettid().as_raw();
     let tracer = process.status.tracer.filter(|tracer| tracer.0 != 0 && tracer.0 != own_tracer);
     if let Some(tracer) = tracer {
-        let what = format!("pid {tracer} traces it");
-        refuse(ProblemKind::Tracer, &what, "Let the debugger go first");
+        let what = phrase!("pid {tracer} traces it", tracer);
+        refuse(ProblemKind::Tracer, what, phrase!("Let the debugger go first"));
     }
     problems
 }
@@ -93,19 +93,24 @@ fn namespaces(process: &ProcessFacts, living: &LivingFacts, own: &[(&str, u64)])
 /// A namespace that not all members live in, or that comes without the others that a sandbox has.
 fn namespace(kind: &str) -> Problem {
     if outside::known().is_some() {
-        let what = format!(
-            "it is in a {kind} namespace of its own, within the sandbox of the group: sandboxes within sandboxes cannot be given back yet"
+        let what = phrase!(
+            "it is in a {kind} namespace of its own, within the sandbox of the group: sandboxes within sandboxes cannot be given back yet",
+            kind
         );
-        let way_out = "Start the program without a sandbox of its own, or pause the group instead";
+        let way_out = phrase!("Start the program without a sandbox of its own, or pause the group instead");
         return Problem::blocks(ProblemKind::Namespace, what).way_out(way_out);
     }
-    let what = format!("it is in a namespace of its own ({kind}), which cannot be given back yet");
+    let what = phrase!("it is in a namespace of its own ({kind}), which cannot be given back yet", kind);
     let way_out = match kind {
         "user" => {
-            "Start the program without a sandbox of its own, let root start the sandbox without a user namespace, or pause the group instead"
+            phrase!(
+                "Start the program without a sandbox of its own, let root start the sandbox without a user namespace, or pause the group instead"
+            )
         }
         _ => {
-            "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
+            phrase!(
+                "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
+            )
         }
     };
     Problem::blocks(ProblemKind::Namespace, what).way_out(way_out)
@@ -118,14 +123,14 @@ fn clocks(processes: &[ProcessFacts]) -> Vec<Problem> {
     let Some(first) = living().next().map(|(_, living)| living.clock_offsets) else { return problems };
     for (process, found) in living() {
         if found.clocks_for_children {
-            let what = "it has made a time namespace for its children, which cannot be given back yet";
+            let what = phrase!("it has made a time namespace for its children, which cannot be given back yet");
             let problem = Problem::blocks(ProblemKind::Namespace, what).of(&process.shown);
-            problems.push(problem.way_out("Pause the group instead"));
+            problems.push(problem.way_out(phrase!("Pause the group instead")));
         }
         if found.clock_offsets != first {
             let ahead = (first.monotonic.saturating_sub(found.clock_offsets.monotonic)) / 1_000_000_000;
-            let what = "it lives in another time namespace than the first process of the group";
-            let loss = format!("its own clocks: CLOCK_MONOTONIC jumps by {ahead} s");
+            let what = phrase!("it lives in another time namespace than the first process of the group");
+            let loss = phrase!("its own clocks: CLOCK_MONOTONIC jumps by {ahead} s", ahead);
             problems.push(Problem::loses(ProblemKind::Namespace, what, loss).of(&process.shown));
         }
     }
@@ -134,11 +139,15 @@ fn clocks(processes: &[ProcessFacts]) -> Vec<Problem> {
 
 fn places(process: &ProcessFacts, living: &LivingFacts) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (what, place) in [("working directory", &living.working_directory), ("root directory", &living.root)] {
+    for (what, place) in
+        [(phrase!("working directory"), &living.working_directory), (phrase!("root directory"), &living.root)]
+    {
         if proc::strip_deleted(place).1 {
-            let problem = Problem::blocks(ProblemKind::File, format!("its {what} has been removed"));
+            let problem = Problem::blocks(ProblemKind::File, phrase!("its {what} has been removed", what));
             let shown = String::from_utf8_lossy(place).escape_debug().to_string();
-            problems.push(problem.of(&process.shown).at(shown).way_out("Let the program change to another directory"));
+            problems.push(
+                problem.of(&process.shown).at(shown).way_out(phrase!("Let the program change to another directory")),
+            );
         }
     }
     problems
@@ -147,15 +156,21 @@ fn places(process: &ProcessFacts, living: &LivingFacts) -> Vec<Problem> {
 /// Address spaces and handlers that several processes share, as between vfork(2) and execve(2).
 fn shared_between_processes(processes: &[ProcessFacts]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (what, name) in [(Shared::Memory, "its memory"), (Shared::SignalHandlers, "its table of signal handlers")] {
+    for (what, name) in
+        [(Shared::Memory, phrase!("its memory")), (Shared::SignalHandlers, phrase!("its table of signal handlers"))]
+    {
         let (mut owners, mut first) = (Owners::of(what), Vec::new());
         for (process, living) in processes.iter().filter_map(|process| Some((process, process.living.as_ref()?))) {
             match owners.find_or_add(living.speaker) {
                 Err(_) => first.push(&process.shown),
                 Ok(object) => {
-                    let what = format!("it shares {name} with {}, as between vfork and exec", first[object]);
+                    let what = phrase!(
+                        "it shares {name} with {object}, as between vfork and exec",
+                        name,
+                        object = first[object]
+                    );
                     let problem = Problem::blocks(ProblemKind::Process, what).of(&process.shown);
-                    problems.push(problem.way_out("Try again in a moment"));
+                    problems.push(problem.way_out(phrase!("Try again in a moment")));
                 }
             }
         }

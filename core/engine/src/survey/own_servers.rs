@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::collect::ProcessFacts;
 use super::connections::fuse::{self, Device};
@@ -32,9 +32,15 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
     }
     let problem = |holding: &Holdings| {
         let (_, at) = fuse::used(holding).into_iter().find(|(device, _)| served.contains(device))?;
-        let what = "it lies on a filesystem that the group itself serves (FUSE): nobody can look at it while the group \
-                    stands still";
-        Some(Problem::blocks(ProblemKind::File, what).of(&holding.name).at(at).way_out("Pause the group instead"))
+        let what = phrase!(
+            "it lies on a filesystem that the group itself serves (FUSE): nobody can look at it while the group stands still"
+        );
+        Some(
+            Problem::blocks(ProblemKind::File, what)
+                .of(&holding.name)
+                .at(at)
+                .way_out(phrase!("Pause the group instead")),
+        )
     };
     holdings.iter().filter_map(problem).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Phrase, Problem, ProblemKind, ProcessName, phrase};
 
 use super::collect::ProcessFacts;
 use super::connect::Sharer;
@@ -48,15 +48,15 @@ fn attachments(process: &ProcessFacts) -> Attachments<'_> {
 }
 
 fn judge_attachment(id: i32, parts: &[&Mapping], there: &[Segment]) -> Option<Problem> {
-    let refuse = |what: &str| {
+    let refuse = |what: Phrase| {
         let problem = Problem::blocks(ProblemKind::Memory, what).at(shown(id));
-        Some(problem.way_out("Pause the group instead, or let the program detach it"))
+        Some(problem.way_out(phrase!("Pause the group instead, or let the program detach it")))
     };
     match there.iter().find(|segment| segment.id == id) {
-        None => refuse("the system does not show it: it is of another ipc namespace"),
-        Some(found) if !is_whole(parts, found.size) => {
-            refuse("only a part of it is attached, or its parts were moved apart, which cannot be given back yet")
-        }
+        None => refuse(phrase!("the system does not show it: it is of another ipc namespace")),
+        Some(found) if !is_whole(parts, found.size) => refuse(phrase!(
+            "only a part of it is attached, or its parts were moved apart, which cannot be given back yet"
+        )),
         Some(_) => None,
     }
 }
@@ -65,13 +65,13 @@ fn judge_segment(found: &Segment, parts: u64, process: &ProcessName, sharers: &[
     let mut problems = Vec::new();
     // Others who have it too are named with everything else that cannot be cut.
     if found.attached > parts && sharers.is_empty() {
-        let what = "somebody who cannot be seen from here has attached it, too";
+        let what = phrase!("somebody who cannot be seen from here has attached it, too");
         let problem = Problem::blocks(ProblemKind::Memory, what).of(process).at(shown(found.id));
-        problems.push(problem.way_out("Freeze them together, or pause the group instead"));
+        problems.push(problem.way_out(phrase!("Freeze them together, or pause the group instead")));
     }
     if found.mode & LOCKED != 0 {
-        let what = "it is locked in memory (SHM_LOCK)";
-        let loss = "that lock, if the segment has to be made again: it may be swapped out then";
+        let what = phrase!("it is locked in memory (SHM_LOCK)");
+        let loss = phrase!("that lock, if the segment has to be made again: it may be swapped out then");
         problems.push(Problem::loses(ProblemKind::Memory, what, loss).of(process).at(shown(found.id)));
     }
     problems
@@ -85,10 +85,12 @@ fn alone(process: &ProcessFacts, there: &[Segment]) -> Option<Problem> {
     let ids: Vec<String> = there.iter().filter(alone).map(|segment| segment.id.to_string()).collect();
     (!ids.is_empty()).then(|| {
         let ids = ids.join(", ");
-        let what = format!(
-            "it has used System V shared memory ({ids}) that nobody has attached now, which lives on in the system"
+        let what = phrase!(
+            "it has used System V shared memory ({ids}) that nobody has attached now, which lives on in the system",
+            ids
         );
-        let loss = "what others make of it while it sleeps, and the memory itself when the system is started again";
+        let loss =
+            phrase!("what others make of it while it sleeps, and the memory itself when the system is started again");
         Problem::loses(ProblemKind::Memory, what, loss).of(&process.shown)
     })
 }

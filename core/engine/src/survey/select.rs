@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use crate::kernel::threads::each;
 use crate::proc::{self, ProcError, stat};
@@ -12,16 +12,16 @@ pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
     let Some(selected) = seeds.first().copied() else { return Ok(Vec::new()) };
     let found = proc::parsed(selected, "stat", stat::parse).map_err(|error| {
         let what = match error {
-            ProcError::Gone => "there is no such process".to_owned(),
-            other => other.to_string(),
+            ProcError::Gone => phrase!("there is no such process"),
+            other => other.said(),
         };
-        let problem = Problem::blocks(ProblemKind::Selection, what).at(format!("pid {selected}"));
-        problem.way_out("Look for it with `ps -e`")
+        let problem = Problem::blocks(ProblemKind::Selection, what).at(phrase!("pid {selected}", selected));
+        problem.way_out(phrase!("Look for it with `ps -e`"))
     })?;
     if found.is_kernel_thread() {
-        let problem = Problem::blocks(ProblemKind::Selection, "it is a thread of the kernel");
+        let problem = Problem::blocks(ProblemKind::Selection, phrase!("it is a thread of the kernel"));
         let comm = String::from_utf8_lossy(&found.comm).into_owned();
-        return Err(problem.of(&ProcessName { pid: selected, comm }).way_out("Choose another process"));
+        return Err(problem.of(&ProcessName { pid: selected, comm }).way_out(phrase!("Choose another process")));
     }
     let mut members = Vec::new();
     let mut known = HashSet::new();
@@ -32,11 +32,11 @@ pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
     let members = parents_first(members);
     let own = Pid(std::process::id() as i32);
     if members.contains(&own) {
-        let problem = Problem::blocks(ProblemKind::Selection, "Dormouse itself runs in this group");
-        let problem = problem.at(format!("pid {selected}"));
-        return Err(
-            problem.way_out("Run Dormouse from another session, or choose a process below the one it was started from")
-        );
+        let problem = Problem::blocks(ProblemKind::Selection, phrase!("Dormouse itself runs in this group"));
+        let problem = problem.at(phrase!("pid {selected}", selected));
+        return Err(problem.way_out(phrase!(
+            "Run Dormouse from another session, or choose a process below the one it was started from"
+        )));
     }
     Ok(members)
 }

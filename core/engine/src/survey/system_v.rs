@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
 use super::collect::ProcessFacts;
 use super::everyone::started;
@@ -85,35 +85,33 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
     let members: BTreeSet<Pid> = processes.iter().map(|process| process.pid).collect();
     let mut problems = Vec::new();
     for process in processes {
-        let lose = |what: String, loss: &str| Problem::loses(ProblemKind::Process, what, loss).of(&process.shown);
+        let lose = |what: Phrase, loss: Phrase| Problem::loses(ProblemKind::Process, what, loss).of(&process.shown);
         let used = sets.iter().filter(|set| set.users.contains(&process.pid));
         let own: Vec<String> = used.map(|set| set.id.to_string()).collect();
         if undoes(process, bystander.as_ref(), !own.is_empty()) {
-            let which = if own.is_empty() { String::new() } else { format!(" ({})", own.join(", ")) };
-            let loss = "what it would undo at its end (SEM_UNDO): nothing is undone any more, then";
-            problems.push(lose(
-                format!("it uses System V semaphores{which}, and may undo at its end what it has done"),
-                loss,
-            ));
+            let what = match own.join(", ") {
+                own if own.is_empty() => {
+                    phrase!("it uses System V semaphores, and may undo at its end what it has done")
+                }
+                own => phrase!("it uses System V semaphores ({own}), and may undo at its end what it has done", own),
+            };
+            let loss = phrase!("what it would undo at its end (SEM_UNDO): nothing is undone any more, then");
+            problems.push(lose(what, loss));
         }
         // Whoever has used them but is no member has ended: nobody else can reach them.
         if outside::has_own("ipc") {
             continue;
         }
         let shared = sets.iter().filter(|set| set.users.contains(&process.pid) && !set.users.is_subset(&members));
-        problems.extend(shared.map(|set| lose(among_others("semaphores", set.id), MEANWHILE)));
+        problems.extend(shared.map(|set| lose(phrase!("it uses the System V semaphores {id}, which others have used, too, and which live on in the system", id = set.id), MEANWHILE)));
         let is_used = |queue: &&Queue| queue.users().any(|pid| pid == process.pid);
         let shared = queues.iter().filter(is_used).filter(|queue| queue.users().any(|pid| !members.contains(&pid)));
-        problems.extend(shared.map(|queue| lose(among_others("message queue", queue.id), MEANWHILE)));
+        problems.extend(shared.map(|queue| lose(phrase!("it uses the System V message queue {id}, which others have used, too, and which lives on in the system", id = queue.id), MEANWHILE)));
     }
     problems
 }
 
-const MEANWHILE: &str = "what those others make of them while it sleeps";
-
-fn among_others(what: &str, id: u64) -> String {
-    format!("it uses the System V {what} {id}, which others have used, too, and which live on in the system")
-}
+const MEANWHILE: Phrase = phrase!("what those others make of them while it sleeps");
 
 impl Queue {
     fn users(&self) -> impl Iterator<Item = Pid> {

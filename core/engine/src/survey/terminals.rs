@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Problem, ProblemKind, ProcessName, phrase};
 
 use super::collect::ProcessFacts;
 use super::files::OpenFiles;
@@ -34,17 +34,19 @@ pub fn judge(processes: &[ProcessFacts], open: &OpenFiles) -> Vec<Problem> {
     let outside = outside(processes, open);
     if outside.len() > 1 {
         for ((_, number), process) in outside {
-            let what = "the group is on several terminals outside it, and can come back on one only";
+            let what = phrase!("the group is on several terminals outside it, and can come back on one only");
             let problem = Problem::blocks(ProblemKind::Terminal, what).of(&process);
             let problem = problem.at(pty::node(number).display().to_string());
-            problems.push(problem.way_out("Freeze what is on each terminal by itself"));
+            problems.push(problem.way_out(phrase!("Freeze what is on each terminal by itself")));
         }
     }
     for process in processes.iter().filter(|process| process.living.is_some() && process.stat.terminal().is_none()) {
         let mut session = processes.iter().filter(|other| other.stat.session == process.stat.session);
         if session.any(|other| other.stat.terminal().is_some()) {
-            let what = "it has given up the terminal of its session, and will have it again after the thaw";
-            problems.push(Problem::loses(ProblemKind::Terminal, what, "that it has no terminal").of(&process.shown));
+            let what = phrase!("it has given up the terminal of its session, and will have it again after the thaw");
+            problems.push(
+                Problem::loses(ProblemKind::Terminal, what, phrase!("that it has no terminal")).of(&process.shown),
+            );
         }
     }
     problems

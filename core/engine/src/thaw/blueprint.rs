@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use dormouse_wire::{ByteSize, Pid, Problem, ProblemKind};
+use dormouse_wire::{ByteSize, Phrase, Pid, Problem, ProblemKind, phrase};
 
 use super::{consistent, trust};
 use crate::image::{Reader, SectionKind};
@@ -69,8 +69,12 @@ fn before_it_is_made(namespaces: &Namespaces, group: &Group, reader: &Reader, op
 fn is_at_home(reader: &Reader) -> Option<Problem> {
     let what = match capsule(reader) {
         Err(problem) => return Some(problem),
-        Ok(Some(_)) if outside::known().is_none() => "the group had namespaces for itself, and none were made for it",
-        Ok(None) if outside::known().is_some() => "the group had no namespaces for itself, and some were made for it",
+        Ok(Some(_)) if outside::known().is_none() => {
+            phrase!("the group had namespaces for itself, and none were made for it")
+        }
+        Ok(None) if outside::known().is_some() => {
+            phrase!("the group had no namespaces for itself, and some were made for it")
+        }
         Ok(_) => return None,
     };
     Some(Problem::blocks(ProblemKind::Namespace, what).at(reader.path().display().to_string()))
@@ -78,8 +82,9 @@ fn is_at_home(reader: &Reader) -> Option<Problem> {
 
 /// That the group comes back in a pid namespace of its own, if it does.
 pub fn own_pids(options: &ThawOptions) -> Option<Problem> {
-    const WHY: &str = "others have pids of it: it comes back in a pid namespace of its own, where it keeps its numbers";
-    let loss = "it sees no other processes than its own, and those see it under other numbers";
+    const WHY: Phrase =
+        phrase!("others have pids of it: it comes back in a pid namespace of its own, where it keeps its numbers");
+    let loss = phrase!("it sees no other processes than its own, and those see it under other numbers");
     (options.pids == Pids::Own).then(|| Problem::loses(ProblemKind::PidTaken, WHY, loss))
 }
 
@@ -140,11 +145,15 @@ fn pids(group: &Group) -> Vec<Problem> {
             let name = String::from_utf8_lossy(&status.name).into_owned();
             let zombie = status.state == crate::proc::stat::State::Zombie;
             let (what, way_out) = if zombie {
-                let what = format!("pid {number} is still held by {name}, which has ended but has not been waited for");
-                (what, format!("Wait until its parent, pid {}, has reaped it", status.ppid))
+                let what = phrase!(
+                    "pid {number} is still held by {name}, which has ended but has not been waited for",
+                    number,
+                    name
+                );
+                (what, phrase!("Wait until its parent, pid {ppid}, has reaped it", ppid = status.ppid))
             } else {
-                let what = format!("pid {number} belongs to another process now: {name}");
-                (what, "End that process, or wait until it has ended".into())
+                let what = phrase!("pid {number} belongs to another process now: {name}", number, name);
+                (what, phrase!("End that process, or wait until it has ended"))
             };
             problems.push(Problem::blocks(ProblemKind::PidTaken, what).of(&process.shown()).way_out(way_out));
         }
@@ -165,9 +174,12 @@ fn privileges(group: &Group) -> Vec<Problem> {
         };
         let lacking = credentials.iter().fold(0, |lacking, credentials| lacking | own.lacking(credentials));
         if lacking != 0 {
-            let what = format!("it had capabilities that Dormouse does not have here (bits {lacking:#x})");
+            let what = phrase!(
+                "it had capabilities that Dormouse does not have here (bits {lacking})",
+                lacking = format_args!("{lacking:#x}")
+            );
             let problem = Problem::blocks(ProblemKind::Privilege, what).of(&process.shown());
-            problems.push(problem.way_out("Thaw it with more privileges"));
+            problems.push(problem.way_out(phrase!("Thaw it with more privileges")));
         }
     }
     problems
@@ -183,13 +195,15 @@ fn places(group: &Group, mighty: bool) -> Vec<Problem> {
         let who = credentials.map(Credentials::towards_files);
         // Where it cannot act as the user, the thaw cannot either, and says so.
         let Ok(_acting) = who.as_ref().map(Acting::begin).transpose() else { continue };
-        for (what, path) in [("working directory", &place.working_directory), ("root directory", &place.root)] {
+        for (what, path) in
+            [(phrase!("working directory"), &place.working_directory), (phrase!("root directory"), &place.root)]
+        {
             // With a dot behind it for the right to enter it.
             let path = Path::new(OsStr::from_bytes(path));
             if let Err(errno) = files::open(&path.join("."), libc::O_PATH | libc::O_DIRECTORY) {
-                let problem = format!("its {what} cannot be entered: {}", errno.desc());
+                let problem = phrase!("its {what} cannot be entered: {why}", what, why = errno.desc());
                 let problem = Problem::blocks(ProblemKind::File, problem).of(&process.shown()).at(shown(path));
-                problems.push(problem.way_out("Make it again, then thaw again"));
+                problems.push(problem.way_out(phrase!("Make it again, then thaw again")));
             }
         }
     }
@@ -202,10 +216,11 @@ fn confinement(group: &Group) -> Option<Problem> {
         process.alive().is_some_and(|alive| alive.threads.iter().any(|thread| thread.seccomp != Seccomp::Off))
     };
     let confined = group.processes.iter().find(is_confined).filter(|_| !crate::kernel::seccomp::may_suspend())?;
-    let what = "it is to be confined by seccomp, and Dormouse may not hold that off until it is complete: that wants \
-                CAP_SYS_ADMIN, and a Dormouse that is not confined itself";
+    let what = phrase!(
+        "it is to be confined by seccomp, and Dormouse may not hold that off until it is complete: that wants CAP_SYS_ADMIN, and a Dormouse that is not confined itself"
+    );
     let problem = Problem::blocks(ProblemKind::Privilege, what).of(&confined.shown());
-    Some(problem.way_out("Run Dormouse as root, outside of any sandbox"))
+    Some(problem.way_out(phrase!("Run Dormouse as root, outside of any sandbox")))
 }
 
 /// Memory that must be there for what the group has in its own pages.
@@ -215,8 +230,12 @@ fn room(group: &Group) -> Vec<Problem> {
     if wanted <= available {
         return Vec::new();
     }
-    let what = format!("the group needs {} of memory, and {} are available", ByteSize(wanted), ByteSize(available));
-    vec![Problem::blocks(ProblemKind::Space, what).way_out("End other programs, or add swap")]
+    let what = phrase!(
+        "the group needs {wanted} of memory, and {available} are available",
+        wanted = ByteSize(wanted),
+        available = ByteSize(available)
+    );
+    vec![Problem::blocks(ProblemKind::Space, what).way_out(phrase!("End other programs, or add swap"))]
 }
 
 /// Memory and swap that can be had, bytes, proc_meminfo(5).

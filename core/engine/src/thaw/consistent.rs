@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use crate::image::{Reader, SectionKind};
 use crate::kernel::system_v::Object;
@@ -18,7 +18,7 @@ use crate::resource::task::seccomp::{Filter, Seccomp};
 
 /// Whether the records fit together.
 pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
-    let lie = |what: String| Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: {what}"));
+    let lie = |what: String| Problem::blocks(ProblemKind::Image, phrase!("the image contradicts itself: {what}", what));
     let mut problems: Vec<Problem> = family(group, reader).into_iter().map(lie).collect();
     for process in &group.processes {
         let pid = process.pid();

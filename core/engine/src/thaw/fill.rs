@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
 use crate::image::{CHUNK_PAGES, PAGE, PageBuffer, Reader};
 use crate::kernel::memory::{self, ForcedMemory, RemoteRange};
@@ -144,7 +144,7 @@ fn fill_together(
                 return;
             }
             let done = if progress.cancelled() {
-                Err(Problem::blocks(ProblemKind::Cancelled, "the thaw was cancelled"))
+                Err(Problem::blocks(ProblemKind::Cancelled, phrase!("the thaw was cancelled")))
             } else {
                 let data = reader.read_chunk(job[0].chunk, &mut buffer).map_err(|error| error.problem());
                 data.and_then(|data| deliver(job, data, process, progress))
@@ -158,7 +158,7 @@ fn fill_together(
     match failure.into_inner() {
         Ok(None) => Ok(()),
         Ok(Some(problem)) => Err(problem),
-        Err(_) => Err(Problem::blocks(ProblemKind::Memory, "a thread of the engine failed")),
+        Err(_) => Err(Problem::blocks(ProblemKind::Memory, phrase!("a thread of the engine failed"))),
     }
 }
 
@@ -170,7 +170,7 @@ fn deliver(job: &[Piece], data: &[u8], process: &ProcessName, progress: &dyn Pro
         let length: usize = ranges.iter().map(|(_, length)| length).sum();
         let bytes = data
             .get(begin..begin + length)
-            .ok_or_else(|| Problem::blocks(ProblemKind::Image, "pages are missing from a chunk"))?;
+            .ok_or_else(|| Problem::blocks(ProblemKind::Image, phrase!("pages are missing from a chunk")))?;
         write(process, &ranges, bytes, together[0].forced)?;
         progress.moved(length as u64);
     }
@@ -180,7 +180,11 @@ fn deliver(job: &[Piece], data: &[u8], process: &ProcessName, progress: &dyn Pro
 fn write(process: &ProcessName, ranges: &[(u64, usize)], bytes: &[u8], forced: bool) -> Result<(), Problem> {
     let pid: Pid = process.pid;
     let failed = |at: u64, why: &dyn std::fmt::Display| {
-        Problem::blocks(ProblemKind::Memory, format!("its memory at {at:#x} cannot be filled: {why}")).of(process)
+        Problem::blocks(
+            ProblemKind::Memory,
+            phrase!("its memory at {at} cannot be filled: {why}", at = format_args!("{at:#x}"), why),
+        )
+        .of(process)
     };
     if forced {
         let memory = ForcedMemory::open(pid).map_err(|error| failed(ranges[0].0, &error))?;
@@ -194,5 +198,5 @@ fn write(process: &ProcessName, ranges: &[(u64, usize)], bytes: &[u8], forced: b
     let remote: Vec<_> =
         ranges.iter().map(|(to, length)| RemoteRange { start: RemotePtr(*to), length: *length }).collect();
     let written = memory::write_ranges(pid, &remote, bytes).map_err(|errno| failed(ranges[0].0, &errno.desc()))?;
-    if written == bytes.len() { Ok(()) } else { Err(failed(ranges[0].0, &"it ends too early")) }
+    if written == bytes.len() { Ok(()) } else { Err(failed(ranges[0].0, &phrase!("it ends too early"))) }
 }

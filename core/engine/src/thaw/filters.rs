@@ -3,7 +3,7 @@
 //!
 //! Before the credentials: without no_new_privs a filter wants CAP_SYS_ADMIN, which the process need not have.
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Problem, ProblemKind, ProcessName, phrase};
 
 use super::tree::{Built, failed};
 use crate::kernel::Errno;
@@ -45,7 +45,7 @@ pub fn restore(built: &mut Built, alive: &Alive) -> Result<(), Problem> {
 }
 
 fn not_lifted(errno: Errno, process: &ProcessName) -> Problem {
-    let what = format!("it is to be confined by seccomp, and Dormouse cannot hold that off: {}", errno.desc());
+    let what = phrase!("it is to be confined by seccomp, and Dormouse cannot hold that off: {why}", why = errno.desc());
     let problem = Problem::blocks(ProblemKind::Privilege, what).of(process);
-    problem.way_out("Run Dormouse as root, outside of any sandbox")
+    problem.way_out(phrase!("Run Dormouse as root, outside of any sandbox"))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::filters;
 use super::objects::Objects;
@@ -62,8 +62,8 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
         for (name, error) in
             attributes::write_process(&alive.attributes, process.pid(), !process.family.session_outside)
         {
-            let what = format!("/proc/{}/{name} cannot be written: {error}", process.pid());
-            losses.push(Problem::loses(ProblemKind::Process, what, format!("its {name}")).of(&process.shown()));
+            let what = phrase!("/proc/{pid}/{name} cannot be written: {why}", pid = process.pid(), name, why = error);
+            losses.push(Problem::loses(ProblemKind::Process, what, phrase!("its {name}", name)).of(&process.shown()));
         }
     }
     Ok(losses)
@@ -137,9 +137,9 @@ fn place(record: &Filesystem, who: Option<&Credentials>, batch: &mut Batch) {
 fn files(table: &FileTable, objects: &Objects, batch: &mut Batch) -> Result<(), Problem> {
     let mut next = 0;
     for entry in &table.entries {
-        let source = objects
-            .open_file(entry.file)
-            .ok_or_else(|| Problem::blocks(ProblemKind::Image, "a descriptor stands for a file that was not made"))?;
+        let source = objects.open_file(entry.file).ok_or_else(|| {
+            Problem::blocks(ProblemKind::Image, phrase!("a descriptor stands for a file that was not made"))
+        })?;
         let flags = if entry.close_on_exec { libc::O_CLOEXEC } else { 0 };
         batch.must(
             format!("put descriptor {} in its place", entry.number),

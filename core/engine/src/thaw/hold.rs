@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 
 use crate::image::{Reader, SectionKind};
 use crate::kernel::{Answer, Errno};
@@ -18,12 +18,12 @@ use crate::resource::group::Group;
 /// them meanwhile is not undone. The image must be the caller's own: what is in it is believed.
 pub fn hold_connections(image: &Path) -> Result<usize, Problem> {
     let reader = Reader::open(image).map_err(|error| error.problem())?;
-    let problem = |what: &str| Problem::blocks(ProblemKind::Image, what).at(image.display().to_string());
+    let problem = |what: Phrase| Problem::blocks(ProblemKind::Image, what).at(image.display().to_string());
     let is_own =
         |found: std::fs::Metadata| found.uid() == nix::unistd::Uid::effective().as_raw() && found.mode() & 0o022 == 0;
     if !reader.metadata().is_ok_and(is_own) {
-        let what = "others can have written into it, and could have any connection of this machine held off";
-        return Err(problem(what).way_out("Hold off the connections of images of your own"));
+        let what = phrase!("others can have written into it, and could have any connection of this machine held off");
+        return Err(problem(what).way_out(phrase!("Hold off the connections of images of your own")));
     }
     let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
     let connections = kept::ends(&group.open_files);
@@ -35,8 +35,8 @@ pub fn hold_connections(image: &Path) -> Result<usize, Problem> {
     let here = lists.flat_map(|list| proc::parsed_system(list, tcp::parse).unwrap_or_default());
     let here: HashSet<_> = here.map(|line| (line.local, line.remote)).collect();
     if let Some(ends) = connections.iter().find(|ends| here.contains(&(ends.own, ends.peer))) {
-        let what = format!("its connection from {} to {} goes on already", ends.own, ends.peer);
-        return Err(problem(&what).way_out("Hold off the connections of a group that sleeps"));
+        let what = phrase!("its connection from {own} to {peer} goes on already", own = ends.own, peer = ends.peer);
+        return Err(problem(what).way_out(phrase!("Hold off the connections of a group that sleeps")));
     }
     hold::again(id, &connections).map_err(kept::not_held)?;
     Ok(connections.len())

@@ -29,7 +29,7 @@ mod zombies;
 
 use std::path::Path;
 
-use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, Severity, Thawed};
+use dormouse_wire::{Phase, Phrase, Pid, Problem, ProblemKind, Progress, Severity, Thawed, phrase};
 
 pub use blueprint::preflight;
 pub use hold::{hold_connections, let_connections_go};
@@ -54,12 +54,14 @@ impl From<Problem> for ThawError {
 /// stay with the caller.
 pub fn thaw(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> Result<Thawed, ThawError> {
     std::thread::scope(|scope| {
-        let failed = |what: String| Err(Problem::blocks(ProblemKind::Process, what).into());
+        let failed = |what: Phrase| Err(Problem::blocks(ProblemKind::Process, what).into());
         // Generations are built one inside the other.
         let builder = std::thread::Builder::new().stack_size(32 << 20);
         match builder.spawn_scoped(scope, || bring_back(image, options, progress)) {
-            Ok(worker) => worker.join().unwrap_or_else(|_| failed("the engine failed while it built the group".into())),
-            Err(error) => failed(format!("the engine has no thread to build the group with: {error}")),
+            Ok(worker) => {
+                worker.join().unwrap_or_else(|_| failed(phrase!("the engine failed while it built the group")))
+            }
+            Err(error) => failed(phrase!("the engine has no thread to build the group with: {why}", why = error)),
         }
     })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind, Tid};
+use dormouse_wire::{Problem, ProblemKind, Tid, phrase};
 
 use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
@@ -51,7 +51,7 @@ impl Objects {
             if is_run(group, index) {
                 // What anybody has open for writing cannot be run.
                 file = content::reopen(&file, libc::O_RDONLY).map(File::from).map_err(|error| {
-                    let what = format!("an executable without a name cannot be opened: {error}");
+                    let what = phrase!("an executable without a name cannot be opened: {why}", why = error);
                     Problem::blocks(ProblemKind::DeletedFile, what).at(content.origin.shown())
                 })?;
             }
@@ -116,7 +116,8 @@ impl Objects {
             }
             // Kinds may have made others along with their own, under low numbers.
             if later.len() == before {
-                return Err(Problem::blocks(ProblemKind::Image, "files of the image wait for each other in a circle"));
+                let what = phrase!("files of the image wait for each other in a circle");
+                return Err(Problem::blocks(ProblemKind::Image, what));
             }
             waiting = later;
         }
@@ -149,8 +150,8 @@ impl Objects {
 
     fn raise(&self, file: &impl AsFd) -> Result<OwnedFd, Problem> {
         files::duplicate_above(file, self.base).map_err(|errno| {
-            let what = format!("the group needs more open files than Dormouse may have: {}", errno.desc());
-            Problem::blocks(ProblemKind::Limit, what).way_out("Raise the limit on open files (ulimit -n)")
+            let what = phrase!("the group needs more open files than Dormouse may have: {why}", why = errno.desc());
+            Problem::blocks(ProblemKind::Limit, what).way_out(phrase!("Raise the limit on open files (ulimit -n)"))
         })
     }
 
@@ -223,7 +224,7 @@ fn is_run(group: &Group, content: usize) -> bool {
 
 fn open_mapped(file: &NamedFile) -> Result<OwnedFd, Problem> {
     let problem = |errno: nix::errno::Errno| {
-        let what = format!("a mapped file cannot be opened as its owner: {}", errno.desc());
+        let what = phrase!("a mapped file cannot be opened as its owner: {why}", why = errno.desc());
         Problem::blocks(ProblemKind::File, what).at(file.shown())
     };
     let _acting = Acting::begin(&Identity::from(&file.owner)).map_err(problem)?;

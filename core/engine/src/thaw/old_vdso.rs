@@ -1,7 +1,7 @@
 //! A group that was frozen under a kernel with another vdso: its old one becomes ordinary memory that leads to the running
 //! kernel's, which lies aside of all that the group has. See [`vdso`](crate::resource::memory::vdso).
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::space::Place;
 use super::tree::Built;
@@ -32,7 +32,7 @@ pub fn check(group: &Group) -> Vec<Problem> {
     if old.code.len() > vdso::MOST_BYTES || !group.processes.iter().filter_map(|process| process.alive()).all(fits) {
         return vec![Problem::blocks(
             ProblemKind::Image,
-            "the image contradicts itself: its vdso has not the size of the mapping",
+            phrase!("the image contradicts itself: its vdso has not the size of the mapping"),
         )];
     }
     let leads = |new: &Vdso| new == old || old.leading_to(new, 0).is_some();
@@ -41,9 +41,9 @@ pub fn check(group: &Group) -> Vec<Problem> {
         Ok(_) => vec![
             Problem::blocks(
                 ProblemKind::Kernel,
-                "the vdso of the kernel it was frozen under cannot lead to this kernel's",
+                phrase!("the vdso of the kernel it was frozen under cannot lead to this kernel's"),
             )
-            .way_out("Thaw it under the kernel it was frozen under"),
+            .way_out(phrase!("Thaw it under the kernel it was frozen under")),
         ],
         Err(problem) => vec![problem],
     }
@@ -51,14 +51,15 @@ pub fn check(group: &Group) -> Vec<Problem> {
 
 /// The running kernel's, and how far behind the first of the kernel's mappings it lies.
 fn own() -> Result<(Vdso, u64), Problem> {
-    let failed =
-        |what: &dyn std::fmt::Display| Problem::blocks(ProblemKind::Kernel, format!("its vdso cannot be read: {what}"));
+    let failed = |what: &dyn std::fmt::Display| {
+        Problem::blocks(ProblemKind::Kernel, phrase!("its vdso cannot be read: {what}", what))
+    };
     let own = Pid(std::process::id() as i32);
     let mappings = crate::proc::parsed(own, "maps", parse_maps).map_err(|error| failed(&error))?;
     let of_data = |name: &MappingName| matches!(name, MappingName::Vvar | MappingName::VvarVclock);
     let behind =
         mappings.iter().filter(|mapping| of_data(&mapping.name)).map(|mapping| mapping.end - mapping.start).sum();
-    let vdso = Vdso::of_this_process().ok_or_else(|| failed(&"there is none"))?;
+    let vdso = Vdso::of_this_process().ok_or_else(|| failed(&phrase!("there is none")))?;
     Ok((vdso, behind))
 }
 
@@ -93,10 +94,10 @@ impl OldVdso {
             return Ok(());
         }
         let failed = |what: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::Kernel, format!("its old vdso cannot be made: {what}")).of(&built.shown)
+            Problem::blocks(ProblemKind::Kernel, phrase!("its old vdso cannot be made: {what}", what)).of(&built.shown)
         };
         let code = self.old.leading_to(&self.new, place.parking.0 + self.behind_data);
-        let code = code.ok_or_else(|| failed(&"it cannot lead to this kernel's"))?;
+        let code = code.ok_or_else(|| failed(&phrase!("it cannot lead to this kernel's")))?;
         let memory = ForcedMemory::open(built.shown.pid).map_err(|error| failed(&error))?;
         memory.write(RemotePtr(at), &code).map_err(|error| failed(&error))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dormouse_wire::{Problem, ProblemKind, Tid};
+use dormouse_wire::{Phrase, Problem, ProblemKind, Tid, phrase};
 
 use crate::image::{Reader, SectionKind};
 use crate::kernel::processor;
@@ -11,7 +11,7 @@ use crate::resource::origin::Origin;
 use crate::resource::task::attributes::TILES;
 use crate::resource::task::registers::{self, Places};
 
-const WAY_OUT: &str = "Thaw it on a machine whose processor has them";
+const WAY_OUT: Phrase = phrase!("Thaw it on a machine whose processor has them");
 
 /// What is missing.
 pub fn preflight(group: &Group, reader: &Reader) -> Vec<Problem> {
@@ -31,26 +31,32 @@ pub fn preflight(group: &Group, reader: &Reader) -> Vec<Problem> {
 /// A program asks what the processor can do when it begins and believes it ever after.
 fn of_machine(origin: &Origin, here: &[String]) -> Vec<Problem> {
     if origin.machine != std::env::consts::ARCH {
-        let what = format!("it was frozen on a machine of another kind, {}", origin.machine.escape_debug());
-        return vec![Problem::blocks(ProblemKind::Processor, what).way_out("Thaw it on a machine of that kind")];
+        let what =
+            phrase!("it was frozen on a machine of another kind, {machine}", machine = origin.machine.escape_debug());
+        return vec![
+            Problem::blocks(ProblemKind::Processor, what).way_out(phrase!("Thaw it on a machine of that kind")),
+        ];
     }
     let lacking = origin.processor_features.iter().filter(|feature| !here.contains(feature));
     let lacking: Vec<String> = lacking.map(|feature| feature.escape_debug().to_string()).collect();
     if lacking.is_empty() {
         return Vec::new();
     }
-    let what = format!("the processor here lacks what the group could use where it was frozen: {}", lacking.join(", "));
+    let what = phrase!(
+        "the processor here lacks what the group could use where it was frozen: {lacking}",
+        lacking = lacking.join(", ")
+    );
     vec![Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT)]
 }
 
 fn of_process(alive: &Alive, places: &Places<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut lacks = |what: String| problems.push(Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT));
+    let mut lacks = |what: Phrase| problems.push(Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT));
     if alive.memory.protection_keys.are_used(&alive.memory.mappings) && !places.have_keys() {
-        lacks("it uses memory protection keys, which the processor here lacks".into());
+        lacks(phrase!("it uses memory protection keys, which the processor here lacks"));
     }
     if alive.attributes.tiles && !places.have(TILES) {
-        lacks(format!("it may use {}, which the processor here lacks", registers::name(TILES)));
+        lacks(phrase!("it may use {name}, which the processor here lacks", name = registers::name(TILES)));
     }
     problems
 }
@@ -61,11 +67,12 @@ fn of_threads(process: &Process, alive: &Alive, places: &Places<'_>) -> Vec<Prob
     for thread in alive.threads.iter().filter(|thread| thread.exited.is_none()) {
         let problem =
             if !places.are_told(&thread.registers) || thread.registers.holds_tiles() && !alive.attributes.tiles {
-                let what = "the image contradicts itself: it uses registers that it cannot have";
+                let what = phrase!("the image contradicts itself: it uses registers that it cannot have");
                 Some(Problem::blocks(ProblemKind::Image, what))
             } else {
                 let missing = places.missing(&thread.registers);
-                let what = format!("it uses registers that the processor here lacks: {}", missing.join(", "));
+                let what =
+                    phrase!("it uses registers that the processor here lacks: {missing}", missing = missing.join(", "));
                 (!missing.is_empty()).then(|| Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT))
             };
         if let Some(problem) = problem {
@@ -76,13 +83,13 @@ fn of_threads(process: &Process, alive: &Alive, places: &Places<'_>) -> Vec<Prob
 }
 
 /// Threads, for a person: some of them by their ids, and how many others there are.
-fn shown(threads: &[Tid]) -> String {
+fn shown(threads: &[Tid]) -> Phrase {
     const NAMED: usize = 3;
     let named: Vec<String> = threads.iter().take(NAMED).map(Tid::to_string).collect();
     match threads.len() {
-        0 | 1 => format!("thread {}", named.join("")),
-        2..=NAMED => format!("threads {}", named.join(", ")),
-        all => format!("threads {} and {} more", named.join(", "), all - NAMED),
+        0 | 1 => phrase!("thread {named}", named = named.join("")),
+        2..=NAMED => phrase!("threads {named}", named = named.join(", ")),
+        all => phrase!("threads {named} and {all} more", named = named.join(", "), all = all - NAMED),
     }
 }
 

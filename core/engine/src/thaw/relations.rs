@@ -1,6 +1,6 @@
 //! Process groups, once all processes are there: setpgid(2). Then the stand-ins for dead leaders end.
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::standins::{self, StandIn};
 use super::tree::Tree;
@@ -59,9 +59,9 @@ fn check(tree: &Tree, group: &Group) -> Result<(), Problem> {
             continue;
         }
         let stat = crate::proc::parsed(process.pid(), "stat", crate::proc::stat::parse)
-            .map_err(|error| Problem::blocks(ProblemKind::Process, error.to_string()).of(&process.shown()))?;
+            .map_err(|error| Problem::blocks(ProblemKind::Process, error.said()).of(&process.shown()))?;
         if stat.session != process.family.session {
-            let what = format!("it could not be put into its session {}", process.family.session);
+            let what = phrase!("it could not be put into its session {session}", session = process.family.session);
             return Err(Problem::blocks(ProblemKind::Family, what).of(&process.shown()));
         }
     }

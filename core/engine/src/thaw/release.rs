@@ -1,6 +1,6 @@
 //! The last step: the engine's pages go, every thread gets its registers, all are let go together.
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
@@ -8,7 +8,7 @@ use crate::kernel::guard::Guard;
 use crate::kernel::ptrace::{self, GeneralRegisters};
 use crate::kernel::{Errno, pidfd};
 use crate::model::RemotePtr;
-use crate::puppet::thread::kernel;
+use crate::puppet::kernel;
 use crate::puppet::{Ground, Puppet, PuppetError, arch};
 use crate::resource::group::{Alive, Group, Thread};
 use crate::resource::task::{dispatch, interrupted, registers};
@@ -61,7 +61,7 @@ fn guard(tree: &Tree) -> Result<Guard, Problem> {
     let failed = |errno: Errno| {
         Problem::blocks(
             ProblemKind::Process,
-            format!("nobody can guard the group while it is let go: {}", errno.desc()),
+            phrase!("nobody can guard the group while it is let go: {why}", why = errno.desc()),
         )
     };
     let leaders = tree.built.iter().flatten().map(|built| built.shown.pid);

@@ -1,6 +1,6 @@
 //! System V shared memory of the group: there before its processes, so that they attach it when they are built.
 
-use dormouse_wire::Problem;
+use dormouse_wire::{Problem, phrase};
 
 use crate::image::{PageBuffer, Reader};
 use crate::proc::system_v;
@@ -26,9 +26,9 @@ fn denied(group: &Group, there: &[system_v::Segment]) -> Vec<Problem> {
         for (segment, to_write) in attachments(&alive.memory.mappings) {
             let Some(segment) = group.segments.get(segment) else { continue };
             problems.extend(
-                segment
-                    .is_denied(there, &leader.credentials, to_write)
-                    .map(|problem| problem.of(&process.shown()).way_out("Give the user the right to it again")),
+                segment.is_denied(there, &leader.credentials, to_write).map(|problem| {
+                    problem.of(&process.shown()).way_out(phrase!("Give the user the right to it again"))
+                }),
             );
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use crate::resource::group::{Alive, Group};
 
@@ -78,9 +78,9 @@ fn common_ancestor(members: &[usize], parent: &impl Fn(usize) -> Option<usize>) 
 
 fn apart(group: &Group, members: &[usize]) -> Problem {
     let names: Vec<_> = members.iter().map(|member| group.processes[*member].shown().to_string()).collect();
-    let what = format!(
-        "{} share their descriptors or working directory in a way that cannot be built again",
-        names.join(", ")
+    let what = phrase!(
+        "{names} share their descriptors or working directory in a way that cannot be built again",
+        names = names.join(", ")
     );
     Problem::blocks(ProblemKind::Process, what)
 }

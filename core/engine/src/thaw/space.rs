@@ -1,7 +1,7 @@
 //! The address space of a process being built: empty but for the engine's pages, or what its parent left it; then the
 //! mappings of its record.
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::objects::Objects;
 use super::tree::{Built, failed};
@@ -56,14 +56,17 @@ impl Place {
             at = at.max(range.end.next_multiple_of(ALIGNMENT));
         }
         if at + length > HIGHEST {
-            return Err(Problem::blocks(ProblemKind::Memory, "no addresses are free in all processes of the group"));
+            return Err(Problem::blocks(
+                ProblemKind::Memory,
+                phrase!("no addresses are free in all processes of the group"),
+            ));
         }
         Ok(Self { stage: RemotePtr(at), threads, parking: RemotePtr(at + Stage::length(threads)), stays_parked: false })
     }
 }
 
 fn mappings_of(pid: Pid) -> Result<Vec<proc::maps::Mapping>, Problem> {
-    proc::parsed(pid, "maps", parse_maps).map_err(|error| Problem::blocks(ProblemKind::Memory, error.to_string()))
+    proc::parsed(pid, "maps", parse_maps).map_err(|error| Problem::blocks(ProblemKind::Memory, error.said()))
 }
 
 fn own_mappings() -> Result<Vec<Range>, Problem> {
@@ -80,14 +83,16 @@ pub fn strip(built: &mut Built, place: Place) -> Result<(), Problem> {
     let vdso = mappings.iter().find(|mapping| mapping.name == MappingName::Vdso);
     let instruction = vdso.and_then(|vdso| find_instruction(leader, RemotePtr(vdso.start), RemotePtr(vdso.end)));
     let instruction = instruction.ok_or_else(|| {
-        let what = "this kernel gives processes no vdso, and Dormouse cannot build any without it";
-        Problem::blocks(ProblemKind::Kernel, what).way_out("Boot without vdso=0")
+        let what = phrase!("this kernel gives processes no vdso, and Dormouse cannot build any without it");
+        Problem::blocks(ProblemKind::Kernel, what).way_out(phrase!("Boot without vdso=0"))
     })?;
     let stage = Stage::build(leader, Ground::Instruction(instruction), Some(place.stage), place.threads)
         .map_err(|error| failed(&error, &shown))?;
     let area = ptrace::restartable_sequences(leader.tid).map_err(|errno| {
-        let what =
-            format!("its restartable sequences cannot be read (Linux 5.13 or later is wanted): {}", errno.desc());
+        let what = phrase!(
+            "its restartable sequences cannot be read (Linux 5.13 or later is wanted): {why}",
+            why = errno.desc()
+        );
         Problem::blocks(ProblemKind::Kernel, what).of(&shown)
     })?;
     built.stage = stage;
@@ -222,7 +227,7 @@ fn moves(built: &Built, wanted: &[&Mapping]) -> Result<bool, Problem> {
     let here = sizes(&mut built.kernel.iter().map(|range| (range.start, range.end)));
     let there = sizes(&mut wanted.iter().map(|mapping| (mapping.start, mapping.end)));
     if !there.is_empty() && here != there {
-        let what = "the vdso of this kernel has another layout than the one it was frozen under";
+        let what = phrase!("the vdso of this kernel has another layout than the one it was frozen under");
         return Err(Problem::blocks(ProblemKind::Kernel, what).of(&built.shown));
     }
     Ok(built.kernel.iter().zip(wanted).any(|(range, mapping)| range.start != mapping.start))

@@ -1,7 +1,7 @@
 //! Stand-ins: a session or process group can outlive its leader, setsid(2), setpgid(2). To build one, somebody must be
 //! born with the dead leader's pid, make it, and end again when all members are in it.
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use super::tree::Built;
 use crate::arguments;
@@ -25,7 +25,7 @@ pub fn shown(leader: Pid) -> ProcessName {
 
 /// A parent that is not there.
 pub fn lost(process: &ProcessName) -> Problem {
-    Problem::blocks(ProblemKind::Image, "its parent is not there").of(process)
+    Problem::blocks(ProblemKind::Image, phrase!("its parent is not there")).of(process)
 }
 
 /// The leader of a process's session, if it is dead and the session is the group's own.
@@ -65,7 +65,7 @@ pub fn free_pid(group: &Group) -> Result<Pid, Problem> {
     let (lowest, highest) = (300, highest.unwrap_or(32768).max(301));
     let start = lowest + std::process::id() as i32 % (highest - lowest);
     let free = (lowest..start).rev().chain((start..highest).rev()).find(|pid| !taken(pid));
-    free.map(Pid).ok_or_else(|| Problem::blocks(ProblemKind::PidTaken, "no pid is free"))
+    free.map(Pid).ok_or_else(|| Problem::blocks(ProblemKind::PidTaken, phrase!("no pid is free")))
 }
 
 /// Lets a parent wait for a stand-in that has ended.

@@ -5,7 +5,7 @@
 
 use std::os::fd::AsFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::tree::{Built, Tree, failed};
 use crate::kernel::{Errno, pidfd};
@@ -60,7 +60,7 @@ fn stop(built: &mut Built, signal: i32) -> Result<(), Problem> {
 
 fn continue_again(built: &mut Built, process: &Process) -> Result<(), Problem> {
     let problem = |errno: Errno| {
-        let what = format!("it cannot be continued: {}", errno.desc());
+        let what = phrase!("it cannot be continued: {why}", why = errno.desc());
         Problem::blocks(ProblemKind::Signal, what).of(&process.shown())
     };
     let handle = pidfd::open(process.pid()).map_err(problem)?;

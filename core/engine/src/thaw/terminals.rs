@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
 use super::objects::Objects;
 use super::tree::Tree;
@@ -60,32 +60,37 @@ pub fn preflight(group: &Group, options: &ThawOptions) -> Vec<Problem> {
     let Some(outside) = &group.terminal else { return problems };
     let name = String::from_utf8_lossy(&outside.name).escape_debug().to_string();
     let needs = group.open_files.iter().any(crate::resource::fd::terminal::is_outside);
-    let mut refuse = |kind, what: String, way_out: &str| {
+    let mut refuse = |kind, what: Phrase, way_out: Phrase| {
         problems.push(Problem::blocks(kind, what).at(name.clone()).way_out(way_out));
     };
     if Settings::from_bytes(&outside.settings).is_none() {
-        refuse(ProblemKind::Image, "the image describes a terminal that cannot be".into(), "Freeze it again");
+        refuse(
+            ProblemKind::Image,
+            phrase!("the image describes a terminal that cannot be"),
+            phrase!("Freeze it again"),
+        );
     }
     match &options.terminal {
         Some(path) if is_own(path) == Ok(true) || !needs && job(group, options).is_none() => {}
         Some(path) => {
-            let what = format!("{} is not the terminal of the session that the thaw runs in", path.display());
-            refuse(ProblemKind::Terminal, what, "Run the thaw from a shell in a terminal");
+            let what =
+                phrase!("{path} is not the terminal of the session that the thaw runs in", path = path.display());
+            refuse(ProblemKind::Terminal, what, phrase!("Run the thaw from a shell in a terminal"));
         }
         None if needs => {
-            let what = "the job was on this terminal and needs one to come back on".to_owned();
+            let what = phrase!("the job was on this terminal and needs one to come back on");
             refuse(
                 ProblemKind::Terminal,
                 what,
-                "Run the thaw from a shell in a terminal, with the terminal as its input",
+                phrase!("Run the thaw from a shell in a terminal, with the terminal as its input"),
             );
         }
         None => {}
     }
     let moved = group.processes.iter().filter(|process| process.family.session == process.pid());
     for process in moved.filter(|process| process.family.session_outside) {
-        let what = "it led the session of its terminal; here it is a job of the session that the thaw runs in";
-        problems.push(Problem::loses(ProblemKind::Family, what, "its session").of(&process.shown()));
+        let what = phrase!("it led the session of its terminal; here it is a job of the session that the thaw runs in");
+        problems.push(Problem::loses(ProblemKind::Family, what, phrase!("its session")).of(&process.shown()));
     }
     problems
 }
@@ -123,7 +128,7 @@ pub fn lend(group: &Group, options: &ThawOptions) -> Result<Option<Lent>, Proble
     let (Some(outside), Some(path)) = (&group.terminal, &options.terminal) else { return Ok(None) };
     let Some(job) = job(group, options) else { return Ok(None) };
     let failed = |errno: Errno| {
-        let what = format!("the terminal cannot be given to the job: {}", errno.desc());
+        let what = phrase!("the terminal cannot be given to the job: {why}", why = errno.desc());
         Problem::blocks(ProblemKind::Terminal, what).at(path.display().to_string())
     };
     let file = terminal::look(path).map_err(failed)?;

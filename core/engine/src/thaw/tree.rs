@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
 use super::objects::Objects;
 use super::old_vdso::OldVdso;
@@ -83,7 +83,7 @@ pub fn failed(error: &PuppetError, process: &ProcessName) -> Problem {
         PuppetError::Call(call) if call.errno == Errno::EPERM => ProblemKind::Privilege,
         _ => ProblemKind::Process,
     };
-    Problem::blocks(kind, error.to_string()).of(process)
+    Problem::blocks(kind, error.said()).of(process)
 }
 
 /// What building needs to know.
@@ -239,7 +239,7 @@ impl Tree {
     fn adopt(&self, pid: Pid, shown: &ProcessName) -> Result<Built, Problem> {
         let problem = |errno: Errno| {
             end(pid);
-            Problem::blocks(ProblemKind::Process, format!("it cannot be traced: {}", errno.desc())).of(shown)
+            Problem::blocks(ProblemKind::Process, phrase!("it cannot be traced: {why}", why = errno.desc())).of(shown)
         };
         ptrace::seize(pid.leader(), ptrace::Options { end_with_us: true, suspend_seccomp: false }).map_err(problem)?;
         ptrace::interrupt(pid.leader()).map_err(problem)?;
@@ -258,7 +258,7 @@ impl Tree {
         let group = builder.group;
         let process = &group.processes[index];
         if builder.progress.cancelled() {
-            return Err(Problem::blocks(ProblemKind::Cancelled, "the thaw was cancelled"));
+            return Err(Problem::blocks(ProblemKind::Cancelled, phrase!("the thaw was cancelled")));
         }
         if let (Some(built), Some(alive)) = (self.built[index].as_mut(), process.alive()) {
             let from = parent.and_then(|parent| group.processes[parent].alive());
@@ -340,7 +340,7 @@ impl Tree {
         let waiting = |thread: &Thread| shared | signals::set_of(&thread.signals.pending);
         if let (Some(leader), Some(thread)) = (built.puppets.first_mut(), alive.threads.first()) {
             leader.avoid(waiting(thread)).map_err(|errno| {
-                let what = format!("its signals cannot be told from Dormouse's own: {}", errno.desc());
+                let what = phrase!("its signals cannot be told from Dormouse's own: {why}", why = errno.desc());
                 Problem::blocks(ProblemKind::Signal, what).of(&group.processes[index].shown())
             })?;
         }
@@ -351,8 +351,11 @@ impl Tree {
         built.run(&mut batch)?;
         for thread in alive.threads.iter().skip(1) {
             let failed = |errno: Errno| {
-                Problem::blocks(ProblemKind::Thread, format!("thread {} cannot be made: {}", thread.tid, errno.desc()))
-                    .of(&group.processes[index].shown())
+                Problem::blocks(
+                    ProblemKind::Thread,
+                    phrase!("thread {tid} cannot be made: {why}", tid = thread.tid, why = errno.desc()),
+                )
+                .of(&group.processes[index].shown())
             };
             wait_born(thread.tid).map_err(failed)?;
             built.puppets.push(Puppet::new(pid, thread.tid, waiting(thread)).map_err(failed)?);
@@ -402,12 +405,14 @@ fn stopped(pid: Pid) -> Result<Puppet, Errno> {
 
 fn not_born(errno: Errno, process: &ProcessName) -> Problem {
     let (kind, way_out) = match errno {
-        Errno::EEXIST => (ProblemKind::PidTaken, "Wait until whoever has its pid has ended"),
-        Errno::EPERM => (ProblemKind::Privilege, "Run Dormouse as root, or with CAP_CHECKPOINT_RESTORE"),
-        Errno::EINVAL => (ProblemKind::PidTaken, "Raise /proc/sys/kernel/pid_max: its pid is higher than that"),
-        _ => (ProblemKind::Process, "Try again"),
+        Errno::EEXIST => (ProblemKind::PidTaken, phrase!("Wait until whoever has its pid has ended")),
+        Errno::EPERM => (ProblemKind::Privilege, phrase!("Run Dormouse as root, or with CAP_CHECKPOINT_RESTORE")),
+        Errno::EINVAL => {
+            (ProblemKind::PidTaken, phrase!("Raise /proc/sys/kernel/pid_max: its pid is higher than that"))
+        }
+        _ => (ProblemKind::Process, phrase!("Try again")),
     };
-    let problem = Problem::blocks(kind, format!("it cannot be made with its own pid: {}", errno.desc()));
+    let problem = Problem::blocks(kind, phrase!("it cannot be made with its own pid: {why}", why = errno.desc()));
     problem.of(process).way_out(way_out)
 }
 

@@ -2,9 +2,10 @@
 //! into it, and must gain nothing when somebody mightier thaws it.
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
 use crate::Asker;
 use crate::image::Reader;
@@ -31,58 +32,77 @@ struct Claims {
 pub fn problems(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Problem> {
     let path = reader.path().display().to_string();
     let problem =
-        |what: String, way_out: String| Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out);
+        |what: Phrase, way_out: Phrase| Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out);
     let found = match reader.metadata() {
         Ok(found) => found,
         Err(error) => {
-            return vec![problem(format!("whose it is cannot be told: {error}"), "Copy it to another disk".into())];
+            return vec![problem(
+                phrase!("whose it is cannot be told: {why}", why = error),
+                phrase!("Copy it to another disk"),
+            )];
         }
     };
     let mut problems = Vec::new();
     if found.mode() & 0o022 != 0 {
-        let what = format!("others than its owner may write to it (mode {:o})", found.mode() & 0o7777);
-        problems.push(problem(what, format!("If you are sure that nobody did: chmod 600 {path}")));
+        let what = phrase!(
+            "others than its owner may write to it (mode {mode})",
+            mode = format_args!("{:o}", found.mode() & 0o7777)
+        );
+        problems.push(problem(what, phrase!("If you are sure that nobody did: chmod 600 {path}", path)));
     }
     if let Some(asker) = asker
         && asker.user != 0
         && asker.user != found.uid()
     {
-        let what = format!("it belongs to user {}, and is wanted by user {}", found.uid(), asker.user);
-        problems.push(problem(what, "Thaw images of your own".into()));
+        let what =
+            phrase!("it belongs to user {uid}, and is wanted by user {user}", uid = found.uid(), user = asker.user);
+        problems.push(problem(what, phrase!("Thaw images of your own")));
         return problems;
     }
+    if found.uid() != 0 {
+        let trust = phrase!("If you trust whoever made it, make it your own: chown root:root {path}", path);
+        problems.extend(beyond(group, &found, asker).into_iter().map(|what| problem(what, trust.clone())));
+    }
+    problems
+}
+
+/// What of an image that is not root's its owner could not have had.
+fn beyond(group: &Group, found: &Metadata, asker: Option<&Asker>) -> Vec<Phrase> {
     let claims = Claims::of(group);
-    let trust = || format!("If you trust whoever made it, make it your own: chown root:root {path}");
-    if found.uid() == 0 {
-        return problems;
-    }
+    let mut beyond = Vec::new();
     let more = |claimed: &BTreeSet<u32>, own: &dyn Fn(u32) -> bool| {
         let more: Vec<String> = claimed.iter().filter(|id| !own(**id)).map(u32::to_string).collect();
         more.join(", ")
     };
     let users = more(&claims.users, &|user| user == found.uid());
     if !users.is_empty() {
-        problems.push(problem(
-            format!("it belongs to user {}, and holds what belongs to user {users}", found.uid()),
-            trust(),
+        beyond.push(phrase!(
+            "it belongs to user {uid}, and holds what belongs to user {users}",
+            uid = found.uid(),
+            users
         ));
     }
     let of_asker = |group: u32| asker.is_some_and(|asker| asker.user == found.uid() && asker.has_group(group));
     let groups = more(&claims.groups, &|group| group == found.gid() || of_asker(group));
     if !groups.is_empty() {
-        let what = format!("it belongs to group {}, and holds what has the rights of group {groups}", found.gid());
-        problems.push(problem(what, trust()));
+        beyond.push(phrase!(
+            "it belongs to group {gid}, and holds what has the rights of group {groups}",
+            gid = found.gid(),
+            groups
+        ));
     }
     let of_network = fd::network::favours(&group.open_files);
     for favour in favours(group, found.uid()).into_iter().chain(places(group)).chain(of_network) {
-        problems.push(problem(format!("it belongs to user {}, and holds {favour}", found.uid()), trust()));
+        beyond.push(phrase!("it belongs to user {uid}, and holds {favour}", uid = found.uid(), favour));
     }
     if claims.capabilities != 0 {
-        let what =
-            format!("it belongs to user {}, and holds capabilities (bits {:#x})", found.uid(), claims.capabilities);
-        problems.push(problem(what, trust()));
+        beyond.push(phrase!(
+            "it belongs to user {uid}, and holds capabilities (bits {capabilities})",
+            uid = found.uid(),
+            capabilities = format_args!("{:#x}", claims.capabilities)
+        ));
     }
-    problems
+    beyond
 }
 
 /// Whether an image may name places that the users in it cannot go to: it is root's, or the engine itself is nobody mightier.
@@ -92,7 +112,7 @@ pub fn is_mighty(reader: &Reader) -> bool {
 
 /// What only a mightier user can have run or been put into: a program that lends its owner's rights, execve(2), and another
 /// root directory, chroot(2).
-fn places(group: &Group) -> Vec<String> {
+fn places(group: &Group) -> Vec<Phrase> {
     let mut places = Vec::new();
     for process in &group.processes {
         let Some(alive) = process.alive() else { continue };
@@ -101,10 +121,14 @@ fn places(group: &Group) -> Vec<String> {
             && path.metadata().is_ok_and(|found| found.mode() & (libc::S_ISUID | libc::S_ISGID) != 0)
         {
             let program = shown(&path);
-            places.push(format!("{}, which runs {program}, a program with rights of its own", process.shown()));
+            places.push(phrase!(
+                "{process}, which runs {program}, a program with rights of its own",
+                process = process.shown(),
+                program
+            ));
         }
         if group.filesystems.get(alive.filesystem).is_some_and(|place| place.root.as_slice() != b"/") {
-            places.push(format!("{}, which has a root directory of its own", process.shown()));
+            places.push(phrase!("{process}, which has a root directory of its own", process = process.shown()));
         }
     }
     places
@@ -148,21 +172,22 @@ fn limits_of(user: u32) -> Vec<Limits> {
 }
 
 /// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), getrlimit(2), seccomp(2).
-fn favours(group: &Group, owner: u32) -> Vec<String> {
+fn favours(group: &Group, owner: u32) -> Vec<Phrase> {
     const REAL_TIME: u32 = 1;
     let mut favours = Vec::new();
     let mut most = Most::of(owner);
     for process in &group.processes {
         let Some(alive) = process.alive() else { continue };
         if alive.attributes.oom_score_adjustment < 0 {
-            favours.push(format!("{}, which is spared when memory runs out", process.shown()));
+            favours.push(phrase!("{process}, which is spared when memory runs out", process = process.shown()));
         }
         for (resource, (_, hard)) in alive.limits.0.iter().enumerate() {
             if !most.allows(resource, *hard) {
                 let name = limits::name(resource);
-                favours.push(format!(
-                    "{}, whose limit on {name} is above that of Dormouse and of all that the user runs",
-                    process.shown()
+                favours.push(phrase!(
+                    "{process}, whose limit on {name} is above that of Dormouse and of all that the user runs",
+                    process = process.shown(),
+                    name
                 ));
             }
         }
@@ -170,16 +195,25 @@ fn favours(group: &Group, owner: u32) -> Vec<String> {
             let attributes = &thread.scheduling.attributes;
             let ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
             if attributes.nice < 0 || !ordinary.contains(&(attributes.policy as i32)) {
-                favours.push(format!("{}, whose thread {} runs before others", process.shown(), thread.tid));
+                favours.push(phrase!(
+                    "{process}, whose thread {tid} runs before others",
+                    process = process.shown(),
+                    tid = thread.tid
+                ));
             }
             if !thread.credentials.no_new_privileges && matches!(thread.seccomp, Seccomp::Filters(_)) {
-                let who = format!("{}, whose thread {}", process.shown(), thread.tid);
-                favours.push(format!(
-                    "{who} is filtered without no_new_privs, and so would be a program with rights of its own"
+                favours.push(phrase!(
+                    "{process}, whose thread {tid} is filtered without no_new_privs, and so would be a program with rights of its own",
+                    process = process.shown(),
+                    tid = thread.tid
                 ));
             }
             if thread.scheduling.io_priority >> 13 == REAL_TIME {
-                favours.push(format!("{}, whose thread {} gets the disk before others", process.shown(), thread.tid));
+                favours.push(phrase!(
+                    "{process}, whose thread {tid} gets the disk before others",
+                    process = process.shown(),
+                    tid = thread.tid
+                ));
             }
         }
     }

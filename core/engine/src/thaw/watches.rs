@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::objects::Objects;
 use super::tree::Tree;
@@ -26,6 +26,11 @@ fn run(tree: &mut Tree, group: &Group, batches: &mut BTreeMap<Pid, Batch>) -> Re
             built.run(&mut batch)?;
         }
     }
-    let what = |pid: &Pid| format!("the image contradicts itself: pid {pid} adds to an epoll set and does not live");
+    let what = |pid: &Pid| {
+        phrase!(
+            "the image contradicts itself: {what}",
+            what = format!("pid {pid} adds to an epoll set and does not live")
+        )
+    };
     batches.keys().next().map_or(Ok(()), |pid| Err(Problem::blocks(ProblemKind::Image, what(pid))))
 }

@@ -1,6 +1,6 @@
 //! Processes that have ended and wait to be asked for: they are made, and end again in the same way, wait(2).
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Problem, ProblemKind, ProcessName, phrase};
 
 use super::tree::{Built, Tree, failed};
 use crate::arguments;
@@ -30,8 +30,11 @@ pub fn restore(tree: &mut Tree, group: &Group) -> Result<(), Problem> {
 
 fn end(built: &mut Built, record: &Zombie, shown: &ProcessName) -> Result<(), Problem> {
     let problem = |errno: Errno| {
-        Problem::blocks(ProblemKind::Process, format!("it could not be ended as it had ended: {}", errno.desc()))
-            .of(shown)
+        Problem::blocks(
+            ProblemKind::Process,
+            phrase!("it could not be ended as it had ended: {why}", why = errno.desc()),
+        )
+        .of(shown)
     };
     let (Some(leader), Some(end)) = (built.puppets.first_mut(), record.end()) else {
         return Err(problem(Errno::EINVAL));

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use dormouse_wire::Pid;
+use dormouse_wire::{Pid, phrase};
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 use zbus::fdo::DBusProxy;
 use zbus::message::Header;
@@ -26,14 +26,14 @@ pub struct Caller {
 impl Caller {
     /// The sender of a message.
     pub async fn of(house: &House, header: &Header<'_>) -> Result<Self, Error> {
-        let unknown = || Error::NotAuthorized("The bus does not say who you are.".to_owned());
+        let unknown = || Error::NotAuthorized(phrase!("The bus does not say who you are.").to_string());
         let name: OwnedUniqueName = header.sender().ok_or_else(unknown)?.to_owned().into();
         let bus = DBusProxy::new(&house.connection).await?;
         let credentials =
             bus.get_connection_credentials(BusName::from(name.inner().clone())).await.map_err(zbus::Error::from)?;
         let user = credentials.unix_user_id().ok_or_else(unknown)?;
         if house.session && user != Uid::effective().as_raw() {
-            return Err(Error::NotAuthorized("This is the service of another user's session.".to_owned()));
+            return Err(Error::NotAuthorized(phrase!("This is the service of another user's session.").to_string()));
         }
         Ok(Self { name, user, pid: credentials.process_id().map(|pid| Pid(pid as i32)) })
     }

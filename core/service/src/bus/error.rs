@@ -1,6 +1,7 @@
 //! Refusals, as the bus carries them: a name, and words for people.
 
 use dormouse_wire::dbus::Failure;
+use dormouse_wire::phrase;
 
 use crate::watch::NotFound;
 
@@ -30,9 +31,12 @@ impl From<Failure> for Error {
 impl From<NotFound> for Error {
     fn from(reason: NotFound) -> Self {
         match reason {
-            NotFound::Absent => Self::NotFound("There is no such group of yours; it may have ended.".to_owned()),
+            NotFound::Absent => {
+                Self::NotFound(phrase!("There is no such group of yours; it may have ended.").to_string())
+            }
             NotFound::Foreign => Self::NotAuthorized(
-                "This group belongs to another user. An administrator can freeze it: sudo dormouse freeze".to_owned(),
+                phrase!("This group belongs to another user. An administrator can freeze it: sudo dormouse freeze")
+                    .to_string(),
             ),
             NotFound::Unlisted(why) => Self::Failed(format!("The processes cannot be listed: {why}.")),
         }

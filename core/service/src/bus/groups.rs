@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::{JobKind, freeze_options};
-use dormouse_wire::{Checked, Compression, Disconnect, Label, Pid, Verdict};
+use dormouse_wire::{Checked, Compression, Disconnect, Label, Pid, Verdict, phrase};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{OwnedObjectPath, Value};
@@ -150,7 +150,7 @@ fn told(options: &HashMap<String, Value<'_>>) -> Result<Told, Error> {
         }
     }
     if told.label.as_ref().is_some_and(|label| label.len() > 1000) {
-        return Err(Error::Failed("The name is too long.".to_owned()));
+        return Err(Error::Failed(phrase!("The name is too long.").to_string()));
     }
     Ok(told)
 }

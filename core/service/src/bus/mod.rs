@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dormouse_wire::dbus::PATH;
-use dormouse_wire::{Listed, Problem, ProblemKind};
+use dormouse_wire::{Listed, Phrase, Problem, ProblemKind, phrase};
 use tokio::sync::Mutex;
 use zbus::Connection;
 use zbus::message::Header;
@@ -95,7 +95,7 @@ impl House {
     /// The group of the caller that has this id.
     async fn group(&self, caller: &Caller, id: &str) -> Result<Group, Error> {
         if id.len() > 4096 {
-            return Err(Error::NotFound("No group has a name as long as that.".to_owned()));
+            return Err(Error::NotFound(phrase!("No group has a name as long as that.").to_string()));
         }
         self.survey.find(id.to_owned(), caller.user, caller.pid).await.map_err(Error::from)
     }
@@ -106,7 +106,8 @@ impl House {
         if matches!(found, Err(Error::NotAuthorized(_))) && !self.session {
             self.authorize(caller, header, Action::Others, id).await?;
             let group = unguarded(self.survey.find(id.to_owned(), 0, caller.pid).await?)?;
-            let owner = group.uid.ok_or_else(|| Error::Failed("It is not known whose this group is.".to_owned()))?;
+            let owner =
+                group.uid.ok_or_else(|| Error::Failed(phrase!("It is not known whose this group is.").to_string()))?;
             return Ok((group, caller::who(owner, self.session)?));
         }
         let group = unguarded(found?)?;
@@ -140,8 +141,8 @@ impl House {
 }
 
 /// Why a group is left alone.
-fn guarded(why: &str) -> Problem {
-    Problem::blocks(ProblemKind::Selection, why).way_out("Choose another group")
+fn guarded(why: &Phrase) -> Problem {
+    Problem::blocks(ProblemKind::Selection, why.clone()).way_out(phrase!("Choose another group"))
 }
 
 /// A group that is not to be left alone.

@@ -1,5 +1,6 @@
 //! The interface of the service itself.
 
+use dormouse_wire::phrase;
 use std::sync::Arc;
 
 use nix::unistd::Uid;
@@ -26,11 +27,11 @@ impl Service {
     }
 
     #[zbus(property(emits_changed_signal = "const"))]
-    fn lacks(&self) -> &'static str {
+    fn lacks(&self) -> String {
         if Uid::effective().is_root() {
-            ""
+            String::new()
         } else {
-            "The service runs without the rights of an administrator: it can list and pause what is yours, and freeze nothing."
+            phrase!("The service runs without the rights of an administrator: it can list and pause what is yours, and freeze nothing.").to_string()
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{EdgeKind, Graph, Listed, Node, Pid, ThingKind};
+use dormouse_wire::{EdgeKind, Graph, Listed, Node, Phrase, Pid, ThingKind, phrase};
 
 /// Units that make the desktop, by how their names begin, systemd.special(7), "Units for graphical sessions".
 const UNITS: [&str; 9] = [
@@ -18,18 +18,18 @@ const UNITS: [&str; 9] = [
 ];
 
 /// Why a group must run on, if it must: a clause without a full stop. `caller`: the process that asks.
-pub fn reason(group: &Listed, graph: &Graph, caller: Option<Pid>) -> Option<String> {
+pub fn reason(group: &Listed, graph: &Graph, caller: Option<Pid>) -> Option<Phrase> {
     let own = Pid(std::process::id() as i32);
     let has = |pid: Pid| group.members.iter().any(|member| member.pid == pid);
     if has(own) || caller.is_some_and(has) {
-        return Some("Dormouse itself runs in it".to_owned());
+        return Some(phrase!("Dormouse itself runs in it"));
     }
     if let Some(unit) = group.unit.as_ref().filter(|unit| UNITS.iter().any(|begin| unit.starts_with(begin))) {
-        return Some(format!("it is part of the desktop ({unit})"));
+        return Some(phrase!("it is part of the desktop ({unit})", unit));
     }
     let served = caller.map(|caller| servers(graph, caller)).unwrap_or_default();
     let member = group.members.iter().find(|member| served.contains(&member.pid))?;
-    Some(format!("{member} serves the desktop that you look at"))
+    Some(phrase!("{member} serves the desktop that you look at", member))
 }
 
 /// Who serves the display and the message bus of a process.

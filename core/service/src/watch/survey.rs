@@ -10,7 +10,7 @@ use dormouse_engine::survey::everyone::Everyone;
 use dormouse_engine::survey::groups;
 use dormouse_engine::survey::listing::{self, Whose};
 use dormouse_engine::survey::names::Entries;
-use dormouse_wire::{Graph, Listed, Pid};
+use dormouse_wire::{Graph, Listed, Phrase, Pid};
 use nix::unistd::{Uid, User};
 use tokio::sync::{Notify, oneshot};
 
@@ -35,7 +35,7 @@ pub struct Group {
     /// The group.
     pub listed: Listed,
     /// Why it must run on: a clause without a full stop.
-    pub guarded: Option<String>,
+    pub guarded: Option<Phrase>,
 }
 
 /// Why no group was found.

@@ -12,7 +12,7 @@ use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::survey::x11;
 use dormouse_engine::{Asker, FreezeError, FreezeOptions, PauseOptions, Pids, Selection, ThawError, ThawOptions};
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Disconnect, Phase, Problem, ProblemKind, Progress};
+use dormouse_wire::{Disconnect, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -56,15 +56,15 @@ pub fn run() {
 /// With the folder that the user has chosen.
 fn settled(order: Order) -> Result<Order, Said> {
     let failed =
-        |problem| Said::Failed(Failure { sentence: "The work could not begin.".to_owned(), problems: vec![problem] });
+        |problem| Said::Failed(Failure { sentence: phrase!("The work could not begin."), problems: vec![problem] });
     Ok(Order { who: order.who.settled().map_err(failed)?, ..order })
 }
 
 /// Holds back the wish for an end, and waits until the worker has been put in its place. Answers who has started it.
 fn hold_back(order: &Order) -> Result<Pid, Said> {
     let parent = getppid();
-    ending().thread_block().map_err(|errno| failed("signals cannot be held", errno))?;
-    prctl::set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed("the service cannot be watched", errno))?;
+    ending().thread_block().map_err(|errno| failed(phrase!("signals cannot be held"), errno))?;
+    prctl::set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed(phrase!("the service cannot be watched"), errno))?;
     if order.task.waits() {
         // Whatever ends it, the end is what counts.
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
@@ -76,8 +76,8 @@ fn ending() -> SigSet {
     [Signal::SIGTERM].into_iter().collect()
 }
 
-fn failed(what: &str, errno: Errno) -> Said {
-    Said::Failed(sentence(&format!("The work could not begin: {what} ({}).", errno.desc())))
+fn failed(what: Phrase, errno: Errno) -> Said {
+    Said::Failed(sentence(phrase!("The work could not begin: {what} ({why}).", what, why = errno.desc())))
 }
 
 /// The order as it is to be done here, where the group lives or is to live in a pid namespace of its own: then in one half of this
@@ -87,12 +87,11 @@ fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
         return Ok(Some((order, None)));
     }
     let begun = |problem| {
-        let sentence = "The work could not begin; nothing has changed.".to_owned();
+        let sentence = phrase!("The work could not begin; nothing has changed.");
         Said::Failed(Failure { sentence, problems: vec![problem] })
     };
-    let refused = |problems| {
-        Said::Failed(Failure { sentence: "The image was not thawed; it is unchanged.".to_owned(), problems })
-    };
+    let refused =
+        |problems| Said::Failed(Failure { sentence: phrase!("The image was not thawed; it is unchanged."), problems });
     let side = match &order.task {
         Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } => {
             pid_namespace::enter(meant.pid).map_err(begun)?
@@ -125,13 +124,13 @@ fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
 }
 
 fn order() -> Result<Order, Said> {
-    let odd = |what: &str| Said::Failed(sentence(&format!("This is not for people: {what}.")));
+    let odd = |what: &str| Said::Failed(sentence(phrase!("This is not for people: {what}.", what)));
     let text = env::var(ORDER).map_err(|_| odd("the service starts it"))?;
     serde_json::from_str(&text).map_err(|_| odd("the order cannot be understood"))
 }
 
-fn sentence(text: &str) -> Failure {
-    Failure { sentence: text.to_owned(), problems: Vec::new() }
+fn sentence(sentence: Phrase) -> Failure {
+    Failure { sentence, problems: Vec::new() }
 }
 
 fn say(said: &Said) {
@@ -155,10 +154,12 @@ impl Watcher {
     fn begin(order: &Order, parent: Pid) -> Result<Self, Said> {
         static CANCELLED: AtomicBool = AtomicBool::new(false);
         if !order.task.takes_power() {
-            become_user(&order.who).map_err(|errno| failed("it cannot be done as the user who asks", errno))?;
+            become_user(&order.who)
+                .map_err(|errno| failed(phrase!("it cannot be done as the user who asks"), errno))?;
         }
         // A change of users clears it, prctl(2).
-        prctl::set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed("the service cannot be watched", errno))?;
+        prctl::set_pdeathsig(Signal::SIGTERM)
+            .map_err(|errno| failed(phrase!("the service cannot be watched"), errno))?;
         if getppid() != parent {
             CANCELLED.store(true, Ordering::Relaxed);
         }
@@ -204,7 +205,9 @@ impl Progress for Watcher {
 }
 
 fn done<T: Serialize>(value: &T) -> Result<Said, Said> {
-    let odd = |error| Said::Failed(sentence(&format!("The answer cannot be written down: {error}.")));
+    let odd = |error: serde_json::Error| {
+        Said::Failed(sentence(phrase!("The answer cannot be written down: {why}.", why = error)))
+    };
     serde_json::to_value(value).map(Said::Done).map_err(odd)
 }
 
@@ -304,7 +307,7 @@ fn new_image(who: &Who, meant: &Meant) -> Result<PathBuf, Said> {
     let _acting = who.asker().as_ref().map(Asker::acting).transpose().map_err(refused)?;
     images::there(who).map_err(refused)?;
     store::make(&who.folder).map_err(|error| {
-        let what = format!("the folder of images cannot be made or closed to others: {error}");
+        let what = phrase!("the folder of images cannot be made or closed to others: {why}", why = error);
         refused(Problem::blocks(ProblemKind::File, what).at(who.folder.display().to_string()))
     })?;
     Ok(store::new_image(&who.folder, meant.pid))
@@ -312,11 +315,15 @@ fn new_image(who: &Who, meant: &Meant) -> Result<PathBuf, Said> {
 
 fn still(meant: &Meant, work: impl FnOnce(&PauseOptions<'_>) -> Result<Said, Said>) -> Result<Said, Said> {
     let place = runtime::place().ok_or_else(|| {
-        Said::Failed(sentence("There is no folder to write down who is paused, such as /run/user/1000."))
+        Said::Failed(sentence(phrase!("There is no folder to write down who is paused, such as /run/user/1000.")))
     })?;
     store::make(&place).map_err(|error| {
         let place = place.display();
-        Said::Failed(sentence(&format!("The folder {place} cannot be made or closed to others: {error}.")))
+        Said::Failed(sentence(phrase!(
+            "The folder {place} cannot be made or closed to others: {why}.",
+            place,
+            why = error
+        )))
     })?;
     let options =
         PauseOptions { pid: meant.pid, others: &meant.others, records: &place, units: &Systemd, reclaim: false };

@@ -14,7 +14,7 @@ use dormouse_engine::proc::stat::{self, State};
 use dormouse_engine::resource::group::{Group, Process};
 use dormouse_engine::{Pids, ThawOptions, pid_namespace, preflight as engine_preflight};
 use dormouse_wire::dbus::{Failure, Folder, Sleeping};
-use dormouse_wire::{ByteSize, Phase, Problem, ProblemKind, ProcessName, Progress};
+use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, ProcessName, Progress, phrase};
 use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
@@ -26,26 +26,33 @@ use crate::store;
 /// So old is a copy at least before anybody may take it for one that nobody makes any more.
 const SETTLED: Duration = Duration::from_secs(2);
 
-fn failed(sentence: &str, problem: Problem) -> Said {
-    Said::Failed(Failure { sentence: sentence.to_owned(), problems: vec![problem] })
+fn failed(sentence: Phrase, problem: Problem) -> Said {
+    Said::Failed(Failure { sentence, problems: vec![problem] })
 }
 
-fn of_system(sentence: &str, path: &Path, error: &io::Error) -> Said {
+fn of_system(sentence: Phrase, path: &Path, error: &io::Error) -> Said {
+    of_place(sentence, path.display().to_string().into(), error)
+}
+
+fn of_place(sentence: Phrase, place: Phrase, error: &io::Error) -> Said {
     let why = error
         .raw_os_error()
         .map_or_else(|| error.to_string(), |code| nix::errno::Errno::from_raw(code).desc().to_owned());
-    failed(sentence, Problem::blocks(ProblemKind::File, why).at(path.display().to_string()))
+    failed(sentence, Problem::blocks(ProblemKind::File, Phrase::verbatim(why)).at(place))
 }
 
 /// Where the image lies.
 pub fn place(who: &Who, image: &str) -> Result<PathBuf, Said> {
     store::with_id(&who.folder, image).ok_or_else(|| {
-        let problem = Problem::blocks(ProblemKind::Image, "this is not the name of an image").at(image);
-        failed("There is no such image.", problem.way_out("Choose one of those that sleep in the folder of images"))
+        let problem = Problem::blocks(ProblemKind::Image, phrase!("this is not the name of an image")).at(image);
+        failed(
+            phrase!("There is no such image."),
+            problem.way_out(phrase!("Choose one of those that sleep in the folder of images")),
+        )
     })
 }
 
-fn open(who: &Who, image: &str, sentence: &str) -> Result<(PathBuf, Image), Said> {
+fn open(who: &Who, image: &str, sentence: Phrase) -> Result<(PathBuf, Image), Said> {
     let path = place(who, image)?;
     let image = Image::open(&path).map_err(|error| failed(sentence, error.problem()))?;
     Ok((path, image))
@@ -56,9 +63,10 @@ pub fn there(who: &Who) -> Result<(), Problem> {
     if who.folder == who.usual || who.folder.is_dir() {
         return Ok(());
     }
-    let problem = Problem::blocks(ProblemKind::File, "the folder that was chosen for images is not there");
-    let way_out =
-        "Attach the disk that it is on, or choose another folder in Preferences or by `dormouse images --move`";
+    let problem = Problem::blocks(ProblemKind::File, phrase!("the folder that was chosen for images is not there"));
+    let way_out = phrase!(
+        "Attach the disk that it is on, or choose another folder in Preferences or by `dormouse images --move`"
+    );
     Err(problem.at(who.folder.display().to_string()).way_out(way_out))
 }
 
@@ -67,9 +75,9 @@ type Below = OnceCell<Vec<ProcessName>>;
 
 /// All images of the user, the newest first.
 pub fn list(who: &Who) -> Result<Vec<Sleeping>, Said> {
-    there(who).map_err(|problem| failed("The images cannot be listed.", problem))?;
+    there(who).map_err(|problem| failed(phrase!("The images cannot be listed."), problem))?;
     let paths = store::images(&who.folder)
-        .map_err(|error| of_system("The folder of images cannot be read.", &who.folder, &error))?;
+        .map_err(|error| of_system(phrase!("The folder of images cannot be read."), &who.folder, &error))?;
     sweep(&who.folder);
     let below = Below::new();
     let mut list: Vec<Sleeping> = paths.iter().filter_map(|path| sleeping(path, &below)).collect();
@@ -137,7 +145,7 @@ pub fn room(who: &Who) -> Folder {
 
 /// All that is in an image.
 pub fn inspect(who: &Who, image: &str) -> Result<serde_json::Value, Said> {
-    const SENTENCE: &str = "The image cannot be looked into.";
+    const SENTENCE: Phrase = phrase!("The image cannot be looked into.");
     let (path, image) = open(who, image, SENTENCE)?;
     json::everything(&path, &image).map_err(|error| failed(SENTENCE, error.problem()))
 }
@@ -160,7 +168,7 @@ pub fn preflight(who: &Who, image: &str) -> Result<Vec<Problem>, Said> {
 
 /// Copies an image to standard input, which the user has opened for that.
 pub fn export(who: &Who, image: &str, progress: &dyn Progress) -> Result<u64, Said> {
-    const SENTENCE: &str = "The image could not be exported; it is unchanged.";
+    const SENTENCE: Phrase = phrase!("The image could not be exported; it is unchanged.");
     let (path, image) = open(who, image, SENTENCE)?;
     let to = given(SENTENCE)?;
     let from = File::open(&path).map_err(|error| of_system(SENTENCE, &path, &error))?;
@@ -168,31 +176,31 @@ pub fn export(who: &Who, image: &str, progress: &dyn Progress) -> Result<u64, Sa
     progress.begins(Phase::Writing, size);
     copy(from, &to, size, progress).map_err(|error| match error {
         Stopped::Cancelled => Said::Cancelled(Failure {
-            sentence: "The export has been cancelled; what has been written of the copy is no image.".to_owned(),
+            sentence: phrase!("The export has been cancelled; what has been written of the copy is no image."),
             problems: Vec::new(),
         }),
-        Stopped::Failed(error) => of_system(SENTENCE, Path::new("the copy"), &error),
+        Stopped::Failed(error) => of_place(SENTENCE, phrase!("the copy"), &error),
     })?;
     to.sync_all()
         .or_else(|error| if error.kind() == ErrorKind::InvalidInput { Ok(()) } else { Err(error) })
-        .map_err(|error| of_system(SENTENCE, Path::new("the copy"), &error))?;
+        .map_err(|error| of_place(SENTENCE, phrase!("the copy"), &error))?;
     Ok(size)
 }
 
 /// Copies an image from standard input into the folder, and looks at every byte of it before it gets its name.
 pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping, Said> {
-    const SENTENCE: &str = "The image could not be imported.";
+    const SENTENCE: Phrase = phrase!("The image could not be imported.");
     let from = given(SENTENCE)?;
     there(who).map_err(|problem| failed(SENTENCE, problem))?;
     store::make(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
-    let size = from.metadata().map_err(|error| of_system(SENTENCE, Path::new("the file"), &error))?.size();
+    let size = from.metadata().map_err(|error| of_place(SENTENCE, phrase!("the file"), &error))?.size();
     sweep(&who.folder);
     let (hidden, to) = copying::begin(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let unfinished = Unfinished(&hidden);
     progress.begins(Phase::Reading, size);
     let cancelled = || {
         Said::Cancelled(Failure {
-            sentence: "The import has been cancelled; there is no copy.".to_owned(),
+            sentence: phrase!("The import has been cancelled; there is no copy."),
             problems: Vec::new(),
         })
     };
@@ -213,7 +221,7 @@ pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping
     fs::hard_link(&hidden, &path).map_err(|error| of_system(SENTENCE, &path, &error))?;
     drop(unfinished);
     sleeping(&path, &Below::new()).ok_or_else(|| {
-        failed(SENTENCE, Problem::blocks(ProblemKind::File, "it is gone again").at(path.display().to_string()))
+        failed(SENTENCE, Problem::blocks(ProblemKind::File, phrase!("it is gone again")).at(path.display().to_string()))
     })
 }
 
@@ -232,7 +240,7 @@ pub fn delete(who: &Who, image: &str) -> Result<Option<String>, Said> {
     let path = place(who, image)?;
     // Where it is damaged nobody can tell any more.
     let held = Image::open(&path).and_then(|image| image.inside()).ok().and_then(|inside| inside.group.hold);
-    fs::remove_file(&path).map_err(|error| of_system("The image could not be deleted.", &path, &error))?;
+    fs::remove_file(&path).map_err(|error| of_system(phrase!("The image could not be deleted."), &path, &error))?;
     Ok(held)
 }
 
@@ -242,20 +250,23 @@ pub fn move_to(who: &Who, wanted: Option<&Path>, progress: &dyn Progress) -> Res
     match moving::move_images(places, wanted, progress) {
         Ok(folder) => Ok(room(&Who { folder, ..who.clone() })),
         Err(MoveError::Cancelled) => Err(Said::Cancelled(Failure {
-            sentence: "The images stay where they were.".to_owned(),
+            sentence: phrase!("The images stay where they were."),
             problems: Vec::new(),
         })),
-        Err(MoveError::Failed(problem)) => Err(failed("The images stay where they were.", *problem)),
+        Err(MoveError::Failed(problem)) => Err(failed(phrase!("The images stay where they were."), *problem)),
     }
 }
 
 /// The file that the user has opened.
-fn given(sentence: &str) -> Result<File, Said> {
+fn given(sentence: Phrase) -> Result<File, Said> {
     let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-    let file = file.map_err(|error| of_system(sentence, Path::new("the file"), &error))?;
+    let file = file.map_err(|error| of_place(sentence.clone(), phrase!("the file"), &error))?;
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),
-        _ => Err(failed(sentence, Problem::blocks(ProblemKind::File, "what was handed over is not an ordinary file"))),
+        _ => Err(failed(
+            sentence,
+            Problem::blocks(ProblemKind::File, phrase!("what was handed over is not an ordinary file")),
+        )),
     }
 }
 

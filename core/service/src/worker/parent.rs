@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use dormouse_wire::Phase;
 use dormouse_wire::dbus::Failure;
+use dormouse_wire::{Phase, Phrase, phrase};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -60,7 +60,7 @@ impl Ended {
 /// Starts a worker. `file`: what it copies from or to.
 pub fn start(order: &Order, file: Option<OwnedFd>) -> Result<Worker, Failure> {
     let failed =
-        |what: String| Failure { sentence: format!("The work could not begin: {what}."), problems: Vec::new() };
+        |what: String| Failure { sentence: phrase!("The work could not begin: {what}.", what), problems: Vec::new() };
     let text = serde_json::to_string(order).map_err(|error| failed(error.to_string()))?;
     let mut command = Command::new(ITSELF);
     command.arg0(NAME).arg("worker");
@@ -125,17 +125,18 @@ impl Worker {
 
     /// It ended without a word.
     async fn gone(&mut self) -> Ended {
-        let failure = |sentence: String| Failure { sentence, problems: Vec::new() };
+        let failure = |sentence: Phrase| Failure { sentence, problems: Vec::new() };
         let how = match self.child.wait().await {
             // From its first steps on it holds this signal back.
             Ok(status) if status.signal() == Some(Signal::SIGTERM as i32) => {
-                return Ended::Cancelled(failure("It was cancelled before it had begun.".to_owned()));
+                return Ended::Cancelled(failure(phrase!("It was cancelled before it had begun.")));
             }
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
         };
-        Ended::Failed(failure(format!(
-            "The process that did the work has ended before it was done ({how}). Whatever it had stopped runs on."
+        Ended::Failed(failure(phrase!(
+            "The process that did the work has ended before it was done ({how}). Whatever it had stopped runs on.",
+            how
         )))
     }
 }

@@ -2,7 +2,7 @@
 
 use dormouse_engine::proc::{self, ProcError, cmdline, status};
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{ByteSize, Descriptor, Details, Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{ByteSize, Descriptor, Details, Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use super::Said;
 
@@ -26,6 +26,6 @@ pub fn details(pid: Pid) -> Result<Details, Said> {
 }
 
 fn unseen(pid: Pid, error: &ProcError) -> Said {
-    let problem = Problem::blocks(ProblemKind::Process, error.to_string()).at(format!("pid {pid}"));
-    Said::Failed(Failure { sentence: "The process cannot be looked at.".to_owned(), problems: vec![problem] })
+    let problem = Problem::blocks(ProblemKind::Process, error.said()).at(phrase!("pid {pid}", pid));
+    Said::Failed(Failure { sentence: phrase!("The process cannot be looked at."), problems: vec![problem] })
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::phrase::{Made, Phrase};
 use crate::verdict::Problem;
 
 /// What a job does. Stable names, on the bus and in JSON.
@@ -69,12 +70,35 @@ named!(JobState { Running => "running", Done => "done", Failed => "failed", Canc
 
 /// Why something was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Failure {
     /// What it comes to: a sentence.
-    pub sentence: String,
+    pub sentence: Phrase,
     /// The reasons, each with its way out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<Problem>,
+}
+
+/// A failure as it is written: in English, and beside it how its sentence was put together.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    sentence: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Problem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    words: Option<Made>,
+}
+
+impl From<Failure> for Written {
+    fn from(failure: Failure) -> Self {
+        let (sentence, words) = failure.sentence.apart();
+        Self { sentence, problems: failure.problems, words }
+    }
+}
+
+impl From<Written> for Failure {
+    fn from(written: Written) -> Self {
+        Self { sentence: Phrase::rejoined(written.sentence, written.words), problems: written.problems }
+    }
 }
 
 impl fmt::Display for Failure {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
@@ -89,30 +89,35 @@ impl FileKind for ContentFile {
         const HUGETLBFS: i64 = 0x9584_58f6;
         let mut problems = Vec::new();
         if files::filesystem(&facts.file) == Ok(HUGETLBFS) {
-            let problem = facts.problem(ProblemKind::Memory, "memory files of huge pages (hugetlb) cannot be frozen");
-            problems.push(problem.way_out("Pause the group instead"));
+            let problem =
+                facts.problem(ProblemKind::Memory, phrase!("memory files of huge pages (hugetlb) cannot be frozen"));
+            problems.push(problem.way_out(phrase!("Pause the group instead")));
         }
         if let Some(holder) = all.held_outside(&facts.stat).first() {
-            let what = format!("{} has this file without a name too and is not part of the group", holder.process);
+            let what = phrase!(
+                "{process} has this file without a name too and is not part of the group",
+                process = holder.process
+            );
             problems.push(
                 facts
                     .problem(ProblemKind::DeletedFile, what)
-                    .way_out("Freeze them together, or pause the group instead"),
+                    .way_out(phrase!("Freeze them together, or pause the group instead")),
             );
         }
         if is_nameless(facts.info.flags as i32) && facts.access() == libc::O_WRONLY {
-            let what = "it was made without a name, for writing only, and comes back opened like any other";
-            problems.push(facts.loss(ProblemKind::DeletedFile, what, "its flag O_TMPFILE"));
+            let what = phrase!("it was made without a name, for writing only, and comes back opened like any other");
+            problems.push(facts.loss(ProblemKind::DeletedFile, what, phrase!("its flag O_TMPFILE")));
         }
         problems
     }
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<usize, Problem> {
         let origin = origin_of(&facts.link, &facts.owner, content::seals(&facts.file))
-            .ok_or_else(|| facts.problem(ProblemKind::DeletedFile, "its name cannot be told"))?;
+            .ok_or_else(|| facts.problem(ProblemKind::DeletedFile, phrase!("its name cannot be told")))?;
         // Our duplicate may be opened for writing only: read through one of our own.
-        let readable = content::reopen(&facts.file, libc::O_RDONLY)
-            .map_err(|error| facts.problem(ProblemKind::DeletedFile, format!("it cannot be read: {error}")))?;
+        let readable = content::reopen(&facts.file, libc::O_RDONLY).map_err(|error| {
+            facts.problem(ProblemKind::DeletedFile, phrase!("it cannot be read: {why}", why = error))
+        })?;
         capture.contents.index(&readable.into(), &facts.stat, origin, capture.sink, capture.buffer)
     }
 
@@ -123,12 +128,14 @@ impl FileKind for ContentFile {
         file: &OpenFile,
         restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        let content = restore
-            .contents
-            .get(*record)
-            .ok_or_else(|| Problem::blocks(ProblemKind::Image, "a file refers to content that is not there"))?;
+        let content = restore.contents.get(*record).ok_or_else(|| {
+            Problem::blocks(ProblemKind::Image, phrase!("a file refers to content that is not there"))
+        })?;
         let failed = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::DeletedFile, format!("a file without a name cannot be opened: {error}"))
+            Problem::blocks(
+                ProblemKind::DeletedFile,
+                phrase!("a file without a name cannot be opened: {why}", why = error),
+            )
         };
         let opened = if nameless(file) == Some(*record) {
             // The description that the file was made with is this one.

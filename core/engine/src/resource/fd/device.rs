@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -56,10 +56,13 @@ impl FileKind for Device {
         let name = shown(&path);
         match std::fs::metadata(&path) {
             Err(error) => {
-                vec![Problem::blocks(ProblemKind::Device, format!("the device cannot be found: {error}")).at(name)]
+                vec![
+                    Problem::blocks(ProblemKind::Device, phrase!("the device cannot be found: {why}", why = error))
+                        .at(name),
+                ]
             }
             Ok(found) if found.rdev() != libc::makedev(record.major, record.minor) => {
-                vec![Problem::blocks(ProblemKind::Device, "another device has its name now").at(name)]
+                vec![Problem::blocks(ProblemKind::Device, phrase!("another device has its name now")).at(name)]
             }
             Ok(_) => Vec::new(),
         }
@@ -74,7 +77,7 @@ impl FileKind for Device {
     ) -> Result<OwnedFd, Problem> {
         let path = path_of(&record.path);
         let problem = |errno: Errno| {
-            Problem::blocks(ProblemKind::Device, format!("the device cannot be opened: {}", errno.desc()))
+            Problem::blocks(ProblemKind::Device, phrase!("the device cannot be opened: {why}", why = errno.desc()))
                 .at(shown(&path))
         };
         let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(problem)?;

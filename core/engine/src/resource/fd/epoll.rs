@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, kind_of, not_made};
@@ -95,10 +95,11 @@ impl FileKind for Epoll {
             });
         }
         if anonymous::polls_busily(&facts.file) {
-            let loss = "that it polls network devices busily (EPIOCSPARAMS): it sleeps until they have something";
+            let loss =
+                phrase!("that it polls network devices busily (EPIOCSPARAMS): it sleeps until they have something");
             problems.push(facts.loss(
                 ProblemKind::AnonymousFile,
-                "its settings for busy polling are the network driver's",
+                phrase!("its settings for busy polling are the network driver's"),
                 loss,
             ));
         }
@@ -108,7 +109,10 @@ impl FileKind for Epoll {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let files = capture.files;
         let failed = |errno: crate::kernel::Errno| {
-            facts.problem(ProblemKind::AnonymousFile, format!("what is ready in it cannot be told: {}", errno.desc()))
+            facts.problem(
+                ProblemKind::AnonymousFile,
+                phrase!("what is ready in it cannot be told: {why}", why = errno.desc()),
+            )
         };
         // Asked by anybody but the process whose signals it is about, a signalfd is not ready, and the set believes it.
         let quiet = !takes_signals(facts, files) && anonymous::poll(&facts.file, libc::POLLIN).map_err(failed)? == 0;
@@ -134,7 +138,10 @@ impl FileKind for Epoll {
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
         let impossible = |watch: &&Watch| !(0..=HIGHEST).contains(&watch.number.0);
         let problem = |watch: &Watch| {
-            let what = format!("the image contradicts itself: an epoll set watches the descriptor {}", watch.number);
+            let what = phrase!(
+                "the image contradicts itself: an epoll set watches the descriptor {number}",
+                number = watch.number
+            );
             Problem::blocks(ProblemKind::Image, what)
         };
         record.watches.iter().filter(impossible).map(problem).collect()
@@ -154,7 +161,7 @@ impl FileKind for Epoll {
 }
 
 fn failed(errno: crate::kernel::Errno) -> Problem {
-    not_made("an epoll set", errno)
+    not_made(phrase!("an epoll set"), errno)
 }
 
 /// What a set watches, and which file that is; none: nobody in the group has it open.
@@ -200,23 +207,25 @@ fn takes_signals(set: &FileFacts, files: &FilesFacts) -> bool {
 }
 
 fn nobodys(facts: &FileFacts, number: FdNumber) -> Problem {
-    let what = format!("it watches what was descriptor {number}, and no process of the group has that open any more");
-    let way_out = "Freeze it together with the process that has it open, or pause the group instead";
+    let what =
+        phrase!("it watches what was descriptor {number}, and no process of the group has that open any more", number);
+    let way_out = phrase!("Freeze it together with the process that has it open, or pause the group instead");
     facts.problem(ProblemKind::AnonymousFile, what).way_out(way_out)
 }
 
 fn judge_watch(facts: &FileFacts, watch: &EpollTarget, file: &FileFacts) -> Vec<Problem> {
     let mut problems = Vec::new();
     if watch.events & libc::EPOLLWAKEUP as u32 != 0 {
-        let what = format!("its watch on descriptor {} keeps the machine awake (EPOLLWAKEUP)", watch.fd);
-        problems.push(facts.loss(ProblemKind::AnonymousFile, what, "that it keeps the machine awake"));
+        let what = phrase!("its watch on descriptor {fd} keeps the machine awake (EPOLLWAKEUP)", fd = watch.fd);
+        problems.push(facts.loss(ProblemKind::AnonymousFile, what, phrase!("that it keeps the machine awake")));
     }
     if is_used_up(watch.events) && !used_up::can_be_told(file) {
-        let what = format!(
-            "its one-shot watch on descriptor {} is used up, and can only be made again as far as errors go",
-            watch.fd
+        let what = phrase!(
+            "its one-shot watch on descriptor {fd} is used up, and can only be made again as far as errors go",
+            fd = watch.fd
         );
-        let loss = "that it is used up: the program may hear of an error or a hang-up there before it asks for that";
+        let loss =
+            phrase!("that it is used up: the program may hear of an error or a hang-up there before it asks for that");
         problems.push(facts.loss(ProblemKind::AnonymousFile, what, loss));
     }
     problems

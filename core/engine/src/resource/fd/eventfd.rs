@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
@@ -51,11 +51,12 @@ impl FileKind for Eventfd {
             FdDetail::EventfdSemaphore(semaphore) => Some(*semaphore),
             _ => None,
         });
-        let count = count.ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, "its counter cannot be read"))?;
+        let count =
+            count.ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, phrase!("its counter cannot be read")))?;
         let semaphore = match semaphore {
             Some(semaphore) => semaphore,
             None => counts_one_by_one(&facts.file, count).map_err(|error| {
-                let what = format!("whether it is a semaphore cannot be told: {error}");
+                let what = phrase!("whether it is a semaphore cannot be told: {why}", why = error);
                 facts.problem(ProblemKind::AnonymousFile, what)
             })?,
         };
@@ -69,7 +70,7 @@ impl FileKind for Eventfd {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        make(record, file.flags).map_err(|errno| not_made("an event counter", errno))
+        make(record, file.flags).map_err(|errno| not_made(phrase!("an event counter"), errno))
     }
 }
 

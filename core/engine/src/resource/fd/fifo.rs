@@ -5,7 +5,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -71,14 +71,14 @@ impl FileKind for Fifo {
         let path = path_of(&record.path);
         let found = if record.removed { folder(&path).metadata() } else { path.symlink_metadata() };
         let what = match found {
-            Err(error) => format!("it cannot be found: {error}"),
-            Ok(found) if !record.removed && !found.file_type().is_fifo() => "something else has its name now".into(),
+            Err(error) => phrase!("it cannot be found: {why}", why = error),
+            Ok(found) if !record.removed && !found.file_type().is_fifo() => phrase!("something else has its name now"),
             Ok(_) => return Vec::new(),
         };
         vec![
             Problem::blocks(ProblemKind::Pipe, what)
                 .at(shown(&path))
-                .way_out("Make it again with mkfifo, then thaw again"),
+                .way_out(phrase!("Make it again with mkfifo, then thaw again")),
         ]
     }
 
@@ -95,7 +95,8 @@ impl FileKind for Fifo {
     ) -> Result<OwnedFd, Problem> {
         let path = path_of(&record.path);
         let failed = |error: &dyn std::fmt::Display| {
-            Problem::blocks(ProblemKind::Pipe, format!("a FIFO cannot be opened again: {error}")).at(shown(&path))
+            Problem::blocks(ProblemKind::Pipe, phrase!("a FIFO cannot be opened again: {why}", why = error))
+                .at(shown(&path))
         };
         let place = match (&record.body, record.removed) {
             (Some(body), true) => make_removed(&path, &record.owner).and_then(|place| {

@@ -10,7 +10,7 @@ mod place;
 
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -63,35 +63,43 @@ impl FileKind for Inotify {
         let mut problems = files.refuse_shared(facts, ProblemKind::AnonymousFile);
         for seen in seen(facts) {
             let Some(seen) = seen else {
-                problems.push(facts.problem(ProblemKind::AnonymousFile, "what it watches cannot be read"));
+                problems.push(facts.problem(ProblemKind::AnonymousFile, phrase!("what it watches cannot be read")));
                 continue;
             };
             let number = seen.number;
             match seen.place(files) {
                 Place::Path(_) if (1..=HIGHEST).contains(&number) => {}
                 Place::Path(path) => {
-                    let what =
-                        format!("its watch on {} has the number {number}, too high to count there again", shown(&path));
-                    problems.push(facts.problem(ProblemKind::AnonymousFile, what).way_out("Start the program anew"));
+                    let what = phrase!(
+                        "its watch on {shown} has the number {number}, too high to count there again",
+                        shown = shown(&path),
+                        number
+                    );
+                    problems.push(
+                        facts.problem(ProblemKind::AnonymousFile, what).way_out(phrase!("Start the program anew")),
+                    );
                 }
                 Place::Removed => {
-                    let what = format!("what its watch {number} looks at has been removed");
-                    problems.push(facts.loss(ProblemKind::AnonymousFile, what, "that watch"));
+                    let what = phrase!("what its watch {number} looks at has been removed", number);
+                    problems.push(facts.loss(ProblemKind::AnonymousFile, what, phrase!("that watch")));
                 }
                 Place::Unknown => {
-                    let what = format!(
-                        "where the file lies that its watch {number} looks at cannot be told on this filesystem"
+                    let what = phrase!(
+                        "where the file lies that its watch {number} looks at cannot be told on this filesystem",
+                        number
                     );
-                    problems.push(facts.problem(ProblemKind::AnonymousFile, what).way_out("Pause the group instead"));
+                    problems.push(
+                        facts.problem(ProblemKind::AnonymousFile, what).way_out(phrase!("Pause the group instead")),
+                    );
                 }
             }
         }
         if files::bytes_waiting(&facts.file).is_ok_and(|waiting| waiting > 0) {
-            let what = "it holds events that the program has not read yet";
+            let what = phrase!("it holds events that the program has not read yet");
             problems.push(facts.loss(
                 ProblemKind::AnonymousFile,
                 what,
-                "these events; the program is told that it has lost some",
+                phrase!("these events; the program is told that it has lost some"),
             ));
         }
         problems
@@ -100,8 +108,8 @@ impl FileKind for Inotify {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let mut watches = Vec::new();
         for seen in seen(facts) {
-            let seen =
-                seen.ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, "what it watches cannot be read"))?;
+            let seen = seen
+                .ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, phrase!("what it watches cannot be read")))?;
             if let Place::Path(path) = seen.place(capture.files) {
                 let path = ByteBuf::from(path.into_os_string().into_encoded_bytes());
                 watches.push(Watch { number: seen.number, path, mask: seen.mask });
@@ -116,14 +124,14 @@ impl FileKind for Inotify {
         let mut last = 0;
         for watch in &record.watches {
             if watch.number <= last || watch.number > HIGHEST {
-                let what = format!("the image contradicts itself: the watch {} cannot be", watch.number);
+                let what = phrase!("the image contradicts itself: the watch {number} cannot be", number = watch.number);
                 problems.push(Problem::blocks(ProblemKind::Image, what));
             }
             last = watch.number;
             let path = path_of(&watch.path);
             if let Err(error) = path.symlink_metadata() {
-                let what = format!("what the group watched cannot be found: {error}");
-                problems.push(Problem::loses(ProblemKind::AnonymousFile, what, "that watch").at(shown(&path)));
+                let what = phrase!("what the group watched cannot be found: {why}", why = error);
+                problems.push(Problem::loses(ProblemKind::AnonymousFile, what, phrase!("that watch")).at(shown(&path)));
             }
         }
         problems
@@ -153,8 +161,12 @@ impl FileKind for Inotify {
 }
 
 fn failed(errno: Errno) -> Problem {
-    let problem = not_made("a watch over files", errno);
-    if errno == Errno::ENOSPC { problem.way_out("Raise fs.inotify.max_user_watches (sysctl)") } else { problem }
+    let problem = not_made(phrase!("a watch over files"), errno);
+    if errno == Errno::ENOSPC {
+        problem.way_out(phrase!("Raise fs.inotify.max_user_watches (sysctl)"))
+    } else {
+        problem
+    }
 }
 
 /// The watches that its fdinfo shows; none: a line that cannot be read.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -84,6 +84,8 @@ fn name(facts: &FileFacts, files: &FilesFacts) -> Option<PathBuf> {
 }
 
 fn unfound(facts: &FileFacts) -> Problem {
-    let what = "its name was removed, and the other name that it has cannot be found";
-    facts.problem(ProblemKind::File, what).way_out("Link it to its folder again (ln), or close it in the program")
+    let what = phrase!("its name was removed, and the other name that it has cannot be found");
+    facts
+        .problem(ProblemKind::File, what)
+        .way_out(phrase!("Link it to its folder again (ln), or close it in the program"))
 }

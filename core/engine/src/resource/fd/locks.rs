@@ -3,7 +3,7 @@
 
 // zoo: locks
 
-use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind};
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{FileFacts, FilesFacts, Finish, OpenFile};
@@ -114,9 +114,11 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         return problems;
     }
     if facts.locks.iter().any(|seen| FileLock::of(seen).is_none()) {
-        let what = "it holds a lease on the file, which cannot be given back yet";
+        let what = phrase!("it holds a lease on the file, which cannot be given back yet");
         problems.push(
-            facts.problem(ProblemKind::Lock, what).way_out("Close the file in the program, or pause the group instead"),
+            facts
+                .problem(ProblemKind::Lock, what)
+                .way_out(phrase!("Close the file in the program, or pause the group instead")),
         );
     }
     let captured = capture(facts);
@@ -128,8 +130,9 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     for waiter in all.iter().filter(|lock| lock.waits && lock.file == file) {
         let Some(pid) = waiter.pid.filter(|pid| !files.members.contains(pid)) else { continue };
         if captured.iter().any(|lock| lock.excludes(&Lock { waits: false, ..waiter.clone() })) {
-            let what = format!("{} waits for a lock that it holds", named(pid));
-            let loss = "the lock: that process gets it while the group sleeps, and must give it back before the thaw";
+            let what = phrase!("{named} waits for a lock that it holds", named = named(pid));
+            let loss =
+                phrase!("the lock: that process gets it while the group sleeps, and must give it back before the thaw");
             problems.push(facts.loss(ProblemKind::Lock, what, loss));
         }
     }
@@ -149,10 +152,10 @@ pub fn preflight(file: &OpenFile, path: &std::path::Path) -> Vec<Problem> {
     let mut problems = Vec::new();
     for lock in all.iter().filter(|lock| lock.file == Some(here)) {
         if file.locks.iter().any(|own| own.excludes(lock)) {
-            let who = lock.pid.map_or("another process".to_owned(), named);
-            let what = format!("{who} holds a lock that the group had");
+            let who = lock.pid.map_or(phrase!("another process"), |pid| named(pid).into());
+            let what = phrase!("{who} holds a lock that the group had", who);
             let problem = Problem::blocks(ProblemKind::Lock, what).at(crate::resource::named_file::shown(path));
-            problems.push(problem.way_out("Wait until it gives the lock back, then thaw again"));
+            problems.push(problem.way_out(phrase!("Wait until it gives the lock back, then thaw again")));
         }
     }
     problems.dedup();

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -71,23 +71,31 @@ impl FileKind for MessageQueue {
     }
 
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
-        let refuse = |what: String, way_out: &str| facts.problem(ProblemKind::File, what).way_out(way_out);
+        let refuse = |what: Phrase, way_out: Phrase| facts.problem(ProblemKind::File, what).way_out(way_out);
         let mut problems = Vec::new();
         if facts.is_path_only() {
-            let what = "it stands for the place of a POSIX message queue (O_PATH), and cannot be frozen";
-            problems.push(refuse(what.into(), "Close it in the program, or pause the group instead"));
+            let what = phrase!("it stands for the place of a POSIX message queue (O_PATH), and cannot be frozen");
+            problems.push(refuse(what, phrase!("Close it in the program, or pause the group instead")));
         }
         if let Some(holder) = files.held_outside(&facts.stat).first() {
-            let what = format!("{} has this POSIX message queue too and is not part of the group", holder.process);
-            problems.push(refuse(what, "Freeze them together, or let that process close it"));
+            let what = phrase!(
+                "{process} has this POSIX message queue too and is not part of the group",
+                process = holder.process
+            );
+            problems.push(refuse(what, phrase!("Freeze them together, or let that process close it")));
         }
         match is_told(facts) {
             Ok(false) => {}
             Ok(true) => {
-                let what = "a process is to be told of the next message in this POSIX message queue (mq_notify), and how cannot be read";
-                problems.push(refuse(what.into(), "Pause the group instead"));
+                let what = phrase!(
+                    "a process is to be told of the next message in this POSIX message queue (mq_notify), and how cannot be read"
+                );
+                problems.push(refuse(what, phrase!("Pause the group instead")));
             }
-            Err(error) => problems.push(refuse(format!("it cannot be looked at: {error}"), "Pause the group instead")),
+            Err(error) => problems.push(refuse(
+                phrase!("it cannot be looked at: {why}", why = error),
+                phrase!("Pause the group instead"),
+            )),
         }
         problems
     }
@@ -95,7 +103,7 @@ impl FileKind for MessageQueue {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let queue = capture.files.of_inode(&facts.stat).map(|file| file.id).min().unwrap_or(facts.id);
         let unread = |errno: Errno| {
-            facts.problem(ProblemKind::File, format!("what waits in it cannot be read: {}", errno.desc()))
+            facts.problem(ProblemKind::File, phrase!("what waits in it cannot be read: {why}", why = errno.desc()))
         };
         let body = if queue == facts.id { Some(body(facts).map_err(unread)?) } else { None };
         Ok(Record { name: ByteBuf::from(name(facts)), queue, body, owner: facts.owner.clone() })
@@ -120,7 +128,7 @@ impl FileKind for MessageQueue {
         let flags = file.flags_again() & (libc::O_ACCMODE | libc::O_NONBLOCK);
         let opened = Acting::begin(&Identity::from(&record.owner))
             .and_then(|_acting| message_queue::open(&record.c_name()?, flags));
-        opened.map_err(|errno| record.failed("opened again", errno))
+        opened.map_err(|errno| record.failed(phrase!("opened again"), errno))
     }
 }
 
@@ -161,15 +169,16 @@ impl Record {
         CString::new(self.name.to_vec()).map_err(|_| Errno::EINVAL)
     }
 
-    fn problem(&self, what: String) -> Problem {
-        Problem::blocks(ProblemKind::File, what).at(format!("POSIX message queue /{}", shown_bytes(&self.name)))
+    fn problem(&self, what: Phrase) -> Problem {
+        Problem::blocks(ProblemKind::File, what)
+            .at(phrase!("POSIX message queue /{name}", name = shown_bytes(&self.name)))
     }
 
-    fn failed(&self, what: &str, errno: Errno) -> Problem {
-        let problem = self.problem(format!("it cannot be {what}: {}", errno.desc()));
+    fn failed(&self, what: Phrase, errno: Errno) -> Problem {
+        let problem = self.problem(phrase!("it cannot be {what}: {why}", what, why = errno.desc()));
         match errno {
             Errno::EMFILE | Errno::ENOSPC | Errno::EINVAL => {
-                problem.way_out("Raise the limit on message queues (ulimit -q, fs.mqueue.*_max)")
+                problem.way_out(phrase!("Raise the limit on message queues (ulimit -q, fs.mqueue.*_max)"))
             }
             _ => problem,
         }
@@ -186,20 +195,20 @@ impl Record {
     }
 
     fn conflict(&self, body: &Body) -> Option<Problem> {
-        let taken = |what: &str| {
-            let way_out = "End who uses that queue, or remove it (rm /dev/mqueue/NAME where that is mounted)";
-            Some(self.problem(what.to_owned()).way_out(way_out))
+        let taken = |what: Phrase| {
+            let way_out = phrase!("End who uses that queue, or remove it (rm /dev/mqueue/NAME where that is mounted)");
+            Some(self.problem(what).way_out(way_out))
         };
         match self.found() {
             Ok(None) => None,
-            Ok(Some(_)) if body.removed => taken("another queue has the name that it had"),
+            Ok(Some(_)) if body.removed => taken(phrase!("another queue has the name that it had")),
             Ok(Some(found)) if (found.most, found.longest) != (body.most, body.longest) => {
-                taken("another queue has its name now: its messages are of another size or number")
+                taken(phrase!("another queue has its name now: its messages are of another size or number"))
             }
             Ok(Some(_)) => None,
             // One that is only to be written to, perhaps: that is tried when it is opened.
             Err(Errno::EACCES) if !body.removed => None,
-            Err(errno) => Some(self.failed("opened again", errno)),
+            Err(errno) => Some(self.failed(phrase!("opened again"), errno)),
         }
     }
 }
@@ -241,14 +250,14 @@ pub fn make(open_files: &[OpenFile]) -> Result<(Vec<Made>, Vec<Made>), Problem> 
         let record: Record = typed(file)?;
         let Some(body) = &record.body else { continue };
         if !names.insert(record.name.clone()) {
-            return Err(record.problem("the image holds two queues of this name".into()));
+            return Err(record.problem(phrase!("the image holds two queues of this name")));
         }
-        remove_begun(&record, body).map_err(|errno| record.failed("made anew", errno))?;
+        remove_begun(&record, body).map_err(|errno| record.failed(phrase!("made anew"), errno))?;
         // Who may only write to it cannot look whether it is there.
         if !matches!(record.found(), Ok(None)) {
             continue;
         }
-        let made = make_one(&record, body).map_err(|errno| record.failed("made again", errno))?;
+        let made = make_one(&record, body).map_err(|errno| record.failed(phrase!("made again"), errno))?;
         if body.removed { &mut removed } else { &mut named }.push(made);
     }
     Ok((named, removed))

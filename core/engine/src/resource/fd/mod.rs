@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use dormouse_wire::{Disconnect, FdNumber, Pid, Problem, ProblemKind, ProcessName, Tid};
+use dormouse_wire::{Disconnect, FdNumber, Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -94,8 +94,8 @@ impl OpenFile {
 }
 
 /// The problem of a file of no filesystem that the kernel does not make; `what` it is, with its article.
-pub fn not_made(what: &str, errno: Errno) -> Problem {
-    Problem::blocks(ProblemKind::AnonymousFile, format!("{what} cannot be made again: {}", errno.desc()))
+pub fn not_made(what: Phrase, errno: Errno) -> Problem {
+    Problem::blocks(ProblemKind::AnonymousFile, phrase!("{what} cannot be made again: {why}", what, why = errno.desc()))
 }
 
 /// What the survey sees of an open file description.
@@ -128,21 +128,21 @@ impl FileFacts {
     }
 
     /// For a person: `descriptor 3 (/tmp/x)`.
-    pub fn shown(&self) -> String {
+    pub fn shown(&self) -> Phrase {
         let link: String = String::from_utf8_lossy(&self.link).chars().flat_map(char::escape_debug).collect();
         match self.holders.first() {
-            Some((_, number)) => format!("descriptor {number} ({link})"),
-            None => format!("a descriptor on its way in a socket ({link})"),
+            Some((_, number)) => phrase!("descriptor {number} ({link})", number, link),
+            None => phrase!("a descriptor on its way in a socket ({link})", link),
         }
     }
 
     /// A problem with this file.
-    pub fn problem(&self, kind: ProblemKind, what: impl Into<String>) -> Problem {
+    pub fn problem(&self, kind: ProblemKind, what: Phrase) -> Problem {
         Problem::blocks(kind, what).of(&self.process).at(self.shown())
     }
 
     /// A loss at this file.
-    pub fn loss(&self, kind: ProblemKind, what: impl Into<String>, loss: impl Into<String>) -> Problem {
+    pub fn loss(&self, kind: ProblemKind, what: Phrase, loss: Phrase) -> Problem {
         Problem::loses(kind, what, loss).of(&self.process).at(self.shown())
     }
 
@@ -203,8 +203,8 @@ impl FilesFacts {
     /// The problem of a file whose open file description a process outside the group holds too, if one does.
     pub fn refuse_shared(&self, facts: &FileFacts, kind: ProblemKind) -> Vec<Problem> {
         let problem = |holder: &Holder| {
-            let what = format!("{} holds it too and is not part of the group", holder.process);
-            facts.problem(kind, what).way_out("Freeze them together, or let that process close it")
+            let what = phrase!("{process} holds it too and is not part of the group", process = holder.process);
+            facts.problem(kind, what).way_out(phrase!("Freeze them together, or let that process close it"))
         };
         self.shared_outside(facts).map(problem).into_iter().collect()
     }
@@ -353,7 +353,7 @@ fn typed<T: DeserializeOwned>(file: &OpenFile) -> Result<T, Problem> {
     file.record.deserialized().map_err(|error| {
         Problem::blocks(
             ProblemKind::Image,
-            format!("the record of a file of kind \"{}\" cannot be read: {error}", file.kind),
+            phrase!("the record of a file of kind \"{kind}\" cannot be read: {why}", kind = file.kind, why = error),
         )
     })
 }
@@ -374,7 +374,7 @@ impl<K: FileKind> AnyFileKind for K {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem> {
         let record = FileKind::capture(self, facts, capture)?;
         ciborium::Value::serialized(&record)
-            .map_err(|error| facts.problem(ProblemKind::Image, format!("it cannot be recorded: {error}")))
+            .map_err(|error| facts.problem(ProblemKind::Image, phrase!("it cannot be recorded: {why}", why = error)))
     }
 
     fn preflight(&self, file: &OpenFile) -> Vec<Problem> {
@@ -448,8 +448,9 @@ pub fn kind_of(facts: &FileFacts) -> &'static dyn AnyFileKind {
 /// The kind of a file in an image.
 pub fn kind_named(file: &OpenFile) -> Result<&'static dyn AnyFileKind, Problem> {
     KINDS.iter().copied().find(|kind| kind.name() == file.kind).ok_or_else(|| {
-        let what = format!("the image holds a file of kind \"{}\", which this version does not know", file.kind);
-        Problem::blocks(ProblemKind::Image, what).way_out("Thaw it with a newer version of Dormouse")
+        let what =
+            phrase!("the image holds a file of kind \"{kind}\", which this version does not know", kind = file.kind);
+        Problem::blocks(ProblemKind::Image, what).way_out(phrase!("Thaw it with a newer version of Dormouse"))
     })
 }
 

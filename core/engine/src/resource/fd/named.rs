@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::FileFacts;
 use crate::kernel::identity::{Acting, Identity};
@@ -50,11 +50,15 @@ pub fn judge(facts: &FileFacts) -> Vec<Problem> {
     }
     if !facts.is_at(path) {
         let what = match path.symlink_metadata() {
-            Ok(_) => "another file hides it: something was mounted over it, or it was opened in another place",
-            Err(_) => "its name does not lead to it: what it lies on was unmounted, or it was opened in another place",
+            Ok(_) => phrase!("another file hides it: something was mounted over it, or it was opened in another place"),
+            Err(_) => phrase!(
+                "its name does not lead to it: what it lies on was unmounted, or it was opened in another place"
+            ),
         };
         return vec![
-            facts.problem(ProblemKind::File, what).way_out("Close it in the program, or unmount what hides it"),
+            facts
+                .problem(ProblemKind::File, what)
+                .way_out(phrase!("Close it in the program, or unmount what hides it")),
         ];
     }
     if facts.is_path_only() {
@@ -72,7 +76,9 @@ fn may_open(facts: &FileFacts, path: &Path) -> Result<(), Problem> {
     };
     let acting = Acting::begin(&Identity::from(&facts.owner));
     acting.and_then(|_acting| files::may_access(path, rights)).map_err(|errno| {
-        let what = format!("user {} may not open it again: {}", facts.owner.user, errno.desc());
-        facts.problem(ProblemKind::File, what).way_out("Give the user the right to open it, or close it in the program")
+        let what = phrase!("user {user} may not open it again: {why}", user = facts.owner.user, why = errno.desc());
+        facts
+            .problem(ProblemKind::File, what)
+            .way_out(phrase!("Give the user the right to open it, or close it in the program"))
     })
 }

@@ -5,7 +5,7 @@
 
 // zoo: signal_io
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{FileFacts, FilesFacts, Finish, OpenFile};
@@ -33,8 +33,9 @@ const F_OWNER_PGRP: i32 = 2;
 
 fn found(facts: &FileFacts) -> Result<Option<Notify>, Problem> {
     let active = facts.info.flags as i32 & libc::O_ASYNC != 0;
-    let found = crate::kernel::files::notify(&facts.file)
-        .map_err(|error| facts.problem(ProblemKind::File, format!("its owner for I/O cannot be read: {error}")))?;
+    let found = crate::kernel::files::notify(&facts.file).map_err(|error| {
+        facts.problem(ProblemKind::File, phrase!("its owner for I/O cannot be read: {why}", why = error))
+    })?;
     let (kind, id, signal) = found.unwrap_or_default();
     Ok((active || found.is_some()).then_some(Notify { kind, id, signal, active }))
 }
@@ -50,8 +51,8 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     match found(facts) {
         Err(problem) => vec![problem],
         Ok(Some(notify)) if !is_inside(&notify, files) => {
-            let what = format!("it sends its signals for I/O to {}, which is not part of the group", notify.id);
-            vec![facts.loss(ProblemKind::Signal, what, "these signals")]
+            let what = phrase!("it sends its signals for I/O to {id}, which is not part of the group", id = notify.id);
+            vec![facts.loss(ProblemKind::Signal, what, phrase!("these signals"))]
         }
         Ok(_) => Vec::new(),
     }

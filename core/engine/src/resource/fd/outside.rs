@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsRawFd;
 
-use dormouse_wire::{FdNumber, Pid, ProcessName, Tid};
+use dormouse_wire::{FdNumber, Phrase, Pid, ProcessName, Tid, phrase};
 
 use super::{FileFacts, FilesFacts, pty};
 use crate::kernel::{files, kcmp, terminal};
@@ -32,19 +32,22 @@ impl Holder {
     }
 }
 
-/// The processes of these holders as the subject of a sentence that goes on with `one` or, for several, with `many`; `None`
-/// where there are none.
-pub fn subject(holders: &[Holder], one: &str, many: &str) -> Option<String> {
+/// A sentence about the processes of these holders, `one` or, for several, `many`; `None` where there are none.
+pub fn subject(holders: &[Holder], one: fn(Phrase) -> Phrase, many: fn(Phrase) -> Phrase) -> Option<Phrase> {
     const MOST: usize = 3;
-    let mut names: Vec<String> = holders.iter().map(|holder| holder.process.to_string()).collect();
+    let mut names: Vec<Phrase> = holders.iter().map(|holder| Phrase::verbatim(holder.process.to_string())).collect();
     names.dedup();
     let others = names.len().saturating_sub(MOST);
     names.truncate(MOST);
     if others > 0 {
-        names.push(if others == 1 { "one other".to_owned() } else { format!("{others} others") });
+        names.push(if others == 1 { phrase!("one other") } else { phrase!("{others} others", others) });
     }
     let last = names.pop()?;
-    Some(if names.is_empty() { format!("{last} {one}") } else { format!("{} and {last} {many}", names.join(", ")) })
+    if names.is_empty() {
+        return Some(one(last));
+    }
+    let names = names.iter().map(Phrase::as_str).collect::<Vec<_>>().join(", ");
+    Some(many(phrase!("{names} and {last}", names, last)))
 }
 
 /// The holders outside the group, by device and inode number.

@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, Tid, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
@@ -38,26 +38,26 @@ impl FileKind for Pidfd {
     }
 
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
-        let outside = |what: String| {
+        let outside = |what: Phrase| {
             let problem = facts.problem(ProblemKind::AnonymousFile, what);
-            vec![problem.way_out("Freeze them together, or close it in the program")]
+            vec![problem.way_out(phrase!("Freeze them together, or close it in the program"))]
         };
         match record(facts) {
             Some(Record::Process(pid)) if !files.members.contains(&pid) => {
                 let comm = proc::read(pid, "comm").unwrap_or_default();
                 let comm = String::from_utf8_lossy(comm.trim_ascii_end()).escape_debug().to_string();
-                outside(format!("it is a handle on {comm} (pid {pid}), which is not part of the group"))
+                outside(phrase!("it is a handle on {comm} (pid {pid}), which is not part of the group", comm, pid))
             }
             Some(Record::Thread(tid)) if !files.members.iter().any(|pid| proc::thread_folder(*pid, tid).exists()) => {
-                outside(format!("it is a handle on thread {tid}, which is not part of the group"))
+                outside(phrase!("it is a handle on thread {tid}, which is not part of the group", tid))
             }
             Some(_) => Vec::new(),
-            None => outside("it is a handle on a process that cannot be seen from here".into()),
+            None => outside(phrase!("it is a handle on a process that cannot be seen from here")),
         }
     }
 
     fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<Record, Problem> {
-        record(facts).ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, "its process cannot be told"))
+        record(facts).ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, phrase!("its process cannot be told")))
     }
 
     /// Its process must be there.
@@ -73,9 +73,9 @@ impl FileKind for Pidfd {
         restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
         let what = match record {
-            Record::Process(pid) => format!("a handle on pid {pid}"),
-            Record::Thread(tid) => format!("a handle on thread {tid}"),
-            Record::Gone => "a handle on a process that has ended".into(),
+            Record::Process(pid) => phrase!("a handle on pid {pid}", pid),
+            Record::Thread(tid) => phrase!("a handle on thread {tid}", tid),
+            Record::Gone => phrase!("a handle on a process that has ended"),
         };
         let inside = match record {
             Record::Process(pid) => restore.threads.contains(&pid.leader()),
@@ -85,10 +85,10 @@ impl FileKind for Pidfd {
         if !inside {
             return Err(Problem::blocks(
                 ProblemKind::Image,
-                format!("the image contradicts itself: {what} leads out of the group"),
+                phrase!("the image contradicts itself: {what} leads out of the group", what),
             ));
         }
-        make(*record, file.flags).map_err(|errno| not_made(&what, errno))
+        make(*record, file.flags).map_err(|errno| not_made(what, errno))
     }
 }
 

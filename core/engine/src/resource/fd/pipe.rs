@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -74,7 +74,7 @@ impl FileKind for Pipe {
     ) -> Result<OwnedFd, Problem> {
         // Ends beyond the two that pipe(2) gives are opened through /proc/self/fd, as the program must have done.
         let Some(body) = &record.body else {
-            let first = restore.made.get(&record.pipe).ok_or_else(|| failed(&"its first end is missing"))?;
+            let first = restore.made.get(&record.pipe).ok_or_else(|| failed(&phrase!("its first end is missing")))?;
             return another_end(first, file.flags);
         };
         let (reading, writing) =
@@ -101,13 +101,13 @@ impl FileKind for Pipe {
             return Ok(own);
         }
         let left = ends.iter().find_map(|(_, end)| end.as_ref());
-        let any = left.or_else(|| restore.made.get(&sibling?)).ok_or_else(|| failed(&"it has no end"))?;
+        let any = left.or_else(|| restore.made.get(&sibling?)).ok_or_else(|| failed(&phrase!("it has no end")))?;
         another_end(any, file.flags)
     }
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Problem {
-    Problem::blocks(ProblemKind::Pipe, format!("a pipe cannot be made again: {error}"))
+    Problem::blocks(ProblemKind::Pipe, phrase!("a pipe cannot be made again: {why}", why = error))
 }
 
 /// Whether a file of the image is an end of this pipe.
@@ -134,20 +134,20 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     if first(facts, files) != facts.id {
         return Vec::new();
     }
-    let (one, many) = ("has an end of it too and is not", "have ends of it too and are not");
-    let subject = super::subject(files.held_outside(&facts.stat), one, many);
-    let problem = |subject: String| {
-        let problem = facts.problem(ProblemKind::Pipe, format!("{subject} part of the group"));
-        problem.way_out("Freeze them together, or redirect it to a file")
-    };
-    subject.map(problem).into_iter().collect()
+    let what = super::subject(
+        files.held_outside(&facts.stat),
+        |who| phrase!("{who} has an end of it too and is not part of the group", who),
+        |who| phrase!("{who} have ends of it too and are not part of the group", who),
+    );
+    let way_out = phrase!("Freeze them together, or redirect it to a file");
+    what.map(|what| facts.problem(ProblemKind::Pipe, what).way_out(way_out)).into_iter().collect()
 }
 
 impl Body {
     /// Looks into a pipe without taking anything out of it, tee(2).
     pub fn capture(facts: &FileFacts, files: &FilesFacts) -> Result<Self, Problem> {
         let failed = |error: &dyn std::fmt::Display| {
-            facts.problem(ProblemKind::Pipe, format!("what is in the pipe cannot be read: {error}"))
+            facts.problem(ProblemKind::Pipe, phrase!("what is in the pipe cannot be read: {why}", why = error))
         };
         let size = fcntl(&facts.file, FcntlArg::F_GETPIPE_SZ).map_err(|error| failed(&error))?;
         let packets = files
@@ -164,7 +164,7 @@ impl Body {
         };
         let waiting = files::bytes_waiting(&source).map_err(|error| failed(&error))?;
         if waiting > size as usize {
-            return Err(failed(&"it holds more than its size, which only splice(2) can bring about"));
+            return Err(failed(&phrase!("it holds more than its size, which only splice(2) can bring about")));
         }
         if waiting > 0 {
             body.copy(&source, waiting).map_err(|error| failed(&error))?;
@@ -207,7 +207,7 @@ impl Body {
         for part in &self.content {
             let written = nix::unistd::write(writing, part).map_err(|error| failed(&error))?;
             if written != part.len() {
-                return Err(failed(&"it takes less than it held"));
+                return Err(failed(&phrase!("it takes less than it held")));
             }
         }
         Ok(())

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, Tid};
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -145,20 +145,24 @@ impl FileKind for ProcessFile {
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         let Some(place) = Place::parse(&facts.link) else { return Vec::new() };
         if !place.may_be_opened_again(facts.info.flags as i32) {
-            let what = "what it tells of a process, or does to it, depends on who has opened it";
+            let what = phrase!("what it tells of a process, or does to it, depends on who has opened it");
             let problem = facts.problem(ProblemKind::File, what);
-            return vec![problem.way_out("Close it in the program, or pause the group instead")];
+            return vec![problem.way_out(phrase!("Close it in the program, or pause the group instead"))];
         }
         if files.members.contains(&place.process) {
             return Vec::new();
         }
-        let what = "it tells of a process outside the group, which may be another one at the thaw";
-        vec![facts.loss(ProblemKind::File, what, "what it tells: the program finds that this process has ended")]
+        let what = phrase!("it tells of a process outside the group, which may be another one at the thaw");
+        vec![facts.loss(
+            ProblemKind::File,
+            what,
+            phrase!("what it tells: the program finds that this process has ended"),
+        )]
     }
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let place = Place::parse(&facts.link)
-            .ok_or_else(|| facts.problem(ProblemKind::File, "which process it tells of cannot be read"))?;
+            .ok_or_else(|| facts.problem(ProblemKind::File, phrase!("which process it tells of cannot be read")))?;
         let is_inside = capture.files.members.contains(&place.process);
         Ok(Record {
             process: is_inside.then_some(place.process),
@@ -171,8 +175,10 @@ impl FileKind for ProcessFile {
     fn preflight(&self, record: &Record, file: &OpenFile) -> Vec<Problem> {
         let is_possible = record.place().may_be_opened_again(file.flags);
         let lie = || {
-            let what =
-                format!("the image holds a file of a process that is not to be opened: {}", shown_bytes(&record.name));
+            let what = phrase!(
+                "the image holds a file of a process that is not to be opened: {name}",
+                name = shown_bytes(&record.name)
+            );
             Problem::blocks(ProblemKind::Image, what)
         };
         (!is_possible).then(lie).into_iter().collect()
@@ -191,7 +197,7 @@ impl FileKind for ProcessFile {
     ) -> Result<OwnedFd, Problem> {
         open(record, file.flags_again(), restore.threads).map_err(|errno| {
             let shown = record.path(record.process.unwrap_or(Pid(0)), record.thread);
-            let what = format!("what tells of a process cannot be opened again: {}", errno.desc());
+            let what = phrase!("what tells of a process cannot be opened again: {why}", why = errno.desc());
             Problem::blocks(ProblemKind::File, what).at(shown)
         })
     }

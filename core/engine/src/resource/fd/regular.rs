@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
 use crate::kernel::identity::{Acting, Identity};
@@ -60,7 +60,7 @@ pub fn opened(record: &NamedFile, file: &OpenFile, open: impl FnOnce() -> Answer
         Ok(opened)
     };
     opened().map_err(|errno: Errno| {
-        let what = format!("the file cannot be opened: {}", errno.desc());
+        let what = phrase!("the file cannot be opened: {why}", why = errno.desc());
         Problem::blocks(ProblemKind::File, what).at(record.shown())
     })
 }

@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
@@ -42,7 +42,8 @@ impl FileKind for Signalfd {
             FdDetail::SignalMask(mask) => Some(*mask),
             _ => None,
         });
-        let mask = mask.ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, "its signals cannot be read"))?;
+        let mask =
+            mask.ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, phrase!("its signals cannot be read")))?;
         Ok(Record { mask })
     }
 
@@ -53,7 +54,7 @@ impl FileKind for Signalfd {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        make(*record, file.flags).map_err(|errno| not_made("a descriptor for signals", errno))
+        make(*record, file.flags).map_err(|errno| not_made(phrase!("a descriptor for signals"), errno))
     }
 }
 

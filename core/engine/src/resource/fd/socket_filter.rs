@@ -5,7 +5,7 @@
 
 use std::os::fd::AsFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -33,11 +33,11 @@ pub fn judge(kind: ProblemKind, facts: &FileFacts) -> Option<Problem> {
     };
     let what = match errno {
         Errno::EACCES => {
-            "an eBPF program filters what it takes in (SO_ATTACH_BPF), which the kernel does not show".to_owned()
+            phrase!("an eBPF program filters what it takes in (SO_ATTACH_BPF), which the kernel does not show")
         }
-        errno => format!("what filters it cannot be told: {}", errno.desc()),
+        errno => phrase!("what filters it cannot be told: {why}", why = errno.desc()),
     };
-    Some(facts.problem(kind, what).way_out("Pause the group instead"))
+    Some(facts.problem(kind, what).way_out(phrase!("Pause the group instead")))
 }
 
 impl Filter {

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, pty};
@@ -106,7 +106,9 @@ impl FileKind for Terminal {
         match place(facts, files) {
             Place::Inside(_) => files.refuse_shared(facts, ProblemKind::Terminal),
             Place::Outside(_) | Place::HungUp => Vec::new(),
-            Place::Other => vec![facts.problem(ProblemKind::Terminal, other(facts)).way_out("Pause the group instead")],
+            Place::Other => {
+                vec![facts.problem(ProblemKind::Terminal, other(facts)).way_out(phrase!("Pause the group instead"))]
+            }
         }
     }
 
@@ -142,7 +144,7 @@ impl FileKind for Terminal {
         restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
         let failed = |error: Errno| {
-            let what = format!("a terminal cannot be opened again: {}", error.desc());
+            let what = phrase!("a terminal cannot be opened again: {why}", why = error.desc());
             Problem::blocks(ProblemKind::Terminal, what)
         };
         let flags = file.flags_again() & !libc::O_NOFOLLOW;
@@ -171,13 +173,13 @@ fn slave(master: &impl AsFd, controlling: bool, flags: i32) -> Result<OwnedFd, E
 }
 
 /// A terminal that cannot be frozen, by its name.
-fn other(facts: &FileFacts) -> String {
+fn other(facts: &FileFacts) -> Phrase {
     let name = match number_of(facts) {
-        CONTROLLING => "an opening of a terminal that is gone",
-        (4, ..64) => "a virtual console",
-        (5, 1) => "the console of the system",
-        (4 | 204, _) => "a serial line",
-        _ => "a terminal that is no pseudo-terminal",
+        CONTROLLING => phrase!("an opening of a terminal that is gone"),
+        (4, ..64) => phrase!("a virtual console"),
+        (5, 1) => phrase!("the console of the system"),
+        (4 | 204, _) => phrase!("a serial line"),
+        _ => phrase!("a terminal that is no pseudo-terminal"),
     };
-    format!("{name} cannot be frozen")
+    phrase!("{name} cannot be frozen", name)
 }

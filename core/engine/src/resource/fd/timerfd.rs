@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made};
@@ -49,8 +49,8 @@ impl FileKind for Timerfd {
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         let mut problems = files.refuse_shared(facts, ProblemKind::AnonymousFile);
         if settings(&facts.info.details).is_some_and(|(_, flags)| flags & libc::TFD_TIMER_CANCEL_ON_SET != 0) {
-            let what = "this timer tells its program when somebody sets the clock";
-            let loss = "word of a clock that was set before the thaw";
+            let what = phrase!("this timer tells its program when somebody sets the clock");
+            let loss = phrase!("word of a clock that was set before the thaw");
             problems.push(facts.loss(ProblemKind::AnonymousFile, what, loss));
         }
         problems
@@ -58,7 +58,7 @@ impl FileKind for Timerfd {
 
     fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let failed = |error: &dyn std::fmt::Display| {
-            facts.problem(ProblemKind::AnonymousFile, format!("the timer cannot be read: {error}"))
+            facts.problem(ProblemKind::AnonymousFile, phrase!("the timer cannot be read: {why}", why = error))
         };
         record(&facts.file).map_err(|error| failed(&error))
     }
@@ -83,7 +83,7 @@ impl FileKind for Timerfd {
 }
 
 fn failed(errno: crate::kernel::Errno) -> Problem {
-    not_made("a timer", errno)
+    not_made(phrase!("a timer"), errno)
 }
 
 /// Clock and flags.

@@ -2,7 +2,7 @@
 
 // zoo: anonymous
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Phrase, Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -233,13 +233,18 @@ const ADVICE: [(VmFlags, i32); 8] = [
 
 /// What of a mapping stands in the way of a freeze.
 pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
-    let shown = format!("mapping {:x}-{:x} {}", found.start, found.end, shown_name(&found.name));
-    let refuse = |what: &str| {
+    let shown = phrase!(
+        "mapping {start}-{end} {what}",
+        start = format_args!("{:x}", found.start),
+        end = format_args!("{:x}", found.end),
+        what = shown_name(&found.name)
+    );
+    let refuse = |what: Phrase| {
         vec![
             Problem::blocks(ProblemKind::Memory, what)
                 .of(process)
-                .at(&shown)
-                .way_out("Pause the group instead, or close what uses it in the program"),
+                .at(shown.clone())
+                .way_out(phrase!("Pause the group instead, or close what uses it in the program")),
         ]
     };
     let kernel_made =
@@ -248,53 +253,53 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
         return Vec::new();
     }
     if found.flags.contains(VmFlags::HUGETLB) {
-        return refuse("huge pages of hugetlbfs cannot be frozen");
+        return refuse(phrase!("huge pages of hugetlbfs cannot be frozen"));
     }
     if found.flags.intersects(VmFlags::PFN_MAP | VmFlags::IO) {
-        return refuse("memory of a device cannot be frozen");
+        return refuse(phrase!("memory of a device cannot be frozen"));
     }
     if found.flags.intersects(VmFlags::USERFAULT_MISSING | VmFlags::USERFAULT_WRITE_PROTECT | VmFlags::USERFAULT_MINOR)
     {
-        return refuse("memory whose faults are handled through userfaultfd cannot be frozen");
+        return refuse(phrase!("memory whose faults are handled through userfaultfd cannot be frozen"));
     }
     if found.flags.contains(VmFlags::SHADOW_STACK) {
-        return refuse("shadow stacks cannot be frozen");
+        return refuse(phrase!("shadow stacks cannot be frozen"));
     }
     if found.flags.contains(VmFlags::MIXED_MAP) && !matches!(found.name, MappingName::File(_)) {
-        return refuse("memory of the kernel cannot be frozen");
+        return refuse(phrase!("memory of the kernel cannot be frozen"));
     }
     match &found.name {
-        MappingName::Other(_) => refuse("mappings of this sort cannot be frozen"),
+        MappingName::Other(_) => refuse(phrase!("mappings of this sort cannot be frozen")),
         MappingName::File(path) if path.starts_with(b"/secretmem") => {
-            refuse("secret memory (memfd_secret) cannot be read, not even by root")
+            refuse(phrase!("secret memory (memfd_secret) cannot be read, not even by root"))
         }
         MappingName::File(path) if path.starts_with(b"/[aio]") => {
-            refuse("it has contexts for asynchronous I/O (io_setup), which cannot be frozen")
+            refuse(phrase!("it has contexts for asynchronous I/O (io_setup), which cannot be frozen"))
         }
         MappingName::File(path) if path.starts_with(b"/memfd:") || path.starts_with(b"/") => Vec::new(),
-        MappingName::File(_) => refuse("mappings of this sort cannot be frozen"),
+        MappingName::File(_) => refuse(phrase!("mappings of this sort cannot be frozen")),
         _ if found.unknown_flags.is_empty() => Vec::new(),
         _ => {
             let codes: Vec<_> = found.unknown_flags.iter().map(|code| code.escape_ascii().to_string()).collect();
-            refuse(&format!("it has properties that this version does not know ({})", codes.join(" ")))
+            refuse(phrase!("it has properties that this version does not know ({codes})", codes = codes.join(" ")))
         }
     }
 }
 
 /// The name, for a person.
-pub fn shown_name(name: &MappingName) -> String {
+pub fn shown_name(name: &MappingName) -> Phrase {
     match name {
-        MappingName::Anonymous => "of anonymous memory".into(),
+        MappingName::Anonymous => phrase!("of anonymous memory"),
         MappingName::File(path) | MappingName::Other(path) => {
-            format!("of {}", String::from_utf8_lossy(path).escape_debug())
+            phrase!("of {path}", path = String::from_utf8_lossy(path).escape_debug())
         }
-        MappingName::Heap => "of the heap".into(),
-        MappingName::Stack => "of the stack".into(),
-        MappingName::Vdso => "of the vdso".into(),
-        MappingName::Vvar | MappingName::VvarVclock => "of the vdso's data".into(),
-        MappingName::Vsyscall => "of the vsyscall page".into(),
+        MappingName::Heap => phrase!("of the heap"),
+        MappingName::Stack => phrase!("of the stack"),
+        MappingName::Vdso => phrase!("of the vdso"),
+        MappingName::Vvar | MappingName::VvarVclock => phrase!("of the vdso's data"),
+        MappingName::Vsyscall => phrase!("of the vsyscall page"),
         MappingName::AnonymousName(name) | MappingName::AnonymousShared(name) => {
-            format!("named \"{}\"", String::from_utf8_lossy(name).escape_debug())
+            phrase!("named \"{name}\"", name = String::from_utf8_lossy(name).escape_debug())
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::mapping::{Backing, Mapping, PAGE};
@@ -55,8 +55,8 @@ fn key(path: &[u8]) -> Option<i32> {
 }
 
 /// For a person.
-pub fn shown(id: i32) -> String {
-    format!("System V shared memory {id}")
+pub fn shown(id: i32) -> Phrase {
+    phrase!("System V shared memory {id}", id)
 }
 
 /// The segments of a group, each once.
@@ -81,7 +81,8 @@ impl Segments {
             return Ok(*known);
         }
         let failed = |error: std::io::Error| {
-            Problem::blocks(ProblemKind::Memory, format!("its content cannot be read: {error}")).at(shown(id))
+            Problem::blocks(ProblemKind::Memory, phrase!("its content cannot be read: {why}", why = error))
+                .at(shown(id))
         };
         let segment = seen::segments().into_iter().find(|segment| segment.id == id).ok_or_else(|| gone(id))?;
         let MappingName::File(path) = &found.name else { return Err(gone(id)) };
@@ -100,7 +101,8 @@ impl Segments {
         }
         for segment in seen::segments().into_iter().filter(|segment| !self.known.contains_key(&segment.id)) {
             let failed = |error: std::io::Error| {
-                let problem = Problem::blocks(ProblemKind::Memory, format!("its content cannot be read: {error}"));
+                let problem =
+                    Problem::blocks(ProblemKind::Memory, phrase!("its content cannot be read: {why}", why = error));
                 problem.at(shown(segment.id))
             };
             let attached = Attached::to(segment.id, false).map_err(|errno| failed(errno.into()))?;
@@ -126,7 +128,7 @@ fn segment_of(found: &seen::Segment, key: i32, pages: Vec<Stored>) -> Segment {
 }
 
 fn gone(id: i32) -> Problem {
-    Problem::blocks(ProblemKind::Memory, "it is not there any more, or in another ipc namespace").at(shown(id))
+    Problem::blocks(ProblemKind::Memory, phrase!("it is not there any more, or in another ipc namespace")).at(shown(id))
 }
 
 /// How mappings of one segment come from one attachment, as far as these tell: its address, and whether they are all of it.
@@ -162,29 +164,33 @@ impl Segment {
 
     /// What stands in the way of it, when these are there.
     pub fn preflight(&self, there: &[seen::Segment]) -> Option<Problem> {
-        let refuse = |what: String, other: i32| {
+        let refuse = |what: Phrase, other: i32| {
             let problem = Problem::blocks(ProblemKind::Memory, what).at(shown(self.id));
-            Some(problem.way_out(format!("End who uses that segment, or remove it (ipcrm -m {other})")))
+            Some(problem.way_out(phrase!("End who uses that segment, or remove it (ipcrm -m {other})", other)))
         };
         if let Some(found) = there.iter().find(|found| found.id == self.id) {
             return if self.is(found) || self.is_begun(found) {
                 None
             } else {
-                refuse("another segment has its id now".into(), found.id)
+                refuse(phrase!("another segment has its id now"), found.id)
             };
         }
         let same_key = |found: &&seen::Segment| self.key != 0 && !self.removed && found.key == self.key;
         let found = there.iter().find(same_key)?;
-        refuse(format!("its key {:#x} belongs to another segment now", self.key), found.id)
+        refuse(phrase!("its key {key} belongs to another segment now", key = format_args!("{:#x}", self.key)), found.id)
     }
 
     /// What stands in the way of attaching it by somebody, if it is there already: rights may have been taken away, and a
     /// record may lie.
     pub fn is_denied(&self, there: &[seen::Segment], who: &Credentials, to_write: bool) -> Option<Problem> {
         let found = there.iter().find(|found| self.is(found))?;
-        let how = if to_write { "to write" } else { "to read" };
+        let user = who.users[1];
         (!lets(found, who, to_write)).then(|| {
-            let what = format!("user {} may not attach it {how}", who.users[1]);
+            let what = if to_write {
+                phrase!("user {user} may not attach it to write", user)
+            } else {
+                phrase!("user {user} may not attach it to read", user)
+            };
             Problem::blocks(ProblemKind::Memory, what).at(shown(self.id))
         })
     }
@@ -217,37 +223,40 @@ pub struct Made {
 impl Made {
     /// Finds a segment or makes it, without its content. With it in hand, nobody else can have its id.
     pub fn find_or_make(record: &Segment) -> Result<Self, Problem> {
-        let failed = |what: &str, errno: Errno| {
+        let failed = |what: Phrase, errno: Errno| {
             let kind =
                 if errno == Errno::ENOSPC || errno == Errno::ENOMEM { ProblemKind::Space } else { ProblemKind::Memory };
-            let problem = Problem::blocks(kind, format!("it cannot be {what}: {}", errno.desc())).at(shown(record.id));
+            let problem = Problem::blocks(kind, phrase!("it cannot be {what}: {why}", what, why = errno.desc()))
+                .at(shown(record.id));
             if errno == Errno::ENOSPC || errno == Errno::EINVAL {
-                problem.way_out("Raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)")
+                problem.way_out(phrase!("Raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)"))
             } else {
                 problem
             }
         };
         if seen::segments().iter().any(|found| record.is_begun(found)) {
-            system_v::remove_segment(record.id).map_err(|errno| failed("made anew", errno))?;
+            system_v::remove_segment(record.id).map_err(|errno| failed(phrase!("made anew"), errno))?;
         }
         let attached = Attached::to(record.id, true);
         let is_new = match &attached {
             Ok(_) => false,
             Err(Errno::EINVAL | Errno::EIDRM) => true,
-            Err(errno) => return Err(failed("attached", *errno)),
+            Err(errno) => return Err(failed(phrase!("attached"), *errno)),
         };
         if is_new {
-            make(record).map_err(|errno| failed("made again", errno))?;
+            make(record).map_err(|errno| failed(phrase!("made again"), errno))?;
         }
         // From here on it goes again if the thaw fails.
         let mut made = Self { id: record.id, attached: None, is_new };
         made.attached = Some(match attached {
             Ok(attached) => attached,
-            Err(_) => Attached::to(record.id, true).map_err(|errno| failed("attached", errno))?,
+            Err(_) => Attached::to(record.id, true).map_err(|errno| failed(phrase!("attached"), errno))?,
         });
         let there = seen::segments();
         if !is_new && !there.iter().any(|found| record.is(found)) {
-            return Err(Problem::blocks(ProblemKind::Memory, "another segment has its id now").at(shown(record.id)));
+            return Err(
+                Problem::blocks(ProblemKind::Memory, phrase!("another segment has its id now")).at(shown(record.id))
+            );
         }
         Ok(made)
     }
@@ -261,7 +270,7 @@ impl Made {
     pub fn fill(&self, record: &Segment, reader: &Reader, buffer: &mut PageBuffer) -> Result<(), Problem> {
         let (Some(attached), true) = (&self.attached, self.is_new) else { return Ok(()) };
         let failed = |error: std::io::Error| {
-            Problem::blocks(ProblemKind::Memory, format!("its content cannot be given back: {error}"))
+            Problem::blocks(ProblemKind::Memory, phrase!("its content cannot be given back: {why}", why = error))
                 .at(shown(record.id))
         };
         let file = attached.file(record.size, true).map_err(failed)?;
@@ -277,7 +286,7 @@ impl Made {
             return Ok(());
         }
         system_v::remove_segment(self.id).map_err(|errno| {
-            let what = format!("it cannot be marked as removed again: {}", errno.desc());
+            let what = phrase!("it cannot be marked as removed again: {why}", why = errno.desc());
             Problem::blocks(ProblemKind::Memory, what).at(shown(record.id))
         })
     }

@@ -7,7 +7,7 @@ pub mod network;
 pub mod settings;
 
 use dormouse_wire::needs::Sandbox;
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use mount::{Mounts, Plan};
@@ -50,8 +50,7 @@ pub struct Seen {
 /// Looks at those of this process, which has come from there.
 pub fn look(outside: &Outside) -> Result<Seen, Problem> {
     let own = outside.own().to_vec();
-    let mut mounts =
-        mount::look(outside).map_err(|error| Problem::blocks(ProblemKind::Namespace, error.to_string()))?;
+    let mut mounts = mount::look(outside).map_err(|error| Problem::blocks(ProblemKind::Namespace, error.said()))?;
     let mut problems = std::mem::take(&mut mounts.problems);
     if own.contains(&"net") {
         problems.extend(network::judge());
@@ -70,7 +69,10 @@ impl Seen {
     pub fn capture(self, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Namespaces, Problem> {
         let has = |kind: &str| self.own.contains(&kind);
         let unread = |errno: crate::kernel::Errno| {
-            Problem::blocks(ProblemKind::Namespace, format!("the name of its host cannot be read: {}", errno.desc()))
+            Problem::blocks(
+                ProblemKind::Namespace,
+                phrase!("the name of its host cannot be read: {why}", why = errno.desc()),
+            )
         };
         let mut settings = Vec::new();
         if has("ipc") {
@@ -105,10 +107,13 @@ impl Namespaces {
 
     /// What is wrong with a record, whoever wrote it.
     pub fn verify(&self, reader: &Reader) -> Option<Problem> {
-        let odd = |what: &str| Problem::blocks(ProblemKind::Image, format!("the image holds {what}"));
+        let odd = |what: &str| Problem::blocks(ProblemKind::Image, phrase!("the image holds {what}", what));
         if let Some(kind) = self.own.iter().find(|own| !KINDS.contains(&own.as_str())) {
-            let what = format!("the group had a namespace of a kind that is not known here: {kind:?}");
-            return Some(Problem::blocks(ProblemKind::Image, what).way_out("Thaw it with a newer Dormouse"));
+            let what = phrase!(
+                "the group had a namespace of a kind that is not known here: {kind}",
+                kind = format_args!("{kind:?}")
+            );
+            return Some(Problem::blocks(ProblemKind::Image, what).way_out(phrase!("Thaw it with a newer Dormouse")));
         }
         if !self.has("pid") || !self.has("mnt") {
             return Some(odd("namespaces without one for pids and one for mounts"));

@@ -4,7 +4,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -30,8 +30,8 @@ impl Names {
     /// Gives them to the uts namespace of this process, which must be its own.
     pub fn restore(&self) -> Result<(), Problem> {
         namespaces::set_names(&self.host, &self.domain).map_err(|errno| {
-            let what = format!("the names of the host and its domain cannot be set: {}", errno.desc());
-            Problem::blocks(ProblemKind::Namespace, what).way_out("Run Dormouse as root")
+            let what = phrase!("the names of the host and its domain cannot be set: {why}", why = errno.desc());
+            Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root"))
         })
     }
 }

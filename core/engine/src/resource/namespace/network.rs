@@ -2,7 +2,7 @@
 
 // zoo: none, because a group with namespaces of its own is no program: see tests/capsules
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Errno, inet};
@@ -21,7 +21,7 @@ const OF_THE_KERNEL: [&str; 9] =
     ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
 
 fn unread(errno: Errno) -> Problem {
-    Problem::blocks(ProblemKind::Namespace, format!("its network cannot be looked at: {}", errno.desc()))
+    Problem::blocks(ProblemKind::Namespace, phrase!("its network cannot be looked at: {why}", why = errno.desc()))
 }
 
 /// What of the network of this process cannot be given back.
@@ -29,14 +29,14 @@ pub fn judge() -> Vec<Problem> {
     let mut problems = Vec::new();
     let devices = match proc::read_system("self/net/dev") {
         Ok(devices) => devices,
-        Err(error) => return vec![Problem::blocks(ProblemKind::Namespace, error.to_string())],
+        Err(error) => return vec![Problem::blocks(ProblemKind::Namespace, error.said())],
     };
     for name in names(&devices) {
         let idle = OF_THE_KERNEL.contains(&name.as_str()) && inet::is_up(&name) == Ok(false);
         if name != LOOPBACK && !idle {
-            let what = "its network namespace has a device of its own, which cannot be given back yet";
-            let problem = Problem::blocks(ProblemKind::Namespace, what).at(format!("network device {name}"));
-            problems.push(problem.way_out("Take the device away first, or pause the group instead"));
+            let what = phrase!("its network namespace has a device of its own, which cannot be given back yet");
+            let problem = Problem::blocks(ProblemKind::Namespace, what).at(phrase!("network device {name}", name));
+            problems.push(problem.way_out(phrase!("Take the device away first, or pause the group instead")));
         }
     }
     match inet::addresses() {
@@ -47,8 +47,9 @@ pub fn judge() -> Vec<Problem> {
                 .iter()
                 .filter(|(device, address)| device == LOOPBACK && !usual.contains(&address.to_string().as_str()))
             {
-                let what = format!("the device {device} of its network has an address more: {address}");
-                problems.push(Problem::loses(ProblemKind::Namespace, what, "that address"));
+                let what =
+                    phrase!("the device {device} of its network has an address more: {address}", device, address);
+                problems.push(Problem::loses(ProblemKind::Namespace, what, phrase!("that address")));
             }
         }
     }
@@ -59,16 +60,16 @@ pub fn judge() -> Vec<Problem> {
 /// What else of it is not kept, and can be seen.
 fn losses() -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut lose = |what: &str, loss: &str| problems.push(Problem::loses(ProblemKind::Namespace, what, loss));
+    let mut lose = |what: Phrase, loss: Phrase| problems.push(Problem::loses(ProblemKind::Namespace, what, loss));
     // One line of headings.
     if proc::read_system("self/net/route").is_ok_and(|routes| routes.split(|byte| *byte == b'\n').count() > 2) {
-        lose("its network namespace has routes of its own", "those routes");
+        lose(phrase!("its network namespace has routes of its own"), phrase!("those routes"));
     }
     let has_old_ones = |list: &str| proc::read_system(list).is_ok_and(|tables| !tables.is_empty());
     // A module for another network may not be there, and a kernel that does not answer has none.
     let has_filters = inet::has_packet_filters().unwrap_or(false);
     if has_filters || ["self/net/ip_tables_names", "self/net/ip6_tables_names"].into_iter().any(has_old_ones) {
-        lose("its network namespace has packet filters of its own (nft, iptables)", "those filters");
+        lose(phrase!("its network namespace has packet filters of its own (nft, iptables)"), phrase!("those filters"));
     }
     problems
 }
@@ -91,8 +92,8 @@ impl Loopback {
             return Ok(());
         }
         inet::bring_up(LOOPBACK).map_err(|errno| {
-            let what = format!("the loopback device of its network cannot be brought up: {}", errno.desc());
-            Problem::blocks(ProblemKind::Namespace, what).way_out("Run Dormouse as root")
+            let what = phrase!("the loopback device of its network cannot be brought up: {why}", why = errno.desc());
+            Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root"))
         })
     }
 }

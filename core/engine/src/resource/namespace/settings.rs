@@ -5,7 +5,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -86,8 +86,8 @@ pub fn restore(settings: &[Setting]) -> Vec<Problem> {
             continue;
         }
         if let Err(error) = std::fs::write(Path::new(FOLDER).join(name), &setting.value) {
-            let what = format!("a setting of the kernel cannot be made as it was: {error}");
-            let problem = Problem::loses(ProblemKind::Namespace, what, "that it differs from the usual");
+            let what = phrase!("a setting of the kernel cannot be made as it was: {why}", why = error);
+            let problem = Problem::loses(ProblemKind::Namespace, what, phrase!("that it differs from the usual"));
             problems.push(problem.at(shown(&Path::new(FOLDER).join(name))));
         }
     }

@@ -2,7 +2,7 @@
 
 // zoo: no kind
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::system_v::Object;
@@ -55,10 +55,10 @@ impl Known {
     }
 
     /// For a person.
-    pub fn shown(&self, object: Object) -> String {
+    pub fn shown(&self, object: Object) -> Phrase {
         match object {
-            Object::Semaphores => format!("System V semaphores {}", self.id),
-            Object::Queue => format!("System V message queue {}", self.id),
+            Object::Semaphores => phrase!("System V semaphores {id}", id = self.id),
+            Object::Queue => phrase!("System V message queue {id}", id = self.id),
         }
     }
 
@@ -77,16 +77,19 @@ impl Known {
     /// What stands in the way of it, when these are there.
     pub fn preflight(&self, object: Object, count: usize, there: &[There]) -> Option<Problem> {
         let remove = if object == Object::Semaphores { "ipcrm -s" } else { "ipcrm -q" };
-        let refuse = |what: String, other: i32| {
+        let refuse = |what: Phrase, other: i32| {
             let problem = Problem::blocks(ProblemKind::Process, what).at(self.shown(object));
-            Some(problem.way_out(format!("End who uses that one, or remove it ({remove} {other})")))
+            Some(problem.way_out(phrase!("End who uses that one, or remove it ({remove} {other})", remove, other)))
         };
         if let Some(found) = there.iter().find(|found| found.known.id == self.id) {
             let fits = self.is(count, found) || self.is_begun(count, found);
-            return if fits { None } else { refuse("another one has its id now".into(), found.known.id) };
+            return if fits { None } else { refuse(phrase!("another one has its id now"), found.known.id) };
         }
         let found = there.iter().find(|found| self.key != 0 && found.known.key == self.key)?;
-        refuse(format!("its key {:#x} belongs to another one now", self.key), found.known.id)
+        refuse(
+            phrase!("its key {key} belongs to another one now", key = format_args!("{:#x}", self.key)),
+            found.known.id,
+        )
     }
 }
 
@@ -109,12 +112,13 @@ impl Made {
     ) -> Result<Self, Problem> {
         let failed = |errno: Errno| {
             let (kind, way_out) = match errno {
-                Errno::ENOSPC | Errno::ENOMEM | Errno::EAGAIN | Errno::EINVAL => {
-                    (ProblemKind::Space, "Raise kernel.sem, kernel.msgmni, kernel.msgmnb or kernel.msgmax (sysctl)")
-                }
-                _ => (ProblemKind::Process, "Try again"),
+                Errno::ENOSPC | Errno::ENOMEM | Errno::EAGAIN | Errno::EINVAL => (
+                    ProblemKind::Space,
+                    phrase!("Raise kernel.sem, kernel.msgmni, kernel.msgmnb or kernel.msgmax (sysctl)"),
+                ),
+                _ => (ProblemKind::Process, phrase!("Try again")),
             };
-            let what = format!("it cannot be made again: {}", errno.desc());
+            let what = phrase!("it cannot be made again: {why}", why = errno.desc());
             Problem::blocks(kind, what).at(known.shown(object)).way_out(way_out)
         };
         if there.iter().any(|found| known.is(count, found)) {

@@ -6,7 +6,7 @@
 
 // zoo: landlock
 
-use dormouse_wire::{Problem, ProblemKind, Tid};
+use dormouse_wire::{Problem, ProblemKind, Tid, phrase};
 
 use crate::arguments;
 use crate::kernel::bystander::Bystander;
@@ -51,7 +51,7 @@ pub fn ask(witness: Option<Tid>, batch: &mut Batch) -> Option<Call> {
 pub fn judge(asked: Option<Call>, batch: &Batch) -> Option<Problem> {
     let confined = asked.is_some_and(|call| batch.result(call) == Err(Errno::EPERM));
     confined.then(|| {
-        Problem::blocks(ProblemKind::Confinement, "it is confined by Landlock, which cannot be given back")
-            .way_out("Pause the group instead")
+        Problem::blocks(ProblemKind::Confinement, phrase!("it is confined by Landlock, which cannot be given back"))
+            .way_out(phrase!("Pause the group instead"))
     })
 }

@@ -3,7 +3,7 @@
 
 // zoo: segments
 
-use dormouse_wire::{Problem, ProblemKind, Tid};
+use dormouse_wire::{Phrase, Problem, ProblemKind, Tid, phrase};
 
 use crate::arguments;
 use crate::kernel::ptrace;
@@ -33,19 +33,23 @@ pub fn ask(batch: &mut Batch) -> Asked {
 /// What of it stands in the way.
 pub fn judge(asked: &Asked, batch: &Batch, thread: Tid) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut refuse = |what: &str| {
-        problems.push(Problem::blocks(ProblemKind::Processor, what).way_out("Pause the group instead"));
+    let mut refuse = |what: Phrase| {
+        problems.push(Problem::blocks(ProblemKind::Processor, what).way_out(phrase!("Pause the group instead")));
     };
     // The answer is an int in a long.
     if batch.result(asked.segments).is_ok_and(|bytes| bytes as i32 > 0) {
-        refuse("it has segments of its own (modify_ldt), which cannot be given back yet");
+        refuse(phrase!("it has segments of its own (modify_ldt), which cannot be given back yet"));
     }
     if ptrace::has_io_ports(thread) {
-        refuse("it has rights on I/O ports (ioperm), which cannot be given back");
+        refuse(phrase!("it has rights on I/O ports (ioperm), which cannot be given back"));
     }
     if asked.key_rings.iter().any(|call| batch.result(*call).is_ok()) {
-        let what = "it has a key ring of its own (keyrings(7))";
-        problems.push(Problem::loses(ProblemKind::Credentials, what, "the keys that are in no other key ring"));
+        let what = phrase!("it has a key ring of its own (keyrings(7))");
+        problems.push(Problem::loses(
+            ProblemKind::Credentials,
+            what,
+            phrase!("the keys that are in no other key ring"),
+        ));
     }
     problems
 }

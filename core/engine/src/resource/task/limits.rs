@@ -4,7 +4,7 @@
 
 // zoo: limits
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;
@@ -44,37 +44,35 @@ impl Reach {
     pub fn judge(&self, hard: impl Iterator<Item = u64>, process: &ProcessName) -> Option<Problem> {
         let own = self.0.as_ref()?;
         let beyond = hard.zip(own).enumerate().filter(|(_, (hard, own))| *hard > own.hard);
-        let beyond: Vec<&str> = beyond.map(|(resource, _)| name(resource)).collect();
-        if beyond.is_empty() {
-            return None;
-        }
-        let what =
-            format!("its hard limit on {} is above that of Dormouse, which may not raise it", beyond.join(", on "));
-        let way_out =
-            "Run Dormouse with limits as high (sudo, for one, lowers that on core files), or with CAP_SYS_RESOURCE";
+        let beyond = beyond.map(|(resource, _)| name(resource));
+        let beyond = beyond.reduce(|some, more| phrase!("{some}, {more}", some, more))?;
+        let what = phrase!("its hard limit on {beyond} is above that of Dormouse, which may not raise it", beyond);
+        let way_out = phrase!(
+            "Run Dormouse with limits as high (sudo, for one, lowers that on core files), or with CAP_SYS_RESOURCE"
+        );
         Some(Problem::blocks(ProblemKind::Privilege, what).of(process).way_out(way_out))
     }
 }
 
 /// What a limit is on, for a person.
-pub fn name(resource: usize) -> &'static str {
-    const NAMES: [&str; 16] = [
-        "CPU time",
-        "file size",
-        "data size",
-        "stack size",
-        "core file size",
-        "resident set",
-        "processes",
-        "open files",
-        "locked memory",
-        "address space",
-        "file locks",
-        "pending signals",
-        "message queues",
-        "nice priority",
-        "realtime priority",
-        "realtime timeout",
+pub fn name(resource: usize) -> Phrase {
+    const NAMES: [Phrase; 16] = [
+        phrase!("CPU time"),
+        phrase!("file size"),
+        phrase!("data size"),
+        phrase!("stack size"),
+        phrase!("core file size"),
+        phrase!("resident set"),
+        phrase!("processes"),
+        phrase!("open files"),
+        phrase!("locked memory"),
+        phrase!("address space"),
+        phrase!("file locks"),
+        phrase!("pending signals"),
+        phrase!("message queues"),
+        phrase!("nice priority"),
+        phrase!("realtime priority"),
+        phrase!("realtime timeout"),
     ];
-    NAMES.get(resource).copied().unwrap_or("a resource this version does not know")
+    NAMES.get(resource).cloned().unwrap_or(phrase!("a resource this version does not know"))
 }

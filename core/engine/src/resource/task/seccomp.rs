@@ -9,7 +9,7 @@
 
 // zoo: seccomp_filters seccomp_no_restart seccomp_together seccomp_strict seccomp_of_root seccomp_notify
 
-use dormouse_wire::{Problem, ProblemKind, Tid};
+use dormouse_wire::{Phrase, Problem, ProblemKind, Tid, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -64,28 +64,30 @@ pub fn is_confined(status: &Status) -> bool {
 
 /// What of a stopped tracee's confinement cannot be given back, or read.
 pub fn judge(thread: Tid, status: &Status) -> Option<Problem> {
-    let refuse = |what: String, way_out: &str| Some(Problem::blocks(ProblemKind::Confinement, what).way_out(way_out));
+    let refuse = |what: Phrase, way_out: Phrase| Some(Problem::blocks(ProblemKind::Confinement, what).way_out(way_out));
     if !is_confined(status) {
         return None;
     }
     if !seccomp::may_suspend() {
-        let what = "it is confined by seccomp, and Dormouse cannot work in it: that wants CAP_SYS_ADMIN, and a Dormouse that is \
-                    not confined itself";
-        return refuse(what.into(), "Run Dormouse as root, outside of any sandbox");
+        let what = phrase!(
+            "it is confined by seccomp, and Dormouse cannot work in it: that wants CAP_SYS_ADMIN, and a Dormouse that is not confined itself"
+        );
+        return refuse(what, phrase!("Run Dormouse as root, outside of any sandbox"));
     }
     if status.seccomp != Some(FILTER) {
         return None;
     }
     match seccomp::filters(thread) {
         Ok(filters) if filters.iter().any(|filter| notifies(&filter.program)) => {
-            let what =
-                "another process decides on its system calls (seccomp user notification), which cannot be given back";
-            refuse(what.into(), "Pause the group instead")
+            let what = phrase!(
+                "another process decides on its system calls (seccomp user notification), which cannot be given back"
+            );
+            refuse(what, phrase!("Pause the group instead"))
         }
         Ok(_) => None,
         Err(errno) => {
-            let what = format!("the seccomp filters that confine it cannot be read: {}", errno.desc());
-            refuse(what, "Pause the group instead")
+            let what = phrase!("the seccomp filters that confine it cannot be read: {why}", why = errno.desc());
+            refuse(what, phrase!("Pause the group instead"))
         }
     }
 }

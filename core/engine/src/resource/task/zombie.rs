@@ -2,7 +2,7 @@
 
 // zoo: zombies
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::credentials::{self, Credentials, Privileges};
@@ -43,8 +43,8 @@ pub fn capture(status: i32, shown: &Status) -> Zombie {
 
 /// What is lost of it.
 pub fn judge(status: i32, process: &ProcessName) -> Option<Problem> {
-    let what = "it has ended with a core file, and nobody has asked for it yet";
-    let loss = "its parent is told that it ended by a signal, but not that a core file was written";
+    let what = phrase!("it has ended with a core file, and nobody has asked for it yet");
+    let loss = phrase!("its parent is told that it ended by a signal, but not that a core file was written");
     (status & CORE != 0).then(|| Problem::loses(ProblemKind::Process, what, loss).of(process))
 }
 

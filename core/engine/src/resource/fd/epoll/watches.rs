@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::used_up::{self, ANYTHING, Roused};
 use super::{NAME, Record, Watch};
@@ -77,7 +77,7 @@ impl Watching {
 }
 
 fn find<'a>(made: &Made<'a>, id: FileId) -> Result<BorrowedFd<'a>, Problem> {
-    let what = "the image contradicts itself: an epoll set watches a file that is not there";
+    let what = phrase!("the image contradicts itself: an epoll set watches a file that is not there");
     made(id).ok_or_else(|| Problem::blocks(ProblemKind::Image, what))
 }
 

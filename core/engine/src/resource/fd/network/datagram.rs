@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -91,27 +91,33 @@ impl FileKind for Datagrams {
         let mut problems = judge_any(facts, files);
         const UDP_ENCAP: i32 = 100;
         if inet::option(&facts.file, libc::IPPROTO_UDP, UDP_ENCAP).is_ok_and(|how| how != 0) {
-            let what = "the kernel takes packets of a tunnel out of it (UDP_ENCAP), which cannot be given back";
-            problems.push(facts.problem(KIND, what).way_out("Pause the group instead"));
+            let what =
+                phrase!("the kernel takes packets of a tunnel out of it (UDP_ENCAP), which cannot be given back");
+            problems.push(facts.problem(KIND, what).way_out(phrase!("Pause the group instead")));
         }
-        let (lost, why) = match files.datagrams().get(&facts.id) {
+        let (lost, first) = match files.datagrams().get(&facts.id) {
             Some(Ok(queue)) => {
                 let lost: Vec<_> = queue.iter().filter(|datagram| !can_come_back(facts, datagram)).collect();
-                (lost.len(), lost.first().map(|datagram| format!(", the first from {}", datagram.from.shown())))
+                (lost.len(), lost.first().map(|datagram| datagram.from.shown()))
             }
             _ => (usize::from(waits(facts)), None),
         };
         if lost > 0 {
-            let what = format!("datagrams wait in it which cannot be put there again{}", why.unwrap_or_default());
-            let loss = "what waits in it, as a network may lose any datagram";
-            problems.push(facts.loss(KIND, what, loss).way_out("Try again when the program has taken them"));
+            let what = match first {
+                Some(first) => {
+                    phrase!("datagrams wait in it which cannot be put there again, the first from {first}", first)
+                }
+                None => phrase!("datagrams wait in it which cannot be put there again"),
+            };
+            let loss = phrase!("what waits in it, as a network may lose any datagram");
+            problems.push(facts.loss(KIND, what, loss).way_out(phrase!("Try again when the program has taken them")));
         }
         problems
     }
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         record(facts, capture.files)
-            .map_err(|errno| facts.problem(KIND, format!("its state cannot be read: {}", errno.desc())))
+            .map_err(|errno| facts.problem(KIND, phrase!("its state cannot be read: {why}", why = errno.desc())))
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
@@ -134,7 +140,10 @@ impl FileKind for Datagrams {
 }
 
 fn lie() -> Problem {
-    Problem::blocks(ProblemKind::Image, "the image contradicts itself: it has an impossible socket for datagrams")
+    Problem::blocks(
+        ProblemKind::Image,
+        phrase!("the image contradicts itself: it has an impossible socket for datagrams"),
+    )
 }
 
 fn records(open_files: &[OpenFile]) -> Result<Vec<(FileId, Record)>, Problem> {
@@ -143,19 +152,19 @@ fn records(open_files: &[OpenFile]) -> Result<Vec<(FileId, Record)>, Problem> {
 }
 
 /// What only a mightier user can have: a port of the system's, a raw socket, some options.
-pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
+pub fn favours(open_files: &[OpenFile]) -> Vec<Phrase> {
     let mut favours = Vec::new();
     for (_, record) in records(open_files).unwrap_or_default() {
         let udp = record.protocol == libc::IPPROTO_UDP;
         let low = |own: &&Address| udp && own.port != 0 && own.port < first_free_port();
         if let Some(own) = record.own.as_ref().filter(low) {
-            favours.push(format!("a UDP socket at {}, a port that only root may use", own.shown()));
+            favours.push(phrase!("a UDP socket at {own}, a port that only root may use", own = own.shown()));
         }
         if record.kind == libc::SOCK_RAW {
-            favours.push("a raw socket, which only root may have".to_owned());
+            favours.push(phrase!("a raw socket, which only root may have"));
         }
         if record.options.is_mighty() {
-            favours.push("a socket with an option that only root may set".to_owned());
+            favours.push(phrase!("a socket with an option that only root may set"));
         }
     }
     favours
@@ -277,11 +286,11 @@ fn is_possible(record: &Record) -> bool {
         && (record.queue.is_empty() || record.own.is_some())
 }
 
-fn name(record: &Record) -> &'static str {
+fn name(record: &Record) -> Phrase {
     match (record.kind, record.protocol) {
-        (libc::SOCK_RAW, _) => "a raw socket",
-        (_, libc::IPPROTO_UDP) => "a UDP socket",
-        _ => "an ICMP socket",
+        (libc::SOCK_RAW, _) => phrase!("a raw socket"),
+        (_, libc::IPPROTO_UDP) => phrase!("a UDP socket"),
+        _ => phrase!("an ICMP socket"),
     }
 }
 
@@ -289,8 +298,10 @@ fn preflight(record: &Record) -> Vec<Problem> {
     let made = match open(record) {
         Ok(made) => made,
         Err(errno) => {
-            let what = format!("{} cannot be made again: {}", name(record), errno.desc());
-            return vec![Problem::blocks(KIND, what).way_out("Thaw it as root, on a machine that has this protocol")];
+            let what = phrase!("{name} cannot be made again: {why}", name = name(record), why = errno.desc());
+            return vec![
+                Problem::blocks(KIND, what).way_out(phrase!("Thaw it as root, on a machine that has this protocol")),
+            ];
         }
     };
     let mut problems = Vec::new();
@@ -302,17 +313,17 @@ fn preflight(record: &Record) -> Vec<Problem> {
     if let Some(peer) = &record.peer
         && peer.bytes().and_then(|bytes| inet::connect(&made, &bytes)).is_err()
     {
-        let what = format!("there is no way any more to where {} is connected", name(record));
-        problems.push(Problem::loses(KIND, what, "that connection").at(peer.shown()));
+        let what = phrase!("there is no way any more to where {name} is connected", name = name(record));
+        problems.push(Problem::loses(KIND, what, phrase!("that connection")).at(peer.shown()));
     }
     for group in record.groups_joined.iter().filter(|group| !group.is_possible()) {
-        let what = format!("{} listened to a group on an interface that is not here", name(record));
-        problems.push(Problem::loses(KIND, what, "what is sent to that group").at(group.shown()));
+        let what = phrase!("{name} listened to a group on an interface that is not here", name = name(record));
+        problems.push(Problem::loses(KIND, what, phrase!("what is sent to that group")).at(group.shown()));
     }
     for datagram in &record.queue {
         if let Err(errno) = sender(record, datagram) {
-            let what = format!("a datagram cannot be sent again from there: {}", errno.desc());
-            problems.push(Problem::loses(KIND, what, "a datagram that waited").at(datagram.from.shown()));
+            let what = phrase!("a datagram cannot be sent again from there: {why}", why = errno.desc());
+            problems.push(Problem::loses(KIND, what, phrase!("a datagram that waited")).at(datagram.from.shown()));
         }
     }
     problems
@@ -364,7 +375,10 @@ fn make_all(restore: &mut Restore<'_>) -> Result<(), Problem> {
 
 fn failed(record: &Record) -> impl Fn(Errno) -> Problem {
     move |errno| {
-        let problem = Problem::blocks(KIND, format!("{} cannot be made again: {}", name(record), errno.desc()));
+        let problem = Problem::blocks(
+            KIND,
+            phrase!("{name} cannot be made again: {why}", name = name(record), why = errno.desc()),
+        );
         match &record.own {
             Some(own) => problem.at(own.shown()),
             None => problem,

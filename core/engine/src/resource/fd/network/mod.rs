@@ -14,7 +14,7 @@ pub mod tcp;
 use std::cell::OnceCell;
 use std::os::fd::AsFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::{FileFacts, FilesFacts, OpenFile, socket_filter, subject};
@@ -93,7 +93,7 @@ impl Inode {
 }
 
 /// What the network needs that only somebody mightier than an ordinary user can have got, in an image: each for a person.
-pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
+pub fn favours(open_files: &[OpenFile]) -> Vec<Phrase> {
     [tcp::favours(open_files), datagram::favours(open_files), netlink::favours(open_files)].concat()
 }
 
@@ -106,22 +106,22 @@ pub fn beyond(user: u32, files: &FilesFacts) -> Vec<Problem> {
     };
     let why = |facts: &FileFacts| {
         if facts.stat.st_uid != user {
-            return Some(format!("this socket belongs to user {}", facts.stat.st_uid));
+            return Some(phrase!("this socket belongs to user {user}", user = facts.stat.st_uid));
         }
         if option(facts, libc::SO_DOMAIN) == libc::AF_NETLINK {
             return None;
         }
         if option(facts, libc::SO_TYPE) == libc::SOCK_RAW {
-            return Some("a raw socket is what only root may have".to_owned());
+            return Some(phrase!("a raw socket is what only root may have"));
         }
         let own = address::Address::own(&facts.file)?;
         let serves = option(facts, libc::SO_TYPE) == libc::SOCK_DGRAM || address::Address::peer(&facts.file).is_none();
         (serves && own.port != 0 && own.port < first_free_port())
-            .then(|| format!("{} is a port that only root may use", own.shown()))
+            .then(|| phrase!("{own} is a port that only root may use", own = own.shown()))
     };
     let problem = |facts: &FileFacts| {
-        let what = format!("{}: the image could not be woken for user {user}", why(facts)?);
-        Some(facts.problem(ProblemKind::Privilege, what).way_out("Freeze it as root"))
+        let what = phrase!("{why}: the image could not be woken for user {user}", why = why(facts)?, user);
+        Some(facts.problem(ProblemKind::Privilege, what).way_out(phrase!("Freeze it as root")))
     };
     files.files.iter().filter(inet).filter_map(problem).collect()
 }
@@ -135,12 +135,13 @@ fn first_free_port() -> u16 {
 /// What stands in the way of any of these sockets.
 fn judge_any(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let together = "Freeze them together, or let that process close it";
-    if let Some(subject) =
-        subject(files.held_outside(&facts.stat), "holds it too and is not", "hold it too and are not")
-    {
-        problems.push(facts.problem(ProblemKind::Socket, format!("{subject} part of the group")).way_out(together));
-    }
+    let together = phrase!("Freeze them together, or let that process close it");
+    let held = subject(
+        files.held_outside(&facts.stat),
+        |who| phrase!("{who} holds it too and is not part of the group", who),
+        |who| phrase!("{who} hold it too and are not part of the group", who),
+    );
+    problems.extend(held.map(|what| facts.problem(ProblemKind::Socket, what).way_out(together)));
     problems.extend(socket_filter::judge(ProblemKind::Socket, facts));
     problems
 }

@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use super::options::Options;
@@ -67,16 +67,17 @@ impl FileKind for Netlink {
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         let mut problems = judge_any(facts, files);
         if anonymous::poll(&facts.file, libc::POLLIN).is_ok_and(|events| events != 0) {
-            let what = "messages of the kernel wait in it, which cannot be put there again";
-            let problem = facts.loss(ProblemKind::Socket, what, "those messages");
-            problems.push(problem.way_out("Try again when the program has taken them"));
+            let what = phrase!("messages of the kernel wait in it, which cannot be put there again");
+            let problem = facts.loss(ProblemKind::Socket, what, phrase!("those messages"));
+            problems.push(problem.way_out(phrase!("Try again when the program has taken them")));
         }
         problems
     }
 
     fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<Record, Problem> {
-        record(facts)
-            .map_err(|errno| facts.problem(ProblemKind::Socket, format!("its state cannot be read: {}", errno.desc())))
+        record(facts).map_err(|errno| {
+            facts.problem(ProblemKind::Socket, phrase!("its state cannot be read: {why}", why = errno.desc()))
+        })
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
@@ -87,8 +88,8 @@ impl FileKind for Netlink {
         match made.and_then(|made| bind(record, &made)) {
             Ok(()) => Vec::new(),
             Err(Errno::EADDRINUSE) => {
-                let what = format!("another program has the number {} of a netlink socket", record.port);
-                vec![Problem::loses(ProblemKind::Socket, what, "that number: it gets another one")]
+                let what = phrase!("another program has the number {port} of a netlink socket", port = record.port);
+                vec![Problem::loses(ProblemKind::Socket, what, phrase!("that number: it gets another one"))]
             }
             Err(errno) => vec![failed(errno)],
         }
@@ -109,20 +110,20 @@ impl FileKind for Netlink {
 }
 
 fn lie() -> Problem {
-    Problem::blocks(ProblemKind::Image, "the image contradicts itself: it has an impossible netlink socket")
+    Problem::blocks(ProblemKind::Image, phrase!("the image contradicts itself: it has an impossible netlink socket"))
 }
 
 fn failed(errno: Errno) -> Problem {
-    Problem::blocks(ProblemKind::Socket, format!("a netlink socket cannot be made again: {}", errno.desc()))
+    Problem::blocks(ProblemKind::Socket, phrase!("a netlink socket cannot be made again: {why}", why = errno.desc()))
 }
 
 /// What only a mightier user can have.
-pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
+pub fn favours(open_files: &[OpenFile]) -> Vec<Phrase> {
     let own = open_files.iter().filter(|file| file.kind == FileKind::name(&Netlink));
     let records = own.filter_map(|file| typed::<Record>(file).ok());
     let mighty =
         records.filter(|record| record.options.is_mighty() || record.options.number(libc::SOL_NETLINK, 8).is_some());
-    mighty.map(|_| "a netlink socket with an option that only root may set".to_owned()).collect()
+    mighty.map(|_| phrase!("a netlink socket with an option that only root may set")).collect()
 }
 
 fn is_possible(record: &Record) -> bool {

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 
 use crate::kernel::socket;
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
@@ -27,25 +27,26 @@ impl FileKind for Other {
     }
 
     fn judge(&self, facts: &FileFacts, _files: &FilesFacts) -> Vec<Problem> {
-        let problem = facts.problem(ProblemKind::Socket, format!("{}, which cannot be frozen yet", shown(&facts.file)));
-        vec![problem.way_out("Close it in the program, or pause the group instead")]
+        let problem = facts
+            .problem(ProblemKind::Socket, phrase!("{shown}, which cannot be frozen yet", shown = shown(&facts.file)));
+        vec![problem.way_out(phrase!("Close it in the program, or pause the group instead"))]
     }
 
     fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<(), Problem> {
-        Err(facts.problem(ProblemKind::Socket, "it cannot be frozen"))
+        Err(facts.problem(ProblemKind::Socket, phrase!("it cannot be frozen")))
     }
 
     fn restore(&self, (): &(), _id: FileId, _file: &OpenFile, _restore: &mut Restore<'_>) -> Result<OwnedFd, Problem> {
-        Err(Problem::blocks(ProblemKind::Image, "the image holds a socket that was never to be frozen"))
+        Err(Problem::blocks(ProblemKind::Image, phrase!("the image holds a socket that was never to be frozen")))
     }
 }
 
 /// What it is and where it leads, for a person: `it is a TCP connection from 127.0.0.1:80 to 127.0.0.1:4000`.
-fn shown(file: &impl AsFd) -> String {
+fn shown(file: &impl AsFd) -> Phrase {
     let option = |option| socket::option(file, option).unwrap_or(-1);
     let (domain, protocol) = (option(libc::SO_DOMAIN), option(libc::SO_PROTOCOL));
     if !matches!(domain, libc::AF_INET | libc::AF_INET6) {
-        return format!("it is {}", family(domain, protocol));
+        return phrase!("it is {family}", family = family(domain, protocol));
     }
     let name = match protocol {
         libc::IPPROTO_TCP => "TCP".to_owned(),
@@ -53,15 +54,17 @@ fn shown(file: &impl AsFd) -> String {
         libc::IPPROTO_ICMP | libc::IPPROTO_ICMPV6 => "ICMP".to_owned(),
         libc::IPPROTO_SCTP => "SCTP".to_owned(),
         libc::IPPROTO_MPTCP => "MPTCP".to_owned(),
-        other => format!("IP (protocol {other})"),
+        other => format!("IP {other}"),
     };
     let own = socket::own_address(file).ok().and_then(|bytes| address(&bytes));
     let peer = socket::peer_address(file).ok().and_then(|bytes| address(&bytes));
     match (own, peer) {
-        (Some(own), Some(peer)) => format!("it is a {name} connection from {own} to {peer}"),
-        (Some(own), None) if option(libc::SO_ACCEPTCONN) == 1 => format!("it is a {name} socket that listens at {own}"),
-        (Some(own), None) if own.port() != 0 => format!("it is a {name} socket at {own}"),
-        _ => format!("it is a {name} socket"),
+        (Some(own), Some(peer)) => phrase!("it is a {name} connection from {own} to {peer}", name, own, peer),
+        (Some(own), None) if option(libc::SO_ACCEPTCONN) == 1 => {
+            phrase!("it is a {name} socket that listens at {own}", name, own)
+        }
+        (Some(own), None) if own.port() != 0 => phrase!("it is a {name} socket at {own}", name, own),
+        _ => phrase!("it is a {name} socket", name),
     }
 }
 
@@ -83,25 +86,24 @@ fn address(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-fn family(domain: i32, protocol: i32) -> String {
-    let name = match domain {
+fn family(domain: i32, protocol: i32) -> Phrase {
+    match domain {
         libc::AF_NETLINK => match protocol {
-            libc::NETLINK_ROUTE => "a netlink socket for the network's configuration",
-            libc::NETLINK_KOBJECT_UEVENT => "a netlink socket for news of devices",
-            libc::NETLINK_GENERIC => "a generic netlink socket",
-            libc::NETLINK_AUDIT => "a netlink socket for audit",
-            libc::NETLINK_SOCK_DIAG => "a netlink socket that tells of sockets",
-            _ => "a netlink socket",
+            libc::NETLINK_ROUTE => phrase!("a netlink socket for the network's configuration"),
+            libc::NETLINK_KOBJECT_UEVENT => phrase!("a netlink socket for news of devices"),
+            libc::NETLINK_GENERIC => phrase!("a generic netlink socket"),
+            libc::NETLINK_AUDIT => phrase!("a netlink socket for audit"),
+            libc::NETLINK_SOCK_DIAG => phrase!("a netlink socket that tells of sockets"),
+            _ => phrase!("a netlink socket"),
         },
-        libc::AF_PACKET => "a packet socket, which sees the network's raw traffic",
-        libc::AF_VSOCK => "a connection between a virtual machine and its host (vsock)",
-        libc::AF_ALG => "a socket for the kernel's cryptography",
-        libc::AF_BLUETOOTH => "a Bluetooth socket",
-        libc::AF_CAN => "a CAN bus socket",
-        libc::AF_XDP => "an XDP socket",
-        other => return format!("a socket of family {other}"),
-    };
-    name.to_owned()
+        libc::AF_PACKET => phrase!("a packet socket, which sees the network's raw traffic"),
+        libc::AF_VSOCK => phrase!("a connection between a virtual machine and its host (vsock)"),
+        libc::AF_ALG => phrase!("a socket for the kernel's cryptography"),
+        libc::AF_BLUETOOTH => phrase!("a Bluetooth socket"),
+        libc::AF_CAN => phrase!("a CAN bus socket"),
+        libc::AF_XDP => phrase!("an XDP socket"),
+        other => phrase!("a socket of family {other}", other),
+    }
 }
 
 #[cfg(test)]

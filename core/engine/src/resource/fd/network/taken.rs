@@ -2,7 +2,7 @@
 
 // zoo: no kind
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Phrase, Problem, ProblemKind, ProcessName, phrase};
 
 use super::address::Address;
 use crate::kernel::Errno;
@@ -12,28 +12,27 @@ use crate::proc::{self, tcp};
 const TIME_WAIT: u8 = 6;
 
 /// Why an address cannot be bound; `what` it is for, `list` the kernel's list of its kind in /proc/net.
-pub fn problem(what: &str, list: &str, own: &Address, device: Option<&str>, errno: Errno) -> Problem {
-    let problem = |told: String| Problem::blocks(ProblemKind::Socket, told).at(own.shown());
+pub fn problem(what: Phrase, list: &str, own: &Address, device: Option<&str>, errno: Errno) -> Problem {
+    let problem = |told: Phrase| Problem::blocks(ProblemKind::Socket, told).at(own.shown());
     match errno {
         Errno::EADDRINUSE => match holders(list, own) {
-            Holders::Process(process) => {
-                problem(format!("{process} has the address of {what} now")).way_out("End that program, then thaw again")
-            }
+            Holders::Process(process) => problem(phrase!("{process} has the address of {what} now", process, what))
+                .way_out(phrase!("End that program, then thaw again")),
             Holders::Ended => {
-                problem(format!("connections that have ended a moment ago still have the address of {what}"))
-                    .way_out("Thaw again in a minute")
+                problem(phrase!("connections that have ended a moment ago still have the address of {what}", what))
+                    .way_out(phrase!("Thaw again in a minute"))
             }
-            Holders::Unknown => problem(format!("another program has the address of {what} now"))
-                .way_out("End that program, then thaw again"),
+            Holders::Unknown => problem(phrase!("another program has the address of {what} now", what))
+                .way_out(phrase!("End that program, then thaw again")),
         },
-        Errno::EADDRNOTAVAIL => problem(format!("this machine does not have the address of {what}"))
-            .way_out("Give it this address (ip address add), or join the network that it comes from"),
+        Errno::EADDRNOTAVAIL => problem(phrase!("this machine does not have the address of {what}", what))
+            .way_out(phrase!("Give it this address (ip address add), or join the network that it comes from")),
         Errno::ENODEV => {
             let device = device.or(own.interface.as_deref()).unwrap_or("?").escape_debug().to_string();
-            problem(format!("there is no network interface {device} for {what}"))
-                .way_out("Make or rename one, then thaw again")
+            problem(phrase!("there is no network interface {device} for {what}", device, what))
+                .way_out(phrase!("Make or rename one, then thaw again"))
         }
-        errno => problem(format!("{what} cannot be bound again: {}", errno.desc())),
+        errno => problem(phrase!("{what} cannot be bound again: {why}", what, why = errno.desc())),
     }
 }
 

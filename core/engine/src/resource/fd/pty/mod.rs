@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 use nix::poll::PollFlags;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -103,10 +103,11 @@ impl FileKind for Master {
         let mut problems = files.refuse_shared(facts, ProblemKind::Terminal);
         match terminal::device(&facts.file) {
             Ok((SLAVES, number)) => problems.extend(judge_pair(facts, files, number)),
-            Ok(_) => problems
-                .push(facts.problem(ProblemKind::Terminal, "it is no pseudo-terminal of a kind that can be frozen")),
+            Ok(_) => problems.push(
+                facts.problem(ProblemKind::Terminal, phrase!("it is no pseudo-terminal of a kind that can be frozen")),
+            ),
             Err(error) => {
-                let what = format!("it cannot be looked at: {}", error.desc());
+                let what = phrase!("it cannot be looked at: {why}", why = error.desc());
                 problems.push(facts.problem(ProblemKind::Terminal, what));
             }
         }
@@ -115,7 +116,10 @@ impl FileKind for Master {
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let failed = |error: Errno| {
-            facts.problem(ProblemKind::Terminal, format!("the pseudo-terminal cannot be read: {}", error.desc()))
+            facts.problem(
+                ProblemKind::Terminal,
+                phrase!("the pseudo-terminal cannot be read: {why}", why = error.desc()),
+            )
         };
         let master = &facts.file;
         let number = terminal::number(master).map_err(failed)?;
@@ -149,8 +153,9 @@ impl FileKind for Master {
         let name = node(record.number).display().to_string();
         let mut problems = Vec::new();
         if !record.queue.is_possible() || Settings::from_bytes(&record.settings).is_none() {
-            problems
-                .push(Problem::blocks(ProblemKind::Image, "the image describes a terminal that cannot be").at(name));
+            problems.push(
+                Problem::blocks(ProblemKind::Image, phrase!("the image describes a terminal that cannot be")).at(name),
+            );
         }
         problems.extend(judge_number(&path_of(&record.path), &record.owner, record.number));
         if !identity::has_capability(CAP_SYS_ADMIN) {
@@ -167,7 +172,7 @@ impl FileKind for Master {
         restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
         let failed = |error: Errno| {
-            let what = format!("a pseudo-terminal cannot be made again: {}", error.desc());
+            let what = phrase!("a pseudo-terminal cannot be made again: {why}", why = error.desc());
             Problem::blocks(ProblemKind::Terminal, what).at(node(record.number).display().to_string())
         };
         let flags = file.flags_again() & !libc::O_NOFOLLOW;
@@ -202,7 +207,7 @@ impl FileKind for Master {
             terminal::set_locked(made, record.locked)
         };
         set().map_err(|error: Errno| {
-            let what = format!("a pseudo-terminal cannot be set as it was: {}", error.desc());
+            let what = phrase!("a pseudo-terminal cannot be set as it was: {why}", why = error.desc());
             Problem::blocks(ProblemKind::Terminal, what)
         })
     }
@@ -211,8 +216,8 @@ impl FileKind for Master {
 const CAP_SYS_ADMIN: u32 = 21;
 
 fn lacks_privilege() -> Problem {
-    let what = "what is on its way in a pseudo-terminal can be put into it only with CAP_SYS_ADMIN";
-    Problem::blocks(ProblemKind::Privilege, what).way_out("Run Dormouse as root")
+    let what = phrase!("what is on its way in a pseudo-terminal can be put into it only with CAP_SYS_ADMIN");
+    Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("Run Dormouse as root"))
 }
 
 /// The numbers that pairs of an image have.
@@ -234,12 +239,12 @@ pub fn judge_number(path: &Path, owner: &Owner, number: u32) -> Vec<Problem> {
     match number::master_with(path, owner, libc::O_RDWR, number) {
         Ok(_) => Vec::new(),
         Err(Errno::EBUSY) => {
-            let what = "another terminal has this name now; it comes back under another one";
-            let loss = "the terminal's name, which programs in it may have noted";
+            let what = phrase!("another terminal has this name now; it comes back under another one");
+            let loss = phrase!("the terminal's name, which programs in it may have noted");
             vec![Problem::loses(ProblemKind::Terminal, what, loss).at(node(number).display().to_string())]
         }
         Err(error) => {
-            let what = format!("pseudo-terminals cannot be made here: {}", error.desc());
+            let what = phrase!("pseudo-terminals cannot be made here: {why}", why = error.desc());
             vec![Problem::blocks(ProblemKind::Device, what).at(shown(path))]
         }
     }
@@ -288,40 +293,50 @@ fn own(number: u32, (mode, user, group): (u32, u32, u32)) -> Result<(), Errno> {
 
 fn judge_pair(facts: &FileFacts, files: &FilesFacts, number: u32) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut refuse = |what: &str, way_out: &str| {
+    let mut refuse = |what: Phrase, way_out: Phrase| {
         problems.push(facts.problem(ProblemKind::Terminal, what).way_out(way_out));
     };
     let name = node(number);
     if !name.metadata().is_ok_and(|found| found.rdev() == libc::makedev(SLAVES, number)) {
-        refuse("its slave is not in /dev/pts: it belongs to another place", "Pause the group instead");
+        refuse(
+            phrase!("its slave is not in /dev/pts: it belongs to another place"),
+            phrase!("Pause the group instead"),
+        );
     }
     for process in users_outside(number, files) {
-        let what = format!("{process} is on this terminal ({}) and is not part of the group", name.display());
-        refuse(&what, "Freeze them together, or end that process");
+        let what = phrase!(
+            "{process} is on this terminal ({name}) and is not part of the group",
+            process,
+            name = name.display()
+        );
+        refuse(what, phrase!("Freeze them together, or end that process"));
     }
     if terminal::discipline(&facts.file) != Ok(0) {
-        refuse("it has a line discipline other than the usual one", "Pause the group instead");
+        refuse(phrase!("it has a line discipline other than the usual one"), phrase!("Pause the group instead"));
     }
     let news = terminal::events(&facts.file, PollFlags::POLLPRI, Duration::ZERO);
     if news.is_ok_and(|news| news.contains(PollFlags::POLLPRI)) {
-        refuse("the news of a change waits to be read from it, as packet mode tells it", "Try again in a moment");
+        refuse(
+            phrase!("the news of a change waits to be read from it, as packet mode tells it"),
+            phrase!("Try again in a moment"),
+        );
     }
     if !identity::has_capability(CAP_SYS_ADMIN) {
         problems.push(lacks_privilege().of(&facts.process).at(facts.shown()));
     }
     if !is_used(facts, files) {
-        let what = "nobody has opened its slave yet, so that it cannot be seen what was written to it";
-        problems.push(facts.loss(ProblemKind::Terminal, what, "what was written to it, if anything"));
+        let what = phrase!("nobody has opened its slave yet, so that it cannot be seen what was written to it");
+        problems.push(facts.loss(ProblemKind::Terminal, what, phrase!("what was written to it, if anything")));
     }
     let foreground = terminal::foreground(&facts.file).ok().filter(|group| *group > 0);
     let in_group =
         |pid: &Pid| proc::parsed(*pid, "stat", stat::parse).is_ok_and(|stat| Some(stat.pgrp.0) == foreground);
     if foreground.is_some() && terminal::session(&facts.file).is_ok() && !files.members.iter().any(in_group) {
-        let what = "the process group in its foreground has ended";
+        let what = phrase!("the process group in its foreground has ended");
         problems.push(facts.loss(
             ProblemKind::Terminal,
             what,
-            "that: the leader of the session is in the foreground again",
+            phrase!("that: the leader of the session is in the foreground again"),
         ));
     }
     problems

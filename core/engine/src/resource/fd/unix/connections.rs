@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::Problem;
+use dormouse_wire::{Problem, phrase};
 
 use super::super::{FileId, OpenFile, Restore};
 use super::name::{Name, address_of};
@@ -40,7 +40,7 @@ pub fn make_all(restore: &mut Restore<'_>) -> Result<(), Problem> {
     plan.alone()?;
     plan.connections()?;
     for (id, made) in &plan.made {
-        own(&plan.records[id], made).map_err(failed(&plan.records[id], "be given to its owner"))?;
+        own(&plan.records[id], made).map_err(failed(&plan.records[id], phrase!("be given to its owner")))?;
     }
     restore.made.append(&mut plan.made);
     restore.other_ends.append(&mut plan.other_ends);
@@ -103,10 +103,10 @@ impl Plan {
             if !stands_alone {
                 continue;
             }
-            let made = socket::unix(record.kind).map_err(failed(record, "be made again"))?;
+            let made = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
             bind(record, &made)?;
             if let State::Listening { backlog, .. } = record.state {
-                listen(&made, backlog, record.peer.as_ref()).map_err(failed(record, "listen again"))?;
+                listen(&made, backlog, record.peer.as_ref()).map_err(failed(record, phrase!("listen again")))?;
             }
             self.made.insert(*id, made);
         }
@@ -182,7 +182,7 @@ impl Plan {
     /// Makes both ends of a connection that needs no listening socket.
     fn pair(record: &Record, one: End<'_>, other: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
         let pair = as_made_by(one.peer.or(other.peer), &|| socket::unix_pair(record.kind));
-        let pair = socket::taken_over(pair.map_err(failed(record, "be made again"))?);
+        let pair = socket::taken_over(pair.map_err(failed(record, phrase!("be made again")))?);
         one.bind(&pair.0, record)?;
         other.bind(&pair.1, record)?;
         Ok(pair)
@@ -201,22 +201,22 @@ impl Plan {
         let listener = if let Some(listener) = living {
             listener
         } else {
-            passing = socket::unix(record.kind).map_err(failed(record, "be made again"))?;
+            passing = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
             match name.bind(&passing) {
                 // The service of a connection that has ended lives on: nobody will ask for its name at this end.
                 Err(Errno::EADDRINUSE) if server.own.is_none() => return Self::pair(record, client, server),
-                bound => bound.map_err(failed(record, "have its name again"))?,
+                bound => bound.map_err(failed(record, phrase!("have its name again")))?,
             }
             &passing
         };
         // The client sees whoever listened then.
-        listen(listener, 1, client.peer).map_err(failed(record, "be connected again"))?;
-        let made = socket::unix(record.kind).map_err(failed(record, "be made again"))?;
+        listen(listener, 1, client.peer).map_err(failed(record, phrase!("be connected again")))?;
+        let made = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
         client.bind(&made, record)?;
-        let (address, _reachable) = address_of(listener, name).map_err(failed(record, "be reached again"))?;
+        let (address, _reachable) = address_of(listener, name).map_err(failed(record, phrase!("be reached again")))?;
         as_made_by(server.peer, &|| socket::connect(&made, &address).map(|()| [0; 2]))
-            .map_err(failed(record, "be connected again"))?;
-        let accepted = socket::accept(listener).map_err(failed(record, "be accepted again"))?;
+            .map_err(failed(record, phrase!("be connected again")))?;
+        let accepted = socket::accept(listener).map_err(failed(record, phrase!("be accepted again")))?;
         Ok((made, accepted))
     }
 }
@@ -234,7 +234,7 @@ impl End<'_> {
     fn bind(&self, made: &OwnedFd, record: &Record) -> Result<(), Problem> {
         match (self.own, self.name) {
             (Some((_, own)), _) => bind(own, made),
-            (None, Some(name)) if self.bound => name.bind(made).map_err(failed(record, "have its name again")),
+            (None, Some(name)) if self.bound => name.bind(made).map_err(failed(record, phrase!("have its name again"))),
             _ => Ok(()),
         }
     }
@@ -247,7 +247,7 @@ fn bind(record: &Record, made: &OwnedFd) -> Result<(), Problem> {
         Some(file) => file.bind(name, made),
         None => name.bind(made),
     };
-    bound.map_err(failed(record, "have its name again"))
+    bound.map_err(failed(record, phrase!("have its name again")))
 }
 
 /// Whether a record fits to the others.

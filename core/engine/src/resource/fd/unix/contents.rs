@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::super::{FileId, Restore};
 use super::connections::{Plan, as_made_by, listen};
@@ -26,9 +26,9 @@ pub fn complete(restore: &mut Restore<'_>) -> Result<(), Problem> {
     let mut late = Vec::new();
     for (id, record) in &records {
         let made = made(restore, *id)?;
-        record.options.prepare(made).map_err(failed(record, "be made ready"))?;
+        record.options.prepare(made).map_err(failed(record, phrase!("be made ready")))?;
         if let Some(other) = restore.other_ends.get(id) {
-            record.options.prepare(other).map_err(failed(record, "be made ready"))?;
+            record.options.prepare(other).map_err(failed(record, phrase!("be made ready")))?;
         }
         // Connected it takes messages from its peer alone; those of others came before. A change of its peer empties it.
         let strange = record.queue.iter().any(|message| message.from != From::Peer);
@@ -55,9 +55,10 @@ pub fn complete(restore: &mut Restore<'_>) -> Result<(), Problem> {
     }
     for (id, record) in &records {
         let made = made(restore, *id)?;
-        record.options.restore(made).map_err(failed(record, "have its options again"))?;
-        socket::shut(made, record.shutdown).or_else(unconnected).map_err(failed(record, "be shut again"))?;
-        files::set_status(made, restore.open_files[id.0].flags).map_err(failed(record, "have its flags again"))?;
+        record.options.restore(made).map_err(failed(record, phrase!("have its options again")))?;
+        socket::shut(made, record.shutdown).or_else(unconnected).map_err(failed(record, phrase!("be shut again")))?;
+        files::set_status(made, restore.open_files[id.0].flags)
+            .map_err(failed(record, phrase!("have its flags again")))?;
     }
     Ok(())
 }
@@ -79,7 +80,7 @@ fn connect(
     restore: &Restore<'_>,
 ) -> Result<(), Problem> {
     let own = made(restore, id)?;
-    let problem = failed(record, "be connected again");
+    let problem = failed(record, phrase!("be connected again"));
     match &record.state {
         State::Connected(peer) => match &records[peer].name {
             // The pair is connected already.
@@ -117,7 +118,7 @@ fn deliver(
     strangers: &mut Strangers,
 ) -> Result<(), Problem> {
     let receiver = made(restore, id)?;
-    let problem = failed(record, "be filled again");
+    let problem = failed(record, phrase!("be filled again"));
     let passed: Vec<RawFd> = message
         .files
         .iter()
@@ -137,8 +138,8 @@ fn deliver(
     let reach = reach.map(|name| address_of(receiver, name)).transpose().map_err(&problem)?;
     send(message, sender, &passed, reach.as_ref().map(|(address, _)| address)).map_err(|errno| match errno {
         Errno::EAGAIN => {
-            let what = "a unix socket takes less than it held";
-            let way_out = "Raise the limit /proc/sys/net/unix/max_dgram_qlen to what it was, then thaw again";
+            let what = phrase!("a unix socket takes less than it held");
+            let way_out = phrase!("Raise the limit /proc/sys/net/unix/max_dgram_qlen to what it was, then thaw again");
             Problem::blocks(ProblemKind::UnixSocket, what).way_out(way_out)
         }
         errno => problem(errno),
@@ -176,7 +177,7 @@ fn wait(
     records: &BTreeMap<FileId, Record>,
     restore: &Restore<'_>,
 ) -> Result<(), Problem> {
-    let problem = failed(record, "be connected to again");
+    let problem = failed(record, phrase!("be connected to again"));
     let name = record.name.as_ref().ok_or_else(|| lie("a listening socket without a name"))?;
     let (address, _reachable) = address_of(listener, name).map_err(&problem)?;
     for client in waiting {
@@ -193,7 +194,7 @@ fn close_other_end(id: FileId, record: &Record, restore: &mut Restore<'_>) -> Re
     let Some(other) = restore.other_ends.remove(&id) else { return Ok(()) };
     if let State::Gone { reset: true, .. } = record.state {
         let sent = socket::send(made(restore, id)?, b"-", &[], None, None);
-        sent.map_err(failed(record, "have its error again"))?;
+        sent.map_err(failed(record, phrase!("have its error again")))?;
     }
     drop(other);
     Ok(())

@@ -18,7 +18,7 @@ pub mod services;
 
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -130,7 +130,7 @@ impl FileKind for Unix {
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         record(facts, capture.files).map_err(|errno| {
-            facts.problem(ProblemKind::UnixSocket, format!("its state cannot be read: {}", errno.desc()))
+            facts.problem(ProblemKind::UnixSocket, phrase!("its state cannot be read: {why}", why = errno.desc()))
         })
     }
 
@@ -139,22 +139,23 @@ impl FileKind for Unix {
         if let Some(name) = record.name.as_ref().filter(|name| record.bound && matches!(name, Name::Abstract(_)))
             && name::is_taken(name, record.kind)
         {
-            let problem = Problem::blocks(ProblemKind::UnixSocket, "another program has its abstract name now");
-            problems.push(problem.at(name.shown()).way_out("End that program, then thaw again"));
+            let problem =
+                Problem::blocks(ProblemKind::UnixSocket, phrase!("another program has its abstract name now"));
+            problems.push(problem.at(name.shown()).way_out(phrase!("End that program, then thaw again")));
         }
         if let State::Outside(name) = &record.state
             && !judge::can_be_reached(name, &record.holder)
         {
-            let what = "nobody receives there any more, or its holder may not send there";
-            let problem = Problem::loses(ProblemKind::UnixSocket, what, "the connection of a datagram socket");
+            let what = phrase!("nobody receives there any more, or its holder may not send there");
+            let problem = Problem::loses(ProblemKind::UnixSocket, what, phrase!("the connection of a datagram socket"));
             problems.push(problem.at(name.shown()));
         }
         let is_cut = matches!(record.state, State::Gone { cut: true, .. });
         if let Some(peer) = record.peer.as_ref().filter(|_| !is_cut)
             && (peer.pid.0 < 1 || proc::folder(peer.pid).exists())
         {
-            let what = format!("another process has the pid {} of who made a connection", peer.pid);
-            problems.push(Problem::loses(ProblemKind::UnixSocket, what, "the pid that SO_PEERCRED shows"));
+            let what = phrase!("another process has the pid {pid} of who made a connection", pid = peer.pid);
+            problems.push(Problem::loses(ProblemKind::UnixSocket, what, phrase!("the pid that SO_PEERCRED shows")));
         }
         problems
     }
@@ -177,17 +178,19 @@ impl FileKind for Unix {
 
 /// An image that contradicts itself.
 fn lie(what: &str) -> Problem {
-    Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: it has {what}"))
+    Problem::blocks(ProblemKind::Image, phrase!("the image contradicts itself: it has {what}", what))
 }
 
 /// A step of making a socket that has failed.
-fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 'a {
+fn failed(record: &Record, what: Phrase) -> impl Fn(Errno) -> Problem {
     move |errno| {
-        let problem =
-            Problem::blocks(ProblemKind::UnixSocket, format!("a unix socket cannot {what}: {}", errno.desc()));
+        let problem = Problem::blocks(
+            ProblemKind::UnixSocket,
+            phrase!("a unix socket cannot {what}: {why}", what, why = errno.desc()),
+        );
         match &record.name {
             Some(name) => problem.at(name.shown()),
-            None => problem.at("a unix socket without a name"),
+            None => problem.at(phrase!("a unix socket without a name")),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -185,26 +185,31 @@ impl SocketFile {
     /// What is in the way of making it again.
     pub fn preflight(&self) -> Vec<Problem> {
         let path = path_of(&self.path);
-        let problem = |what: String, way_out: &str| {
+        let problem = |what: Phrase, way_out: Phrase| {
             vec![Problem::blocks(ProblemKind::UnixSocket, what).at(shown(&path)).way_out(way_out)]
         };
         if !path.is_absolute() || self.path.contains(&0) {
-            return vec![Problem::blocks(ProblemKind::Image, "the image holds a socket at an impossible path")];
+            return vec![Problem::blocks(
+                ProblemKind::Image,
+                phrase!("the image holds a socket at an impossible path"),
+            )];
         }
         match path.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.folder().is_dir() => Vec::new(),
-            Err(error) => {
-                problem(format!("the socket cannot be put there: {error}"), "Make its folder again, then thaw again")
-            }
-            Ok(found) if !found.file_type().is_socket() => {
-                problem("something else has the name of its socket now".into(), "Move it away, then thaw again")
-            }
+            Err(error) => problem(
+                phrase!("the socket cannot be put there: {why}", why = error),
+                phrase!("Make its folder again, then thaw again"),
+            ),
+            Ok(found) if !found.file_type().is_socket() => problem(
+                phrase!("something else has the name of its socket now"),
+                phrase!("Move it away, then thaw again"),
+            ),
             Ok(_) if is_in_use(&path) => {
-                problem("another program has a socket there now".into(), "End that program, then thaw again")
+                problem(phrase!("another program has a socket there now"), phrase!("End that program, then thaw again"))
             }
             Ok(found) if found.uid() != self.owner.0 => {
-                let what = format!("the socket file that is there now belongs to user {}", found.uid());
-                problem(what, "Remove it if it is not needed, then thaw again")
+                let what = phrase!("the socket file that is there now belongs to user {uid}", uid = found.uid());
+                problem(what, phrase!("Remove it if it is not needed, then thaw again"))
             }
             Ok(_) => Vec::new(),
         }

@@ -3,44 +3,45 @@
 // zoo: no kind
 
 use dormouse_wire::ThingKind::{self, MessageBus, PipeWire, PulseAudio, Service as Other, Wayland, X11};
+use dormouse_wire::{Phrase, phrase};
 
 use super::name::Name;
 
 /// A service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// What it is, for a person: it follows "connected to".
-    pub what: &'static str,
+    pub what: Phrase,
     /// What can be done.
-    pub way_out: &'static str,
+    pub way_out: Phrase,
     /// What it is in a graph.
     pub kind: ThingKind,
 }
 
-const DISPLAY: &str = "Pause it instead, or start it in a nested session that is frozen with it";
-const CLOSE: &str = "Cut the connection (--disconnect), close it in the program, or pause the group instead";
-const LOG: &str = "Start it with its output in a file, or pause the group instead";
+const DISPLAY: Phrase = phrase!("Pause it instead, or start it in a nested session that is frozen with it");
+const CLOSE: Phrase = phrase!("Cut the connection (--disconnect), close it in the program, or pause the group instead");
+const LOG: Phrase = phrase!("Start it with its output in a file, or pause the group instead");
 
 /// Part of the name, what it is, what can be done, and what it is in a graph. The first that fits counts.
-const SERVICES: [(&str, &str, &str, ThingKind); 18] = [
-    ("/.X11-unix/", "the X11 display server", DISPLAY, X11),
-    ("/.ICE-unix/", "the session manager (ICE)", CLOSE, Other),
-    ("/wayland-", "the Wayland display server", DISPLAY, Wayland),
-    ("/dbus/system_bus_socket", "the system's message bus (D-Bus)", CLOSE, MessageBus),
-    ("/dbus-", "a message bus (D-Bus)", CLOSE, MessageBus),
-    ("/at-spi/", "the message bus of assistive technology (D-Bus)", CLOSE, MessageBus),
-    ("/bus", "a message bus (D-Bus)", CLOSE, MessageBus),
-    ("/pipewire-", "PipeWire, for sound and video", CLOSE, PipeWire),
-    ("/pulse/", "PulseAudio, for sound", CLOSE, PulseAudio),
-    ("/systemd/journal/", "the journal", LOG, Other),
-    ("/dev/log", "the system's log", LOG, Other),
-    ("/systemd/", "a service of systemd", CLOSE, Other),
-    ("/nscd/", "the cache of names (nscd)", CLOSE, Other),
-    ("/keyring", "the keyring", CLOSE, Other),
-    ("/gnupg/", "GnuPG's agent", CLOSE, Other),
-    ("ssh-", "the SSH agent", CLOSE, Other),
-    ("/tmux-", "tmux", CLOSE, Other),
-    ("docker.sock", "Docker", CLOSE, Other),
+static SERVICES: [(&str, Phrase, Phrase, ThingKind); 18] = [
+    ("/.X11-unix/", phrase!("the X11 display server"), DISPLAY, X11),
+    ("/.ICE-unix/", phrase!("the session manager (ICE)"), CLOSE, Other),
+    ("/wayland-", phrase!("the Wayland display server"), DISPLAY, Wayland),
+    ("/dbus/system_bus_socket", phrase!("the system's message bus (D-Bus)"), CLOSE, MessageBus),
+    ("/dbus-", phrase!("a message bus (D-Bus)"), CLOSE, MessageBus),
+    ("/at-spi/", phrase!("the message bus of assistive technology (D-Bus)"), CLOSE, MessageBus),
+    ("/bus", phrase!("a message bus (D-Bus)"), CLOSE, MessageBus),
+    ("/pipewire-", phrase!("PipeWire, for sound and video"), CLOSE, PipeWire),
+    ("/pulse/", phrase!("PulseAudio, for sound"), CLOSE, PulseAudio),
+    ("/systemd/journal/", phrase!("the journal"), LOG, Other),
+    ("/dev/log", phrase!("the system's log"), LOG, Other),
+    ("/systemd/", phrase!("a service of systemd"), CLOSE, Other),
+    ("/nscd/", phrase!("the cache of names (nscd)"), CLOSE, Other),
+    ("/keyring", phrase!("the keyring"), CLOSE, Other),
+    ("/gnupg/", phrase!("GnuPG's agent"), CLOSE, Other),
+    ("ssh-", phrase!("the SSH agent"), CLOSE, Other),
+    ("/tmux-", phrase!("tmux"), CLOSE, Other),
+    ("docker.sock", phrase!("Docker"), CLOSE, Other),
 ];
 
 /// The service at this name.
@@ -48,8 +49,10 @@ pub fn service(name: &Name) -> Service {
     // An abstract name may be what elsewhere is the name of a file.
     let shown = format!("/{}", name.shown().trim_start_matches('@'));
     let found = SERVICES.iter().find(|(part, ..)| shown.contains(part));
-    let (_, what, way_out, kind) = found.copied().unwrap_or(("", "a service", CLOSE, Other));
-    Service { what, way_out, kind }
+    match found {
+        Some((_, what, way_out, kind)) => Service { what: what.clone(), way_out: way_out.clone(), kind: *kind },
+        None => Service { what: phrase!("a service"), way_out: CLOSE, kind: Other },
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use nix::mount::MsFlags;
 use serde_bytes::ByteBuf;
 
@@ -13,17 +13,17 @@ use crate::image::{PageBuffer, Reader};
 use crate::kernel::{Answer, Errno, files, mounts};
 use crate::resource::named_file::shown;
 
-fn failed(mount: &Mount, what: &str) -> impl Fn(Errno) -> Problem {
-    let (what, place) = (what.to_owned(), shown(path(&mount.mount_point)));
+fn failed(mount: &Mount, what: Phrase) -> impl Fn(Errno) -> Problem {
+    let place = shown(path(&mount.mount_point));
     move |errno| {
-        let what = format!("a mount cannot be made again: {what}: {}", errno.desc());
+        let what = phrase!("a mount cannot be made again: {what}: {why}", what, why = errno.desc());
         Problem::blocks(ProblemKind::Namespace, what).at(place.clone())
     }
 }
 
 fn unbegun(errno: Errno) -> Problem {
-    let what = format!("the mounts of the group cannot be made again: {}", errno.desc());
-    Problem::blocks(ProblemKind::Namespace, what).way_out("Run Dormouse as root, outside of any sandbox")
+    let what = phrase!("the mounts of the group cannot be made again: {why}", why = errno.desc());
+    Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root, outside of any sandbox"))
 }
 
 /// Makes all mounts in the mount namespace of this process, which must be its own, and makes their root its root.
@@ -45,29 +45,32 @@ pub fn build(record: &Mounts, reader: &Reader) -> Result<(), Problem> {
         let one = match (&mount.origin, taken.take()) {
             (Origin::Own { filesystem, root }, _) => {
                 let part = mounts::below(&filesystems[*filesystem], &relative(root, b"/"));
-                part.and_then(|part| mounts::duplicate(&part)).map_err(failed(mount, "what is mounted is not there"))?
+                part.and_then(|part| mounts::duplicate(&part))
+                    .map_err(failed(mount, phrase!("what is mounted is not there")))?
             }
             (Origin::Outside { .. }, Some(taken)) => taken,
-            (Origin::Outside { .. }, None) => return Err(failed(mount, "it was not taken hold of")(Errno::EBADF)),
+            (Origin::Outside { .. }, None) => {
+                return Err(failed(mount, phrase!("it was not taken hold of"))(Errno::EBADF));
+            }
         };
-        mounts::set_attributes(&one, mount.attributes).map_err(failed(mount, "its attributes"))?;
+        mounts::set_attributes(&one, mount.attributes).map_err(failed(mount, phrase!("its attributes")))?;
         if !mount.receives {
-            mounts::set_propagation(&one, MsFlags::MS_PRIVATE).map_err(failed(mount, "how it spreads"))?;
+            mounts::set_propagation(&one, MsFlags::MS_PRIVATE).map_err(failed(mount, phrase!("how it spreads")))?;
         }
         let place = match mount.parent {
             None => bench.place("root").map_err(unbegun)?,
             Some(parent) => {
                 let below = relative(&mount.mount_point, &record.mounts[parent].mount_point);
-                mounts::below(&made[parent], &below).map_err(failed(mount, "there is no such place"))?
+                mounts::below(&made[parent], &below).map_err(failed(mount, phrase!("there is no such place")))?
             }
         };
-        mounts::attach(&one, &place).map_err(failed(mount, "it cannot be put there"))?;
+        mounts::attach(&one, &place).map_err(failed(mount, phrase!("it cannot be put there")))?;
         made.push(one);
     }
     let root = made.first().ok_or_else(|| unbegun(Errno::ENOENT))?;
     mounts::become_root(root).map_err(unbegun)?;
     for (mount, one) in record.mounts.iter().zip(&made).filter(|(mount, _)| mount.shares) {
-        mounts::set_propagation(one, MsFlags::MS_SHARED).map_err(failed(mount, "how it spreads"))?;
+        mounts::set_propagation(one, MsFlags::MS_SHARED).map_err(failed(mount, phrase!("how it spreads")))?;
     }
     Ok(())
 }
@@ -75,12 +78,12 @@ pub fn build(record: &Mounts, reader: &Reader) -> Result<(), Problem> {
 fn of_outside(mount: &Mount) -> Result<Option<OwnedFd>, Problem> {
     let Origin::Outside { path: outside, file_type } = &mount.origin else { return Ok(None) };
     let found = files::open(path(outside), libc::O_PATH | libc::O_NOFOLLOW);
-    let found = found.map_err(failed(mount, &shown(path(outside))))?;
-    let stat = files::stat(&found).map_err(failed(mount, &shown(path(outside))))?;
+    let found = found.map_err(failed(mount, shown(path(outside)).into()))?;
+    let stat = files::stat(&found).map_err(failed(mount, shown(path(outside)).into()))?;
     if stat.st_mode & libc::S_IFMT != *file_type {
-        return Err(failed(mount, &shown(path(outside)))(Errno::ENOTDIR));
+        return Err(failed(mount, shown(path(outside)).into())(Errno::ENOTDIR));
     }
-    mounts::duplicate(&found).map(Some).map_err(failed(mount, &shown(path(outside))))
+    mounts::duplicate(&found).map(Some).map_err(failed(mount, shown(path(outside)).into()))
 }
 
 /// A filesystem in memory on which the others stand while all is put together.
@@ -111,8 +114,9 @@ impl Bench {
 
 fn unmade(record: &Filesystem) -> impl Fn(Errno) -> Problem {
     move |errno| {
-        let what = format!("a filesystem of type {} cannot be made again: {}", record.kind, errno.desc());
-        Problem::blocks(ProblemKind::Namespace, what).way_out("Run Dormouse as root")
+        let what =
+            phrase!("a filesystem of type {kind} cannot be made again: {why}", kind = record.kind, why = errno.desc());
+        Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde_bytes::ByteBuf;
 
 use super::{Filesystem, KINDS, LONGEST_OPTION, Mount, Mounts, Origin, Tree, path, tree};
@@ -98,25 +98,26 @@ impl Plan {
     fn origin(&mut self, mount: &Found, visible: bool, around: &[Found], outside: &Outside) -> Option<Origin> {
         let kind = String::from_utf8_lossy(&mount.filesystem).into_owned();
         let at = || shown(path(&mount.mount_point));
-        let way_out = "Pause the group instead, or start the sandbox without it";
+        let way_out = phrase!("Pause the group instead, or start the sandbox without it");
         if let Some(root) = mount.root.strip_suffix(b"//deleted") {
-            let what = format!("a removed file or folder is mounted there ({})", shown(path(root)));
+            let what = phrase!("a removed file or folder is mounted there ({shown})", shown = shown(path(root)));
             self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
             return None;
         }
         if around.iter().any(|other| other.device == mount.device) {
             let origin = of_outside(mount, visible, around, outside);
             if origin.is_none() && visible {
-                let what = format!(
-                    "{} of a {kind} is mounted there, which no path outside leads to",
-                    shown(path(&mount.root))
+                let what = phrase!(
+                    "{shown} of a {kind} is mounted there, which no path outside leads to",
+                    shown = shown(path(&mount.root)),
+                    kind
                 );
                 self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
             }
             return origin;
         }
         if !KINDS.contains(&kind.as_str()) {
-            let what = format!("a {kind} of the group's own is mounted there, which cannot be given back yet");
+            let what = phrase!("a {kind} of the group's own is mounted there, which cannot be given back yet", kind);
             self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
             return None;
         }
@@ -142,8 +143,8 @@ impl Plan {
             return;
         }
         if !visible {
-            let what = "a filesystem of the group's own lies hidden there, below another mount";
-            let loss = "what is in it";
+            let what = phrase!("a filesystem of the group's own lies hidden there, below another mount");
+            let loss = phrase!("what is in it");
             self.problems.push(Problem::loses(ProblemKind::Namespace, what, loss).at(shown(path(&mount.mount_point))));
             return;
         }
@@ -169,10 +170,14 @@ impl Plan {
 }
 
 /// What keeps a filesystem from being made again by its options.
-fn misplaced(filesystem: &Filesystem, outside: &Outside) -> Option<String> {
+fn misplaced(filesystem: &Filesystem, outside: &Outside) -> Option<Phrase> {
     let kind = &filesystem.kind;
     if filesystem.options.iter().any(|(_, value)| value.as_ref().is_some_and(|value| value.len() > LONGEST_OPTION)) {
-        return Some(format!("a {kind} with options of more than {LONGEST_OPTION} bytes is mounted there"));
+        return Some(phrase!(
+            "a {kind} with options of more than {LONGEST_OPTION} bytes is mounted there",
+            kind,
+            LONGEST_OPTION
+        ));
     }
     let stat = |file: Result<_, _>| file.and_then(|file: std::os::fd::OwnedFd| files::stat(&file));
     filesystem.folders().find_map(|folder| {
@@ -180,13 +185,22 @@ fn misplaced(filesystem: &Filesystem, outside: &Outside) -> Option<String> {
         let without = stat(outside.open(folder, libc::O_PATH)).ok().filter(|_| folder.is_absolute());
         let within = stat(files::open(folder, libc::O_PATH)).ok();
         let Some(without) = without else {
-            return Some(format!("an {kind} over {} is mounted there, which is not outside", shown(folder)));
+            return Some(phrase!(
+                "an {kind} over {shown} is mounted there, which is not outside",
+                kind,
+                shown = shown(folder)
+            ));
         };
         // What was meant when it was mounted cannot be told.
         let is_another =
             within.is_some_and(|within| (within.st_dev, within.st_ino) != (without.st_dev, without.st_ino));
-        is_another
-            .then(|| format!("an {kind} over {} is mounted there, which is another folder outside", shown(folder)))
+        is_another.then(|| {
+            phrase!(
+                "an {kind} over {shown} is mounted there, which is another folder outside",
+                kind,
+                shown = shown(folder)
+            )
+        })
     })
 }
 

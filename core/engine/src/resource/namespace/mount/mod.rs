@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -167,18 +167,24 @@ impl Mounts {
     pub fn preflight(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (needed, file_type, mount_point) in self.needed() {
-            let refuse = |what: String| {
+            let refuse = |what: Phrase| {
                 let problem = Problem::blocks(ProblemKind::File, what).at(shown(needed));
-                problem.way_out("Put it back in its place, then thaw again")
+                problem.way_out(phrase!("Put it back in its place, then thaw again"))
             };
             let mounted = shown(mount_point);
             match needed.symlink_metadata() {
                 Err(error) => {
-                    problems.push(refuse(format!("it is to be mounted at {mounted}, and cannot be found: {error}")));
+                    problems.push(refuse(phrase!(
+                        "it is to be mounted at {mounted}, and cannot be found: {why}",
+                        mounted,
+                        why = error
+                    )));
                 }
                 Ok(found) if std::os::unix::fs::MetadataExt::mode(&found) & libc::S_IFMT != file_type => {
-                    problems
-                        .push(refuse(format!("it is to be mounted at {mounted}, and something else has its name now")));
+                    problems.push(refuse(phrase!(
+                        "it is to be mounted at {mounted}, and something else has its name now",
+                        mounted
+                    )));
                 }
                 Ok(_) => {}
             }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknod, utimensat};
 use nix::sys::time::TimeSpec;
@@ -100,7 +100,7 @@ impl Tree {
 }
 
 fn unread(place: &Path, error: impl std::fmt::Display) -> Problem {
-    Problem::blocks(ProblemKind::File, format!("it cannot be read into the image: {error}")).at(shown(place))
+    Problem::blocks(ProblemKind::File, phrase!("it cannot be read into the image: {why}", why = error)).at(shown(place))
 }
 
 /// Reads all that is below a mount point, without what is mounted over it.
@@ -186,7 +186,7 @@ impl Tree {
         let root = filesystem.join(path(&self.root).strip_prefix("/").unwrap_or(Path::new("")));
         let unmade = |place: &Path, error: &dyn std::fmt::Display| {
             let kind = ProblemKind::File;
-            Problem::blocks(kind, format!("it cannot be made again: {error}")).at(shown(place))
+            Problem::blocks(kind, phrase!("it cannot be made again: {why}", why = error)).at(shown(place))
         };
         if let Some(above) = root.parent().filter(|_| self.root.as_slice() != b"/") {
             fs::create_dir_all(above).map_err(|error| unmade(above, &error))?;
@@ -215,7 +215,7 @@ impl Tree {
     ) -> Result<(), Problem> {
         let unmade = |error: std::io::Error| {
             let kind = if error.raw_os_error() == Some(libc::ENOSPC) { ProblemKind::Space } else { ProblemKind::File };
-            Problem::blocks(kind, format!("it cannot be made again: {error}")).at(shown(place))
+            Problem::blocks(kind, phrase!("it cannot be made again: {why}", why = error)).at(shown(place))
         };
         if let Some(other) = entry.name_of.and_then(|index| self.entries.get(index)) {
             let other = root.join(path(&other.path));

@@ -3,7 +3,7 @@
 
 // zoo: no kind
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 
 use super::super::address::Address;
 use super::super::judge_any;
@@ -13,15 +13,16 @@ use crate::kernel::{inet, outside, socket};
 use crate::resource::fd::{FileFacts, FilesFacts};
 
 const KIND: ProblemKind = ProblemKind::Socket;
-const LATER: &str = "Try again in a moment, when the connection has been accepted";
+const LATER: Phrase = phrase!("Try again in a moment, when the connection has been accepted");
 
 /// All reasons.
 pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let mut problems = judge_any(facts, files);
     problems.extend(link(facts, files));
     if let Some(name) = layer(facts) {
-        let what = format!("a layer of the kernel changes what goes through it ({name}), which cannot be given back");
-        problems.push(facts.problem(KIND, what).way_out("Pause the group instead"));
+        let what =
+            phrase!("a layer of the kernel changes what goes through it ({name}), which cannot be given back", name);
+        problems.push(facts.problem(KIND, what).way_out(phrase!("Pause the group instead")));
     }
     problems
 }
@@ -38,25 +39,26 @@ fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
             vec![urgent(facts)]
         }
         Link::Inside(peer) if peer == facts.id => {
-            let what = "it is connected to itself, which cannot be given back yet";
-            vec![facts.problem(KIND, what).way_out("Close it in the program, or pause the group instead")]
+            let what = phrase!("it is connected to itself, which cannot be given back yet");
+            vec![facts.problem(KIND, what).way_out(phrase!("Close it in the program, or pause the group instead"))]
         }
         Link::Inside(_) => Vec::new(),
         Link::WaitsAt(_, waiting) => {
             // The end of what it has sent counts like a byte.
             let end = Info::of(&facts.file).is_ok_and(|info| matches!(info.state, FIN_WAIT_1 | FIN_WAIT_2));
             let sent = waiting > u32::from(end) || socket::unreceived(&facts.file).unwrap_or(1) > 0;
-            let what = "it has sent something to a program that has not accepted the connection yet, which cannot be \
-                        read before";
+            let what = phrase!(
+                "it has sent something to a program that has not accepted the connection yet, which cannot be read before"
+            );
             if sent { vec![facts.problem(KIND, what).way_out(LATER)] } else { Vec::new() }
         }
         Link::Closing(peer) => {
-            let what = format!(
-                "its other end, {}, was closed while something from it was on its way, which cannot be read",
-                peer.shown()
+            let what = phrase!(
+                "its other end, {peer}, was closed while something from it was on its way, which cannot be read",
+                peer = peer.shown()
             );
-            let loss = "what was on its way: the program finds the connection reset behind what had come";
-            let problem = facts.loss(KIND, what, loss).way_out("Try again when the program has received it");
+            let loss = phrase!("what was on its way: the program finds the connection reset behind what had come");
+            let problem = facts.loss(KIND, what, loss).way_out(phrase!("Try again when the program has received it"));
             vec![unless_kept(problem, facts, files)]
         }
         Link::Outside(peer, inode) => {
@@ -67,8 +69,8 @@ fn link(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
 }
 
 fn urgent(facts: &FileFacts) -> Problem {
-    let what = "urgent data waits in it (MSG_OOB), which cannot be kept";
-    facts.problem(KIND, what).way_out("Try again in a moment, when the program has taken it")
+    let what = phrase!("urgent data waits in it (MSG_OOB), which cannot be kept");
+    facts.problem(KIND, what).way_out(phrase!("Try again in a moment, when the program has taken it"))
 }
 
 /// A connection that leaves the group and is to be kept.
@@ -82,13 +84,20 @@ fn keeping(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
 /// A connection that leaves the group; `holder`: who has its other end.
 fn leads_out(facts: &FileFacts, peer: &Address, holder: &str, files: &FilesFacts) -> Problem {
     let keep = files.keep_connections;
-    let own = Address::own(&facts.file).map_or_else(String::new, |own| format!(" from {}", own.shown()));
-    let what = format!("it is a TCP connection{own} to {}{holder}, which is not part of the group", peer.shown());
-    let loss = "the connection: the program finds it reset after the thaw, and the other end finds it closed";
+    let peer = format!("{}{holder}", peer.shown());
+    let what = match Address::own(&facts.file) {
+        Some(own) => phrase!(
+            "it is a TCP connection from {own} to {peer}, which is not part of the group",
+            own = own.shown(),
+            peer
+        ),
+        None => phrase!("it is a TCP connection to {peer}, which is not part of the group", peer),
+    };
+    let loss = phrase!("the connection: the program finds it reset after the thaw, and the other end finds it closed");
     let way_out = if keep {
-        "It is in no state to be kept now: try again in a moment, or close it in the program"
+        phrase!("It is in no state to be kept now: try again in a moment, or close it in the program")
     } else {
-        "Keep it (--keep-connections), close it in the program, or freeze both ends together"
+        phrase!("Keep it (--keep-connections), close it in the program, or freeze both ends together")
     };
     unless_kept(facts.loss(KIND, what, loss).way_out(way_out), facts, files)
 }
@@ -103,9 +112,11 @@ fn unless_kept(loss: Problem, facts: &FileFacts, files: &FilesFacts) -> Problem 
 /// Who waits to be accepted and is not of the group.
 fn listening(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let problem = |(from, waiting): (std::net::SocketAddr, u32)| {
-        let sent = if waiting > 0 { ", with what it has sent" } else { "" };
-        let what = format!("a TCP connection from {from} waits to be accepted by it, and is not part of the group");
-        facts.loss(KIND, what, format!("that connection{sent}")).way_out(LATER)
+        let loss =
+            if waiting > 0 { phrase!("that connection, with what it has sent") } else { phrase!("that connection") };
+        let what =
+            phrase!("a TCP connection from {from} waits to be accepted by it, and is not part of the group", from);
+        facts.loss(KIND, what, loss).way_out(LATER)
     };
     files.connections().strangers(facts).into_iter().map(problem).collect()
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -99,20 +99,21 @@ pub fn hold_off(files: &FilesFacts) -> Result<Option<Hold>, Problem> {
 
 /// The problem of a kernel that does not hold connections off.
 pub fn not_held(errno: Errno) -> Problem {
-    let way_out = "Freeze it without --keep-connections: they are then found reset after the thaw";
-    let problem = |what: &str| Problem::blocks(ProblemKind::Socket, what).way_out(way_out);
+    let way_out = phrase!("Freeze it without --keep-connections: they are then found reset after the thaw");
+    let problem = |what: Phrase| Problem::blocks(ProblemKind::Socket, what).way_out(way_out);
     match errno {
         Errno::EPERM => Problem::blocks(
             ProblemKind::Privilege,
-            "the other ends of connections cannot be held off without CAP_NET_ADMIN",
+            phrase!("the other ends of connections cannot be held off without CAP_NET_ADMIN"),
         )
-        .way_out("Run Dormouse as root"),
+        .way_out(phrase!("Run Dormouse as root")),
         Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOENT | Errno::EAFNOSUPPORT => {
-            let what = "connections cannot be kept here: this kernel cannot hold their other ends off until the thaw, \
-                        for which it takes nf_tables (CONFIG_NF_TABLES_INET) of Linux 5.12 or later";
+            let what = phrase!(
+                "connections cannot be kept here: this kernel cannot hold their other ends off until the thaw, for which it takes nf_tables (CONFIG_NF_TABLES_INET) of Linux 5.12 or later"
+            );
             problem(what)
         }
-        errno => problem(&format!("the other ends of connections cannot be held off: {}", errno.desc())),
+        errno => problem(phrase!("the other ends of connections cannot be held off: {why}", why = errno.desc())),
     }
 }
 
@@ -301,9 +302,15 @@ pub fn give_up(open_files: &mut [OpenFile], id: Option<&str>, all: bool) -> Vec<
         if ends_of(&record).is_some_and(|ends| held.contains(&ends)) {
             continue;
         }
-        let why = if all { "is not wanted back" } else { "was not held off all the time, so that it may have ended" };
-        let loss = "the connection: the program finds it reset";
-        let what = format!("the other end of a TCP connection, {}, {why}", to.shown());
+        let what = if all {
+            phrase!("the other end of a TCP connection, {to}, is not wanted back", to = to.shown())
+        } else {
+            phrase!(
+                "the other end of a TCP connection, {to}, was not held off all the time, so that it may have ended",
+                to = to.shown()
+            )
+        };
+        let loss = phrase!("the connection: the program finds it reset");
         let problem = Problem::loses(ProblemKind::Socket, what, loss);
         problems.push(match &record.own {
             Some(own) => problem.at(own.shown()),
@@ -344,7 +351,7 @@ impl Kept {
         for (id, record) in records(open_files)? {
             if let (State::Kept { .. }, Some(made)) = (&record.state, made(id)) {
                 let own = made.try_clone().map_err(|error| {
-                    Problem::blocks(ProblemKind::Limit, format!("a TCP socket cannot be watched: {error}"))
+                    Problem::blocks(ProblemKind::Limit, phrase!("a TCP socket cannot be watched: {why}", why = error))
                 })?;
                 kept.sockets.push((record, own));
             }
@@ -358,13 +365,12 @@ impl Kept {
             start(record, made).map_err(|errno| {
                 let why = match errno {
                     Errno::ETIMEDOUT => {
-                        "the end of what its other end has sent does not come to it: another packet \
-                                         filter of this machine drops it"
+                        phrase!("the end of what its other end has sent does not come to it: another packet filter of this machine drops it")
                     }
-                    errno => errno.desc(),
+                    errno => Phrase::verbatim(errno.desc()),
                 };
-                let problem = Problem::blocks(ProblemKind::Socket, format!("a TCP connection cannot go on: {why}"));
-                let problem = problem.way_out("Thaw it with its connections reset (--reset-connections)");
+                let problem = Problem::blocks(ProblemKind::Socket, phrase!("a TCP connection cannot go on: {why}", why));
+                let problem = problem.way_out(phrase!("Thaw it with its connections reset (--reset-connections)"));
                 record.own.iter().fold(problem, |problem, own| problem.at(own.shown()))
             })
         })

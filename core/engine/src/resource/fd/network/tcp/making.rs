@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 
 use super::super::address::Address;
 use super::super::taken;
@@ -36,8 +36,8 @@ pub fn preflight(record: &Record) -> Vec<Problem> {
             let able = inet::open(record.family, libc::SOCK_STREAM, libc::IPPROTO_TCP)
                 .and_then(|socket| repair::begin(&socket));
             if able.is_err() {
-                let what = "a TCP connection cannot be made again without CAP_NET_ADMIN";
-                return vec![Problem::blocks(ProblemKind::Privilege, what).way_out("Thaw it as root")];
+                let what = phrase!("a TCP connection cannot be made again without CAP_NET_ADMIN");
+                return vec![Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("Thaw it as root"))];
             }
             if let (State::Kept { to, .. }, Some(own)) = (&record.state, own) {
                 return cut_off(own, to).into_iter().collect();
@@ -49,19 +49,19 @@ pub fn preflight(record: &Record) -> Vec<Problem> {
 }
 
 fn not_here(own: &Address) -> Problem {
-    let what = "this machine does not have the address of a TCP connection any more";
-    let loss = "the connection: the programs at both ends find it reset";
+    let what = phrase!("this machine does not have the address of a TCP connection any more");
+    let loss = phrase!("the connection: the programs at both ends find it reset");
     Problem::loses(ProblemKind::Socket, what, loss).at(own.shown())
 }
 
 /// Why a connection to outside cannot go on here.
 fn cut_off(own: &Address, to: &Address) -> Option<Problem> {
-    const WAY_OUT: &str =
-        "Join the network that it comes from, or thaw it with its connections reset (--reset-connections)";
+    const WAY_OUT: Phrase =
+        phrase!("Join the network that it comes from, or thaw it with its connections reset (--reset-connections)");
     let what = if !is_here(own) {
-        format!("this machine does not have the address of a TCP connection to {} any more", to.shown())
+        phrase!("this machine does not have the address of a TCP connection to {to} any more", to = to.shown())
     } else if !kept::is_reached(own, to) {
-        format!("there is no way from here to {}, the other end of a TCP connection", to.shown())
+        phrase!("there is no way from here to {to}, the other end of a TCP connection", to = to.shown())
     } else {
         return None;
     };
@@ -71,7 +71,11 @@ fn cut_off(own: &Address, to: &Address) -> Option<Problem> {
 /// Why an address cannot be had.
 fn taken_from(record: &Record, own: &Address) -> Option<Problem> {
     let bound = pair::open(record).and_then(|socket| inet::bind(&socket, &own.bytes()?));
-    let name = if matches!(record.state, State::Idle) { "a TCP socket" } else { "a TCP socket that listens" };
+    let name = if matches!(record.state, State::Idle) {
+        phrase!("a TCP socket")
+    } else {
+        phrase!("a TCP socket that listens")
+    };
     Some(taken::problem(name, "tcp", own, record.options.device(), bound.err()?))
 }
 
@@ -106,20 +110,22 @@ pub fn make_all(restore: &mut Restore<'_>) -> Result<(), Problem> {
     plan.asking()?;
     for (id, record) in &plan.records {
         let made = plan.made.get(id).ok_or_else(|| lie("a TCP socket that nobody asks for"))?;
-        finish(record, made, restore.open_files[id.0].flags).map_err(failed(record, "have its options again"))?;
+        finish(record, made, restore.open_files[id.0].flags)
+            .map_err(failed(record, phrase!("have its options again")))?;
     }
     restore.made.append(&mut plan.made);
     Ok(())
 }
 
 /// A step of making a socket that has failed.
-fn failed<'a>(record: &'a Record, what: &'a str) -> impl Fn(Errno) -> Problem + 'a {
+fn failed(record: &Record, what: Phrase) -> impl Fn(Errno) -> Problem {
     move |errno| {
-        let told = format!("a TCP socket cannot {what}: {}", errno.desc());
+        let told = phrase!("a TCP socket cannot {what}: {why}", what, why = errno.desc());
         let mut problem = Problem::blocks(ProblemKind::Socket, told);
         if errno == Errno::EADDRNOTAVAIL {
-            problem = problem
-                .way_out("A connection that has ended a moment ago may still have the address: thaw again in a minute");
+            problem = problem.way_out(phrase!(
+                "A connection that has ended a moment ago may still have the address: thaw again in a minute"
+            ));
         }
         match &record.own {
             Some(own) => problem.at(own.shown()),
@@ -153,7 +159,7 @@ impl Plan {
             if self.made.contains_key(id) {
                 continue;
             }
-            let problem = failed(record, "be connected again");
+            let problem = failed(record, phrase!("be connected again"));
             let own = || record.own.clone().ok_or_else(|| lie("a connection without an address"));
             match &record.state {
                 State::Connected { peer, stream } => {
@@ -201,14 +207,14 @@ impl Plan {
             if !matches!(record.state, State::Idle | State::Listening { .. }) {
                 continue;
             }
-            let made = pair::open(record).map_err(failed(record, "be made again"))?;
+            let made = pair::open(record).map_err(failed(record, phrase!("be made again")))?;
             if let Some(own) = &record.own {
                 let bound = own.bytes().and_then(|bytes| inet::bind(&made, &bytes));
-                bound.map_err(failed(record, "be bound again"))?;
+                bound.map_err(failed(record, phrase!("be bound again")))?;
             }
             if let State::Listening { backlog, .. } = record.state {
                 let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-                socket::listen(&made, backlog).map_err(failed(record, "listen again"))?;
+                socket::listen(&made, backlog).map_err(failed(record, phrase!("listen again")))?;
             }
             self.made.insert(*id, made);
         }
@@ -227,7 +233,7 @@ impl Plan {
             };
             let State::Waits { to, .. } = &record.state else { return Err(lie("a TCP socket that does not wait")) };
             let made = ask(record, to).and_then(|made| answered(&made).map(|()| made));
-            self.made.insert(*id, made.map_err(failed(record, "be connected again"))?);
+            self.made.insert(*id, made.map_err(failed(record, phrase!("be connected again")))?);
         }
         Ok(())
     }
@@ -237,7 +243,7 @@ impl Plan {
             let State::Asks(to) = &record.state else { continue };
             // Where there is no way any more, the program finds that the connection has failed.
             let made = ask(record, to).or_else(|_| ended(record, &Stream::default(), true));
-            self.made.insert(*id, made.map_err(failed(record, "be connected again"))?);
+            self.made.insert(*id, made.map_err(failed(record, phrase!("be connected again")))?);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ mod segment;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -151,10 +151,11 @@ impl FileKind for Tcp {
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         record(facts, capture.files).map_err(|errno| {
-            let problem = facts.problem(ProblemKind::Socket, format!("its state cannot be read: {}", errno.desc()));
+            let problem =
+                facts.problem(ProblemKind::Socket, phrase!("its state cannot be read: {why}", why = errno.desc()));
             match errno {
-                Errno::EPERM => problem.way_out("Run Dormouse as root, or with CAP_NET_ADMIN"),
-                Errno::EAGAIN => problem.way_out("Try again in a moment"),
+                Errno::EPERM => problem.way_out(phrase!("Run Dormouse as root, or with CAP_NET_ADMIN")),
+                Errno::EAGAIN => problem.way_out(phrase!("Try again in a moment")),
                 _ => problem,
             }
         })
@@ -178,7 +179,7 @@ impl FileKind for Tcp {
 
 /// An image that contradicts itself.
 fn lie(what: &str) -> Problem {
-    Problem::blocks(ProblemKind::Image, format!("the image contradicts itself: it has {what}"))
+    Problem::blocks(ProblemKind::Image, phrase!("the image contradicts itself: it has {what}", what))
 }
 
 /// The TCP sockets among the records.
@@ -188,7 +189,7 @@ fn records(open_files: &[OpenFile]) -> Result<Vec<(FileId, Record)>, Problem> {
 }
 
 /// What only a mightier user can have: a port of the system's, and some options.
-pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
+pub fn favours(open_files: &[OpenFile]) -> Vec<Phrase> {
     let mut favours = Vec::new();
     for (_, record) in records(open_files).unwrap_or_default() {
         // Both ends of any other connection are the group's.
@@ -198,11 +199,11 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<String> {
             State::Connected { .. } | State::Gone { .. } | State::Kept { .. } | State::Ended { .. } => false,
         };
         if let Some(own) = record.own.as_ref().filter(|own| binds && own.port != 0 && own.port < first_free_port()) {
-            favours.push(format!("a TCP socket at {}, a port that only root may use", own.shown()));
+            favours.push(phrase!("a TCP socket at {own}, a port that only root may use", own = own.shown()));
         }
         // A kernel of these days lets nobody else choose what reaches a stream.
         if record.options.is_mighty() || record.options.has_filter() {
-            favours.push("a TCP socket with an option that only root may set".to_owned());
+            favours.push(phrase!("a TCP socket with an option that only root may set"));
         }
     }
     favours
