@@ -109,7 +109,7 @@ fn every_page(dark: bool) {
     found.extend(faint(&stage, &["language-server", "process 3301"]));
     stage.call("show-asleep", None);
     stage.eyes.see("Chess engine");
-    let gone = "The file /home/ada/openings.bin has changed since it was frozen.";
+    let gone = "The file has been changed or replaced since the freeze.";
     found.extend(faint(&stage, &["Chess engine", gone, "an hour ago · 182.0\u{a0}MB · burrow", "Wake Up"]));
     stage.call("open-image", Some("old.dormouse"));
     stage.eyes.see("Export…");

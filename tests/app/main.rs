@@ -7,6 +7,7 @@ mod contrast;
 mod eyes;
 mod fake;
 mod graph;
+mod languages;
 mod lists;
 mod notices;
 mod pictures;

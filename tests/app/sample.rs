@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use dormouse_wire::dbus::Sleeping;
 use dormouse_wire::{
     ByteSize, Checked, Edge, EdgeKind, Graph, GroupKind, Listed, Needs, Node, Pid, Problem, ProblemKind, ProcessName,
-    Strength, ThingKind, Verdict,
+    Strength, ThingKind, Verdict, phrase,
 };
 
 use super::fake::World;
@@ -76,32 +76,43 @@ pub fn image(id: &str, name: &str, ago: u64) -> Sleeping {
 }
 
 fn display(process: ProcessName) -> Problem {
-    Problem::blocks(ProblemKind::UnixSocket, "it is connected to the X11 display server Xorg (pid 612)")
+    let what = phrase!(
+        "it is connected to {service}, {holder}, at {name}",
+        service = phrase!("the X11 display server"),
+        holder = "Xorg (pid 612)",
+        name = "/tmp/.X11-unix/X0"
+    );
+    Problem::blocks(ProblemKind::UnixSocket, what)
         .of(&process)
-        .at("descriptor 5")
-        .way_out("Pause it instead, or start it in a nested session that is frozen with it")
+        .at(phrase!("descriptor {number}", number = 5))
+        .way_out(phrase!("Pause it instead, or start it in a nested session that is frozen with it"))
 }
 
 fn remote() -> Problem {
     Problem::loses(
         ProblemKind::Socket,
-        "it is connected to 192.0.2.7:443",
-        "the connection; the program finds it closed when it wakes up",
+        phrase!("it is a TCP connection to {peer}, which is not part of the group", peer = "192.0.2.7:443"),
+        phrase!("the connection: the program finds it reset after the thaw, and the other end finds it closed"),
     )
     .of(&process(2201, "rsync"))
-    .at("descriptor 4")
-    .way_out("Keep it (--keep-connections), or close it in the program")
+    .at(phrase!("descriptor {number}", number = 4))
+    .way_out(phrase!("Keep it (--keep-connections), close it in the program, or freeze both ends together"))
     .keepable()
 }
 
 /// A connection that can be cut.
 pub fn on_the_bus() -> Problem {
-    let what = "it is connected to the system's message bus (D-Bus), dbus-daemon (pid 402)";
+    let what = phrase!(
+        "it is connected to {service}, {holder}, at {name}",
+        service = phrase!("the system's message bus (D-Bus)"),
+        holder = "dbus-daemon (pid 402)",
+        name = "/run/dbus/system_bus_socket"
+    );
     Problem::blocks(ProblemKind::UnixSocket, what)
         .of(&process(2201, "rsync"))
-        .at("descriptor 6")
-        .way_out("Cut the connection (--disconnect), close it in the program, or pause the group instead")
-        .cut_at("/run/dbus/system_bus_socket", "the connection; the program finds it closed")
+        .at(phrase!("descriptor {number}", number = 6))
+        .way_out(phrase!("Cut the connection (--disconnect), close it in the program, or pause the group instead"))
+        .cut_at("/run/dbus/system_bus_socket", phrase!("the connection; the program finds it closed"))
 }
 
 fn edge(from: usize, to: usize, kind: EdgeKind, strength: Strength, end: &str) -> Edge {
@@ -227,8 +238,9 @@ pub fn world() -> World {
         Sleeping { machine: Some("attic".to_owned()), ..image("old.dormouse", "Chess engine", 3_000_000) },
         Sleeping { awake: true, size: ByteSize(2_400_000_000), ..image("notebook.dormouse", "Notebook", 170_000) },
     ];
-    let gone = Problem::blocks(ProblemKind::File, "the file /home/ada/openings.bin has changed since it was frozen")
-        .way_out("Put the old file back, then thaw again");
+    let gone = Problem::blocks(ProblemKind::File, phrase!("the file has been changed or replaced since the freeze"))
+        .at("/home/ada/openings.bin")
+        .way_out(phrase!("Put the old file back, then thaw again"));
     world.problems.insert("old.dormouse".to_owned(), vec![gone]);
     world
 }

@@ -65,11 +65,13 @@ pub struct Scenery {
     pub dark: bool,
     /// On a compositor of Wayland, and not on a display of X11.
     pub wayland: bool,
+    /// In this language, as gettext calls it; none: in English.
+    pub language: Option<&'static str>,
 }
 
 impl Default for Scenery {
     fn default() -> Self {
-        Self { width: 1000, height: 720, dark: false, wayland: false }
+        Self { width: 1000, height: 720, dark: false, wayland: false, language: None }
     }
 }
 
@@ -143,7 +145,8 @@ impl Stage {
 
     /// Starts the app.
     pub fn open(&mut self, arguments: &[&str]) {
-        let mut command = self.command(app());
+        let program = self.scenery.language.map_or_else(app, |language| translated(self.folder(), language));
+        let mut command = self.command(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.spawn().unwrap_or_else(|error| panic!("the app does not start: {error}"));
         self.app = Some(Program(child));
@@ -303,6 +306,19 @@ fn app() -> PathBuf {
     app
 }
 
+/// The window's program as it is installed: beside its translation into a language.
+fn translated(folder: &Path, language: &str) -> PathBuf {
+    let program = folder.join("installed/bin/dormouse-app");
+    let messages = folder.join("installed/share/locale").join(language).join("LC_MESSAGES");
+    done(fs::create_dir_all(folder.join("installed/bin")));
+    done(fs::create_dir_all(&messages));
+    done(fs::copy(app(), &program));
+    let po = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../po/{language}.po"));
+    let made = Command::new("msgfmt").arg("--output-file").arg(messages.join("dormouse.mo")).arg(po).status();
+    assert!(made.is_ok_and(|made| made.success()), "{language} cannot be compiled");
+    program
+}
+
 /// What programs on the stage see of the world.
 fn dressed<'a>(command: &'a mut Command, folder: &Path, display: &str, scenery: Scenery) -> &'a mut Command {
     let scheme = if scenery.dark { "prefer-dark" } else { "prefer-light" };
@@ -322,6 +338,7 @@ fn dressed<'a>(command: &'a mut Command, folder: &Path, display: &str, scenery: 
         .env("ADW_DISABLE_PORTAL", "1")
         .env("ADW_DEBUG_COLOR_SCHEME", scheme)
         .env("LC_ALL", "C.UTF-8")
+        .env("LANGUAGE", scenery.language.unwrap_or_default())
         .env_remove(other)
         .env_remove("GTK_A11Y")
 }

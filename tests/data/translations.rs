@@ -118,7 +118,15 @@ fn each_language_is_set_by_its_own_rules() {
 fn wrong_in_french(text: &str) -> bool {
     let hard = |letter: Option<&char>| letter.is_some_and(|letter| ['\u{a0}', '\u{202f}'].contains(letter));
     let letters: Vec<char> = text.chars().collect();
+    // Within a name or a command, such as `chown root:root`, it is none of these signs.
+    let is_inside = |place: usize| {
+        let is_close = |letter: Option<&char>| {
+            letter.is_some_and(|letter| letter.is_ascii_alphanumeric() || "{}".contains(*letter))
+        };
+        place.checked_sub(1).is_some_and(|before| is_close(letters.get(before))) && is_close(letters.get(place + 1))
+    };
     letters.iter().enumerate().any(|(place, letter)| match letter {
+        ':' if is_inside(place) => false,
         ':' | '!' | '?' | '»' => !place.checked_sub(1).is_some_and(|before| hard(letters.get(before))),
         '«' => !hard(letters.get(place + 1)),
         _ => false,
@@ -128,6 +136,7 @@ fn wrong_in_french(text: &str) -> bool {
 #[test]
 fn french_spaces_are_told_apart() {
     assert!(wrong_in_french("Permet de :") && wrong_in_french("« make »") && wrong_in_french("Quoi?"));
+    assert!(wrong_in_french("Permet de: lire") && !wrong_in_french("chown root:root {path}"));
     assert!(!wrong_in_french("Permet de\u{a0}: «\u{a0}make\u{a0}»\u{202f}!"));
 }
 

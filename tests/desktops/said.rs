@@ -45,7 +45,7 @@ impl Reason {
         let process = problem.process.as_ref().map(|process| process.pid);
         at && self.kind == problem.kind
             && process == Some(self.pid)
-            && self.what == problem.what
+            && problem.what == self.what
             && problem.way_out.as_deref() == Some(self.way_out)
     }
 }
