@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod cut;
 mod demo;
+mod doctor;
 mod exit;
 mod freeze;
 mod hold;
@@ -81,6 +82,7 @@ enum Command {
     Images(images::Arguments),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
+    Doctor(doctor::Arguments),
     Serve(serve::Arguments),
     /// Does one piece of work for the service.
     #[command(hide = true)]
@@ -103,6 +105,7 @@ impl Command {
             Self::Images(arguments) => images::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),
+            Self::Doctor(arguments) => doctor::run(arguments),
             Self::Serve(arguments) => serve::run(arguments),
             Self::Worker => {
                 dormouse_service::worker::run();

@@ -1,5 +1,5 @@
 //! What crosses the bus and the screen, without one system call: [ids](id), [phrases](phrase), [problems and verdicts](verdict),
-//! [progress](progress), [what depends on what](graph), [what a group needs](needs), [windows on displays](window), [names on buses](bus), what the
+//! [progress](progress), [what depends on what](graph), [what a group needs](needs), [windows on displays](window), [names on buses](bus), [what a machine has for all that](doctor), what the
 //! engine answers ([report]), and the groups of a machine ([listing]). With the feature `dbus` also the service's interfaces ([dbus]).
 //!
 //! The engine, the command, the service and the app all speak these types, so that a person reads the same words
@@ -10,6 +10,7 @@ pub mod compression;
 #[cfg(feature = "dbus")]
 pub mod dbus;
 pub mod disconnect;
+pub mod doctor;
 pub mod graph;
 pub mod id;
 pub mod listing;

@@ -93,6 +93,23 @@ impl PageMap {
         })
     }
 
+    /// Whether the kernel looks through page tables itself: PAGEMAP_SCAN, Linux 6.7.
+    pub fn scans(&mut self) -> Answer<()> {
+        let wanted = ScanArguments {
+            category_mask: category::PRESENT,
+            return_mask: category::PRESENT,
+            ..ScanArguments::default()
+        };
+        self.scan(0, PAGE, wanted).map(drop)
+    }
+
+    /// Whether guarded pages are told from others, Linux 6.15.
+    pub fn tells_guards(&mut self) -> Answer<()> {
+        let wanted =
+            ScanArguments { category_mask: category::GUARD, return_mask: category::GUARD, ..ScanArguments::default() };
+        self.scan(0, PAGE, wanted).map(drop)
+    }
+
     /// The runs of pages in `start..end` that hold private content: present or swapped, not of a file, not the
     /// kernel's zero page where it can tell.
     pub fn private_runs(&mut self, start: u64, end: u64) -> Answer<Vec<PageRun>> {

@@ -357,6 +357,13 @@ pub fn syscall_dispatch(thread: Tid) -> Answer<Option<SyscallDispatch>> {
     }
 }
 
+/// Whether the kernel tells of a stopped thread's dispatch of system calls. EIO, EINVAL: it does not.
+pub fn tells_dispatch(thread: Tid) -> Answer<()> {
+    let mut found = SyscallDispatch::default();
+    let size = size_of::<SyscallDispatch>() as u64;
+    call(request::GET_SYSCALL_USER_DISPATCH, thread, size, &raw mut found as u64).map(drop)
+}
+
 /// Sets the thread's dispatch of system calls.
 pub fn set_syscall_dispatch(thread: Tid, wanted: SyscallDispatch) -> Answer<()> {
     const INCLUSIVE: u64 = 2;

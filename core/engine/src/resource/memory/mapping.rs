@@ -250,7 +250,7 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
     let kernel_made =
         matches!(found.name, MappingName::Vdso | MappingName::Vvar | MappingName::VvarVclock | MappingName::Vsyscall);
     if kernel_made {
-        return Vec::new();
+        return if found.flags.contains(VmFlags::SEALED) { vec![sealed(process, shown)] } else { Vec::new() };
     }
     if found.flags.contains(VmFlags::HUGETLB) {
         return refuse(phrase!("huge pages of hugetlbfs cannot be frozen"));
@@ -284,6 +284,15 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
             refuse(phrase!("it has properties that this version does not know ({codes})", codes = codes.join(" ")))
         }
     }
+}
+
+/// What this kernel has sealed in every process no thaw under it could put where the program knows it.
+fn sealed(process: &ProcessName, shown: Phrase) -> Problem {
+    let what = phrase!(
+        "the kernel has sealed what it maps into processes (CONFIG_MSEAL_SYSTEM_MAPPINGS), and could not wake it"
+    );
+    let problem = Problem::blocks(ProblemKind::Kernel, what).of(process).at(shown);
+    problem.way_out(phrase!("Use a kernel that is built without it, or pause the group instead"))
 }
 
 /// The name, for a person.
