@@ -11,6 +11,7 @@ use crate::proc::maps::{MappingName, parse_maps};
 use crate::resource::group::{Alive, Group, Life};
 use crate::resource::memory::mapping::Backing;
 use crate::resource::memory::vdso::{self, Vdso};
+use crate::survey::doctor;
 
 /// An old vdso, and where each process has it.
 #[derive(Debug)]
@@ -24,6 +25,15 @@ pub struct OldVdso {
 
 /// What stands in the way of thawing under this kernel.
 pub fn check(group: &Group) -> Vec<Problem> {
+    if doctor::is_sealed(Pid(std::process::id() as i32)) {
+        let what = phrase!(
+            "this kernel seals what it maps into processes (CONFIG_MSEAL_SYSTEM_MAPPINGS), so that nothing can be put in the place of its vdso"
+        );
+        return vec![
+            Problem::blocks(ProblemKind::Kernel, what)
+                .way_out(phrase!("Thaw it under a kernel that is built without it")),
+        ];
+    }
     let Some(old) = &group.vdso else { return Vec::new() };
     let fits = |alive: &Alive| {
         let code = alive.memory.mappings.iter().filter(|mapping| mapping.backing == Backing::Vdso);
