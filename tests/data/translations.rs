@@ -59,8 +59,10 @@ fn the_template_holds_what_there_is_to_translate() {
     let room = done(tempfile::tempdir());
     let (pot, files) = (room.path().join("dormouse.pot"), room.path().join("POTFILES.in"));
     make(&["pot"], &[("POT", &pot), ("POTFILES", &files)]);
-    assert_eq!(read(&po().join("dormouse.pot")), read(&pot), "po/dormouse.pot is out of date: run `make po`");
-    assert_eq!(read(&po().join("POTFILES.in")), read(&files), "po/POTFILES.in is out of date: run `make po`");
+    // The whole of both would be hundreds of lines.
+    for (kept, made) in [("dormouse.pot", pot), ("POTFILES.in", files)] {
+        assert!(read(&po().join(kept)) == read(&made), "po/{kept} is out of date: run `make po`");
+    }
 }
 
 #[test]

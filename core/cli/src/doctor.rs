@@ -64,11 +64,11 @@ fn report(examined: &Examined, width: usize) -> String {
 
 fn told(ability: &Ability, width: usize) -> String {
     let mark = match ability.state {
-        State::Works => "yes",
-        State::Missing => "NO ",
-        State::Untried => "?  ",
+        State::Works => "  yes  ",
+        State::Missing => "  NO   ",
+        State::Untried => "  ?    ",
     };
-    let mut text = output::indented(&format!("{mark}  {}", ability.gives), width, 2);
+    let mut text = output::marked(mark, &ability.gives, width);
     if ability.state != State::Works {
         let answer = ability.answer.as_ref().map(|answer| format!(" ({answer})")).unwrap_or_default();
         let lines = [

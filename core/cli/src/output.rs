@@ -113,6 +113,11 @@ pub fn wrapped(sentence: &str, width: usize) -> String {
     wrap(&printable(sentence), width, "", "")
 }
 
+/// The same behind a mark that the lines below stand clear of.
+pub fn marked(mark: &str, sentence: &str, width: usize) -> String {
+    wrap(&printable(sentence), width, mark, &" ".repeat(mark.chars().count()))
+}
+
 /// A sentence below a heading.
 pub fn indented(sentence: &str, width: usize, depth: usize) -> String {
     let indent = " ".repeat(depth);

@@ -28,7 +28,7 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
             found.push(Problem::loses(
                 ProblemKind::Scheduling,
                 what,
-                phrase!("that others may run beside it on a core"),
+                phrase!("that only those run beside it on a core"),
             ));
         }
         let threads = living.threads.iter().filter(|thread| thread.exited.is_none());
