@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
 use super::origin;
 use super::pages;
+use super::rings;
 use super::stopped::{Stopped, StoppedProcess};
 use super::tasks::{self, Answers};
 use super::terminal;
@@ -61,6 +62,8 @@ pub fn record(
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
+    // Requests under way write into memory: they come to their end before any of it is read.
+    let asked = if rings::has_any(facts) { Some(settled(stopped, facts, verdict)?) } else { None };
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
     let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
     for found in facts {
@@ -82,7 +85,7 @@ pub fn record(
         || store_pages(&mut mappings, facts, sink, &until),
         || {
             let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
-            tell(stopped, facts, open, &mut capture, verdict)
+            tell(stopped, facts, open, &mut capture, verdict, asked)
                 .inspect_err(|_| until.refused.store(true, Ordering::Relaxed))
         },
     );
@@ -173,19 +176,38 @@ pub fn said(stopped: &mut Stopped, facts: &[ProcessFacts], verdict: &Verdict) ->
     }
 }
 
+/// What the tasks say, which must not stand in the way.
+fn agreed(
+    stopped: &mut Stopped,
+    facts: &[ProcessFacts],
+    verdict: &mut Verdict,
+) -> Result<Vec<Option<Answers>>, FreezeError> {
+    let answers = ask(stopped, facts)?;
+    verdict.note(answers.iter().flatten().flat_map(|answers| answers.problems.iter().cloned()).collect());
+    if verdict.refuses() { Err(verdict.refusal()) } else { Ok(answers) }
+}
+
+/// The same, where there are contexts for asynchronous I/O, in which nothing is under way any more.
+fn settled(
+    stopped: &mut Stopped,
+    facts: &[ProcessFacts],
+    verdict: &mut Verdict,
+) -> Result<Vec<Option<Answers>>, FreezeError> {
+    let mut answers = agreed(stopped, facts, verdict)?;
+    verdict.note(rings::settle(stopped, facts, &mut answers)?);
+    if verdict.refuses() { Err(verdict.refusal()) } else { Ok(answers) }
+}
+
 fn tell(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],
     open: &OpenFiles,
     capture: &mut Capture<'_>,
     verdict: &mut Verdict,
+    asked: Option<Vec<Option<Answers>>>,
 ) -> Result<Told, FreezeError> {
-    let answers = ask(stopped, facts)?;
+    let answers = asked.map_or_else(|| agreed(stopped, facts, verdict), Ok)?;
     let said = answers.iter().flatten();
-    verdict.note(said.clone().flat_map(|answers| answers.problems.iter().cloned()).collect());
-    if verdict.refuses() {
-        return Err(verdict.refusal());
-    }
     let continued = said.flat_map(|answers| answers.continued.iter().copied()).collect();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let unread = |errno: Errno| {
@@ -253,6 +275,7 @@ fn memory_of(answers: &Answers, living: &LivingFacts, mut mappings: Vec<Mapping>
         layout: layout::answer(asked.heap, batch, &living.addresses, living.auxiliary.clone(), executable),
         protection_keys: protection_keys::answer(&asked.keys, batch, &mappings),
         mappings,
+        rings: answers.rings.clone(),
         lock_future: answers.lock_future,
     }
 }
