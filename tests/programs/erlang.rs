@@ -42,7 +42,7 @@ ask(Socket, Before, Asked) ->
     end.
 END
 erlc counter.erl
-erl -noshell -s counter start $1 &
+erl -noshell -s counter start $1 > server.said 2>&1 &
 server=$!
 until (: < /dev/tcp/127.0.0.1/$1) 2> /dev/null; do sleep 0.05; done
 erl -noshell -s counter ask $1

@@ -61,9 +61,7 @@ pub fn record(
     verdict: &mut Verdict,
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
-    let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
-    // Requests under way write into memory: they come to their end before any of it is read.
-    let asked = if rings::has_any(facts) { Some(settled(stopped, facts, verdict)?) } else { None };
+    let (vdso, mut buffer, asked) = (memory::vdso(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
     let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
     for found in facts {
@@ -170,10 +168,13 @@ pub fn said(stopped: &mut Stopped, facts: &[ProcessFacts], verdict: &Verdict) ->
     if !verdict.lets_ask() {
         return Vec::new();
     }
-    match ask(stopped, facts) {
-        Ok(answers) => answers.into_iter().flatten().flat_map(|answers| answers.problems).collect(),
-        Err(problem) => vec![problem],
-    }
+    let said = ask(stopped, facts).and_then(|mut answers| {
+        // Whoever only looks does not keep them waiting.
+        let mut problems = rings::settle(stopped, facts, &mut answers, rings::A_MOMENT)?;
+        problems.extend(answers.into_iter().flatten().flat_map(|answers| answers.problems));
+        Ok(problems)
+    });
+    said.unwrap_or_else(|problem| vec![problem])
 }
 
 /// What the tasks say, which must not stand in the way.
@@ -187,15 +188,19 @@ fn agreed(
     if verdict.refuses() { Err(verdict.refusal()) } else { Ok(answers) }
 }
 
-/// The same, where there are contexts for asynchronous I/O, in which nothing is under way any more.
+/// The same, where there are contexts for asynchronous I/O: requests under way write into memory, and come to their end
+/// before any of it is read.
 fn settled(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],
     verdict: &mut Verdict,
-) -> Result<Vec<Option<Answers>>, FreezeError> {
+) -> Result<Option<Vec<Option<Answers>>>, FreezeError> {
+    if !rings::has_any(facts) {
+        return Ok(None);
+    }
     let mut answers = agreed(stopped, facts, verdict)?;
-    verdict.note(rings::settle(stopped, facts, &mut answers)?);
-    if verdict.refuses() { Err(verdict.refusal()) } else { Ok(answers) }
+    verdict.note(rings::settle(stopped, facts, &mut answers, rings::PATIENCE)?);
+    if verdict.refuses() { Err(verdict.refusal()) } else { Ok(Some(answers)) }
 }
 
 fn tell(
@@ -275,7 +280,7 @@ fn memory_of(answers: &Answers, living: &LivingFacts, mut mappings: Vec<Mapping>
         layout: layout::answer(asked.heap, batch, &living.addresses, living.auxiliary.clone(), executable),
         protection_keys: protection_keys::answer(&asked.keys, batch, &mappings),
         mappings,
-        rings: answers.rings.clone(),
+        rings: asked.settled.clone(),
         lock_future: answers.lock_future,
     }
 }

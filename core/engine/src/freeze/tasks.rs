@@ -44,8 +44,6 @@ pub struct Answers {
     pub filters: Vec<Filter>,
     /// What its memory was asked, and the answers.
     pub memory: (AskedMemory, Batch),
-    /// Its contexts for asynchronous I/O, once they have [settled](super::rings::settle).
-    pub rings: Vec<Ring>,
     /// Children that were continued, and it could still wait for the news.
     pub continued: Vec<Pid>,
     /// MCL_FUTURE and MCL_ONFAULT.
@@ -65,6 +63,8 @@ pub struct AskedMemory {
     pub policies: Vec<(u64, policy::Asked)>,
     /// Contexts for asynchronous I/O.
     pub rings: Vec<(u64, Call)>,
+    /// The same, once they have [settled](super::rings::settle).
+    pub settled: Vec<Ring>,
 }
 
 struct AskedThread {
@@ -137,7 +137,6 @@ pub fn ask(
     let first = batches.swap_remove(0);
     problems.extend(ring::judge(&asked_memory.rings, &first));
     Ok(Answers {
-        rings: Vec::new(),
         continued: stop::answer_continued(&asked_children, &first),
         threads,
         filters,
@@ -185,6 +184,7 @@ fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {
         keys: protection_keys::ask(batch),
         policies: policy::ask_mappings(starts, batch),
         rings: ring::ask(living.mappings.iter(), batch),
+        settled: Vec::new(),
     }
 }
 

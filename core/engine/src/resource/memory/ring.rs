@@ -41,9 +41,6 @@ const EVENT: usize = 32;
 /// The most pages that are believed to be a ring: as many requests as `fs.aio-max-nr` allows on any machine.
 const MOST_PAGES: u64 = 1 << 16;
 
-/// How long a freeze waits for requests that are under way.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Whether a mapping shows a ring.
 pub fn is_one(found: &DetailedMapping) -> bool {
     matches!(&found.name, MappingName::File(path) if path.starts_with(b"/[aio]"))
@@ -101,14 +98,19 @@ pub fn are_possible(rings: &[Ring], mappings: &[Mapping]) -> bool {
 pub enum Settled {
     /// Nothing is under way.
     Quiet(Ring),
-    /// So many requests were still under way.
-    Busy(u32),
+    /// Requests were still under way.
+    Busy,
     /// Its mapping is not what the kernel made.
     Odd,
 }
 
 /// Waits until nothing is under way in a context, and tells what it holds. It is left as it was found.
-pub fn settle(puppet: &mut Puppet, stage: &Stage, (start, end): (u64, u64)) -> Result<Settled, PuppetError> {
+pub fn settle(
+    puppet: &mut Puppet,
+    stage: &Stage,
+    (start, end): (u64, u64),
+    patience: Duration,
+) -> Result<Settled, PuppetError> {
     let slots = slots(end - start);
     let header = Header::read(puppet, start)?;
     if !header.is_of(slots) || end - start > MOST_PAGES * PAGE {
@@ -121,7 +123,7 @@ pub fn settle(puppet: &mut Puppet, stage: &Stage, (start, end): (u64, u64)) -> R
     work.use_up(possible)?;
     let begin = Instant::now();
     let mut busy = work.under_way(possible)?;
-    while busy != Some(0) && busy.is_some() && begin.elapsed() < PATIENCE {
+    while busy != Some(0) && busy.is_some() && begin.elapsed() < patience {
         std::thread::sleep(Duration::from_millis(2));
         busy = work.under_way(possible)?;
     }
@@ -131,7 +133,7 @@ pub fn settle(puppet: &mut Puppet, stage: &Stage, (start, end): (u64, u64)) -> R
     work.end()?;
     Ok(match busy {
         Some(0) => Settled::Quiet(Ring { start, head, events: ByteBuf::from(events.concat()) }),
-        Some(busy) => Settled::Busy(busy),
+        Some(_) => Settled::Busy,
         None => Settled::Odd,
     })
 }
