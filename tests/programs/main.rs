@@ -21,6 +21,9 @@ macro_rules! as_each_user {
 }
 
 mod browsers;
+mod bus;
+mod erlang;
+mod fio;
 mod gdb;
 mod go;
 mod http;
@@ -54,6 +57,8 @@ mod terminal_job;
 mod terminal_number;
 mod tmux;
 mod vfork;
+mod weston;
+mod xterm;
 
 use std::fs;
 use std::path::Path;

@@ -12,6 +12,8 @@ mod affinity;
 mod alarm;
 mod anonymous;
 mod asynchronous_io;
+mod asynchronous_io_busy;
+mod asynchronous_io_inherited;
 mod autogroup;
 mod blocked_reads;
 mod bpf_map;

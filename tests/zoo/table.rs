@@ -182,7 +182,9 @@ macro_rules! zoo {
             message_queue: both .may_lack();
             message_queues: both .may_lack();
             message_queue_told: both.refused("mq_notify").may_lack();
-            asynchronous_io: both.refused("io_setup").may_lack();
+            asynchronous_io: both .may_lack();
+            asynchronous_io_busy: both.refused("do not come to their end").may_lack();
+            asynchronous_io_inherited: both.refused("that is not its own").may_lack();
             semaphores: both.freeze_with(&["--accept-losses"]);
             semaphores_undone: both.refused("may undo at its end what it has done");
             system_v_objects: both;

@@ -197,6 +197,7 @@ fn kind(mapping: &Mapping) -> &'static str {
         (Backing::File(_), true) => "of a file, shared",
         (Backing::Content(_), _) => "of a file without a name",
         (Backing::Segment(_), _) => "of System V",
+        (Backing::Ring, _) => "of asynchronous I/O",
         (Backing::Vdso | Backing::Vvar, _) => "of the kernel",
     }
 }

@@ -20,6 +20,7 @@ use crate::resource::fd::Contents;
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Run, Source};
+use crate::resource::memory::ring;
 use crate::resource::memory::segment::{self, Segments};
 use crate::resource::memory::vdso::{MOST_BYTES, Vdso};
 use crate::resource::named_file::{self, NamedFile, Owner};
@@ -151,6 +152,9 @@ fn backing(
         MappingName::File(path) => path,
         _ => return Ok(Backing::Anonymous),
     };
+    if ring::is_one(found) {
+        return Ok(Backing::Ring);
+    }
     if segment::is_one(found) {
         let (segments, sink) = (&mut *registry.segments, registry.sink);
         return segments.index(found, || File::open(&through), sink, registry.buffer).map(Backing::Segment);

@@ -12,6 +12,7 @@ mod pages;
 mod record;
 mod release;
 mod restart;
+mod rings;
 mod stopped;
 mod tasks;
 mod terminal;

@@ -9,6 +9,7 @@ use serde_bytes::ByteBuf;
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
 use super::origin;
 use super::pages;
+use super::rings;
 use super::stopped::{Stopped, StoppedProcess};
 use super::tasks::{self, Answers};
 use super::terminal;
@@ -60,7 +61,7 @@ pub fn record(
     verdict: &mut Verdict,
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
-    let (vdso, mut buffer) = (memory::vdso(facts), PageBuffer::new());
+    let (vdso, mut buffer, asked) = (memory::vdso(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
     let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
     for found in facts {
@@ -82,7 +83,7 @@ pub fn record(
         || store_pages(&mut mappings, facts, sink, &until),
         || {
             let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
-            tell(stopped, facts, open, &mut capture, verdict)
+            tell(stopped, facts, open, &mut capture, verdict, asked)
                 .inspect_err(|_| until.refused.store(true, Ordering::Relaxed))
         },
     );
@@ -167,10 +168,39 @@ pub fn said(stopped: &mut Stopped, facts: &[ProcessFacts], verdict: &Verdict) ->
     if !verdict.lets_ask() {
         return Vec::new();
     }
-    match ask(stopped, facts) {
-        Ok(answers) => answers.into_iter().flatten().flat_map(|answers| answers.problems).collect(),
-        Err(problem) => vec![problem],
+    let said = ask(stopped, facts).and_then(|mut answers| {
+        // Whoever only looks does not keep them waiting.
+        let mut problems = rings::settle(stopped, facts, &mut answers, rings::A_MOMENT)?;
+        problems.extend(answers.into_iter().flatten().flat_map(|answers| answers.problems));
+        Ok(problems)
+    });
+    said.unwrap_or_else(|problem| vec![problem])
+}
+
+/// What the tasks say, which must not stand in the way.
+fn agreed(
+    stopped: &mut Stopped,
+    facts: &[ProcessFacts],
+    verdict: &mut Verdict,
+) -> Result<Vec<Option<Answers>>, FreezeError> {
+    let answers = ask(stopped, facts)?;
+    verdict.note(answers.iter().flatten().flat_map(|answers| answers.problems.iter().cloned()).collect());
+    if verdict.refuses() { Err(verdict.refusal()) } else { Ok(answers) }
+}
+
+/// The same, where there are contexts for asynchronous I/O: requests under way write into memory, and come to their end
+/// before any of it is read.
+fn settled(
+    stopped: &mut Stopped,
+    facts: &[ProcessFacts],
+    verdict: &mut Verdict,
+) -> Result<Option<Vec<Option<Answers>>>, FreezeError> {
+    if !rings::has_any(facts) {
+        return Ok(None);
     }
+    let mut answers = agreed(stopped, facts, verdict)?;
+    verdict.note(rings::settle(stopped, facts, &mut answers, rings::PATIENCE)?);
+    if verdict.refuses() { Err(verdict.refusal()) } else { Ok(Some(answers)) }
 }
 
 fn tell(
@@ -179,13 +209,10 @@ fn tell(
     open: &OpenFiles,
     capture: &mut Capture<'_>,
     verdict: &mut Verdict,
+    asked: Option<Vec<Option<Answers>>>,
 ) -> Result<Told, FreezeError> {
-    let answers = ask(stopped, facts)?;
+    let answers = asked.map_or_else(|| agreed(stopped, facts, verdict), Ok)?;
     let said = answers.iter().flatten();
-    verdict.note(said.clone().flat_map(|answers| answers.problems.iter().cloned()).collect());
-    if verdict.refuses() {
-        return Err(verdict.refusal());
-    }
     let continued = said.flat_map(|answers| answers.continued.iter().copied()).collect();
     let members: Vec<Pid> = facts.iter().map(|process| process.pid).collect();
     let unread = |errno: Errno| {
@@ -253,6 +280,7 @@ fn memory_of(answers: &Answers, living: &LivingFacts, mut mappings: Vec<Mapping>
         layout: layout::answer(asked.heap, batch, &living.addresses, living.auxiliary.clone(), executable),
         protection_keys: protection_keys::answer(&asked.keys, batch, &mappings),
         mappings,
+        rings: asked.settled.clone(),
         lock_future: answers.lock_future,
     }
 }

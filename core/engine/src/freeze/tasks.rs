@@ -15,7 +15,7 @@ use crate::puppet::kernel;
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, Foothold, Ground, Puppet, PuppetError, run_together};
 use crate::resource::group::Thread;
-use crate::resource::memory::{layout, policy, protection_keys};
+use crate::resource::memory::{Ring, layout, policy, protection_keys, ring};
 use serde_bytes::ByteBuf;
 
 use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes, Told};
@@ -61,6 +61,10 @@ pub struct AskedMemory {
     pub keys: protection_keys::Asked,
     /// On which nodes the mappings are put.
     pub policies: Vec<(u64, policy::Asked)>,
+    /// Contexts for asynchronous I/O.
+    pub rings: Vec<(u64, Call)>,
+    /// The same, once they have [settled](super::rings::settle).
+    pub settled: Vec<Ring>,
 }
 
 struct AskedThread {
@@ -131,6 +135,7 @@ pub fn ask(
     }
     leave_confined(process).map_err(puppet)?;
     let first = batches.swap_remove(0);
+    problems.extend(ring::judge(&asked_memory.rings, &first));
     Ok(Answers {
         continued: stop::answer_continued(&asked_children, &first),
         threads,
@@ -155,12 +160,12 @@ fn lift_confinement(process: &mut StoppedProcess, found: &HashMap<Tid, &ThreadFa
 
 /// A confined thread stands where it was found as soon as it has answered: should the engine die, it would not be let back
 /// from the engine's pages.
-fn leave_confined(process: &mut StoppedProcess) -> Result<(), PuppetError> {
+pub fn leave_confined(process: &mut StoppedProcess) -> Result<(), PuppetError> {
     process.puppets.iter_mut().filter(|puppet| puppet.is_confined()).try_for_each(Puppet::leave)
 }
 
 /// What is said where a process does not do as it is told.
-fn unwilling(error: &PuppetError, process: &ProcessName) -> Problem {
+pub fn unwilling(error: &PuppetError, process: &ProcessName) -> Problem {
     let problem = Problem::blocks(ProblemKind::Process, error.said()).of(process);
     match error {
         PuppetError::Frozen(_) | PuppetError::Stuck(_) => {
@@ -178,6 +183,8 @@ fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {
         heap: layout::ask(batch),
         keys: protection_keys::ask(batch),
         policies: policy::ask_mappings(starts, batch),
+        rings: ring::ask(living.mappings.iter(), batch),
+        settled: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::kernel::system_v::Object;
 use crate::resource::group::{Alive, Group, Life, Process, Thread};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
-use crate::resource::memory::{protection_keys, segment};
+use crate::resource::memory::{protection_keys, ring, segment};
 use crate::resource::namespace::Namespaces;
 use crate::resource::system_v::semaphores;
 use crate::resource::task::interrupted;
@@ -145,6 +145,9 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     if !alive.threads.iter().all(is_there) || !alive.filters.iter().all(Filter::is_possible) {
         lies.push(format!("pid {pid} is confined by filters that cannot be"));
     }
+    if !ring::are_possible(&alive.memory.rings, &alive.memory.mappings) {
+        lies.push(format!("pid {pid} has contexts for asynchronous I/O that cannot be"));
+    }
     let mut end = 0;
     for mapping in &alive.memory.mappings {
         if mapping.start < end || !mapping_consistent(group, reader, mapping) {
@@ -166,7 +169,7 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
         Backing::File(file) => file < group.mapped_files.len(),
         Backing::Content(content) => content < group.contents.len(),
         Backing::Segment(segment) => segment < group.segments.len() && mapping.is_shared(),
-        Backing::Anonymous | Backing::Vdso | Backing::Vvar => true,
+        Backing::Anonymous | Backing::Ring | Backing::Vdso | Backing::Vvar => true,
     };
     let offset = mapping.offset.checked_add(mapping.end).is_some();
     let range = offset

@@ -13,7 +13,7 @@ use crate::arguments;
 use crate::puppet::{Batch, run_together};
 use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
 use crate::resource::group::{Alive, Group};
-use crate::resource::memory::{Memory, layout, protection_keys};
+use crate::resource::memory::{Memory, layout, protection_keys, ring};
 use crate::resource::task::credentials::{self, Credentials, Privileges};
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::{attributes, futexes, limits, scheduling, signals, timers};
@@ -30,6 +30,7 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
     watches::restore(tree, group, objects)?;
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
+        rings(built, alive)?;
         let mut batch = Batch::new();
         if filesystems.insert(alive.filesystem) {
             let who = alive.leader().map(|leader| &leader.credentials).filter(|_| !mighty);
@@ -67,6 +68,22 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
         }
     }
     Ok(losses)
+}
+
+/// Its contexts for asynchronous I/O, each in the place that was kept for it.
+fn rings(built: &mut Built, alive: &Alive) -> Result<(), Problem> {
+    for ring in &alive.memory.rings {
+        let mapping = alive.memory.mappings.iter().find(|mapping| mapping.start == ring.start);
+        let (Some(mapping), Some(leader)) = (mapping, built.puppets.first_mut()) else { continue };
+        let made = ring::restore(ring, mapping, leader, &built.stage).map_err(|error| failed(&error, &built.shown))?;
+        if !made {
+            let what = "this machine has more processors, and with them contexts for asynchronous I/O (io_setup) are \
+                        larger than those it had";
+            let problem = Problem::blocks(ProblemKind::Kernel, what).of(&built.shown);
+            return Err(problem.way_out("Thaw it on a machine with as many processors as it was frozen on"));
+        }
+    }
+    Ok(())
 }
 
 /// What mappings get once they are filled and the children have been made.

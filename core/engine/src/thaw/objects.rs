@@ -166,7 +166,7 @@ impl Objects {
             Backing::File(file) => self.mapped.get(file).map(AsRawFd::as_raw_fd),
             Backing::Content(content) => self.contents.get(content).map(AsRawFd::as_raw_fd),
             Backing::Segment(segment) => self.segments.get(segment).copied(),
-            Backing::Anonymous | Backing::Vdso | Backing::Vvar => None,
+            Backing::Anonymous | Backing::Ring | Backing::Vdso | Backing::Vvar => None,
         }
     }
 

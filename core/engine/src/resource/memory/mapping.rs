@@ -51,6 +51,8 @@ pub enum Backing {
     Content(usize),
     /// System V shared memory: an index of the group's segments.
     Segment(usize),
+    /// The ring of a context for asynchronous I/O, io_setup(2).
+    Ring,
     /// The kernel's code in the process, vdso(7).
     Vdso,
     /// The kernel's data for it: the nth of its mappings.
@@ -123,6 +125,13 @@ impl Mapping {
         const MAP_DROPPABLE: i32 = 8;
         if let Backing::Segment(_) = self.backing {
             return self.attach((start, end), file.unwrap_or(-1), batch);
+        }
+        if self.backing == Backing::Ring {
+            // The kernel makes it when all else is in its place: until then nobody else may have that.
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+            let arguments = arguments![start, end - start, libc::PROT_NONE, flags, -1, 0];
+            batch.must(format!("keep {start:x}-{end:x} free"), libc::SYS_mmap, arguments);
+            return;
         }
         let mut flags = libc::MAP_FIXED_NOREPLACE;
         flags |= match self.is_shared() {
@@ -272,9 +281,6 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
         MappingName::Other(_) => refuse(phrase!("mappings of this sort cannot be frozen")),
         MappingName::File(path) if path.starts_with(b"/secretmem") => {
             refuse(phrase!("secret memory (memfd_secret) cannot be read, not even by root"))
-        }
-        MappingName::File(path) if path.starts_with(b"/[aio]") => {
-            refuse(phrase!("it has contexts for asynchronous I/O (io_setup), which cannot be frozen"))
         }
         MappingName::File(path) if path.starts_with(b"/memfd:") || path.starts_with(b"/") => Vec::new(),
         MappingName::File(_) => refuse(phrase!("mappings of this sort cannot be frozen")),

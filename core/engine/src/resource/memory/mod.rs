@@ -7,6 +7,7 @@ pub mod layout;
 pub mod mapping;
 pub mod policy;
 pub mod protection_keys;
+pub mod ring;
 pub mod segment;
 pub mod vdso;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use layout::Layout;
 pub use mapping::{Backing, Mapping, Run, Source};
 pub use protection_keys::ProtectionKeys;
+pub use ring::Ring;
 
 /// The memory of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,4 +29,7 @@ pub struct Memory {
     pub lock_future: u32,
     /// Its protection keys.
     pub protection_keys: ProtectionKeys,
+    /// Its contexts for asynchronous I/O.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rings: Vec<Ring>,
 }
