@@ -156,6 +156,8 @@ parent = os.getpid()
 child = os.fork()
 if child == 0:
     if ranges:
+        # Somebody else could not map it again.
+        shared.close()
         become_somebody()
     own = identity()
     while True:
