@@ -13,6 +13,7 @@ import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 own_ipc, own_net = "ipc" in sys.argv, "net" in sys.argv
+own_users, ranges = "users" in sys.argv, "ranges" in sys.argv
 
 
 def call(name, *arguments):
@@ -35,6 +36,23 @@ def mounts():
             continue
         found.append((fields[4], fields[3], fields[5], about[0], about[2]))
     return sorted(found)
+
+
+def identity():
+    """Who this process is, and in which user namespace."""
+    words = ("Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:")
+    found = [line for line in open("/proc/self/status") if line.startswith(words)]
+    return found + [open("/proc/self/" + name).read() for name in ("uid_map", "gid_map", "setgroups")]
+
+
+def become_somebody():
+    """Another user of the same namespace, with one capability and groups of his own."""
+    NET_RAW, KEEPCAPS = 13, 8
+    call("prctl", KEEPCAPS, 1, 0, 0, 0)
+    os.setgroups([7, 2001])
+    os.setresgid(2002, 3, 4)
+    os.setresuid(5, 6, 2007)
+    call("capset", struct.pack("II", 0x20080522, 0), struct.pack("6I", *[1 << NET_RAW] * 3, 0, 0, 0))
 
 
 def tree(top):
@@ -64,12 +82,17 @@ os.makedirs("/tmp/folder/in\nfolder", mode=0o750)
 with open("/tmp/folder/text", "w") as file:
     file.write("once " * 1000)
 os.chmod("/tmp/folder/text", 0o4751)
-os.chown("/tmp/folder/text", 1234, 4321)
+if ranges:
+    os.chown("/tmp/folder/text", 5, 2003)
+elif not own_users:
+    os.chown("/tmp/folder/text", 1234, 4321)
+os.chmod("/tmp/folder/text", 0o4751)
 os.link("/tmp/folder/text", "/tmp/folder/in\nfolder/other name")
 os.symlink("/nowhere/at all", "/tmp/folder/link")
 os.mkfifo("/tmp/folder/fifo", 0o640)
-os.mknod("/tmp/folder/device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
-os.setxattr("/tmp/folder", "trusted.kept", b"\0value")
+if not own_users:
+    os.mknod("/tmp/folder/device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    os.setxattr("/tmp/folder", "trusted.kept", b"\0value")
 with open("/tmp/folder/sparse", "wb") as file:
     file.truncate(64 << 20)
     file.seek(50 << 20)
@@ -132,12 +155,18 @@ if own_net:
 parent = os.getpid()
 child = os.fork()
 if child == 0:
+    if ranges:
+        # Somebody else could not map it again.
+        shared.close()
+        become_somebody()
+    own = identity()
     while True:
+        assert identity() == own, (identity(), own)
         assert os.getppid() == parent, os.getppid()
         time.sleep(0.01)
 
 names = (os.uname().nodename, open("/proc/sys/kernel/domainname").read())
-before = mounts(), tree("/tmp"), tree("/dev/shm"), os.getpid(), os.getcwd(), names
+before = mounts(), tree("/tmp"), tree("/dev/shm"), os.getpid(), os.getcwd(), names, identity()
 print("ready", flush=True)
 rounds = 0
 while not os.path.exists("go"):
@@ -148,7 +177,7 @@ while not os.path.exists("go"):
 
 shared[0] = 0
 os.utime("/tmp/run/opened", ns=(before[1]["/tmp/run/opened"][6], ) * 2)
-after = mounts(), tree("/tmp"), tree("/dev/shm"), os.getpid(), os.getcwd(), names
+after = mounts(), tree("/tmp"), tree("/dev/shm"), os.getpid(), os.getcwd(), names, identity()
 for one, other in zip(before, after):
     if isinstance(one, dict):
         for path in one.keys() | other.keys():

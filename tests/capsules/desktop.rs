@@ -62,10 +62,15 @@ fn differing(one: &Path, other: &Path) -> u64 {
 const ROUNDS: usize = 5;
 
 /// Starts the program, types a line in each round, and looks at what is to be seen before each sleep and after it.
-fn goes_on(program: &str, title: &str, keys: &[&str]) {
-    let mut job = Job::start("bwrap", User::Root, |folder| {
+fn goes_on(user: User, program: &str, title: &str, keys: &[&str]) {
+    let mut job = Job::start("bwrap", user, |folder| {
         write(folder, "desktop.sh", DESKTOP);
-        bwrap(folder, &["--ro-bind", "/var", "/var", "--tmpfs", "/run"], &["sh", "desktop.sh", program])
+        let own = if user == User::Root { &[][..] } else { &["--unshare-user"] };
+        bwrap(
+            folder,
+            &[own, &["--ro-bind", "/var", "/var", "--tmpfs", "/run"]].concat(),
+            &["sh", "desktop.sh", program],
+        )
     });
     job.wait_for("ready");
     let folder = job.specimen().folder();
@@ -95,10 +100,15 @@ fn goes_on(program: &str, title: &str, keys: &[&str]) {
 
 #[test]
 fn a_calculator_with_its_display_and_its_bus_goes_on_computing() {
-    goes_on("gnome-calculator", "Calculator", &["plus", "7", "Return"]);
+    goes_on(User::Root, "gnome-calculator", "Calculator", &["plus", "7", "Return"]);
+}
+
+#[test]
+fn a_calculator_in_a_capsule_of_an_ordinary_user_goes_on_computing() {
+    goes_on(User::Ordinary, "gnome-calculator", "Calculator", &["plus", "7", "Return"]);
 }
 
 #[test]
 fn a_text_editor_with_its_display_and_its_bus_goes_on_writing() {
-    goes_on("gnome-text-editor", "Text Editor", &["d", "o", "r", "m", "o", "u", "s", "e", "Return"]);
+    goes_on(User::Root, "gnome-text-editor", "Text Editor", &["d", "o", "r", "m", "o", "u", "s", "e", "Return"]);
 }

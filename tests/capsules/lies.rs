@@ -7,8 +7,9 @@ use ciborium::Value;
 use dormouse_engine::image::{Reader, SectionKind};
 use harness::forge::{each, forged_section};
 use harness::wait::{PATIENCE, until};
+use harness::{Job, User};
 
-use crate::{end, fall_asleep, find_init, image, in_bwrap, init, run, wake_up};
+use crate::{end, fall_asleep, find_init, image, in_bwrap, in_bwrap_of, init, run, wake_up};
 
 /// What a record can be made to say, place by place.
 fn lies(value: &Value) -> Vec<Value> {
@@ -27,7 +28,18 @@ fn lies(value: &Value) -> Vec<Value> {
 /// An image whose record of namespaces lies is refused in words, or comes back within namespaces of its own: outside nothing changes.
 #[test]
 fn a_record_of_namespaces_that_lies_does_no_harm() {
-    let mut job = in_bwrap(&["--as-pid-1", "--unshare-net"], &["ipc"]);
+    lied(in_bwrap(&["--as-pid-1", "--unshare-net"], &["ipc"]), &|place| place < 300 || place % 97 == 0);
+}
+
+/// The same of one in which there are user namespaces: those stand behind all settings.
+#[test]
+fn a_record_of_user_namespaces_that_lies_does_no_harm() {
+    let job = in_bwrap_of(User::Ordinary, &["--unshare-user", "--as-pid-1"], &["ipc", "users"]);
+    lied(job, &|_| true);
+}
+
+/// `chosen`: which places in the record are tried.
+fn lied(mut job: Job, chosen: &dyn Fn(usize) -> bool) {
     let (folder, image) = (job.specimen().folder(), image(&mut job));
     fall_asleep(&mut job, init(&folder));
     let path = Path::new(&image);
@@ -39,7 +51,7 @@ fn a_record_of_namespaces_that_lies_does_no_harm() {
     let (before, forged) = (mounts(), path.with_extension("forged"));
     let mut refused = 0;
     // Settings of the network are many, and alike.
-    for place in (0..count).filter(|place| *place < 300 || place % 97 == 0).step_by(3) {
+    for place in (0..count).filter(|place| chosen(*place)).step_by(3) {
         let mut choices = Vec::new();
         let mut at = 0;
         each(&mut record.clone(), &mut |value| {

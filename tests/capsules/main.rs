@@ -5,6 +5,7 @@
 
 mod desktop;
 mod lies;
+mod users;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -74,7 +75,11 @@ fn write(folder: &Path, name: &str, text: &str) {
 
 /// The program within bubblewrap.
 fn in_bwrap(more: &[&str], told: &[&str]) -> Job {
-    let job = Job::start("bwrap", User::Root, |folder| {
+    in_bwrap_of(User::Root, more, told)
+}
+
+fn in_bwrap_of(user: User, more: &[&str], told: &[&str]) -> Job {
+    let job = Job::start("bwrap", user, |folder| {
         write(folder, "capsule.py", PROGRAM);
         bwrap(folder, more, &[&["python3", "capsule.py"], told].concat())
     });
@@ -84,12 +89,16 @@ fn in_bwrap(more: &[&str], told: &[&str]) -> Job {
 
 /// A script of sh(1) within namespaces that unshare(1) makes; it begins in its folder, which is mounted at /srv.
 fn in_unshare(kinds: &str, script: &str) -> Job {
-    let job = Job::start("unshare", User::Root, |folder| {
+    in_unshare_of(User::Root, &[kinds], script)
+}
+
+fn in_unshare_of(user: User, kinds: &[&str], script: &str) -> Job {
+    let job = Job::start("unshare", user, |folder| {
         write(folder, "capsule.py", PROGRAM);
         let begin = "mount -t tmpfs -o size=2g,mode=1777 private /mnt && mount --bind";
         let script = format!("{begin} {} /srv && cd /srv && {script}", folder.display());
         let mut command = Command::new("unshare");
-        command.args([kinds, "--fork", "--mount-proc", "sh", "-c", &script]);
+        command.args(kinds).args(["--fork", "--mount-proc", "sh", "-c", &script]);
         command
     });
     job.wait_for("ready");
@@ -133,10 +142,14 @@ fn init(folder: &Path) -> i32 {
 
 /// Freezes the capsule by this pid, and sees that nobody of it is left.
 fn fall_asleep(job: &mut Job, pid: i32) {
+    fall_asleep_with(job, pid, &[]);
+}
+
+fn fall_asleep_with(job: &mut Job, pid: i32, more: &[&str]) {
     let (image, folder) = (image(job), job.specimen().folder());
     let all = inhabitants(init(&folder));
     assert!(!all.is_empty());
-    run(job, &["freeze", &pid.to_string(), "-o", &image]).expect_success("freeze");
+    run(job, &[&["freeze", &pid.to_string(), "-o", &image], more].concat()).expect_success("freeze");
     let gone = all_gone(&all);
     assert!(
         gone,
@@ -165,20 +178,36 @@ fn stays(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| !matches!(name.trim_end(), "sleep" | "sh"))
 }
 
-/// Naps: once by whoever was started, which waits outside, then by the init, then by another member.
-fn nap_and_end(mut job: Job) {
+/// By whom of a capsule it is put to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Round {
+    /// By whoever was started, which waits outside.
+    First,
+    /// By the init.
+    Init,
+    /// By another member.
+    Member,
+}
+
+/// Naps, by each of them.
+fn nap_and_end(job: Job) {
+    naps_and_ends(job, Round::First, &[]);
+}
+
+/// `begin`: with whom of them; `more`: what the freeze is told.
+fn naps_and_ends(mut job: Job, begin: Round, more: &[&str]) {
     let folder = job.specimen().folder();
     let first = job.specimen().pid();
-    for round in 0..3 {
+    for round in [Round::First, Round::Init, Round::Member].into_iter().filter(|round| *round >= begin) {
         let capsule = init(&folder);
         let pid = match round {
-            0 => first,
-            1 => capsule,
-            _ => inhabitants(capsule).into_iter().filter(|pid| stays(*pid)).max().unwrap_or(capsule),
+            Round::First => first,
+            Round::Init => capsule,
+            Round::Member => inhabitants(capsule).into_iter().filter(|pid| stays(*pid)).max().unwrap_or(capsule),
         };
         let checked = run(&mut job, &["check", &pid.to_string()]);
-        assert_eq!(checked.status.code(), Some(0), "{}", checked.said);
-        fall_asleep(&mut job, pid);
+        assert_eq!(checked.status.code(), Some(i32::from(!more.is_empty())), "{}", checked.said);
+        fall_asleep_with(&mut job, pid, more);
         wake_up(&mut job);
     }
     let capsule = inhabitants(init(&folder));
@@ -351,7 +380,10 @@ fn wakes_up_right(job: &mut Job) {
 /// Killed at any moment, `thaw` leaves all of the capsule or nothing; and the mounts of the system are what they were.
 #[test]
 fn a_killed_thaw_leaves_nothing_of_the_capsule() {
-    let mut job = in_bwrap(&[], &[]);
+    killed(in_bwrap(&[], &[]));
+}
+
+fn killed(mut job: Job) {
     let (folder, image) = (job.specimen().folder(), image(&mut job));
     fall_asleep(&mut job, init(&folder));
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

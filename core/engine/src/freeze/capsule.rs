@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use super::turn;
 use crate::Asker;
@@ -14,6 +14,7 @@ use crate::resource::fd::network::tcp::kept;
 use crate::resource::fd::{self, FileFacts};
 use crate::resource::named_file::shown;
 use crate::resource::namespace::{self, Seen};
+use crate::resource::task::credentials::{self, Credentials};
 use crate::survey;
 use crate::survey::collect::ProcessFacts;
 use crate::survey::files::OpenFiles;
@@ -28,8 +29,11 @@ pub fn look(
     let Some(outside) = outside::known() else { return Ok(None) };
     let mut seen = namespace::look(outside)?;
     let mut problems = std::mem::take(&mut seen.problems);
+    let members = members(processes);
+    problems.extend(seen.judge(&members));
+    problems.extend(seen.locked(&members));
     if asker.is_some_and(|asker| asker.user != 0) {
-        let what = phrase!("it is in a sandbox that root has made, whose files may be anybody's");
+        let what = phrase!("it is in a sandbox, whose files may be anybody's");
         problems.push(Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("An administrator can do it")));
     }
     problems.extend(guests(processes));
@@ -39,6 +43,17 @@ pub fn look(
         problems.extend(unopened_queues(open)?);
     }
     Ok(Some((seen, problems)))
+}
+
+/// Whom all threads belong to.
+fn members(processes: &[ProcessFacts]) -> Vec<(ProcessName, Credentials)> {
+    let all = |process: &ProcessFacts| {
+        let threads = process.living.iter().flat_map(|living| &living.threads).map(|thread| &thread.status);
+        let statuses = threads.chain(process.living.is_none().then_some(&process.status));
+        let named = |status| (process.shown.clone(), credentials::of_status(status, 0));
+        statuses.map(named).collect::<Vec<_>>()
+    };
+    processes.iter().flat_map(all).collect()
 }
 
 /// Connections that are to be kept: the group is ended from outside, by somebody who holds nobody off.

@@ -142,7 +142,8 @@ fn backing(
     owner: &Owner,
     registry: &mut Registry<'_>,
 ) -> Result<Backing, Problem> {
-    let through = format!("/proc/{speaker}/map_files/{:x}-{:x}", found.start, found.end);
+    let through = crate::kernel::procfs::path(format!("{speaker}/map_files/{:x}-{:x}", found.start, found.end));
+    let through = through.to_string_lossy();
     let path = match &found.name {
         MappingName::Vdso => return Ok(Backing::Vdso),
         MappingName::Vvar | MappingName::VvarVclock => return Ok(Backing::Vvar),
@@ -157,7 +158,7 @@ fn backing(
     }
     if segment::is_one(found) {
         let (segments, sink) = (&mut *registry.segments, registry.sink);
-        return segments.index(found, || File::open(&through), sink, registry.buffer).map(Backing::Segment);
+        return segments.index(found, || File::open(&*through), sink, registry.buffer).map(Backing::Segment);
     }
     let (name, deleted) = proc::strip_deleted(path);
     let shared = found.flags.contains(VmFlags::MAY_SHARE);
@@ -175,7 +176,7 @@ fn backing(
         return registry.content(&through, origin).map(Backing::Content);
     }
     // What reads as a line feed may be the letters `\012`, proc_pid_maps(5); the link has the name as it is.
-    let link = name.contains(&b'\n').then(|| std::fs::read_link(&through).ok()).flatten();
+    let link = name.contains(&b'\n').then(|| std::fs::read_link(&*through).ok()).flatten();
     let name = link.as_ref().map_or(name, |link| OsStrExt::as_bytes(link.as_os_str()));
     registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| unseen(name, error.to_string()))
 }
@@ -207,7 +208,8 @@ fn executable(
     registry: &mut Registry<'_>,
 ) -> Result<Executable, Problem> {
     let owner = crate::survey::files::owner(process);
-    let through = format!("/proc/{}/exe", living.speaker);
+    let through = crate::kernel::procfs::path(format!("{}/exe", living.speaker));
+    let through = through.to_string_lossy();
     let (path, deleted) = proc::strip_deleted(&living.executable);
     let unseen = |error: &dyn std::fmt::Display| {
         Problem::blocks(ProblemKind::File, phrase!("its executable cannot be looked at: {why}", why = error))

@@ -29,6 +29,7 @@ use dormouse_wire::{ByteSize, Frozen, Label, Phase, Problem, ProblemKind, Progre
 use crate::image::{PageBuffer, Sealed, SectionKind, Writer};
 use crate::resource::fd::network::hold::Hold;
 use crate::resource::fd::network::tcp::{self, kept};
+use crate::resource::group::Group;
 use crate::resource::namespace::Seen;
 use crate::survey::files::OpenFiles;
 use crate::survey::found::{Found, Unseen};
@@ -87,7 +88,7 @@ fn freeze_now(
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
     if let Some((seen, _)) = namespaces {
-        namespaces_last(&mut writer, seen)?;
+        namespaces_last(&mut writer, seen, &recorded.group)?;
     }
     cancelled(progress)?;
 
@@ -127,9 +128,13 @@ fn told(sealed: Sealed, recorded: &Recorded, begin: Instant, losses: Vec<Problem
 }
 
 /// What the namespaces hold that the group has for itself.
-fn namespaces_last(writer: &mut Writer, seen: Seen) -> Result<(), Problem> {
+fn namespaces_last(writer: &mut Writer, seen: Seen, group: &Group) -> Result<(), FreezeError> {
     let record = seen.capture(writer.pages(), &mut PageBuffer::new())?;
-    writer.section(SectionKind::Namespaces, &record).map_err(|error| error.problem())
+    let problems = pid_namespace::members(&record, group);
+    if !problems.is_empty() {
+        return Err(FreezeError::Refused(problems));
+    }
+    Ok(writer.section(SectionKind::Namespaces, &record).map_err(|error| error.problem())?)
 }
 
 /// What is known of the group; what its namespaces hold comes last.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dormouse_wire::{Problem, ProblemKind};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::stopped::{Stopped, StoppedProcess};
 use super::tasks::{self, Answers};
@@ -64,12 +64,13 @@ fn of_process(
                 continue;
             }
             Settled::Busy => {
-                "requests of asynchronous I/O (io_submit) are under way in it that do not come to their end"
+                phrase!("requests of asynchronous I/O (io_submit) are under way in it that do not come to their end")
             }
-            Settled::Odd => "its context for asynchronous I/O (io_setup) is not as the kernel made it",
+            Settled::Odd => phrase!("its context for asynchronous I/O (io_setup) is not as the kernel made it"),
         };
-        let problem = Problem::blocks(ProblemKind::Memory, what).at(format!("mapping {:x} of /[aio]", found.start));
-        problems.push(problem.way_out("Try again when they are done, or pause the group instead"));
+        let problem = Problem::blocks(ProblemKind::Memory, what)
+            .at(phrase!("mapping {start} of /[aio]", start = format_args!("{:x}", found.start)));
+        problems.push(problem.way_out(phrase!("Try again when they are done, or pause the group instead")));
     }
     tasks::leave_confined(process)?;
     Ok(problems)

@@ -190,7 +190,7 @@ fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {
 
 /// Somebody to look into, for a thread that could not if it were confined.
 fn witness(witnesses: &mut Witnesses, found: &ThreadFacts, facts: &ProcessFacts) -> Result<Option<Tid>, Problem> {
-    witnesses.of(found.status.uid.real, found.status.gid.real).map_err(|errno| {
+    witnesses.of(found.tid, found.status.uid.real, found.status.gid.real).map_err(|errno| {
         let what = phrase!("whether Landlock confines it cannot be found out: {why}", why = errno.desc());
         Problem::blocks(ProblemKind::Privilege, what).of(&facts.shown).way_out(phrase!("Run Dormouse as root"))
     })

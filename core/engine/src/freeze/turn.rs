@@ -83,7 +83,8 @@ pub fn process_of(thread: Tid) -> Pid {
 
 /// Whether it runs this command, or a command of this name.
 pub fn is_dormouse(pid: Pid) -> bool {
-    let program = |process: &str| std::fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
+    let program =
+        |process: &str| std::fs::read_link(crate::kernel::procfs::path(format!("{process}/exe"))).unwrap_or_default();
     let is_named =
         |path: &PathBuf| path.file_name().is_some_and(|name| name == "dormouse" || name == "dormouse (deleted)");
     let theirs = program(&pid.to_string());

@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -227,7 +227,7 @@ fn hidden(folder: &OwnedFd, name: &OsStr) -> Result<(File, OsString), Errno> {
 
 /// The name of an open file in proc_pid_fd(5).
 pub(super) fn own_path(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    crate::kernel::procfs::descriptor(file)
 }
 
 /// Turns O_DIRECT on or off; says whether that worked.

@@ -2,7 +2,7 @@
 //! looked into by whoever has its user. What the kernel says of a task and of this one tells what that task is.
 
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use dormouse_wire::{Pid, Tid};
 use nix::sys::signal::{Signal, kill};
@@ -16,17 +16,19 @@ use super::{Answer, Errno, checked};
 pub struct Bystander(Pid);
 
 impl Bystander {
-    /// Makes one with this user and this group.
+    /// Makes one with this user and this group, in a user namespace if one is named.
     ///
     /// The child is a copy of the engine and must neither allocate nor take a lock: it makes system calls only.
-    pub fn new(user: u32, group: u32) -> Answer<Self> {
+    pub fn new(user: u32, group: u32, namespace: Option<BorrowedFd<'_>>) -> Answer<Self> {
+        let namespace = namespace.map(|namespace| namespace.as_raw_fd());
         let (mut answers, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
         let (arguments, parent) = (CloneArguments::default(), std::process::id());
         // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
         let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
         if made == 0 {
-            let error =
-                become_nobody(user, group, parent, says.as_raw_fd() as u32).err().map_or(0, |errno| errno as i32);
+            let done =
+                become_user((user, group), namespace).and_then(|()| become_nobody(parent, says.as_raw_fd() as u32));
+            let error = done.err().map_or(0, |errno| errno as i32);
             let _ = says.write_all(&error.to_ne_bytes());
             loop {
                 // SAFETY: both calls take integers only; the first one returns where there was nothing to wait for.
@@ -58,9 +60,26 @@ impl Drop for Bystander {
     }
 }
 
-/// Lets go of the engine's files, those of the group among them; takes on the user, drops all capabilities, and can be looked
-/// into again, which a change of users has ended. ECHILD: the engine has died meanwhile.
-fn become_nobody(user: u32, group: u32, parent: u32, kept: u32) -> Answer<()> {
+/// Takes on the user, and goes into the user namespace with the right to do so.
+fn become_user((user, group): (u32, u32), namespace: Option<i32>) -> Answer<()> {
+    const NO_SETUID_FIXUP: u32 = 1 << 2;
+    // SAFETY: the raw calls change one thread and take integers only.
+    unsafe {
+        if namespace.is_some() {
+            checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0))?;
+        }
+        checked(libc::syscall(libc::SYS_setresgid, group, group, group))?;
+        checked(libc::syscall(libc::SYS_setresuid, user, user, user))?;
+        if let Some(namespace) = namespace {
+            checked(libc::syscall(libc::SYS_setns, namespace, libc::CLONE_NEWUSER))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets go of the engine's files, those of the group among them; drops all capabilities, and can be looked into again, which a change of
+/// users has ended. ECHILD: the engine has died meanwhile.
+fn become_nobody(parent: u32, kept: u32) -> Answer<()> {
     const VERSION_3: u32 = 0x2008_0522;
     let (header, none) = ([VERSION_3, 0], [0_u32; 6]);
     // SAFETY: the raw calls change one thread; capset reads a header of two words and six words of sets.
@@ -69,8 +88,6 @@ fn become_nobody(user: u32, group: u32, parent: u32, kept: u32) -> Answer<()> {
             checked(libc::syscall(libc::SYS_close_range, 0, kept - 1, 0))?;
         }
         checked(libc::syscall(libc::SYS_close_range, kept + 1, u32::MAX, 0))?;
-        checked(libc::syscall(libc::SYS_setresgid, group, group, group))?;
-        checked(libc::syscall(libc::SYS_setresuid, user, user, user))?;
         checked(libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()))?;
         checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0))?;
         checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;

@@ -78,19 +78,34 @@ pub fn sleeping_child(pid: Pid, exit_signal: i32) -> Answer<Pid> {
     }
 }
 
+/// Whose child a new process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// That of who makes it.
+    Child,
+    /// That of its parent, CLONE_PARENT.
+    Sibling,
+}
+
 /// Makes a child that goes on from here with the same table of descriptors, as fork(2) does but for that. This process must have no other
 /// threads.
 pub fn fork_sharing_files() -> Answer<Side> {
+    fork_sharing(Relation::Child)
+}
+
+/// The same, of somebody else perhaps.
+pub fn fork_sharing(relation: Relation) -> Answer<Side> {
     let mut cache: *mut i32 = std::ptr::null_mut();
     // SAFETY: the request writes one pointer, which we hold: where the C library keeps the number of this thread.
     super::checked(unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut cache, 0, 0, 0) }.into())?;
     let flags = (libc::CLONE_FILES | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
-    let arguments = CloneArguments {
-        flags,
-        child_tid: cache as u64,
-        exit_signal: libc::SIGCHLD as u64,
-        ..CloneArguments::default()
+    // A sibling ends with the signal that its maker ends with.
+    let (relation, exit_signal) = match relation {
+        Relation::Child => (0, libc::SIGCHLD as u64),
+        Relation::Sibling => (libc::CLONE_PARENT as u64, 0),
     };
+    let arguments =
+        CloneArguments { flags: flags | relation, child_tid: cache as u64, exit_signal, ..CloneArguments::default() };
     // SAFETY: this is the only thread, and the child has its own copy of our memory, in which the kernel puts its number where the C
     // library looks for it: it may do all that the parent may. The arguments live across the call.
     match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) } {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::{Answer, Errno, checked};
 
@@ -15,6 +15,12 @@ pub fn open(path: &Path, flags: i32) -> Answer<OwnedFd> {
         flags |= OFlag::O_NOCTTY;
     }
     openat2(AT_FDCWD, path, OpenHow::new().flags(flags))
+}
+
+/// The same, of a path in which nothing is a link.
+pub fn open_plainly(path: &Path, flags: i32) -> Answer<OwnedFd> {
+    let flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC;
+    openat2(AT_FDCWD, path, OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS))
 }
 
 /// Sets the position, lseek(2).

@@ -83,6 +83,22 @@ impl Drop for Acting {
     }
 }
 
+/// What the calling thread makes belongs to somebody else until this is dropped, and it keeps its rights on files: in a filesystem of a
+/// user namespace nobody can make anything whom that has no name for.
+#[derive(Debug)]
+pub struct Making {
+    _acting: Acting,
+}
+
+impl Making {
+    /// Takes on a user and a group.
+    pub fn begin((user, group): (u32, u32)) -> Answer<Self> {
+        let acting = Acting::begin(&Identity { user, group, groups: Vec::new() })?;
+        set_capabilities(&acting.capabilities)?;
+        Ok(Self { _acting: acting })
+    }
+}
+
 fn filesystem_id(call: libc::c_long, id: u32) -> u32 {
     // SAFETY: setfsuid and setfsgid take one integer and cannot fail; they answer the id before.
     unsafe { libc::syscall(call, id) as u32 }
@@ -108,6 +124,13 @@ fn set_capabilities(sets: &[Capabilities; 2]) -> Answer<()> {
     let mut header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     // SAFETY: version 3 reads exactly two structures.
     checked(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, sets.as_ptr()) }).map(drop)
+}
+
+/// All capabilities that this kernel knows, one bit each.
+pub fn all_capabilities() -> u64 {
+    // SAFETY: prctl with integers only; a capability that the kernel does not know is an error.
+    let is_known = |capability: &u32| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *capability, 0, 0, 0) } != -1;
+    (0..64).take_while(is_known).fold(0, |set, capability| set | 1 << capability)
 }
 
 /// Whether the calling thread has this capability in its effective set.

@@ -85,7 +85,7 @@ pub struct ForcedMemory(File);
 impl ForcedMemory {
     /// Opens proc_pid_mem(5). Wants ptrace access.
     pub fn open(pid: Pid) -> io::Result<Self> {
-        OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem")).map(Self)
+        OpenOptions::new().read(true).write(true).open(super::procfs::path(format!("{pid}/mem"))).map(Self)
     }
 
     /// Fills all of `buffer`.
@@ -116,7 +116,7 @@ impl SharedMemory {
             return Err(io::Error::last_os_error());
         }
         let start = address as usize;
-        let path = format!("/proc/self/map_files/{start:x}-{:x}", start + length);
+        let path = super::procfs::path(format!("self/map_files/{start:x}-{:x}", start + length));
         let file = OpenOptions::new().read(true).write(true).open(path);
         // SAFETY: the range is the mapping made above, which nothing else knows of.
         unsafe { libc::munmap(address, length) };

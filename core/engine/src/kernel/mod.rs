@@ -27,6 +27,7 @@ pub mod pagemap;
 pub mod passing;
 pub mod pidfd;
 pub mod processor;
+pub mod procfs;
 pub mod ptrace;
 pub mod repair;
 pub mod sched;
@@ -37,6 +38,7 @@ pub mod stand_in;
 pub mod system_v;
 pub mod terminal;
 pub mod threads;
+pub mod user_namespaces;
 
 pub use nix::errno::Errno;
 

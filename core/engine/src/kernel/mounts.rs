@@ -162,7 +162,7 @@ pub fn become_root(root: &OwnedFd) -> Answer<()> {
 
 /// The path by which an open folder is reached.
 pub fn reached_by(folder: BorrowedFd<'_>) -> std::path::PathBuf {
-    std::path::PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+    super::procfs::descriptor(&folder)
 }
 
 /// The extended attributes of a file, not following a link: llistxattr(2), lgetxattr(2). None where the filesystem has no such thing.

@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
@@ -103,8 +105,23 @@ pub fn own_mounts_with_proc() -> Answer<()> {
 /// The next process or thread that is made in this pid namespace has this pid, if it is free: ns_last_pid,
 /// Documentation/admin-guide/sysctl/kernel.rst.
 pub fn next_pid(pid: i32) -> std::io::Result<()> {
-    let mut file = File::options().write(true).open("/proc/sys/kernel/ns_last_pid")?;
-    file.write_all((pid - 1).to_string().as_bytes())
+    let text = (pid - 1).to_string();
+    match NEXT_PID.get() {
+        Some(file) => file.write_all_at(text.as_bytes(), 0),
+        None => open_next_pid()?.write_all(text.as_bytes()),
+    }
+}
+
+static NEXT_PID: OnceLock<File> = OnceLock::new();
+
+fn open_next_pid() -> std::io::Result<File> {
+    File::options().write(true).open("/proc/sys/kernel/ns_last_pid")
+}
+
+/// [`next_pid`] works in this process and its children from now on, whatever is mounted over /proc.
+pub fn keep_next_pid() -> std::io::Result<()> {
+    let _ = NEXT_PID.set(open_next_pid()?);
+    Ok(())
 }
 
 /// The user namespace whose capabilities count in this namespace, by device and inode; NS_GET_USERNS, ioctl_ns(2).

@@ -2,7 +2,7 @@
 //! outside stays open, and paths are looked up below it as they would have been before, openat2(2).
 
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -53,8 +53,7 @@ impl Outside {
 
     /// A path by which a file of it is reached from here.
     pub fn reach(&self, path: &Path) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()));
-        root.join(path.strip_prefix("/").unwrap_or(path))
+        super::procfs::descriptor(&self.root).join(path.strip_prefix("/").unwrap_or(path))
     }
 
     /// Its mounts, proc_pid_mountinfo(5).

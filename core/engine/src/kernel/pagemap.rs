@@ -84,7 +84,7 @@ nix::ioctl_readwrite!(/** PAGEMAP_SCAN. */ pagemap_scan, b'f', 16, ScanArguments
 impl PageMap {
     /// Opens the page map. Wants ptrace access.
     pub fn open(pid: Pid) -> std::io::Result<Self> {
-        File::open(format!("/proc/{pid}/pagemap")).map(|file| Self {
+        File::open(super::procfs::path(format!("{pid}/pagemap"))).map(|file| Self {
             file,
             can_scan: true,
             tells_guards: true,

@@ -186,7 +186,7 @@ impl UnixAddress {
 
     /// The address of whatever a descriptor of ours leads to: a socket's file, opened with O_PATH.
     pub fn of_descriptor(file: &impl AsFd) -> Answer<Self> {
-        Self::new(format!("/proc/self/fd/{}", number(file)).as_bytes())
+        Self::new(super::procfs::descriptor(&file.as_fd()).as_os_str().as_encoded_bytes())
     }
 }
 

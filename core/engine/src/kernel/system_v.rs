@@ -62,7 +62,7 @@ impl Attached {
     /// The file behind it; `size`: that of the segment in bytes. Wants CAP_CHECKPOINT_RESTORE.
     pub fn file(&self, size: u64, to_write: bool) -> io::Result<File> {
         let end = self.address + (size as usize).next_multiple_of(4096);
-        let path = format!("/proc/self/map_files/{:x}-{end:x}", self.address);
+        let path = super::procfs::path(format!("self/map_files/{:x}-{end:x}", self.address));
         OpenOptions::new().read(true).write(to_write).open(path)
     }
 }

@@ -17,11 +17,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use std::os::fd::AsFd;
 
 use super::verify::Capsule;
-use super::{Inside, Side, free_number, numbers, outside, verify};
+use super::{Inside, Side, free_number, numbers, outside, users, verify};
 use crate::Asker;
 use crate::image::{Reader, SectionKind};
+use crate::kernel::clone::Relation;
 use crate::kernel::outside::Outside;
-use crate::kernel::{Errno, clone, files, namespaces, pidfd};
+use crate::kernel::{Errno, clone, files, namespaces, pidfd, procfs};
 use crate::proc;
 use crate::resource::group::Group;
 use crate::resource::namespace::Namespaces;
@@ -44,7 +45,7 @@ pub fn enter(pid: Pid, capsule: &Capsule) -> Result<Side, Problem> {
     let link = |name: &str| files::open(&proc::folder(capsule.init).join("ns").join(name), libc::O_RDONLY);
     let pids = link("pid").map_err(failed("open"))?;
     // That of mounts last: with it, paths lead elsewhere.
-    let others = capsule.own.iter().filter(|kind| !matches!(**kind, "pid" | "mnt")).chain([&"mnt"]);
+    let others = capsule.own.iter().filter(|kind| !matches!(**kind, "pid" | "mnt" | "user")).chain([&"mnt"]);
     let others = others.map(|kind| link(kind)).collect::<Result<Vec<_>, _>>().map_err(failed("open"))?;
     let init = pidfd::open(capsule.init).map_err(failed("pidfd_open"))?;
     let numbers = verify::numbers(capsule.meant);
@@ -60,8 +61,12 @@ pub fn enter(pid: Pid, capsule: &Capsule) -> Result<Side, Problem> {
         namespaces::Side::Child => {
             drop(ours);
             prctl::set_pdeathsig(Signal::SIGTERM).map_err(failed("prctl"))?;
+            // What an ordinary user has made may have anything at /proc, and may change it meanwhile.
+            let is_users = capsule.own.contains(&"user");
+            let trusted = is_users.then(procfs::new).transpose().map_err(failed("fsopen"))?;
             namespaces::enter(&others).map_err(failed("setns"))?;
-            if !has_own_proc() {
+            trusted.map(|trusted| procfs::trust_only(&trusted)).transpose().map_err(failed("fchdir"))?;
+            if !is_users && !has_own_proc() {
                 let what = phrase!("there is no /proc in its sandbox that shows the processes in it");
                 let way_out = phrase!("Start it with one: bwrap --proc /proc, or unshare --mount-proc");
                 return Err(Problem::blocks(ProblemKind::Namespace, what).of(&select::named(pid)).way_out(way_out));
@@ -121,6 +126,7 @@ pub fn make(image: &Path, asker: Option<&Asker>) -> Result<Option<Side>, Vec<Pro
     let mut problems = verify::trust(&wanted.reader, &wanted.record, asker);
     if problems.is_empty() {
         problems = wanted.record.preflight(&wanted.reader);
+        problems.extend(users::members(&wanted.record, &wanted.group));
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -138,7 +144,7 @@ fn wanted(image: &Path, asker: Option<&Asker>) -> Option<Wanted> {
     Some(Wanted { reader, record, group })
 }
 
-fn unmade(what: &'static str) -> impl Fn(Errno) -> Problem {
+pub(super) fn unmade(what: &'static str) -> impl Fn(Errno) -> Problem {
     move |errno| {
         let problem = phrase!("namespaces for the group cannot be made: {what}: {why}", what, why = errno.desc());
         Problem::blocks(ProblemKind::Namespace, problem)
@@ -167,11 +173,21 @@ fn begin(wanted: &Wanted) -> Result<Side, Problem> {
     let around = Outside::here(known).map_err(io("open"))?;
     let clocks = files::open(Path::new("/proc/self/ns/time"), libc::O_RDONLY).ok();
     nix::unistd::chdir("/").map_err(unmade("chdir"))?;
-    namespaces::part_with(&kinds).map_err(unmade("unshare"))?;
+    // Of pids last, so that its first process is born with the clocks of the group.
+    let (pids, others): (Vec<&str>, Vec<&str>) = kinds
+        .iter()
+        .filter(|kind| **kind != "user" && wanted.record.owner(kind).is_none_or(|_| **kind == "mnt"))
+        .partition(|kind| **kind == "pid");
+    namespaces::part_with(&others).map_err(unmade("unshare"))?;
     let own = free_number(&numbers(&wanted.group));
     // Of what is lost where that is not possible, the thaw tells.
     let shifted = wanted.group.clocks.restore().is_none();
-    first_process(own)?;
+    namespaces::part_with(&pids).map_err(unmade("unshare"))?;
+    if wanted.record.users.is_empty() {
+        first_process(own, Relation::Child)?;
+    } else {
+        users::make(&wanted.record, &wanted.group, own)?;
+    }
     if let Some(clocks) = clocks.filter(|_| shifted) {
         namespaces::enter(&[clocks]).map_err(unmade("setns"))?;
     }
@@ -193,10 +209,11 @@ fn begin(wanted: &Wanted) -> Result<Side, Problem> {
 }
 
 /// Makes the init of the new pid namespace, which sleeps until the worker takes hold of it. Whoever is born after it has this number.
-fn first_process(own: i32) -> Result<(), Problem> {
+pub(super) fn first_process(own: i32, relation: Relation) -> Result<(), Problem> {
     const BREATH: u16 = 20;
+    const PATIENCE: usize = 500;
     let (mut read, mut written) = std::io::pipe().map_err(|_| unmade("pipe")(Errno::EMFILE))?;
-    let init = match clone::fork_sharing_files().map_err(unmade("clone"))? {
+    let init = match clone::fork_sharing(relation).map_err(unmade("clone"))? {
         namespaces::Side::Parent(init) => init,
         namespaces::Side::Child => {
             let ready = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && namespaces::next_pid(own).is_ok();
@@ -204,7 +221,7 @@ fn first_process(own: i32) -> Result<(), Problem> {
             if ready { clone::sleep() } else { std::process::exit(1) }
         }
     };
-    loop {
+    for breath in 0.. {
         let mut files = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
         if matches!(poll(&mut files, PollTimeout::from(BREATH)), Ok(1..)) {
             let mut byte = [0];
@@ -215,10 +232,18 @@ fn first_process(own: i32) -> Result<(), Problem> {
                 Err(unmade("the number of its next process cannot be chosen")(Errno::EPERM))
             };
         }
-        if !matches!(waitpid(init, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)) {
-            return Err(unmade("the first process has ended")(Errno::ECHILD));
+        // Somebody else's child is not waited for.
+        let is_there = match relation {
+            Relation::Sibling => breath < PATIENCE,
+            Relation::Child => {
+                matches!(waitpid(init, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR))
+            }
+        };
+        if !is_there {
+            break;
         }
     }
+    Err(unmade("the first process has ended")(Errno::ECHILD))
 }
 
 /// What a pidfd says of a process: whether it has ended by then, milliseconds.

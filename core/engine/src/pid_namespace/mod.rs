@@ -13,9 +13,11 @@
 mod capsule;
 mod init;
 mod outside;
+mod users;
 mod verify;
 
 pub use capsule::{ends_from_outside, fall_asleep, make as make_capsule};
+pub use users::members;
 pub use verify::{below, trust};
 
 use std::collections::BTreeSet;

@@ -1,13 +1,14 @@
 //! Which pid namespaces may be entered: those that root has made, and that differ from ours in their pids and their `/proc`
-//! alone. Any other one may show its engine what its owner likes.
+//! alone. Any other one may show its engine what its owner likes. Whole sets may be entered too: into one that an ordinary user has made, the
+//! engine takes a proc(5) of its own along ([`procfs`](crate::kernel::procfs)).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use crate::Asker;
 use crate::image::Reader;
-use crate::kernel::namespaces;
+use crate::kernel::{Answer, files, namespaces, user_namespaces};
 use crate::proc::mountinfo::{self, Mount};
 use crate::proc::stat::State;
 use crate::proc::{self, ns, status};
@@ -34,7 +35,8 @@ pub struct Capsule {
     pub own: Vec<&'static str>,
 }
 
-/// The capsule that a process lives in: root of our own user namespace has made it, and it has pids and mounts for itself. None: it lives in
+/// The capsule that a process lives in: root of our own user namespace has made it, or whoever has made the user namespace that comes with
+/// it, and it has pids and mounts for itself. None: it lives in
 /// none, or in a namespace of pids only whose init is not meant; whoever looks at it closer refuses anything else by name.
 pub fn capsule(pid: Pid) -> Result<Option<Capsule>, Problem> {
     let pid = waited_for(pid).unwrap_or(pid);
@@ -43,7 +45,7 @@ pub fn capsule(pid: Pid) -> Result<Option<Capsule>, Problem> {
     let differs = |of: Pid, name: &str| matches!((ns::read(of, name), ns::read(own, name)), (Ok(theirs), Ok(ours)) if theirs != ours);
     let status = proc::parsed(pid, "status", status::parse);
     let kinds: Vec<&'static str> = NAMESPACES.into_iter().filter(|kind| differs(pid, kind)).collect();
-    let is_one = kinds.contains(&"pid") && kinds.contains(&"mnt") && !kinds.contains(&"user");
+    let is_one = kinds.contains(&"pid") && kinds.contains(&"mnt");
     if !is_one || !status.is_ok_and(|status| status.namespace_pid.len() == 2) {
         return Ok(None);
     }
@@ -62,15 +64,35 @@ pub fn capsule(pid: Pid) -> Result<Option<Capsule>, Problem> {
         return Err(problem
             .way_out(phrase!("Freeze the outer one, if it can live without the inner: dormouse freeze {init}", init)));
     }
-    if let Some(kind) = theirs.iter().find(|kind| !is_of_our_owner(init, own, kind)) {
+    let owners = owners(init).unwrap_or_default();
+    let is_strange = |kind: &&&str| !namespace_owner(init, kind).is_some_and(|owner| owners.contains(&owner));
+    if let Some(kind) = theirs.iter().filter(|kind| **kind != "user").find(is_strange) {
         let what =
-            phrase!("somebody else than root has made its {kind} namespace, which may show anything to Dormouse", kind);
+            phrase!("its {kind} namespace belongs to a user namespace that its first process does not live in", kind);
         return Err(Problem::blocks(ProblemKind::Namespace, what)
             .of(&select::named(pid))
             .way_out(phrase!("Pause the group instead")));
     }
     let waits = parent(init).filter(|parent| waited_for(*parent) == Some(init));
     Ok(Some(Capsule { init, meant: pid, waits, own: theirs }))
+}
+
+/// The user namespaces between that of a process and our own, and our own.
+fn owners(of: Pid) -> Answer<Vec<u64>> {
+    let own = files::open(Path::new("/proc/self/ns/user"), libc::O_RDONLY)?;
+    let own = user_namespaces::inode(&own)?;
+    let mut last = files::open(&proc::folder(of).join("ns/user"), libc::O_RDONLY)?;
+    let mut all = vec![user_namespaces::inode(&last)?];
+    while all.last() != Some(&own) {
+        last = user_namespaces::parent(&last)?;
+        all.push(user_namespaces::inode(&last)?);
+    }
+    Ok(all)
+}
+
+fn namespace_owner(of: Pid, kind: &str) -> Option<u64> {
+    let link = files::open(&proc::folder(of).join("ns").join(kind), libc::O_RDONLY).ok()?;
+    user_namespaces::inode(&user_namespaces::owner(&link).ok()?).ok()
 }
 
 /// The init of a capsule that this process has made, where it does nothing but wait for that: bubblewrap does so outside, and unshare(1).

@@ -46,13 +46,14 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use dormouse_wire::{FdNumber, Phrase, Pid, Tid, phrase};
 
+use crate::kernel::procfs;
 use maps::DetailedMapping;
 pub use text::Unreadable;
 
@@ -127,7 +128,7 @@ thread_local! {
 static OUTER: OnceLock<OwnedFd> = OnceLock::new();
 
 fn root<T>(work: impl FnOnce(&Path) -> T) -> T {
-    ROOT.with_borrow(|root| work(root.as_deref().unwrap_or(Path::new("/proc"))))
+    ROOT.with_borrow(|root| work(root.as_deref().unwrap_or(procfs::root())))
 }
 
 /// From now on this is the `/proc` of the pid namespace outside.
@@ -139,7 +140,7 @@ pub fn see_outer(folder: OwnedFd) {
 /// Does something while all functions here, in this thread, look at the processes outside our pid namespace as well, each under the
 /// number it has there; the work is told whether there is such an outside.
 pub fn from_outside<T>(work: impl FnOnce(bool) -> T) -> T {
-    let outer = OUTER.get().map(|outer| PathBuf::from(format!("/proc/self/fd/{}", outer.as_raw_fd())));
+    let outer = OUTER.get().map(procfs::descriptor);
     let is_other = outer.is_some();
     let before = ROOT.replace(outer);
     let answer = work(is_other);
@@ -169,7 +170,7 @@ pub fn read_thread(pid: Pid, tid: Tid, name: &str) -> Result<Vec<u8>, ProcError>
 
 /// The bytes of `/proc/NAME`, a file of the system.
 pub fn read_system(name: &str) -> Result<Vec<u8>, ProcError> {
-    read_in(Path::new("/proc"), name)
+    read_in(procfs::root(), name)
 }
 
 /// The value of `/proc/PID/NAME`.
@@ -189,7 +190,7 @@ pub fn parsed_thread<T>(
 
 /// The value of `/proc/NAME`, a file of the system.
 pub fn parsed_system<T>(name: &str, parse: impl FnOnce(&[u8]) -> Result<T, Unreadable>) -> Result<T, ProcError> {
-    parse(&read_system(name)?).map_err(|error| malformed(Path::new("/proc").join(name), error))
+    parse(&read_system(name)?).map_err(|error| malformed(procfs::path(name), error))
 }
 
 /// Where the symbolic link `/proc/PID/NAME` points to, such as `exe`, `cwd`, `fd/3` or `ns/net`.

@@ -2,7 +2,7 @@
 //! in the image; descriptors and mappings refer to them.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -307,6 +307,6 @@ pub fn seals(file: &impl AsFd) -> u32 {
 
 /// The same file opened anew: another open file description, with these flags.
 pub fn reopen(file: &impl AsFd, flags: i32) -> std::io::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    Ok(crate::kernel::files::open(Path::new(&path), flags)?)
+    let path = crate::kernel::procfs::descriptor(&file.as_fd());
+    Ok(crate::kernel::files::open(&path, flags)?)
 }

@@ -9,7 +9,7 @@ use crate::resource::task::seccomp;
 
 /// All processes.
 pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
-    let own = label("/proc/self/attr/current");
+    let own = label("self/attr/current");
     let with_cookies = sched::core_cookie(dormouse_wire::Tid(0)).is_ok();
     let mut problems = Vec::new();
     for process in processes {
@@ -42,12 +42,12 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
 
 fn labels(process: &ProcessFacts, living: &LivingFacts) -> Vec<String> {
     let threads = living.threads.iter().filter(|thread| thread.exited.is_none());
-    threads.filter_map(|thread| label(&format!("/proc/{}/task/{}/attr/current", process.pid, thread.tid))).collect()
+    threads.filter_map(|thread| label(&format!("{}/task/{}/attr/current", process.pid, thread.tid))).collect()
 }
 
 /// The label that a security module such as AppArmor or SELinux has given; none where there is no such module.
-fn label(path: &str) -> Option<String> {
-    let bytes = std::fs::read(path).ok()?;
+fn label(name: &str) -> Option<String> {
+    let bytes = std::fs::read(crate::kernel::procfs::path(name)).ok()?;
     let label = String::from_utf8_lossy(&bytes).trim_matches(['\0', '\n']).to_owned();
     (!label.is_empty()).then_some(label)
 }

@@ -74,7 +74,8 @@ fn identify(file: OwnedFd, receiver: FileId, found: &mut FilesFacts) -> Answer<F
             return Ok(known.id);
         }
     }
-    let link = std::fs::read_link(format!("/proc/self/fd/{number}")).map_err(|_| Errno::EBADF)?;
+    let link =
+        std::fs::read_link(crate::kernel::procfs::path(format!("self/fd/{number}"))).map_err(|_| Errno::EBADF)?;
     let info = proc::parsed(own, &format!("fdinfo/{number}"), fdinfo::parse).map_err(|_| Errno::EBADF)?;
     let id = FileId(found.files.len());
     let receiver = &found.files[receiver.0];

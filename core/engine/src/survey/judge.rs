@@ -75,7 +75,8 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
 }
 
 fn own_namespaces() -> Vec<(&'static str, u64)> {
-    let own = Pid(std::process::id() as i32);
+    // Of a sandbox that the engine has gone into, the first process lives in all of it.
+    let own = if outside::known().is_some() { Pid(1) } else { Pid(std::process::id() as i32) };
     let inode = |name| proc::ns::read(own, name).map_or(0, |link| link.inode);
     NAMESPACES.into_iter().map(|name| (name, inode(name))).collect()
 }
@@ -101,18 +102,9 @@ fn namespace(kind: &str) -> Problem {
         return Problem::blocks(ProblemKind::Namespace, what).way_out(way_out);
     }
     let what = phrase!("it is in a namespace of its own ({kind}), which cannot be given back yet", kind);
-    let way_out = match kind {
-        "user" => {
-            phrase!(
-                "Start the program without a sandbox of its own, let root start the sandbox without a user namespace, or pause the group instead"
-            )
-        }
-        _ => {
-            phrase!(
-                "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
-            )
-        }
-    };
+    let way_out = phrase!(
+        "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
+    );
     Problem::blocks(ProblemKind::Namespace, what).way_out(way_out)
 }
 

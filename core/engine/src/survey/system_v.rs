@@ -81,7 +81,7 @@ pub fn judge(processes: &[ProcessFacts]) -> Vec<Problem> {
         return Vec::new();
     }
     let own = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
-    let bystander = if sets.is_empty() { None } else { Bystander::new(own.0, own.1).ok() };
+    let bystander = if sets.is_empty() { None } else { Bystander::new(own.0, own.1, None).ok() };
     let members: BTreeSet<Pid> = processes.iter().map(|process| process.pid).collect();
     let mut problems = Vec::new();
     for process in processes {

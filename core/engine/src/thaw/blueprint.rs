@@ -19,7 +19,7 @@ use crate::resource::group::{Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::shown;
-use crate::resource::namespace::Namespaces;
+use crate::resource::namespace::{Namespaces, user};
 use crate::resource::task::credentials::{Credentials, Privileges};
 use crate::resource::task::limits::Reach;
 use crate::resource::task::seccomp::Seccomp;
@@ -56,7 +56,8 @@ fn before_it_is_made(namespaces: &Namespaces, group: &Group, reader: &Reader, op
     if problems.is_empty() {
         problems.extend(namespaces.preflight(reader));
         problems.extend(super::processor::preflight(group, reader));
-        problems.extend(privileges(group));
+        problems.extend(pid_namespace::members(namespaces, group));
+        problems.extend(privileges(group, namespaces.users.is_empty()));
         problems.extend(confinement(group));
         problems.extend(room(group));
     }
@@ -99,7 +100,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(super::old_vdso::check(group));
     problems.extend(super::processor::preflight(group, reader));
     problems.extend(pids(group));
-    problems.extend(privileges(group));
+    problems.extend(privileges(group, user::made().is_none()));
     problems.extend(confinement(group));
     problems.extend(super::terminals::preflight(group, options));
     problems.extend(room(group));
@@ -162,8 +163,10 @@ fn pids(group: &Group) -> Vec<Problem> {
 }
 
 /// Credentials and limits that the engine cannot give, because it does not have them itself.
-fn privileges(group: &Group) -> Vec<Problem> {
-    let (own, reach) = (Privileges::own(), Reach::own());
+///
+/// `outside`: it has no user namespace of its own, in which whoever comes has all capabilities.
+fn privileges(group: &Group, outside: bool) -> Vec<Problem> {
+    let (own, reach) = (if outside { Privileges::own() } else { Privileges::whole(true) }, Reach::own());
     let mut problems = Vec::new();
     for process in &group.processes {
         let hard = process.alive().map(|alive| alive.limits.0.iter().map(|(_, hard)| *hard));

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use super::filters;
 use super::objects::Objects;
@@ -14,6 +14,7 @@ use crate::puppet::{Batch, run_together};
 use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
 use crate::resource::group::{Alive, Group};
 use crate::resource::memory::{Memory, layout, protection_keys, ring};
+use crate::resource::namespace::user;
 use crate::resource::task::credentials::{self, Credentials, Privileges};
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::{attributes, futexes, limits, scheduling, signals, timers};
@@ -22,7 +23,6 @@ use crate::resource::task::{attributes, futexes, limits, scheduling, signals, ti
 ///
 /// `mighty`: the image is to be believed more than the users in it; else each goes to its place with its own rights.
 pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -> Result<Vec<Problem>, Problem> {
-    let own = Privileges::own();
     let restore_ids = crate::kernel::features::timer_ids();
     let (mut tables, mut filesystems, mut told) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut losses = Vec::new();
@@ -50,7 +50,7 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
         built.run(&mut batch)?;
         signals_and_timers(built, alive, restore_ids)?;
         filters::restore(built, alive)?;
-        threads(built, alive, own)?;
+        threads(built, alive)?;
         if let Some(table) = table {
             let mut batch = Batch::new();
             for entry in table.entries.iter().filter(|entry| told.insert(entry.file)) {
@@ -77,10 +77,11 @@ fn rings(built: &mut Built, alive: &Alive) -> Result<(), Problem> {
         let (Some(mapping), Some(leader)) = (mapping, built.puppets.first_mut()) else { continue };
         let made = ring::restore(ring, mapping, leader, &built.stage).map_err(|error| failed(&error, &built.shown))?;
         if !made {
-            let what = "this machine has more processors, and with them contexts for asynchronous I/O (io_setup) are \
-                        larger than those it had";
+            let what = phrase!(
+                "this machine has more processors, and with them contexts for asynchronous I/O (io_setup) are larger than those it had"
+            );
             let problem = Problem::blocks(ProblemKind::Kernel, what).of(&built.shown);
-            return Err(problem.way_out("Thaw it on a machine with as many processors as it was frozen on"));
+            return Err(problem.way_out(phrase!("Thaw it on a machine with as many processors as it was frozen on")));
         }
     }
     Ok(())
@@ -188,12 +189,26 @@ fn signals_and_timers(built: &mut Built, alive: &Alive, restore_ids: bool) -> Re
     let waiting = alive.pending.iter().chain(alive.threads.iter().flat_map(|thread| &thread.signals.pending));
     let fired: Vec<i32> = waiting.filter_map(|info| signals::timer_of(info)).collect();
     timers::arm(&alive.timers, &fired, &mut batch);
-    limits::restore(&alive.limits, &mut batch);
+    let is_set = user::made().map(|_| limits::restore_from_outside(&alive.limits, built.shown.pid));
+    let is_set = is_set.transpose().map_err(|errno| {
+        let what = phrase!("its limits cannot be set: {why}", why = errno.desc());
+        Problem::blocks(ProblemKind::Limit, what).of(&built.shown)
+    })?;
+    if is_set != Some(true) {
+        limits::restore(&alive.limits, &mut batch);
+    }
     built.run(&mut batch)
 }
 
+/// The credentials as they are called where the group lives, and what its members have to begin with.
+pub fn given(record: &Credentials, shown: &ProcessName) -> Result<(Credentials, Privileges), Problem> {
+    let given = user::made().map(|made| made.given(record));
+    let given = given.unwrap_or_else(|| Ok((record.clone(), Privileges::own())));
+    given.map_err(|what| Problem::blocks(ProblemKind::Namespace, what).of(shown))
+}
+
 /// What each thread has for itself, in all threads at the same time.
-fn threads(built: &mut Built, alive: &Alive, own: Privileges) -> Result<(), Problem> {
+fn threads(built: &mut Built, alive: &Alive) -> Result<(), Problem> {
     let mut batches = Vec::with_capacity(alive.threads.len());
     for thread in &alive.threads {
         let mut batch = Batch::new();
@@ -205,7 +220,8 @@ fn threads(built: &mut Built, alive: &Alive, own: Privileges) -> Result<(), Prob
         attributes::restore_thread(&thread.attributes, &mut batch);
         scheduling::restore(&thread.scheduling, &mut batch);
         futexes::restore(&thread.futexes, &mut batch);
-        credentials::restore(&thread.credentials, own, &mut batch);
+        let (inner, own) = given(&thread.credentials, &built.shown)?;
+        credentials::restore(&inner, own, &mut batch);
         attributes::restore_death_signal(&thread.attributes, &mut batch);
         batches.push(batch);
     }

@@ -9,6 +9,7 @@ mod fill;
 mod filters;
 mod finish;
 mod hold;
+mod home;
 mod late;
 mod objects;
 mod old_vdso;
@@ -90,8 +91,9 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let mut losses = problems;
     losses.extend(blueprint::own_pids(options));
     losses.extend(group.clocks.restore());
+    let way = late::Way::open(&objects)?;
     let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, progress)?;
-    late::restore(&mut tree, &group, &mut objects, &reader, options)?;
+    late::restore(&mut tree, &group, &mut objects, &reader, options, &way)?;
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;
     zombies::restore(&mut tree, &group)?;

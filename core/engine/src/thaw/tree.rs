@@ -2,9 +2,11 @@
 //! pages that were shared between them are shared again.
 
 use std::collections::HashMap;
+use std::os::fd::AsRawFd;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
+use super::home;
 use super::objects::Objects;
 use super::old_vdso::OldVdso;
 use super::sharing::Sharing;
@@ -18,6 +20,7 @@ use crate::kernel::{Errno, pidfd};
 use crate::model::RemotePtr;
 use crate::puppet::{Batch, Puppet, PuppetError, Stage};
 use crate::resource::group::{Group, Thread};
+use crate::resource::namespace::user::{self, Made};
 use crate::resource::task::signals;
 
 /// The processes being built. Dropped, they are gone.
@@ -141,6 +144,7 @@ impl Tree {
         }
         tree.orphans(&mut builder, orphans)?;
         tree.unshare(&builder.sharing)?;
+        home::go(&mut tree)?;
         for index in 0..group.processes.len() {
             tree.threads(group, index)?;
         }
@@ -209,6 +213,9 @@ impl Tree {
         let mut built = self.adopt(pid, shown)?;
         space::strip(&mut built, self.place)?;
         let mut batch = Batch::new();
+        if let Some(mounts) = user::mounts() {
+            batch.must("live among its mounts", libc::SYS_setns, arguments![mounts.as_raw_fd(), libc::CLONE_NEWNS]);
+        }
         batch.must("have descriptors of its own", libc::SYS_unshare, arguments![libc::CLONE_FILES]);
         built.run(&mut batch)?;
         Ok(built)
@@ -344,11 +351,15 @@ impl Tree {
                 Problem::blocks(ProblemKind::Signal, what).of(&group.processes[index].shown())
             })?;
         }
-        let mut batch = Batch::new();
-        for thread in alive.threads.iter().skip(1) {
-            clone(&mut batch, thread.tid.0, FLAGS as u64, 0);
+        if user::made().is_some_and(Made::is_elsewhere) {
+            home::threads(built, alive, FLAGS as u64)?;
+        } else {
+            let mut batch = Batch::new();
+            for thread in alive.threads.iter().skip(1) {
+                clone(&mut batch, thread.tid.0, FLAGS as u64, 0);
+            }
+            built.run(&mut batch)?;
         }
-        built.run(&mut batch)?;
         for thread in alive.threads.iter().skip(1) {
             let failed = |errno: Errno| {
                 Problem::blocks(

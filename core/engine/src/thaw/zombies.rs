@@ -2,25 +2,25 @@
 
 use dormouse_wire::{Problem, ProblemKind, ProcessName, phrase};
 
+use super::finish::given;
 use super::tree::{Built, Tree, failed};
 use crate::arguments;
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Errno, pidfd};
 use crate::puppet::Batch;
 use crate::resource::group::{Group, Life};
-use crate::resource::task::credentials::Privileges;
 use crate::resource::task::zombie::{self, End, Zombie};
 
 /// Ends those that had ended.
 pub fn restore(tree: &mut Tree, group: &Group) -> Result<(), Problem> {
-    let own = Privileges::own();
     for (index, process) in group.processes.iter().enumerate() {
         let Life::Zombie(record) = &process.life else { continue };
         let Some(built) = tree.built[index].as_mut() else { continue };
         let mut batch = Batch::new();
         let name = batch.text(&process.name);
         batch.must("set the process's name", libc::SYS_prctl, arguments![libc::PR_SET_NAME, name]);
-        zombie::restore(record, own, &mut batch);
+        let (credentials, own) = given(&record.credentials, &process.shown())?;
+        zombie::restore(&Zombie { credentials, ..record.clone() }, own, &mut batch);
         built.run(&mut batch)?;
         end(built, record, &process.shown())?;
         tree.built[index] = None;

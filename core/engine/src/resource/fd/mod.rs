@@ -494,5 +494,5 @@ pub fn path_of(bytes: &ByteBuf) -> std::path::PathBuf {
 
 /// The path by which this process can open a descriptor of its own anew.
 pub fn own_path(file: &impl AsRawFd) -> String {
-    format!("/proc/self/fd/{}", file.as_raw_fd())
+    crate::kernel::procfs::descriptor(file).to_string_lossy().into_owned()
 }

@@ -218,7 +218,7 @@ fn open(record: &Record, flags: i32, threads: &BTreeSet<Tid>) -> Answer<OwnedFd>
         files::open(Path::new(&record.path(process, record.thread)), flags)?
     } else {
         // It ends when it is dropped, behind the opening.
-        let gone = Bystander::new(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())?;
+        let gone = Bystander::new(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), None)?;
         let process = Pid(gone.tid().0);
         files::open(Path::new(&record.path(process, record.thread.map(|_| process.leader()))), flags)?
     };

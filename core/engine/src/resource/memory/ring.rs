@@ -18,11 +18,11 @@ use crate::arguments;
 use crate::kernel::{Errno, memory};
 use crate::model::RemotePtr;
 use crate::proc::maps::{DetailedMapping, MappingName};
+use crate::puppet::kernel;
 use crate::puppet::stage::Desk;
-use crate::puppet::thread::kernel;
 use crate::puppet::{Batch, Call, Puppet, PuppetError, Slot, Stage};
 use crate::resource::task::scheduling;
-use dormouse_wire::{Pid, Problem, ProblemKind};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 /// What a context holds besides its mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +68,11 @@ pub fn ask<'a>(found: impl Iterator<Item = &'a DetailedMapping>, batch: &mut Bat
 pub fn judge(asked: &[(u64, Call)], batch: &Batch) -> Vec<Problem> {
     let dead = asked.iter().filter(|(_, call)| batch.result(*call).is_err());
     dead.map(|(start, _)| {
-        let what = "it has the ring of a context for asynchronous I/O (io_setup) that is not its own or is damaged";
+        let what =
+            phrase!("it has the ring of a context for asynchronous I/O (io_setup) that is not its own or is damaged");
         Problem::blocks(ProblemKind::Memory, what)
-            .at(format!("mapping {start:x} of /[aio]"))
-            .way_out("Pause the group instead, or close what uses it in the program")
+            .at(phrase!("mapping {start} of /[aio]", start = format_args!("{start:x}")))
+            .way_out(phrase!("Pause the group instead, or close what uses it in the program"))
     })
     .collect()
 }

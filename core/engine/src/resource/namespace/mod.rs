@@ -5,19 +5,26 @@ pub mod mount;
 pub mod names;
 pub mod network;
 pub mod settings;
+pub mod user;
 
 use dormouse_wire::needs::Sandbox;
-use dormouse_wire::{Problem, ProblemKind, phrase};
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 
 use mount::{Mounts, Plan};
 use names::Names;
 use network::Loopback;
 use settings::Setting;
+use user::{Owned, UserNamespace};
 
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::kernel::outside::Outside;
+use crate::kernel::user_namespaces;
 use crate::resource::named_file::shown;
+use crate::resource::task::credentials::Credentials;
+
+/// The first process in a pid namespace.
+const INIT: Pid = Pid(1);
 
 /// The section `Namespaces`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,16 +40,24 @@ pub struct Namespaces {
     /// Settings of the kernel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
+    /// User namespaces, each in the one before, the first one in that outside; its members live in the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<UserNamespace>,
+    /// The kinds that one of them is mighty over; over the others, root outside is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owned: Vec<Owned>,
 }
 
 /// The kinds that can be given back.
-pub const KINDS: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid", "uts"];
+pub const KINDS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
 
 /// What is seen of them from within.
 #[derive(Debug)]
 pub struct Seen {
     own: Vec<&'static str>,
     mounts: Plan,
+    users: Vec<UserNamespace>,
+    owned: Vec<Owned>,
     /// What stands in the way, and what would be lost.
     pub problems: Vec<Problem>,
 }
@@ -55,10 +70,31 @@ pub fn look(outside: &Outside) -> Result<Seen, Problem> {
     if own.contains(&"net") {
         problems.extend(network::judge());
     }
-    Ok(Seen { own, mounts, problems })
+    let (users, owned) = if own.contains(&"user") { user::look(INIT, &own)? } else { Default::default() };
+    if !mounts.record().has_proc() {
+        let what = phrase!("there is no /proc in its sandbox that shows the processes in it");
+        let way_out = phrase!("Start it with one: bwrap --proc /proc, or unshare --mount-proc");
+        problems.push(Problem::blocks(ProblemKind::Namespace, what).way_out(way_out));
+    }
+    Ok(Seen { own, mounts, users, owned, problems })
 }
 
 impl Seen {
+    /// What members could not be given again in their user namespace.
+    pub fn judge(&self, members: &[(ProcessName, Credentials)]) -> Vec<Problem> {
+        user::judge(&self.users, members)
+    }
+
+    /// What is put together anew for a user namespace comes back as one piece: who is mighty in it cannot take it apart any more.
+    pub fn locked(&self, members: &[(ProcessName, Credentials)]) -> Option<Problem> {
+        const CAP_SYS_ADMIN: u64 = 1 << 21;
+        let is_mighty = |(_, member): &&(ProcessName, Credentials)| member.permitted & CAP_SYS_ADMIN != 0;
+        let (shown, _) = members.iter().find(is_mighty).filter(|_| user::owner(&self.owned, "mnt").is_some())?;
+        let what = phrase!("it may change the mounts of its sandbox, which belong to a user namespace");
+        let loss = phrase!("its right to unmount what is mounted there now, or to mount it with other flags");
+        Some(Problem::loses(ProblemKind::Namespace, what, loss).of(shown))
+    }
+
     /// What a person is told of it: the kinds, and what of the outside is mounted in it.
     pub fn shown(&self) -> Sandbox {
         let namespaces = self.own.iter().map(|kind| (*kind).to_owned()).collect();
@@ -87,6 +123,8 @@ impl Seen {
             loopback: has("net").then(Loopback::here).transpose()?,
             mounts: self.mounts.capture(sink, buffer)?,
             settings,
+            users: self.users,
+            owned: self.owned,
         })
     }
 }
@@ -122,7 +160,12 @@ impl Namespaces {
             let name = String::from_utf8_lossy(&setting.name).escape_debug().to_string();
             return Some(odd(&format!("a setting that belongs to the whole system: {name}")));
         }
-        self.mounts.verify(reader).map(odd)
+        user::verify(&self.users, &self.owned, &self.own).or_else(|| self.mounts.verify(reader)).map(odd)
+    }
+
+    /// Which of its user namespaces is mighty over a kind; none: root outside is.
+    pub fn owner(&self, kind: &str) -> Option<usize> {
+        user::owner(&self.owned, kind)
     }
 
     /// What is in the way of giving them back here, before anything is made.
@@ -135,6 +178,24 @@ impl Namespaces {
         listed(&self.mounts)
     }
 
+    /// Some settings can be written by the root of the user namespace only that the namespace belongs to. What he does not write is tried,
+    /// and told, afterwards.
+    fn settings_by_their_root(&self) {
+        let made = user::made().zip(self.owner("ipc"));
+        let Some(root) = made.and_then(|(made, index)| made.chain.get(index)?.root()) else { return };
+        let _ = user_namespaces::elsewhere(|| {
+            user_namespaces::become_user(root.0, root.1, &[])?;
+            settings::restore(&self.settings);
+            Ok(Vec::new())
+        });
+    }
+
+    fn owner_of_mounts(&self) -> Option<mount::Owner<'static>> {
+        let (made, index) = (user::made()?, self.owner("mnt")?);
+        let maker = user::maker(&made.chain, index, made.group)?;
+        Some(mount::Owner { record: made.chain.get(index)?, namespace: made.namespaces.get(index)?, maker })
+    }
+
     /// Makes those of this process, which must all be its own, what they were; what was lost of them.
     pub fn restore(&self, reader: &Reader) -> Result<Vec<Problem>, Problem> {
         if let Some(names) = &self.names {
@@ -143,8 +204,9 @@ impl Namespaces {
         if let Some(loopback) = self.loopback {
             loopback.restore()?;
         }
+        self.settings_by_their_root();
         let losses = settings::restore(&self.settings);
-        mount::build(&self.mounts, reader)?;
+        mount::build(&self.mounts, self.owner_of_mounts().as_ref(), reader)?;
         Ok(losses)
     }
 }

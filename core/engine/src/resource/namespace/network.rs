@@ -65,6 +65,9 @@ fn losses() -> Vec<Problem> {
     if proc::read_system("self/net/route").is_ok_and(|routes| routes.split(|byte| *byte == b'\n').count() > 2) {
         lose(phrase!("its network namespace has routes of its own"), phrase!("those routes"));
     }
+    if proc::read_system("self/net/ipv6_route").is_ok_and(|routes| has_own_ipv6_routes(&routes)) {
+        lose(phrase!("its network namespace has IPv6 routes of its own"), phrase!("those routes"));
+    }
     let has_old_ones = |list: &str| proc::read_system(list).is_ok_and(|tables| !tables.is_empty());
     // A module for another network may not be there, and a kernel that does not answer has none.
     let has_filters = inet::has_packet_filters().unwrap_or(false);
@@ -72,6 +75,21 @@ fn losses() -> Vec<Problem> {
         lose(phrase!("its network namespace has packet filters of its own (nft, iptables)"), phrase!("those filters"));
     }
     problems
+}
+
+/// Whether a list of routes, proc_pid_net(5), has any but those that the kernel makes for the loopback device by itself: to addresses of
+/// its own (RTF_LOCAL, RTF_ANYCAST), to nowhere (with the last of all metrics), to ::1, and to multicast.
+fn has_own_ipv6_routes(routes: &[u8]) -> bool {
+    const BY_ITSELF: u64 = 0x8000_0000 | 0x0010_0000;
+    let text = String::from_utf8_lossy(routes);
+    let is_own = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let flags = words.get(8).and_then(|flags| u64::from_str_radix(flags, 16).ok());
+        let usual = words.first().is_some_and(|to| to.starts_with("ff") || *to == "00000000000000000000000000000001");
+        let nowhere = words.get(5) == Some(&"ffffffff");
+        flags.is_some_and(|flags| flags & BY_ITSELF == 0) && !usual && !nowhere
+    };
+    text.lines().any(is_own)
 }
 
 /// The names of the devices in proc_pid_net(5), `dev`.
@@ -101,6 +119,19 @@ impl Loopback {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn routes_of_the_loopback_device_itself_do_not_count() {
+        let nothing = "00000000000000000000000000000000";
+        let line = |to: &str, metric: &str, flags: &str| {
+            format!("{to} 40 {nothing} 00 {nothing} {metric} 00000001 00000000 {flags}       lo\n").into_bytes()
+        };
+        let own = "20010db8000000000000000000000000";
+        assert!(has_own_ipv6_routes(&line(own, "00000400", "00200200")));
+        assert!(!has_own_ipv6_routes(&line("00000000000000000000000000000001", "00000000", "80200001")));
+        assert!(!has_own_ipv6_routes(&line(nothing, "ffffffff", "00200200")));
+        assert!(!has_own_ipv6_routes(b""));
+    }
 
     #[test]
     fn devices_are_read_from_their_table() {

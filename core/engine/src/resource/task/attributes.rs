@@ -243,5 +243,11 @@ pub fn write_process(record: &ProcessAttributes, pid: Pid, own_session: bool) ->
 
 /// The nice value of a process's autogroup, such as in `/autogroup-57 nice 0`; none where the kernel makes none.
 pub fn autogroup_nice(pid: Pid) -> Option<i32> {
-    std::fs::read_to_string(format!("/proc/{pid}/autogroup")).ok()?.trim().rsplit_once(' ')?.1.parse().ok()
+    std::fs::read_to_string(crate::kernel::procfs::path(format!("{pid}/autogroup")))
+        .ok()?
+        .trim()
+        .rsplit_once(' ')?
+        .1
+        .parse()
+        .ok()
 }

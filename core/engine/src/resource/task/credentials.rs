@@ -76,12 +76,20 @@ pub struct Privileges {
     pub permitted: u64,
     /// Its bounding set.
     pub bounding: u64,
+    /// Supplementary groups are given, and not there from birth.
+    pub sets_groups: bool,
 }
 
 impl Privileges {
     /// Those of the calling thread.
     pub fn own() -> Self {
-        Self { permitted: identity::permitted_capabilities(), bounding: identity::bounding_set() }
+        Self { permitted: identity::permitted_capabilities(), bounding: identity::bounding_set(), sets_groups: true }
+    }
+
+    /// Those of somebody who has just come into a user namespace.
+    pub fn whole(sets_groups: bool) -> Self {
+        let all = identity::all_capabilities();
+        Self { permitted: all, bounding: all, sets_groups }
     }
 
     /// The capabilities of a record that the engine cannot give.
@@ -96,9 +104,9 @@ impl Privileges {
 /// first; securebits want CAP_SETPCAP still; the last capset takes the rest away.
 pub fn restore(record: &Credentials, own: Privileges, batch: &mut Batch) {
     set_securebits(batch, SECBIT_NO_SETUID_FIXUP);
-    let bytes: Vec<u8> = record.supplementary.iter().flat_map(|group| group.to_ne_bytes()).collect();
-    let groups = batch.bytes(&bytes);
-    batch.must("set the supplementary groups", libc::SYS_setgroups, arguments![record.supplementary.len(), groups]);
+    if own.sets_groups {
+        set_groups(&record.supplementary, batch);
+    }
     let [real, effective, saved, filesystem] = record.groups;
     batch.must("set the group ids", libc::SYS_setresgid, arguments![real, effective, saved]);
     batch.must("set the filesystem group", libc::SYS_setfsgid, arguments![filesystem]);
@@ -125,6 +133,13 @@ pub fn restore(record: &Credentials, own: Privileges, batch: &mut Batch) {
     if record.no_new_privileges {
         batch.must("set no_new_privs", libc::SYS_prctl, arguments![libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0]);
     }
+}
+
+/// Gives supplementary groups.
+pub fn set_groups(groups: &[u32], batch: &mut Batch) {
+    let bytes: Vec<u8> = groups.iter().flat_map(|group| group.to_ne_bytes()).collect();
+    let place = batch.bytes(&bytes);
+    batch.must("set the supplementary groups", libc::SYS_setgroups, arguments![groups.len(), place]);
 }
 
 fn set_securebits(batch: &mut Batch, bits: u32) {

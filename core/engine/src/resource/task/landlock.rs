@@ -6,18 +6,21 @@
 
 // zoo: landlock
 
-use dormouse_wire::{Problem, ProblemKind, Tid, phrase};
+use std::os::fd::AsFd;
+
+use dormouse_wire::{Pid, Problem, ProblemKind, Tid, phrase};
 
 use crate::arguments;
 use crate::kernel::bystander::Bystander;
-use crate::kernel::{Answer, Errno, features, kcmp};
+use crate::kernel::{Answer, Errno, features, files, kcmp, user_namespaces};
+use crate::proc;
 use crate::puppet::{Batch, Call};
 
-/// Processes to look into: one for each user and group that a thread has.
+/// Processes to look into: one for each user and group that a thread has, in each user namespace.
 #[derive(Debug)]
 pub struct Witnesses {
     needed: bool,
-    known: Vec<((u32, u32), Bystander)>,
+    known: Vec<((u64, u32, u32), Bystander)>,
 }
 
 impl Witnesses {
@@ -26,17 +29,21 @@ impl Witnesses {
         Self { needed: features::landlock(), known: Vec::new() }
     }
 
-    /// One that a thread of this real user and group may look into; none where the kernel has no Landlock.
-    pub fn of(&mut self, user: u32, group: u32) -> Answer<Option<Tid>> {
+    /// One that this thread, of this real user and group, may look into; none where the kernel has no Landlock.
+    pub fn of(&mut self, thread: Tid, user: u32, group: u32) -> Answer<Option<Tid>> {
         if !self.needed {
             return Ok(None);
         }
-        if let Some((_, known)) = self.known.iter().find(|(ids, _)| *ids == (user, group)) {
+        let open = |tid: i32| files::open(&proc::folder(Pid(tid)).join("ns/user"), libc::O_RDONLY);
+        let (theirs, own) = (open(thread.0)?, open(std::process::id() as i32)?);
+        let place = user_namespaces::inode(&theirs)?;
+        if let Some((_, known)) = self.known.iter().find(|(ids, _)| *ids == (place, user, group)) {
             return Ok(Some(known.tid()));
         }
-        let made = Bystander::new(user, group)?;
+        let is_elsewhere = place != user_namespaces::inode(&own)?;
+        let made = Bystander::new(user, group, is_elsewhere.then(|| theirs.as_fd()))?;
         let tid = made.tid();
-        self.known.push(((user, group), made));
+        self.known.push(((place, user, group), made));
         Ok(Some(tid))
     }
 }

@@ -8,7 +8,7 @@ use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments;
-use crate::kernel::identity;
+use crate::kernel::{Errno, identity, limits};
 use crate::proc;
 use crate::puppet::Batch;
 
@@ -28,6 +28,17 @@ pub fn restore(record: &Limits, batch: &mut Batch) {
     }
 }
 
+/// Sets them from outside, where the process itself may raise nothing any more, if the engine may. Whether it did.
+pub fn restore_from_outside(record: &Limits, pid: Pid) -> Result<bool, Errno> {
+    if !identity::has_capability(SYS_RESOURCE) {
+        return Ok(false);
+    }
+    record.0.iter().enumerate().try_for_each(|(resource, pair)| limits::set(pid, resource, *pair))?;
+    Ok(true)
+}
+
+const SYS_RESOURCE: u32 = 24;
+
 /// How far the engine can raise the hard limits of others.
 #[derive(Debug)]
 pub struct Reach(Option<proc::limits::Limits>);
@@ -35,7 +46,6 @@ pub struct Reach(Option<proc::limits::Limits>);
 impl Reach {
     /// That of this process: as far as its own, or without end, capabilities(7).
     pub fn own() -> Self {
-        const SYS_RESOURCE: u32 = 24;
         let own = || proc::parsed(Pid(std::process::id() as i32), "limits", proc::limits::parse).ok();
         Self(if identity::has_capability(SYS_RESOURCE) { None } else { own() })
     }

@@ -23,6 +23,16 @@ pub struct Scheduling {
     pub io_priority: u32,
 }
 
+impl Scheduling {
+    /// Whether only a mightier user can give it: sched(7), ioprio_set(2).
+    pub fn is_favoured(&self) -> bool {
+        const REAL_TIME: u32 = 1;
+        let ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
+        let is_ordinary = ordinary.contains(&(self.attributes.policy as i32)) && self.attributes.nice >= 0;
+        !is_ordinary || self.io_priority >> 13 == REAL_TIME
+    }
+}
+
 /// Reads it, from outside. `all`: the mask of [`all_processors`].
 pub fn capture(thread: Tid, all: &[u8]) -> Answer<Scheduling> {
     let affinity = sched::affinity(thread)?;

@@ -19,6 +19,13 @@ pub struct Timers {
     pub posix: Vec<Posix>,
 }
 
+impl Timers {
+    /// Whether one of them wakes a machine that sleeps, which wants CAP_WAKE_ALARM.
+    pub fn wake_the_machine(&self) -> bool {
+        self.posix.iter().any(|timer| [libc::CLOCK_REALTIME_ALARM, libc::CLOCK_BOOTTIME_ALARM].contains(&timer.clock))
+    }
+}
+
 /// A POSIX timer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Posix {

@@ -2,7 +2,6 @@
 
 // zoo: no kind
 
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -73,7 +72,7 @@ impl Seen {
                 removed = Some(Place::Removed);
                 continue;
             }
-            let link = std::fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).unwrap_or_default();
+            let link = std::fs::read_link(crate::kernel::procfs::descriptor(&opened)).unwrap_or_default();
             let found = link.symlink_metadata();
             if stat.st_ino == self.inode
                 && found.is_ok_and(|found| (found.dev(), found.ino()) == (stat.st_dev, stat.st_ino))

@@ -10,8 +10,11 @@ use serde_bytes::ByteBuf;
 
 use super::{Filesystem, Mount, Mounts, Origin, path, relative};
 use crate::image::{PageBuffer, Reader};
+use crate::kernel::identity::Making;
 use crate::kernel::{Answer, Errno, files, mounts};
+use crate::kernel::{namespaces, user_namespaces};
 use crate::resource::named_file::shown;
+use crate::resource::namespace::user::{self, UserNamespace};
 
 fn failed(mount: &Mount, what: Phrase) -> impl Fn(Errno) -> Problem {
     let place = shown(path(&mount.mount_point));
@@ -27,15 +30,20 @@ fn unbegun(errno: Errno) -> Problem {
 }
 
 /// Makes all mounts in the mount namespace of this process, which must be its own, and makes their root its root.
-pub fn build(record: &Mounts, reader: &Reader) -> Result<(), Problem> {
+pub fn build(record: &Mounts, owner: Option<&Owner<'_>>, reader: &Reader) -> Result<(), Problem> {
     mounts::keep_to_ourselves().map_err(unbegun)?;
-    let mut taken = record.mounts.iter().map(of_outside).collect::<Result<Vec<_>, _>>()?;
+    let take = |mount| of_outside(mount, owner.is_some());
+    let mut taken = record.mounts.iter().map(take).collect::<Result<Vec<_>, _>>()?;
     // As long as all paths of the outside are there, for an overlay lies over some.
-    let filesystems = record.filesystems.iter().map(new).collect::<Result<Vec<_>, _>>()?;
+    let make = |record| owner.map_or_else(|| new(record), |owner| owner.make(record));
+    let filesystems = record.filesystems.iter().map(make).collect::<Result<Vec<_>, _>>()?;
     let bench = Bench::set_up().map_err(unbegun)?;
     let mut buffer = PageBuffer::for_reading();
     for (index, (filesystem, made)) in record.filesystems.iter().zip(&filesystems).enumerate() {
         bench.put(index, made).map_err(unmade(filesystem))?;
+        let somebody = owner.and_then(|owner| owner.record.somebody());
+        let somebody = somebody.filter(|_| filesystem.is_its_makers());
+        let _making = somebody.map(Making::begin).transpose().map_err(unmade(filesystem))?;
         for tree in &filesystem.trees {
             tree.restore(&mounts::reached_by(made.as_fd()), reader, &mut buffer)?;
         }
@@ -69,15 +77,26 @@ pub fn build(record: &Mounts, reader: &Reader) -> Result<(), Problem> {
     }
     let root = made.first().ok_or_else(|| unbegun(Errno::ENOENT))?;
     mounts::become_root(root).map_err(unbegun)?;
+    if let Some(owner) = owner {
+        drop(made);
+        owner.take_over().map_err(unbegun)?;
+        let shared = record.mounts.iter().filter(|mount| mount.shares);
+        let reached = shared.filter_map(|mount| files::open(path(&mount.mount_point), libc::O_PATH).ok());
+        // One that is hidden has nobody to spread to.
+        reached.for_each(|one| mounts::set_propagation(&one, MsFlags::MS_SHARED).unwrap_or_default());
+        return Ok(());
+    }
     for (mount, one) in record.mounts.iter().zip(&made).filter(|(mount, _)| mount.shares) {
         mounts::set_propagation(one, MsFlags::MS_SHARED).map_err(failed(mount, phrase!("how it spreads")))?;
     }
     Ok(())
 }
 
-fn of_outside(mount: &Mount) -> Result<Option<OwnedFd>, Problem> {
+/// `strictly`: the path must not lead through links that somebody who gains by it may have made since.
+fn of_outside(mount: &Mount, strictly: bool) -> Result<Option<OwnedFd>, Problem> {
     let Origin::Outside { path: outside, file_type } = &mount.origin else { return Ok(None) };
-    let found = files::open(path(outside), libc::O_PATH | libc::O_NOFOLLOW);
+    let flags = libc::O_PATH | libc::O_NOFOLLOW;
+    let found = if strictly { files::open_plainly(path(outside), flags) } else { files::open(path(outside), flags) };
     let found = found.map_err(failed(mount, shown(path(outside)).into()))?;
     let stat = files::stat(&found).map_err(failed(mount, shown(path(outside)).into()))?;
     if stat.st_mode & libc::S_IFMT != *file_type {
@@ -120,9 +139,70 @@ fn unmade(record: &Filesystem) -> impl Fn(Errno) -> Problem {
     }
 }
 
+/// The user namespace that is mighty over the mounts.
+#[derive(Debug)]
+pub struct Owner<'a> {
+    /// Its record.
+    pub record: &'a UserNamespace,
+    /// It.
+    pub namespace: &'a OwnedFd,
+    /// User and group outside who have made it.
+    pub maker: (u32, u32),
+}
+
+impl Owner<'_> {
+    /// A filesystem that belongs to it, empty and attached nowhere. That of some kinds is told by another namespace.
+    fn make(&self, record: &Filesystem) -> Result<OwnedFd, Problem> {
+        if !record.is_its_makers() {
+            return new(record);
+        }
+        let record = Filesystem { options: self.options(record)?, trees: Vec::new(), ..record.clone() };
+        let made = user_namespaces::elsewhere(|| {
+            user_namespaces::become_user(self.maker.0, self.maker.1, &[])?;
+            user_namespaces::enter(self.namespace)?;
+            namespaces::part_with(&["mnt"])?;
+            Ok(vec![bare(&record)?])
+        });
+        made.and_then(|mut made| made.pop().ok_or(Errno::ECHILD)).map_err(unmade(&record))
+    }
+
+    /// Ids in options are shown as they are called outside, and taken as they are called inside.
+    fn options(&self, record: &Filesystem) -> Result<Vec<(ByteBuf, Option<ByteBuf>)>, Problem> {
+        let translate = |(key, value): &(ByteBuf, Option<ByteBuf>)| {
+            let extents = match key.as_slice() {
+                b"uid" => &self.record.users,
+                b"gid" => &self.record.groups,
+                _ => return Ok((key.clone(), value.clone())),
+            };
+            let id = value.as_ref().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+            let id = id.and_then(|id| user::inside(extents, id)).ok_or_else(|| unmade(record)(Errno::EOVERFLOW))?;
+            Ok((key.clone(), Some(ByteBuf::from(id.to_string()))))
+        };
+        record.options.iter().map(translate).collect()
+    }
+
+    /// All mounts of this process from now on belong to it, in a copy in which nobody but root outside can take apart what was put together
+    /// here, mount_namespaces(7), "Restrictions on mount namespaces".
+    fn take_over(&self) -> Answer<()> {
+        let mut copy = user_namespaces::elsewhere(|| {
+            user_namespaces::enter(self.namespace)?;
+            namespaces::part_with(&["mnt"])?;
+            Ok(vec![files::open(Path::new("/proc/self/ns/mnt"), libc::O_RDONLY)?])
+        })?;
+        let copy = copy.pop().ok_or(Errno::ECHILD)?;
+        namespaces::enter_mounts(&copy)?;
+        user::keep_mounts(copy);
+        Ok(())
+    }
+}
+
 /// A filesystem, empty and attached nowhere.
 fn new(record: &Filesystem) -> Result<OwnedFd, Problem> {
+    bare(record).map_err(unmade(record))
+}
+
+fn bare(record: &Filesystem) -> Answer<OwnedFd> {
     let plain = |(key, value): &(ByteBuf, Option<ByteBuf>)| (key.to_vec(), value.as_ref().map(|value| value.to_vec()));
     let options: Vec<_> = record.options.iter().map(plain).collect();
-    mounts::new_filesystem(&record.kind, &record.source, &options).map_err(unmade(record))
+    mounts::new_filesystem(&record.kind, &record.source, &options)
 }

@@ -15,7 +15,7 @@ use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-pub use build::build;
+pub use build::{Owner, build};
 pub use look::{Plan, look};
 pub use tree::{Entry, Tree};
 
@@ -100,6 +100,11 @@ fn is_plain(bytes: &[u8]) -> bool {
 }
 
 impl Filesystem {
+    /// Whether it belongs to the user namespace of whoever makes it, and not to that of what it shows.
+    fn is_its_makers(&self) -> bool {
+        matches!(self.kind.as_str(), "tmpfs" | "devpts" | "overlay")
+    }
+
     /// The folders of the outside that an overlay consists of.
     fn folders(&self) -> impl Iterator<Item = &[u8]> {
         const OPTIONS: [&[u8]; 5] = [b"lowerdir", b"lowerdir+", b"datadir+", b"upperdir", b"workdir"];
@@ -142,13 +147,18 @@ impl Mounts {
         if self.filesystems.iter().any(is_odd) {
             return Some("a filesystem that cannot be");
         }
+        (!self.has_proc()).then_some("mounts without a /proc")
+    }
+
+    /// Whether the processes of the group are seen in /proc.
+    pub fn has_proc(&self) -> bool {
         let is_proc = |mount: &Mount| {
             let Origin::Own { filesystem, root } = &mount.origin else { return false };
             mount.mount_point.as_slice() == b"/proc"
                 && root.as_slice() == b"/"
-                && self.filesystems[*filesystem].kind == "proc"
+                && self.filesystems.get(*filesystem).is_some_and(|filesystem| filesystem.kind == "proc")
         };
-        (!self.mounts.iter().any(is_proc)).then_some("mounts without a /proc")
+        self.mounts.iter().any(is_proc)
     }
 
     /// What it needs of the outside: each path, and where it is mounted.

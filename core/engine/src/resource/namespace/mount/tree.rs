@@ -105,8 +105,12 @@ fn unread(place: &Path, error: impl std::fmt::Display) -> Problem {
 
 /// Reads all that is below a mount point, without what is mounted over it.
 pub fn capture(place: &Path, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Vec<Entry>, Problem> {
-    let bare = files::open(place, libc::O_PATH | libc::O_NOFOLLOW).and_then(|mounted| mounts::duplicate(&mounted));
-    let bare = bare.map_err(|errno| unread(place, errno.desc()))?;
+    let mounted = files::open(place, libc::O_PATH | libc::O_NOFOLLOW).map_err(|errno| unread(place, errno.desc()))?;
+    let bare = match mounts::duplicate(&mounted) {
+        // What is mounted over it cannot be taken away in this user namespace, and nobody sees what is below.
+        Err(Errno::EINVAL) => mounted,
+        other => other.map_err(|errno| unread(place, errno.desc()))?,
+    };
     let base = mounts::reached_by(bare.as_fd());
     let (mut entries, mut known): (Vec<Entry>, HashMap<(u64, u64), usize>) = (Vec::new(), HashMap::new());
     let mut waiting = vec![PathBuf::new()];
@@ -118,6 +122,14 @@ pub fn capture(place: &Path, sink: &PageSink, buffer: &mut PageBuffer) -> Result
         let found = if is_root { whole.metadata() } else { whole.symlink_metadata() };
         let found = found.map_err(|error| unread(&shown_at, error))?;
         let number = (found.dev(), found.ino());
+        // Whoever else sees this filesystem may make a link of a folder meanwhile.
+        let opened = match mounts::below(&bare, &relative) {
+            Err(Errno::EXDEV) if !is_root => {
+                entries.push(covered(&relative, &found, entries.first()));
+                continue;
+            }
+            other => other.map_err(|errno| unread(&shown_at, errno.desc()))?,
+        };
         let name_of = if found.is_dir() { None } else { known.get(&number).copied() };
         let mut entry = plain(&relative, &found, name_of);
         if name_of.is_none() {
@@ -125,17 +137,18 @@ pub fn capture(place: &Path, sink: &PageSink, buffer: &mut PageBuffer) -> Result
                 known.insert(number, entries.len());
             }
             let read = |error: std::io::Error| unread(&shown_at, error);
+            let inside = || mounts::reached_by(opened.as_fd());
             entry.attributes = attributes(&whole, is_root).map_err(|errno| unread(&shown_at, errno.desc()))?;
             if found.is_file() {
-                let file = File::options().read(true).custom_flags(libc::O_NOATIME).open(&whole).map_err(read)?;
+                let file = File::options().read(true).custom_flags(libc::O_NOATIME).open(inside()).map_err(read)?;
                 entry.size = found.len();
                 entry.pages = content::capture_pages(&file, found.len(), sink, buffer, &read)?;
             } else if found.is_symlink() {
                 entry.target = Some(ByteBuf::from(fs::read_link(&whole).map_err(read)?.into_os_string().into_vec()));
             } else if found.is_dir() {
                 let mut names = Vec::new();
-                for inside in fs::read_dir(&whole).map_err(read)? {
-                    names.push(relative.join(inside.map_err(read)?.file_name()));
+                for within in fs::read_dir(inside()).map_err(read)? {
+                    names.push(relative.join(within.map_err(read)?.file_name()));
                 }
                 names.sort_by(|one, other| other.cmp(one));
                 waiting.extend(names);
@@ -144,6 +157,13 @@ pub fn capture(place: &Path, sink: &PageSink, buffer: &mut PageBuffer) -> Result
         entries.push(entry);
     }
     Ok(entries)
+}
+
+/// What another mount stands on for good: only that it is there can be seen.
+fn covered(relative: &Path, found: &Metadata, root: Option<&Entry>) -> Entry {
+    let (file_type, mode) = if found.is_dir() { (libc::S_IFDIR, 0o755) } else { (libc::S_IFREG, 0o644) };
+    let (owner, times) = root.map_or(((0, 0), [(0, 0); 2]), |root| (root.owner, root.times));
+    Entry { mode: file_type | mode, owner, times, device: 0, ..plain(relative, found, None) }
 }
 
 fn plain(relative: &Path, found: &Metadata, name_of: Option<usize>) -> Entry {
