@@ -102,9 +102,14 @@ fn namespace(kind: &str) -> Problem {
         return Problem::blocks(ProblemKind::Namespace, what).way_out(way_out);
     }
     let what = phrase!("it is in a namespace of its own ({kind}), which cannot be given back yet", kind);
-    let way_out = phrase!(
-        "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
-    );
+    let way_out = match kind {
+        "user" => phrase!(
+            "Start the program without a sandbox of its own; or freeze all that is in its sandbox, if that has processes and mounts of its own; or pause the group instead"
+        ),
+        _ => phrase!(
+            "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
+        ),
+    };
     Problem::blocks(ProblemKind::Namespace, what).way_out(way_out)
 }
 
