@@ -11,7 +11,8 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 21] = [
+const PROGRAMS: [&str; 22] = [
+    "asynchronous_io",
     "memfd",
     "pipe",
     "fifo",
