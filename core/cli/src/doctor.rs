@@ -44,7 +44,7 @@ fn report(examined: &Examined, width: usize) -> String {
         (Weight::Needed, "What every freeze and thaw needs"),
         (Weight::Wanted, "What some programs need, or what makes it quicker"),
     ] {
-        text += &format!("\n{heading}\n");
+        text.extend(["\n", heading, "\n"]);
         for ability in examined.abilities.iter().filter(|ability| ability.weight == weight) {
             text += &told(ability, width);
         }
