@@ -17,7 +17,7 @@ pub const TOGETHER: &str = "Freeze them together, or pause the group instead";
 pub fn apart(pid: Pid, namespace: &str) -> Reason {
     let what = format!("it is in a namespace of its own ({namespace}), which cannot be given back yet");
     let way_out = if namespace == "user" {
-        "Start the program without a sandbox of its own, let root start the sandbox without a user namespace, or pause the group instead"
+        "Start the program without a sandbox of its own; or freeze all that is in its sandbox, if that has processes and mounts of its own; or pause the group instead"
     } else {
         "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
     };

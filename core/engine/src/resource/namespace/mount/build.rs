@@ -77,16 +77,19 @@ pub fn build(record: &Mounts, owner: Option<&Owner<'_>>, reader: &Reader) -> Res
     }
     let root = made.first().ok_or_else(|| unbegun(Errno::ENOENT))?;
     mounts::become_root(root).map_err(unbegun)?;
-    if let Some(owner) = owner {
-        drop(made);
-        owner.take_over().map_err(unbegun)?;
-        let shared = record.mounts.iter().filter(|mount| mount.shares);
-        let reached = shared.filter_map(|mount| files::open(path(&mount.mount_point), libc::O_PATH).ok());
-        // One that is hidden has nobody to spread to.
-        reached.for_each(|one| mounts::set_propagation(&one, MsFlags::MS_SHARED).unwrap_or_default());
-        return Ok(());
-    }
-    for (mount, one) in record.mounts.iter().zip(&made).filter(|(mount, _)| mount.shares) {
+    let Some(owner) = owner else { return spread(record, &made) };
+    drop(made);
+    owner.take_over().map_err(unbegun)?;
+    let shared = record.mounts.iter().filter(|mount| mount.shares);
+    let reached = shared.filter_map(|mount| files::open(path(&mount.mount_point), libc::O_PATH).ok());
+    // One that is hidden has nobody to spread to.
+    reached.for_each(|one| mounts::set_propagation(&one, MsFlags::MS_SHARED).unwrap_or_default());
+    Ok(())
+}
+
+/// Lets those spread what is mounted below them that did.
+fn spread(record: &Mounts, made: &[OwnedFd]) -> Result<(), Problem> {
+    for (mount, one) in record.mounts.iter().zip(made).filter(|(mount, _)| mount.shares) {
         mounts::set_propagation(one, MsFlags::MS_SHARED).map_err(failed(mount, phrase!("how it spreads")))?;
     }
     Ok(())
