@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
 use crate::image::{CHUNK_PAGES, PAGE, PageBuffer, Reader};
 use crate::kernel::memory::{self, ForcedMemory, RemoteRange};
@@ -179,7 +179,7 @@ fn deliver(job: &[Piece], data: &[u8], process: &ProcessName, progress: &dyn Pro
 
 fn write(process: &ProcessName, ranges: &[(u64, usize)], bytes: &[u8], forced: bool) -> Result<(), Problem> {
     let pid: Pid = process.pid;
-    let failed = |at: u64, why: &dyn std::fmt::Display| {
+    let failed = |at: u64, why: Phrase| {
         Problem::blocks(
             ProblemKind::Memory,
             phrase!("its memory at {at} cannot be filled: {why}", at = format_args!("{at:#x}"), why),
@@ -187,16 +187,19 @@ fn write(process: &ProcessName, ranges: &[(u64, usize)], bytes: &[u8], forced: b
         .of(process)
     };
     if forced {
-        let memory = ForcedMemory::open(pid).map_err(|error| failed(ranges[0].0, &error))?;
+        let memory = ForcedMemory::open(pid).map_err(|error| failed(ranges[0].0, error.to_string().into()))?;
         let mut from = 0;
         for (to, length) in ranges {
-            memory.write(RemotePtr(*to), &bytes[from..from + length]).map_err(|error| failed(*to, &error))?;
+            memory
+                .write(RemotePtr(*to), &bytes[from..from + length])
+                .map_err(|error| failed(*to, error.to_string().into()))?;
             from += length;
         }
         return Ok(());
     }
     let remote: Vec<_> =
         ranges.iter().map(|(to, length)| RemoteRange { start: RemotePtr(*to), length: *length }).collect();
-    let written = memory::write_ranges(pid, &remote, bytes).map_err(|errno| failed(ranges[0].0, &errno.desc()))?;
-    if written == bytes.len() { Ok(()) } else { Err(failed(ranges[0].0, &phrase!("it ends too early"))) }
+    let written =
+        memory::write_ranges(pid, &remote, bytes).map_err(|errno| failed(ranges[0].0, errno.desc().into()))?;
+    if written == bytes.len() { Ok(()) } else { Err(failed(ranges[0].0, phrase!("it ends too early"))) }
 }

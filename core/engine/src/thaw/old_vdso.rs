@@ -1,7 +1,7 @@
 //! A group that was frozen under a kernel with another vdso: its old one becomes ordinary memory that leads to the running
 //! kernel's, which lies aside of all that the group has. See [`vdso`](crate::resource::memory::vdso).
 
-use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
 use super::space::Place;
 use super::tree::Built;
@@ -61,15 +61,13 @@ pub fn check(group: &Group) -> Vec<Problem> {
 
 /// The running kernel's, and how far behind the first of the kernel's mappings it lies.
 fn own() -> Result<(Vdso, u64), Problem> {
-    let failed = |what: &dyn std::fmt::Display| {
-        Problem::blocks(ProblemKind::Kernel, phrase!("its vdso cannot be read: {what}", what))
-    };
+    let failed = |what: Phrase| Problem::blocks(ProblemKind::Kernel, phrase!("its vdso cannot be read: {what}", what));
     let own = Pid(std::process::id() as i32);
-    let mappings = crate::proc::parsed(own, "maps", parse_maps).map_err(|error| failed(&error))?;
+    let mappings = crate::proc::parsed(own, "maps", parse_maps).map_err(|error| failed(error.to_string().into()))?;
     let of_data = |name: &MappingName| matches!(name, MappingName::Vvar | MappingName::VvarVclock);
     let behind =
         mappings.iter().filter(|mapping| of_data(&mapping.name)).map(|mapping| mapping.end - mapping.start).sum();
-    let vdso = Vdso::of_this_process().ok_or_else(|| failed(&phrase!("there is none")))?;
+    let vdso = Vdso::of_this_process().ok_or_else(|| failed(phrase!("there is none")))?;
     Ok((vdso, behind))
 }
 
@@ -103,12 +101,12 @@ impl OldVdso {
         if parent.is_some_and(|parent| self.at[parent] == Some(at)) {
             return Ok(());
         }
-        let failed = |what: &dyn std::fmt::Display| {
+        let failed = |what: Phrase| {
             Problem::blocks(ProblemKind::Kernel, phrase!("its old vdso cannot be made: {what}", what)).of(&built.shown)
         };
         let code = self.old.leading_to(&self.new, place.parking.0 + self.behind_data);
-        let code = code.ok_or_else(|| failed(&phrase!("it cannot lead to this kernel's")))?;
-        let memory = ForcedMemory::open(built.shown.pid).map_err(|error| failed(&error))?;
-        memory.write(RemotePtr(at), &code).map_err(|error| failed(&error))
+        let code = code.ok_or_else(|| failed(phrase!("it cannot lead to this kernel's")))?;
+        let memory = ForcedMemory::open(built.shown.pid).map_err(|error| failed(error.to_string().into()))?;
+        memory.write(RemotePtr(at), &code).map_err(|error| failed(error.to_string().into()))
     }
 }

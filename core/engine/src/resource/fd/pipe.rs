@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use dormouse_wire::{Problem, ProblemKind, phrase};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, tee};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -74,11 +74,11 @@ impl FileKind for Pipe {
     ) -> Result<OwnedFd, Problem> {
         // Ends beyond the two that pipe(2) gives are opened through /proc/self/fd, as the program must have done.
         let Some(body) = &record.body else {
-            let first = restore.made.get(&record.pipe).ok_or_else(|| failed(&phrase!("its first end is missing")))?;
+            let first = restore.made.get(&record.pipe).ok_or_else(|| failed(phrase!("its first end is missing")))?;
             return another_end(first, file.flags);
         };
-        let (reading, writing) =
-            nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).map_err(|error| failed(&error))?;
+        let (reading, writing) = nix::unistd::pipe2(OFlag::O_NONBLOCK | OFlag::O_CLOEXEC)
+            .map_err(|error| failed(error.to_string().into()))?;
         body.own(&reading)?;
         body.fill(&writing)?;
         let mut ends = [(libc::O_RDONLY, Some(reading)), (libc::O_WRONLY, Some(writing))];
@@ -89,7 +89,7 @@ impl FileKind for Pipe {
             let Some(end) = end.filter(|_| file.flags & O_LARGEFILE == 0).and_then(|(_, end)| end.take()) else {
                 continue;
             };
-            files::set_status(&end, file.flags).map_err(|error| failed(&error))?;
+            files::set_status(&end, file.flags).map_err(|error| failed(error.to_string().into()))?;
             if other == id {
                 own = Some(end);
             } else {
@@ -101,13 +101,13 @@ impl FileKind for Pipe {
             return Ok(own);
         }
         let left = ends.iter().find_map(|(_, end)| end.as_ref());
-        let any = left.or_else(|| restore.made.get(&sibling?)).ok_or_else(|| failed(&phrase!("it has no end")))?;
+        let any = left.or_else(|| restore.made.get(&sibling?)).ok_or_else(|| failed(phrase!("it has no end")))?;
         another_end(any, file.flags)
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> Problem {
-    Problem::blocks(ProblemKind::Pipe, phrase!("a pipe cannot be made again: {why}", why = error))
+fn failed(why: Phrase) -> Problem {
+    Problem::blocks(ProblemKind::Pipe, phrase!("a pipe cannot be made again: {why}", why))
 }
 
 /// Whether a file of the image is an end of this pipe.
@@ -119,8 +119,8 @@ fn is_end_of(file: &OpenFile, pipe: FileId) -> bool {
 fn another_end(end: &OwnedFd, flags: i32) -> Result<OwnedFd, Problem> {
     // A pipe takes O_DIRECT from fcntl(2) only.
     let opened = files::open(own_path(end).as_ref(), flags & libc::O_ACCMODE | libc::O_NONBLOCK);
-    let opened = opened.map_err(|error| failed(&error))?;
-    files::set_status(&opened, flags).map_err(|error| failed(&error))?;
+    let opened = opened.map_err(|error| failed(error.to_string().into()))?;
+    files::set_status(&opened, flags).map_err(|error| failed(error.to_string().into()))?;
     Ok(opened)
 }
 
@@ -146,15 +146,14 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
 impl Body {
     /// Looks into a pipe without taking anything out of it, tee(2).
     pub fn capture(facts: &FileFacts, files: &FilesFacts) -> Result<Self, Problem> {
-        let failed = |error: &dyn std::fmt::Display| {
-            facts.problem(ProblemKind::Pipe, phrase!("what is in the pipe cannot be read: {why}", why = error))
-        };
-        let size = fcntl(&facts.file, FcntlArg::F_GETPIPE_SZ).map_err(|error| failed(&error))?;
+        let failed =
+            |why: Phrase| facts.problem(ProblemKind::Pipe, phrase!("what is in the pipe cannot be read: {why}", why));
+        let size = fcntl(&facts.file, FcntlArg::F_GETPIPE_SZ).map_err(|error| failed(error.to_string().into()))?;
         let packets = files
             .of_inode(&facts.stat)
             .any(|end| end.access() != libc::O_RDONLY && end.info.flags as i32 & libc::O_DIRECT != 0);
         let source = files::open(own_path(&facts.file).as_ref(), libc::O_RDONLY | libc::O_NONBLOCK)
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| failed(error.to_string().into()))?;
         let mut body = Self {
             size: size as u32,
             content: Vec::new(),
@@ -162,12 +161,12 @@ impl Body {
             mode: facts.stat.st_mode & 0o7777,
             owner: (facts.stat.st_uid, facts.stat.st_gid),
         };
-        let waiting = files::bytes_waiting(&source).map_err(|error| failed(&error))?;
+        let waiting = files::bytes_waiting(&source).map_err(|error| failed(error.to_string().into()))?;
         if waiting > size as usize {
-            return Err(failed(&phrase!("it holds more than its size, which only splice(2) can bring about")));
+            return Err(failed(phrase!("it holds more than its size, which only splice(2) can bring about")));
         }
         if waiting > 0 {
-            body.copy(&source, waiting).map_err(|error| failed(&error))?;
+            body.copy(&source, waiting).map_err(|error| failed(error.to_string().into()))?;
         }
         Ok(body)
     }
@@ -196,18 +195,18 @@ impl Body {
         let mode = nix::sys::stat::Mode::from_bits_truncate(self.mode);
         nix::unistd::fchown(end, Some(self.owner.0.into()), Some(self.owner.1.into()))
             .and_then(|()| nix::sys::stat::fchmod(end, mode))
-            .map_err(|error| failed(&error))
+            .map_err(|error| failed(error.to_string().into()))
     }
 
     /// Gives a pipe its size and content, by an end that can be written to and does not block.
     pub fn fill(&self, writing: &impl AsFd) -> Result<(), Problem> {
-        fcntl(writing, FcntlArg::F_SETPIPE_SZ(self.size as i32)).map_err(|error| failed(&error))?;
+        fcntl(writing, FcntlArg::F_SETPIPE_SZ(self.size as i32)).map_err(|error| failed(error.to_string().into()))?;
         let packets = if self.packets { libc::O_DIRECT } else { 0 };
-        files::set_status(writing, libc::O_NONBLOCK | packets).map_err(|error| failed(&error))?;
+        files::set_status(writing, libc::O_NONBLOCK | packets).map_err(|error| failed(error.to_string().into()))?;
         for part in &self.content {
-            let written = nix::unistd::write(writing, part).map_err(|error| failed(&error))?;
+            let written = nix::unistd::write(writing, part).map_err(|error| failed(error.to_string().into()))?;
             if written != part.len() {
-                return Err(failed(&phrase!("it takes less than it held")));
+                return Err(failed(phrase!("it takes less than it held")));
             }
         }
         Ok(())
