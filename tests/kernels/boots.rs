@@ -1,5 +1,7 @@
 //! The machines themselves, without the engine: they boot, the workloads run, and their logs arrive.
 
+use dormouse_wire::doctor::{Examined, State};
+
 use crate::evidence::{examine, examine_pipeline};
 use crate::failure::{Outcome, ensure};
 use crate::kernel::Series;
@@ -17,6 +19,7 @@ for each in clocks clocks-static; do
     kill -9 $(pid_of $each)
 done
 dormouse --version || fail 'the command does not start here'
+dormouse doctor --json > $work/doctor.json || fail 'groups cannot be frozen here'
 kexec --version
 fact clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)
 ";
@@ -36,6 +39,21 @@ fn workloads_run_under(series: Series, processor: &str) -> Outcome {
         );
     }
     examine_pipeline(&machine.read("work/pipeline.log")?, &machine.read("work/pipeline.sorted")?)?;
+    doctor_tells_the_kernels_apart(&machine.read("work/doctor.json")?, series)
+}
+
+/// What came with kernels between the two, and what is in neither.
+fn doctor_tells_the_kernels_apart(said: &str, series: Series) -> Outcome {
+    let examined: Examined = serde_json::from_str(said)?;
+    let newer = series == Series::Linux6_12;
+    for (name, works) in
+        [("page-scan", newer), ("dispatch", newer), ("barriers", newer), ("seals", newer), ("timer-ids", false)]
+    {
+        let found = examined.abilities.iter().find(|ability| ability.name == name);
+        let expected = if works { State::Works } else { State::Missing };
+        let state = found.map(|ability| ability.state);
+        ensure!(state == Some(expected), "{name} is {state:?} under {}", examined.kernel);
+    }
     Ok(())
 }
 
