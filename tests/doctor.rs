@@ -86,6 +86,8 @@ fn one_capability_that_is_missing_is_found() {
         let missing = examined.abilities.into_iter().filter(|ability| ability.state == State::Missing);
         missing.map(|ability| ability.name).filter(|name| name != "same-rights").collect::<Vec<_>>()
     };
+    assert_eq!(without("-sys_ptrace"), ["tracing"]);
     assert_eq!(without("-net_admin"), ["tcp", "kept-connections"]);
+    assert_eq!(without("-net_raw"), ["kept-connections"]);
     assert_eq!(without("-sys_time"), ["time-namespaces"]);
 }

@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use dormouse_wire::dbus::Sleeping;
 use dormouse_wire::{
-    ByteSize, Checked, Edge, EdgeKind, Graph, GroupKind, Listed, Needs, Node, Pid, Problem, ProblemKind, ProcessName,
-    Strength, ThingKind, Verdict, phrase,
+    ByteSize, Checked, Edge, EdgeKind, Graph, GroupKind, Listed, Needs, Node, Phrase, Pid, Problem, ProblemKind,
+    ProcessName, Strength, ThingKind, Verdict, phrase,
 };
 
 use super::fake::World;
@@ -75,13 +75,13 @@ pub fn image(id: &str, name: &str, ago: u64) -> Sleeping {
     }
 }
 
+/// As the engine says it.
+fn connected(service: &Phrase, holder: &str, name: &str) -> Phrase {
+    phrase!("it is connected to {service}, {holder}, at {name}", service = *service, holder, name)
+}
+
 fn display(process: ProcessName) -> Problem {
-    let what = phrase!(
-        "it is connected to {service}, {holder}, at {name}",
-        service = phrase!("the X11 display server"),
-        holder = "Xorg (pid 612)",
-        name = "/tmp/.X11-unix/X0"
-    );
+    let what = connected(&phrase!("the X11 display server"), "Xorg (pid 612)", "/tmp/.X11-unix/X0");
     Problem::blocks(ProblemKind::UnixSocket, what)
         .of(&process)
         .at(phrase!("descriptor {number}", number = 5))
@@ -102,12 +102,8 @@ fn remote() -> Problem {
 
 /// A connection that can be cut.
 pub fn on_the_bus() -> Problem {
-    let what = phrase!(
-        "it is connected to {service}, {holder}, at {name}",
-        service = phrase!("the system's message bus (D-Bus)"),
-        holder = "dbus-daemon (pid 402)",
-        name = "/run/dbus/system_bus_socket"
-    );
+    let bus = phrase!("the system's message bus (D-Bus)");
+    let what = connected(&bus, "dbus-daemon (pid 402)", "/run/dbus/system_bus_socket");
     Problem::blocks(ProblemKind::UnixSocket, what)
         .of(&process(2201, "rsync"))
         .at(phrase!("descriptor {number}", number = 6))

@@ -25,6 +25,9 @@ struct Row {
     tried: fn(&Trial) -> Tried,
 }
 
+const CAP_NET_RAW: u32 = 13;
+const CAP_SYS_PTRACE: u32 = 19;
+const CAP_SYS_RESOURCE: u32 = 24;
 const ROOT: &str = "Run Dormouse as root, outside of containers and sandboxes";
 const NEWER: &str = "Start the machine with a newer kernel";
 const BUILT: &str = "Use a kernel that is built with it, as those of Debian, Fedora and Ubuntu are";
@@ -47,7 +50,8 @@ const TABLE: [Row; 21] = [
         from: "ptrace; CAP_SYS_PTRACE, kernel.yama.ptrace_scope below 3",
         without: "nothing can be frozen or thawed",
         way_out: "Run Dormouse as root; where it is root, start the machine without kernel.yama.ptrace_scope=3",
-        tried: |trial| trial.stopped,
+        // A child may be traced without it, and a group is no child of ours.
+        tried: |trial| trial.stopped.map(|stopped| stopped.and_then(|()| may(CAP_SYS_PTRACE))),
     },
     Row {
         name: "restartable-sequences",
@@ -147,10 +151,10 @@ const TABLE: [Row; 21] = [
         name: "kept-connections",
         weight: Weight::Wanted,
         gives: "TCP connections to outside, kept through the sleep (--keep-connections)",
-        from: "nf_tables, CONFIG_NF_TABLES_INET, Linux 5.12; CAP_NET_ADMIN",
+        from: "nf_tables, CONFIG_NF_TABLES_INET, Linux 5.12; CAP_NET_ADMIN and CAP_NET_RAW",
         without: "they are found reset",
         way_out: "Run Dormouse as root, and load the module: modprobe nf_tables",
-        tried: |_| Some(hold::rehearse()),
+        tried: |_| Some(hold::rehearse().and_then(|()| may(CAP_NET_RAW))),
     },
     Row {
         name: "time-namespaces",
@@ -255,6 +259,11 @@ impl Row {
     }
 }
 
+/// By its number, capabilities(7).
+fn may(capability: u32) -> Answer<()> {
+    if identity::has_capability(capability) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
 fn own() -> Pid {
     Pid(std::process::id() as i32)
 }
@@ -345,10 +354,9 @@ fn pid_namespaces() -> Answer<()> {
 }
 
 fn limits() -> Answer<()> {
-    const SYS_RESOURCE: u32 = 24;
     let own = proc::parsed(own(), "limits", proc::limits::parse);
     let is_high = own.is_ok_and(|own| own.iter().all(|limit| limit.hard == libc::RLIM_INFINITY));
-    if identity::has_capability(SYS_RESOURCE) || is_high { Ok(()) } else { Err(Errno::EPERM) }
+    if is_high { Ok(()) } else { may(CAP_SYS_RESOURCE) }
 }
 
 #[cfg(test)]
