@@ -1,9 +1,19 @@
-//! Browsers with a page at work: a dozen processes, hundreds of threads, and what the page knows. Firefox has its sandbox of
-//! system calls on. Namespaces of single processes cannot be given back yet, and are left out.
+//! Browsers with a page at work: a dozen processes, hundreds of threads, and what the page knows. Firefox has its sandbox of system
+//! calls on, and both have theirs of namespaces where root thaws them: users, pids, networks, IPC, some within others.
 
 use harness::{Job, User};
 
 as_each_user!(a_page_in_firefox_goes_on, a_page_in_chromium_goes_on);
+
+#[test]
+fn a_page_in_firefox_with_its_sandbox_goes_on() {
+    goes_on(User::Ordinary, "sandboxed-firefox");
+}
+
+#[test]
+fn a_page_in_chromium_with_its_sandbox_goes_on() {
+    goes_on(User::Ordinary, "sandboxed-chromium");
+}
 
 /// The browser, and the server that its page tells how far it has counted. Without what it does at home: report, update, look
 /// for the bus of a session.
@@ -50,11 +60,15 @@ with open("profile/user.js", "w") as file:
 environment = {"PATH": "/usr/bin:/bin", "HOME": os.getcwd(), "XDG_RUNTIME_DIR": os.getcwd(), "MOZ_ASSUME_USER_NS": "0",
                "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent", "MOZ_CRASHREPORTER_DISABLE": "1",
                "DORMOUSE_TEST_FOLDER": os.environ["DORMOUSE_TEST_FOLDER"]}
+chromium = ["chromium", "--headless=new", "--disable-gpu", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--no-first-run", "--user-data-dir=profile"]
+which, sandboxed = sys.argv[2].split("-")[-1], sys.argv[2].startswith("sandboxed-")
+if sandboxed:
+    del environment["MOZ_ASSUME_USER_NS"]
 words = {
     "firefox": ["firefox-esr", "--headless", "--no-remote", "--profile", "profile"],
-    "chromium": ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                 "--disable-component-update", "--disable-sync", "--no-first-run", "--user-data-dir=profile"],
-}[sys.argv[2]]
+    "chromium": chromium + ([] if sandboxed else ["--no-sandbox"]),
+}[which]
 browser = subprocess.Popen(words + ["http://127.0.0.1:" + sys.argv[1]], env=environment, stdout=open("browser.log", "w"), stderr=subprocess.STDOUT)
 def until(count):
     while len(ticks) < count:

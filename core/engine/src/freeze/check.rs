@@ -83,6 +83,7 @@ fn look(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Looked {
         Ok(found) => {
             let mut sandbox = None;
             let mut problems = judge::judge(&found.processes, &found.open, &found.sharers);
+            problems.extend(found.inner.judge(selection.asker.as_ref()));
             problems.extend(belongs::sockets(selection.asker.as_ref(), &found.open));
             match capsule::look(selection.asker.as_ref(), &found.processes, &found.open) {
                 Ok(Some((seen, found))) => {

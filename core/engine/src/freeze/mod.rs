@@ -66,10 +66,11 @@ fn freeze_now(
     let mut stopped = Stopped::default();
     let found = stop(selection, Look::Closely, &mut stopped);
     turn.note(&stopped);
-    let Found { processes, mut open, sharers } = found?;
+    let Found { processes, mut open, sharers, inner } = found?;
     progress.begins(Phase::Recording, 0);
     let mut verdict = Verdict::new(options.accept_losses);
     verdict.note(judge::judge(&processes, &open, &sharers));
+    verdict.note(inner.judge(selection.asker.as_ref()));
     verdict.note(belongs::sockets(selection.asker.as_ref(), &open));
     let namespaces = capsule::look(selection.asker.as_ref(), &processes, &open)?;
     verdict.note(namespaces.iter().flat_map(|(_, problems)| problems.clone()).collect());
@@ -84,7 +85,8 @@ fn freeze_now(
         Writer::compressing(&options.image, options.compression).map_err(|error| error.problem())?
     };
     let mut hold = kept::hold_off(&open.facts)?;
-    let mut recorded = record::record(&mut stopped, &processes, &mut open, writer.pages(), &mut verdict, progress)?;
+    let mut recorded =
+        record::record(&mut stopped, &processes, &mut open, inner, writer.pages(), &mut verdict, progress)?;
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
     if let Some((seen, _)) = namespaces {

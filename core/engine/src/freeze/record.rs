@@ -21,6 +21,7 @@ use crate::kernel::kcmp::{Owners, Shared};
 use crate::kernel::processor::{self, Component};
 use crate::kernel::threads::beside;
 use crate::proc::stat::{self, Stat};
+use crate::proc::status::Status;
 use crate::resource::clocks::Clocks;
 use crate::resource::fd::{self, Capture, Contents, OpenFile};
 use crate::resource::group::{Alive, Group, Life, Process};
@@ -28,6 +29,7 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
 use crate::resource::memory::segment::Segments;
 use crate::resource::memory::{Memory, layout, policy, protection_keys};
+use crate::resource::namespace::inner::called_at;
 use crate::resource::origin::Origin;
 use crate::resource::system_v::queue::{self, Queue};
 use crate::resource::system_v::semaphores::{self, Set};
@@ -39,6 +41,7 @@ use crate::resource::task::stop::Stop;
 use crate::resource::task::zombie;
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 use crate::survey::files::OpenFiles;
+use crate::survey::inner::InnerFacts;
 
 /// A group, recorded.
 #[derive(Debug)]
@@ -57,6 +60,7 @@ pub fn record(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],
     open: &mut OpenFiles,
+    inner: InnerFacts,
     sink: &PageSink,
     verdict: &mut Verdict,
     progress: &dyn Progress,
@@ -88,11 +92,19 @@ pub fn record(
         },
     );
     let (mut told, bytes) = (told?, stored?);
+    inner.mark(&mut told.open_files);
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
             let memory = executable.map(|executable| (mappings, executable));
             let life = life(process, found, &mut told, index, memory);
-            Process { family: told.families[index].clone(), name: name(found), life }
+            let place = inner.places.get(index).copied().unwrap_or_default();
+            Process {
+                family: told.families[index].clone(),
+                name: name(found),
+                place,
+                inner: further_in(&found.status),
+                life,
+            }
         })
         .collect();
     let group = Group {
@@ -107,6 +119,7 @@ pub fn record(
         segments: segments.records,
         semaphores: told.semaphores,
         queues: told.queues,
+        inner: inner.all,
         components: told.components,
         clocks: clocks(facts),
         terminal: terminal::record(facts, open)?,
@@ -157,7 +170,7 @@ fn ask(stopped: &mut Stopped, facts: &[ProcessFacts]) -> Result<Vec<Option<Answe
         let asked = found
             .living
             .as_ref()
-            .map(|living| tasks::ask(process, found, living, waits, &children(facts, found.pid), &mut witnesses));
+            .map(|living| tasks::ask(process, found, living, waits, &children(facts, found), &mut witnesses));
         asked.transpose()
     };
     running.iter_mut().zip(facts).map(ask).collect()
@@ -263,6 +276,11 @@ fn life(
     }))
 }
 
+/// What it is called in each pid namespace below that of the engine.
+fn further_in(status: &Status) -> Vec<i32> {
+    status.namespace_pid.get(1..).unwrap_or_default().to_vec()
+}
+
 fn name(found: &ProcessFacts) -> ByteBuf {
     ByteBuf::from(found.stat.comm.clone())
 }
@@ -294,8 +312,11 @@ fn stop(stopped_by: Option<i32>, found: &ProcessFacts, continued: &[Pid]) -> Sto
     Stop { by: stopped_by, news }
 }
 
-fn children(facts: &[ProcessFacts], parent: Pid) -> Vec<Pid> {
-    facts.iter().filter(|found| found.stat.ppid == parent && found.living.is_some()).map(|found| found.pid).collect()
+/// Its living children, and what it calls them itself.
+fn children(facts: &[ProcessFacts], parent: &ProcessFacts) -> Vec<(Pid, Pid)> {
+    let level = parent.status.namespace_pid.len().saturating_sub(1);
+    let own = facts.iter().filter(|found| found.stat.ppid == parent.pid && found.living.is_some());
+    own.map(|found| (found.pid, Pid(called_at(found.pid.0, &further_in(&found.status), level)))).collect()
 }
 
 fn family(found: &ProcessFacts, members: &[Pid], outside: &mut Outsiders) -> Family {
@@ -346,6 +367,7 @@ impl Filesystems {
                 records.push(Filesystem {
                     working_directory: ByteBuf::from(living.working_directory.clone()),
                     root: ByteBuf::from(living.root.clone()),
+                    ended: living.ended,
                     umask: process.status.umask.unwrap_or(0o022),
                 });
                 new

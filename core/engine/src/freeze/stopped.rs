@@ -259,16 +259,8 @@ impl Stopped {
         }
         // Whoever does not end by then is held by a frozen control group, or by a disk, and ends after that.
         let end = Instant::now() + ptrace::PATIENCE;
-        for process in &processes {
-            // Leaders last: a leader is told of only after all its other threads.
-            for puppet in process.puppets.iter().rev() {
-                while let Ok(event) = ptrace::wait_until(puppet.tid, end) {
-                    if matches!(event, Event::Ended(_)) {
-                        break;
-                    }
-                }
-            }
-        }
+        let threads = processes.iter().flat_map(|process| &process.puppets).map(|puppet| puppet.tid);
+        ptrace::wait_for_ends(threads, end);
     }
 }
 

@@ -93,11 +93,12 @@ pub fn ask(
     facts: &ProcessFacts,
     living: &LivingFacts,
     waits: &mut Waits,
-    children: &[Pid],
+    children: &[(Pid, Pid)],
     witnesses: &mut Witnesses,
 ) -> Result<Answers, Problem> {
     let puppet = |error: PuppetError| unwilling(&error, &facts.shown);
     let by_tid: HashMap<Tid, &ThreadFacts> = living.threads.iter().map(|thread| (thread.tid, thread)).collect();
+    name(process, &by_tid);
     lift_confinement(process, &by_tid).map_err(puppet)?;
     let stage = prepare(process, living).map_err(puppet)?.ok_or_else(|| nowhere(&facts.shown))?;
     let (mut batches, mut asked) = (Vec::new(), Vec::new());
@@ -147,6 +148,16 @@ pub fn ask(
         lock_future: lock_future(process, living),
         problems: problems.into_iter().map(|problem| problem.of(&facts.shown)).collect(),
     })
+}
+
+/// Tells those in a pid namespace further in what they are called there.
+fn name(process: &mut StoppedProcess, found: &HashMap<Tid, &ThreadFacts>) {
+    for puppet in &mut process.puppets {
+        let Some(status) = found.get(&puppet.tid).map(|found| &found.status) else { continue };
+        if let ([_, .., process], [_, .., thread]) = (&status.namespace_tgid[..], &status.namespace_pid[..]) {
+            puppet.is_called(Pid(*process), Tid(*thread));
+        }
+    }
 }
 
 /// The engine works in threads whose system calls are confined, too.
@@ -229,6 +240,7 @@ fn nowhere(process: &ProcessName) -> Problem {
 fn exited_leader(found: &ThreadFacts, facts: &ProcessFacts, others: Thread) -> Thread {
     Thread {
         tid: found.tid,
+        inner: found.status.namespace_pid.get(1..).unwrap_or_default().to_vec(),
         exited: found.exited,
         signals: ThreadSignals { mask: found.status.blocked, alternate_stack: (0, SS_DISABLE, 0), pending: Vec::new() },
         futexes: Futexes::default(),
@@ -292,6 +304,7 @@ fn thread(
     let interrupted = interrupted::record(Pid(tid.0), &mut general, waits.waited(tid));
     Ok(Thread {
         tid,
+        inner: found.status.namespace_pid.get(1..).unwrap_or_default().to_vec(),
         exited: None,
         registers: registers::capture(tid, &general)?,
         signals: signals::answer_thread(&asked.signals, batch, puppet.mask, process.pending[index].clone())?,

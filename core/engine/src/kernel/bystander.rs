@@ -13,7 +13,10 @@ use super::{Answer, Errno, checked};
 
 /// A child that waits. Dropped, it is gone.
 #[derive(Debug)]
-pub struct Bystander(Pid);
+pub struct Bystander {
+    pid: Pid,
+    called: Tid,
+}
 
 impl Bystander {
     /// Makes one with this user and this group, in a user namespace if one is named.
@@ -35,25 +38,34 @@ impl Bystander {
                 unsafe { libc::syscall(if error == 0 { libc::SYS_pause } else { libc::SYS_exit }, 1) };
             }
         }
-        let bystander = Self(Pid(checked(made)? as i32));
+        let pid = Pid(checked(made)? as i32);
+        let bystander = Self { pid, called: Tid(pid.0) };
         drop(says);
         let mut error = [0; 4];
         answers.read_exact(&mut error).map_err(|_| Errno::ECHILD)?;
         match i32::from_ne_bytes(error) {
-            0 => Ok(bystander),
+            0 => Ok(Self { called: called(pid)?, ..bystander }),
             errno => Err(Errno::from_raw(errno)),
         }
     }
 
-    /// Its only thread.
+    /// Its only thread, as it is called where it lives: children of the engine may be in another pid namespace.
     pub fn tid(&self) -> Tid {
-        self.0.leader()
+        self.called
     }
+}
+
+/// The last number of the line NSpid, proc_pid_status(5). A kernel without pid namespaces has no such line.
+fn called(pid: Pid) -> Answer<Tid> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Errno::ESRCH)?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let last = numbers.and_then(|numbers| numbers.split_ascii_whitespace().next_back()?.parse().ok());
+    Ok(Tid(last.unwrap_or(pid.0)))
 }
 
 impl Drop for Bystander {
     fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.0);
+        let pid = nix::unistd::Pid::from_raw(self.pid.0);
         let _ = kill(pid, Signal::SIGKILL);
         // Without a signal at its end, clone(2), it is waited for by __WALL only.
         let _ = waitpid(pid, Some(WaitPidFlag::__WALL));
@@ -93,6 +105,7 @@ fn become_nobody(parent: u32, kept: u32) -> Answer<()> {
         checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         // The engine may have been killed before the signal of its death was asked for.
         let above = checked(libc::syscall(libc::SYS_getppid))?;
-        if above == u64::from(parent) { Ok(()) } else { Err(Errno::ECHILD) }
+        // From a pid namespace further in, the engine is not seen.
+        if above == u64::from(parent) || above == 0 { Ok(()) } else { Err(Errno::ECHILD) }
     }
 }

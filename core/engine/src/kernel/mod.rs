@@ -12,6 +12,7 @@ pub mod files;
 pub mod guard;
 pub mod identity;
 pub mod inet;
+pub mod inner_namespaces;
 pub mod inotify;
 pub mod kcmp;
 pub mod limits;

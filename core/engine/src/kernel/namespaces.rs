@@ -58,6 +58,15 @@ pub fn enter(namespaces: &[OwnedFd]) -> Answer<()> {
     namespaces.iter().try_for_each(|namespace| setns(namespace, CloneFlags::empty()))
 }
 
+/// Does something in a namespace of this kind, and comes back: this thread alone. Not for users, nor for mounts.
+pub fn visit<T>(namespace: &impl AsFd, kind: &str, work: impl FnOnce() -> T) -> Answer<T> {
+    let own = files::open(&Path::new("/proc/thread-self/ns").join(kind), libc::O_RDONLY)?;
+    setns(namespace, CloneFlags::empty())?;
+    let done = work();
+    setns(own, CloneFlags::empty())?;
+    Ok(done)
+}
+
 /// This process has namespaces of its own from now on of these kinds, by the names of the links in /proc/PID/ns, and so have its
 /// children one of pids. Those of mounts are copies.
 pub fn part_with(kinds: &[&str]) -> Answer<()> {

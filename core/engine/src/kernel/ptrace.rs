@@ -133,6 +133,28 @@ pub fn wait_until(thread: Tid, end: Instant) -> Answer<Event> {
     }
 }
 
+/// Waits until all of these have ended, and been waited for, in whatever order they do: the last thread of the first process of a pid
+/// namespace ends only when all others in it are gone, pid_namespaces(7).
+pub fn wait_for_ends(threads: impl IntoIterator<Item = Tid>, end: Instant) {
+    let mut waiting: Vec<Tid> = threads.into_iter().collect();
+    let begin = Instant::now();
+    let lives = |thread: &Tid| loop {
+        match try_wait(*thread) {
+            Ok(Some(Event::Ended(_))) | Err(_) => return false,
+            Ok(None) => return true,
+            Ok(Some(_)) => {}
+        }
+    };
+    loop {
+        waiting.retain(lives);
+        let now = Instant::now();
+        if waiting.is_empty() || now >= end {
+            return;
+        }
+        if now - begin > SOON { std::thread::sleep(PAUSE) } else { std::thread::yield_now() }
+    }
+}
+
 /// Whether the thread has stopped or ended.
 pub fn try_wait(thread: Tid) -> Answer<Option<Event>> {
     let mut status = 0;

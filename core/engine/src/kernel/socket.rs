@@ -121,6 +121,14 @@ pub fn bound_file(socket: &impl AsFd) -> Answer<OwnedFd> {
     owned(unsafe { libc::ioctl(number(socket), SIOCUNIXFILE, 0) }.into())
 }
 
+/// The network namespace that it belongs to, by the inode of that, SIOCGSKNS. Linux 4.9; wants CAP_NET_ADMIN.
+pub fn network(socket: &impl AsFd) -> Answer<u64> {
+    const SIOCGSKNS: libc::Ioctl = 0x894c;
+    // SAFETY: the request takes no argument.
+    let network = owned(unsafe { libc::ioctl(number(socket), SIOCGSKNS, 0) }.into())?;
+    Ok(super::files::stat(&network)?.st_ino)
+}
+
 /// How much of what it has sent was not received yet, SIOCOUTQ: bytes as the kernel counts them.
 pub fn unreceived(socket: &impl AsFd) -> Answer<i32> {
     let mut count = 0_i32;

@@ -2,15 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 
-use dormouse_wire::Pid;
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
-use super::clone::{CloneArguments, Relation, fork_sharing};
+use super::clone::{Relation, fork_sharing};
 use super::namespaces::Side;
 use super::{Answer, Errno, checked, files};
 
@@ -45,60 +43,6 @@ pub fn maker(namespace: &impl AsFd) -> Answer<u32> {
 /// Which namespace it is: its inode, the same for all that lead to it.
 pub fn inode(namespace: &impl AsFd) -> Answer<u64> {
     files::stat(namespace).map(|found| found.st_ino)
-}
-
-/// A process that does nothing but be in a user namespace, for its files in /proc; dropped, it is gone.
-#[derive(Debug)]
-pub struct Visitor(Pid);
-
-impl Visitor {
-    /// Sends one there.
-    pub fn enter(namespace: &impl AsFd) -> Answer<Self> {
-        let (mut read, written) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
-        let arguments = CloneArguments { exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
-        let (namespace, told) = (namespace.as_fd().as_raw_fd(), written.as_raw_fd());
-        // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
-        match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) } {
-            -1 => Err(Errno::last()),
-            0 => stay(namespace, told),
-            child => {
-                let visitor = Self(Pid(child as i32));
-                drop(written);
-                let mut byte = [0];
-                match read.read(&mut byte) {
-                    Ok(1) if byte == [0] => Ok(visitor),
-                    Ok(1) => Err(Errno::from_raw(byte[0].into())),
-                    _ => Err(Errno::ESRCH),
-                }
-            }
-        }
-    }
-
-    /// Its pid.
-    pub fn pid(&self) -> Pid {
-        self.0
-    }
-}
-
-impl Drop for Visitor {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.0);
-        let _ = kill(pid, Signal::SIGKILL);
-        while waitpid(pid, None) == Err(Errno::EINTR) {}
-    }
-}
-
-/// In the child, which may have been copied while other threads held locks: system calls only.
-fn stay(namespace: RawFd, told: RawFd) -> ! {
-    // SAFETY: integers only.
-    let entered = unsafe { libc::syscall(libc::SYS_setns, namespace, libc::CLONE_NEWUSER) };
-    let byte = if entered == 0 { 0_u8 } else { Errno::last_raw() as u8 };
-    // SAFETY: integers only; and one byte that we hold.
-    unsafe {
-        libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-        libc::syscall(libc::SYS_write, told, &raw const byte, 1);
-    }
-    super::clone::sleep()
 }
 
 /// This process is this user from now on, in all that counts, and keeps its capabilities.

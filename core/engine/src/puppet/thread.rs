@@ -21,6 +21,8 @@ pub struct Puppet {
     pub pid: Pid,
     /// Its own id.
     pub tid: Tid,
+    /// What it and its process are called in the pid namespace that they live in.
+    called: (Pid, Tid),
     /// The registers it was stopped with.
     pub registers: GeneralRegisters,
     /// The signal mask it was stopped with.
@@ -58,7 +60,26 @@ impl Puppet {
         let (marker, dispatch) = (marker(pending)?, ptrace::syscall_dispatch(tid)?);
         let (runs, patience, stop_signals) = (false, PATIENCE, Vec::new());
         let (entered, confined) = (false, false);
-        Ok(Self { pid, tid, registers, mask, dispatch, marker, entered, confined, runs, patience, stop_signals })
+        let called = (pid, tid);
+        Ok(Self {
+            pid,
+            tid,
+            called,
+            registers,
+            mask,
+            dispatch,
+            marker,
+            entered,
+            confined,
+            runs,
+            patience,
+            stop_signals,
+        })
+    }
+
+    /// Tells it what its process and itself are called in their own pid namespace, if that is not ours. Before the first batch.
+    pub fn is_called(&mut self, process: Pid, thread: Tid) {
+        self.called = (process, thread);
     }
 
     /// Keeps away from these signals: they wait for it or its process, or are to wait again. The engine's own signal
@@ -156,7 +177,7 @@ impl Puppet {
 
     /// What the thread goes back to by itself when the engine is gone.
     pub(super) fn return_frame(&self) -> Vec<u8> {
-        arch::return_frame(self.pid.0, self.tid.0, self.marker, self.mask, &self.registers)
+        arch::return_frame(self.called.0.0, self.called.1.0, self.marker, self.mask, &self.registers)
     }
 
     /// Waits for the end of the round and takes the answers.
@@ -198,7 +219,7 @@ impl Puppet {
         let info = ptrace::stop_signal(self.tid).map_err(kernel("look at the thread's signal"))?;
         let number = |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
         let registers = ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?;
-        Ok(number(8) == libc::SI_TKILL && number(16) == self.pid.0 && arch::is_at_the_end(&registers, desk.code))
+        Ok(number(8) == libc::SI_TKILL && number(16) == self.called.0.0 && arch::is_at_the_end(&registers, desk.code))
     }
 
     /// Makes one system call at a `syscall` instruction that the process has: for what a stage cannot do, which is to
@@ -385,7 +406,7 @@ impl Puppet {
 
     /// Lets the thread stop its whole process by a signal. Answers false where the kernel ignores the signal.
     pub fn stop_process(&mut self, instruction: RemotePtr, signal: i32) -> Result<bool, PuppetError> {
-        self.single_call(instruction, libc::SYS_kill, [self.pid.0 as u64, signal as u64, 0, 0, 0, 0])?;
+        self.single_call(instruction, libc::SYS_kill, [self.called.0.0 as u64, signal as u64, 0, 0, 0, 0])?;
         ptrace::set_signal_mask(self.tid, !bit(self.marker) & !bit(signal))
             .map_err(kernel("unblock the signal that stops it"))?;
         let stops = self.join_stop(instruction)?;

@@ -11,6 +11,7 @@ use super::memory::Memory;
 use super::memory::segment::Segment;
 use super::memory::vdso::Vdso;
 use super::named_file::NamedFile;
+use super::namespace::inner::{Inner, Place, called_at};
 use super::system_v::queue::Queue;
 use super::system_v::semaphores::Set;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
@@ -59,6 +60,9 @@ pub struct Group {
     /// System V message queues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<Queue>,
+    /// Namespaces that only some of its processes live in, each behind those that it lies in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<Inner>,
     /// Where the parts of the extended registers lie in the areas of its threads.
     pub components: Vec<Component>,
     /// The clocks at the freeze.
@@ -87,6 +91,12 @@ pub struct Process {
     pub family: Family,
     /// Its name.
     pub name: ByteBuf,
+    /// In which namespaces within the group it lives.
+    #[serde(default, skip_serializing_if = "Place::is_usual")]
+    pub place: Place,
+    /// What it is called in each pid namespace further in, the innermost last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<i32>,
     /// What it is.
     pub life: Life,
 }
@@ -160,6 +170,9 @@ impl Alive {
 pub struct Thread {
     /// Its id.
     pub tid: Tid,
+    /// What it is called in each pid namespace further in, the innermost last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<i32>,
     /// For a leader that has exited while other threads live: its exit code.
     pub exited: Option<i32>,
     /// Registers.
@@ -181,4 +194,11 @@ pub struct Thread {
     pub seccomp: Seccomp,
     /// A system call that has to be made good.
     pub interrupted: Option<InterruptedCall>,
+}
+
+impl Thread {
+    /// What it is called in the pid namespace that it lives in.
+    pub fn called(&self) -> Tid {
+        Tid(called_at(self.tid.0, &self.inner, self.inner.len()))
+    }
 }

@@ -1,5 +1,10 @@
 //! What /proc tells of a process.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use dormouse_wire::{Pid, ProcessName, Tid};
 
 use crate::kernel::threads::{beside, each};
@@ -10,6 +15,7 @@ use crate::proc::status::Status;
 use crate::proc::timens::{self, ClockOffsets};
 use crate::proc::timers::PosixTimer;
 use crate::proc::{self, ProcError, limits, numbers, stat, status, timers};
+use crate::resource::task::filesystem::Ended;
 
 /// What /proc tells of a process.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub struct LivingFacts {
     pub working_directory: Vec<u8>,
     /// Where /proc/PID/root leads.
     pub root: Vec<u8>,
+    /// Whether either is a directory in /proc of a process that has ended.
+    pub ended: Ended,
     /// Its namespaces: name and inode.
     pub namespaces: Vec<(&'static str, u64)>,
     /// How far its clocks are ahead, time_namespaces(7).
@@ -111,6 +119,8 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
     }
     // A kernel without time namespaces has no such link.
     let time_namespace = |name: &str| optional(proc::link_thread(pid, speaker, &format!("ns/{name}")));
+    let (working_directory, root) = (proc::link_thread(pid, speaker, "cwd")?, proc::link_thread(pid, speaker, "root")?);
+    let has_ended = |name: &str, link: &[u8]| has_ended(&proc::thread_folder(pid, speaker).join(name), link);
     Ok(LivingFacts {
         addresses: proc::parsed_thread(pid, speaker, "stat", stat::parse)?,
         mappings: mappings?,
@@ -118,8 +128,9 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         timers: proc::parsed(pid, "timers", timers::parse)?,
         auxiliary: proc::read_thread(pid, speaker, "auxv")?,
         executable: proc::link_thread(pid, speaker, "exe")?,
-        working_directory: proc::link_thread(pid, speaker, "cwd")?,
-        root: proc::link_thread(pid, speaker, "root")?,
+        ended: Ended { working_directory: has_ended("cwd", &working_directory), root: has_ended("root", &root) },
+        working_directory,
+        root,
         namespaces,
         // The file is there for processes; a thread is found as one by its own number.
         clock_offsets: optional(proc::parsed(Pid(speaker.0), "timens_offsets", timens::parse))?.unwrap_or_default(),
@@ -129,6 +140,19 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         threads,
         speaker,
     })
+}
+
+/// Whether a directory is one in /proc of a process that has ended: another process may have its number meanwhile. The kernel does not call
+/// it deleted.
+fn has_ended(door: &Path, link: &[u8]) -> bool {
+    let Some(rest) = link.strip_prefix(b"/proc/") else { return false };
+    if !rest.first().is_some_and(u8::is_ascii_digit) {
+        return false;
+    }
+    let place = |found: std::fs::Metadata| (found.dev(), found.ino());
+    let path = Path::new(OsStr::from_bytes(proc::strip_deleted(link).0));
+    let (there, here) = (std::fs::metadata(path).map(place), std::fs::metadata(door).map(place));
+    here.is_ok_and(|here| !there.is_ok_and(|there| there == here))
 }
 
 /// A file that this kernel may not have.

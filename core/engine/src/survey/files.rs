@@ -1,13 +1,13 @@
 //! Which descriptors of a group stand for the same open file description: those that kcmp(2) calls equal.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid, phrase};
 
-use super::collect::ProcessFacts;
+use super::collect::{LivingFacts, ProcessFacts};
 use super::in_flight::Look;
 use crate::Selection;
 use crate::kernel::{Errno, files, kcmp, pidfd};
@@ -44,8 +44,23 @@ pub fn collect(processes: &[ProcessFacts], queues: Look, selection: &Selection) 
     for process in processes {
         found.process(process);
     }
-    found.problems.extend(super::in_flight::collect(&mut found.open.facts, queues).err());
+    found.problems.extend(super::in_flight::collect(&mut found.open.facts, queues, &networks(processes)).err());
     if found.problems.is_empty() { Ok(found.open) } else { Err(found.problems) }
+}
+
+/// The networks of processes that are not in that of the engine.
+fn networks(processes: &[ProcessFacts]) -> Vec<OwnedFd> {
+    let network =
+        |living: &LivingFacts| living.namespaces.iter().find(|(kind, _)| *kind == "net").map(|(_, inode)| *inode);
+    let own = proc::ns::read(Pid(std::process::id() as i32), "net").map(|link| link.inode).ok();
+    let mut known: BTreeSet<u64> = own.into_iter().collect();
+    let new = |process: &ProcessFacts| {
+        let living = process.living.as_ref()?;
+        let link = proc::thread_folder(process.pid, living.speaker).join("ns/net");
+        let is_new = network(living).is_some_and(|network| known.insert(network));
+        is_new.then(|| files::open(&link, libc::O_RDONLY).ok()).flatten()
+    };
+    processes.iter().filter_map(new).collect()
 }
 
 struct Collector {

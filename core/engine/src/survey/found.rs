@@ -6,6 +6,7 @@ use super::collect::ProcessFacts;
 use super::connect::Sharer;
 use super::files::OpenFiles;
 use super::in_flight::Look;
+use super::inner::{self, InnerFacts};
 use super::{collect, connect, files, own_servers, select};
 use crate::Selection;
 use crate::kernel::threads;
@@ -20,6 +21,8 @@ pub struct Found {
     pub open: OpenFiles,
     /// Who outside maps its memory.
     pub sharers: Vec<Sharer>,
+    /// Namespaces that only some of them live in.
+    pub inner: InnerFacts,
 }
 
 /// Why a group is not seen.
@@ -58,7 +61,9 @@ impl Found {
                 [connect::joined(&processes, &open, &sharers), connect::orphans(&processes)].concat()
             };
             if joined.is_empty() {
-                return Ok(Self { processes, open, sharers });
+                let mut inner = inner::look(&processes);
+                inner.sockets(&open.facts);
+                return Ok(Self { processes, open, sharers, inner });
             }
             seeds.extend(joined);
         }

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::time::{Duration, Instant};
 
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid, phrase};
 
@@ -24,15 +25,18 @@ pub enum Look {
     Lightly,
 }
 
-/// Looks into all sockets, and into those that are found on their way.
-pub fn collect(found: &mut FilesFacts, how: Look) -> Result<(), Problem> {
+/// So long it may take to ask all networks.
+const WITHIN: Duration = Duration::from_millis(500);
+
+/// Looks into all sockets, and into those that are found on their way. `networks`: further ones that the group has sockets in.
+pub fn collect(found: &mut FilesFacts, how: Look, networks: &[OwnedFd]) -> Result<(), Problem> {
     if how == Look::Lightly {
         found.look_lightly();
     }
     if !found.files.iter().any(is_unix) {
         return Ok(());
     }
-    let all = netlink::unix_sockets().map_err(|errno| {
+    let mut all = netlink::unix_sockets().map_err(|errno| {
         let what = phrase!(
             "the kernel does not tell of the unix sockets that are open (CONFIG_UNIX_DIAG): {why}",
             why = errno.desc()
@@ -40,6 +44,9 @@ pub fn collect(found: &mut FilesFacts, how: Look) -> Result<(), Problem> {
         Problem::blocks(ProblemKind::Kernel, what)
             .way_out(phrase!("Load the module unix_diag, or use a kernel that has it"))
     })?;
+    // Of one that may not be entered, nothing is known: its sockets are refused.
+    let further = netlink::unix_sockets_of(networks, Instant::now() + WITHIN);
+    all.extend(further.into_iter().flatten().flatten());
     found.sockets = Sockets::new(all);
     let mut next = 0;
     while next < found.files.len() {

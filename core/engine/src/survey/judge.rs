@@ -2,7 +2,7 @@
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
-use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
+use super::collect::{LivingFacts, ProcessFacts};
 use super::connect::{self, Sharer};
 use super::files::OpenFiles;
 use super::{confinement, segments, system_v, terminals};
@@ -16,7 +16,7 @@ use crate::resource::task::zombie;
 
 /// All reasons.
 pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) -> Vec<Problem> {
-    let (own, reach) = (own_namespaces(), Reach::own());
+    let reach = Reach::own();
     let mut problems = Vec::new();
     for process in processes {
         problems.extend(status(process));
@@ -24,7 +24,6 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
             problems.extend(zombie::judge(process.stat.exit_code, &process.shown));
         }
         if let Some(living) = &process.living {
-            problems.extend(namespaces(process, living, &own));
             problems.extend(places(process, living));
             problems.extend(reach.judge(living.limits.iter().map(|limit| limit.hard), &process.shown));
             problems.extend(living.mappings.iter().flat_map(|found| mapping::judge(found, &process.shown)));
@@ -74,45 +73,6 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
     problems
 }
 
-fn own_namespaces() -> Vec<(&'static str, u64)> {
-    // Of a sandbox that the engine has gone into, the first process lives in all of it.
-    let own = if outside::known().is_some() { Pid(1) } else { Pid(std::process::id() as i32) };
-    let inode = |name| proc::ns::read(own, name).map_or(0, |link| link.inode);
-    NAMESPACES.into_iter().map(|name| (name, inode(name))).collect()
-}
-
-fn namespaces(process: &ProcessFacts, living: &LivingFacts, own: &[(&str, u64)]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for ((name, theirs), (_, ours)) in living.namespaces.iter().zip(own) {
-        if theirs != ours {
-            problems.push(namespace(name).of(&process.shown));
-        }
-    }
-    problems
-}
-
-/// A namespace that not all members live in, or that comes without the others that a sandbox has.
-fn namespace(kind: &str) -> Problem {
-    if outside::known().is_some() {
-        let what = phrase!(
-            "it is in a {kind} namespace of its own, within the sandbox of the group: sandboxes within sandboxes cannot be given back yet",
-            kind
-        );
-        let way_out = phrase!("Start the program without a sandbox of its own, or pause the group instead");
-        return Problem::blocks(ProblemKind::Namespace, what).way_out(way_out);
-    }
-    let what = phrase!("it is in a namespace of its own ({kind}), which cannot be given back yet", kind);
-    let way_out = match kind {
-        "user" => phrase!(
-            "Start the program without a sandbox of its own; or freeze all that is in its sandbox, if that has processes and mounts of its own; or pause the group instead"
-        ),
-        _ => phrase!(
-            "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
-        ),
-    };
-    Problem::blocks(ProblemKind::Namespace, what).way_out(way_out)
-}
-
 /// All come back with the clocks of the first one.
 fn clocks(processes: &[ProcessFacts]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -136,10 +96,11 @@ fn clocks(processes: &[ProcessFacts]) -> Vec<Problem> {
 
 fn places(process: &ProcessFacts, living: &LivingFacts) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for (what, place) in
-        [(phrase!("working directory"), &living.working_directory), (phrase!("root directory"), &living.root)]
-    {
-        if proc::strip_deleted(place).1 {
+    for (what, place, ended) in [
+        (phrase!("working directory"), &living.working_directory, living.ended.working_directory),
+        (phrase!("root directory"), &living.root, living.ended.root),
+    ] {
+        if proc::strip_deleted(place).1 && !ended {
             let problem = Problem::blocks(ProblemKind::File, phrase!("its {what} has been removed", what));
             let shown = String::from_utf8_lossy(place).escape_debug().to_string();
             problems.push(

@@ -19,6 +19,7 @@ pub mod files;
 pub mod found;
 pub mod groups;
 pub mod in_flight;
+pub mod inner;
 pub mod judge;
 pub mod listing;
 pub mod names;

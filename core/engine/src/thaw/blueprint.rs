@@ -94,6 +94,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     let mut problems = consistent::problems(group, reader);
     problems.extend(trust::problems(group, reader, options.asker.as_ref()));
     problems.extend(is_at_home(reader));
+    problems.extend(super::inner::preflight(group, options.asker.as_ref()));
     if !problems.is_empty() {
         return problems;
     }
@@ -166,9 +167,11 @@ fn pids(group: &Group) -> Vec<Problem> {
 ///
 /// `outside`: it has no user namespace of its own, in which whoever comes has all capabilities.
 fn privileges(group: &Group, outside: bool) -> Vec<Problem> {
-    let (own, reach) = (if outside { Privileges::own() } else { Privileges::whole(true) }, Reach::own());
+    let reach = Reach::own();
     let mut problems = Vec::new();
     for process in &group.processes {
+        let is_outside = outside && process.place.user.is_none();
+        let own = if is_outside { Privileges::own() } else { Privileges::whole(true) };
         let hard = process.alive().map(|alive| alive.limits.0.iter().map(|(_, hard)| *hard));
         problems.extend(hard.and_then(|hard| reach.judge(hard, &process.shown())));
         let credentials: Vec<_> = match &process.life {
@@ -198,9 +201,11 @@ fn places(group: &Group, mighty: bool) -> Vec<Problem> {
         let who = credentials.map(Credentials::towards_files);
         // Where it cannot act as the user, the thaw cannot either, and says so.
         let Ok(_acting) = who.as_ref().map(Acting::begin).transpose() else { continue };
-        for (what, path) in
-            [(phrase!("working directory"), &place.working_directory), (phrase!("root directory"), &place.root)]
-        {
+        let named = [
+            (phrase!("working directory"), &place.working_directory, place.ended.working_directory),
+            (phrase!("root directory"), &place.root, place.ended.root),
+        ];
+        for (what, path, _) in named.into_iter().filter(|(.., ended)| !ended) {
             // With a dot behind it for the right to enter it.
             let path = Path::new(OsStr::from_bytes(path));
             if let Err(errno) = files::open(&path.join("."), libc::O_PATH | libc::O_DIRECTORY) {

@@ -11,7 +11,7 @@ use crate::resource::group::{Alive, Group, Life, Process, Thread};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
 use crate::resource::memory::{protection_keys, ring, segment};
-use crate::resource::namespace::Namespaces;
+use crate::resource::namespace::{Namespaces, inner};
 use crate::resource::system_v::semaphores;
 use crate::resource::task::interrupted;
 use crate::resource::task::seccomp::{Filter, Seccomp};
@@ -54,7 +54,22 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         }
     }
     problems.extend(objects(group).into_iter().map(lie));
+    problems.extend(inner::verify(group).map(|odd| lie(odd.to_owned())));
+    problems.extend(places(group).into_iter().map(lie));
     problems
+}
+
+/// Whoever goes into a user namespace shares his place in the filesystem with nobody, setns(2).
+fn places(group: &Group) -> Vec<String> {
+    let mut lies = Vec::new();
+    for process in group.processes.iter().filter(|process| process.place.user.is_some()) {
+        let Some(own) = process.alive() else { continue };
+        let others = group.processes.iter().filter(|other| other.pid() != process.pid()).filter_map(Process::alive);
+        if others.into_iter().any(|other| other.filesystem == own.filesystem) {
+            lies.push(format!("pid {} shares its working directory across user namespaces", process.pid()));
+        }
+    }
+    lies
 }
 
 /// Whether the System V semaphores and queues can be.

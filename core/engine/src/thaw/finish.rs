@@ -3,9 +3,11 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::filters;
+use super::home::Home;
+use super::inner::InnerMade;
 use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
 use super::watches;
@@ -14,15 +16,19 @@ use crate::puppet::{Batch, run_together};
 use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
 use crate::resource::group::{Alive, Group};
 use crate::resource::memory::{Memory, layout, protection_keys, ring};
-use crate::resource::namespace::user;
-use crate::resource::task::credentials::{self, Credentials, Privileges};
-use crate::resource::task::filesystem::Filesystem;
-use crate::resource::task::{attributes, futexes, limits, scheduling, signals, timers};
+use crate::resource::namespace::inner::called;
+use crate::resource::task::{attributes, credentials, futexes, limits, scheduling, signals, timers};
 
 /// Finishes every process; answers what could not be given back and can be done without.
 ///
 /// `mighty`: the image is to be believed more than the users in it; else each goes to its place with its own rights.
-pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -> Result<Vec<Problem>, Problem> {
+pub fn finish(
+    tree: &mut Tree,
+    group: &Group,
+    objects: &Objects,
+    inner: &InnerMade,
+    mighty: bool,
+) -> Result<Vec<Problem>, Problem> {
     let restore_ids = crate::kernel::features::timer_ids();
     let (mut tables, mut filesystems, mut told) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut losses = Vec::new();
@@ -32,9 +38,10 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         rings(built, alive)?;
         let mut batch = Batch::new();
+        let home = Home { group, inner, process };
         if filesystems.insert(alive.filesystem) {
-            let who = alive.leader().map(|leader| &leader.credentials).filter(|_| !mighty);
-            place(&group.filesystems[alive.filesystem], who, &mut batch);
+            let place = &group.filesystems[alive.filesystem];
+            home.go_to(place, alive, mighty, (built, &mut tree.numbers))?;
         }
         let table = Some(&group.file_tables[alive.file_table]).filter(|_| tables.insert(alive.file_table));
         if let Some(table) = table {
@@ -48,9 +55,9 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
         }
         memory(&alive.memory, &mut batch);
         built.run(&mut batch)?;
-        signals_and_timers(built, alive, restore_ids)?;
+        signals_and_timers(built, alive, &home, restore_ids)?;
         filters::restore(built, alive)?;
-        threads(built, alive)?;
+        threads(built, alive, &home)?;
         if let Some(table) = table {
             let mut batch = Batch::new();
             for entry in table.entries.iter().filter(|entry| told.insert(entry.file)) {
@@ -67,6 +74,7 @@ pub fn finish(tree: &mut Tree, group: &Group, objects: &Objects, mighty: bool) -
             losses.push(Problem::loses(ProblemKind::Process, what, phrase!("its {name}", name)).of(&process.shown()));
         }
     }
+    tree.numbers.dismiss();
     Ok(losses)
 }
 
@@ -127,30 +135,6 @@ fn each(
     })
 }
 
-/// Working directory, then root: the path of either is told from the system's root. `who`: with whose rights.
-fn place(record: &Filesystem, who: Option<&Credentials>, batch: &mut Batch) {
-    if let Some(who) = who {
-        credentials::act(who, batch);
-    }
-    let directory = batch.text(&record.working_directory);
-    batch.must(
-        format!(
-            "change to its working directory {}",
-            String::from_utf8_lossy(&record.working_directory).escape_debug()
-        ),
-        libc::SYS_chdir,
-        arguments![directory],
-    );
-    if who.is_some() {
-        credentials::act_no_more(batch);
-    }
-    if record.root.as_slice() != b"/" {
-        let root = batch.text(&record.root);
-        batch.must("change its root directory", libc::SYS_chroot, arguments![root]);
-    }
-    batch.must("set its umask", libc::SYS_umask, arguments![record.umask]);
-}
-
 /// Descriptors under their own numbers, and no others.
 fn files(table: &FileTable, objects: &Objects, batch: &mut Batch) -> Result<(), Problem> {
     let mut next = 0;
@@ -177,19 +161,18 @@ fn close(batch: &mut Batch, first: i32, last: i32) {
     batch.must("close the engine's descriptors", libc::SYS_close_range, arguments![first, last, 0]);
 }
 
-fn signals_and_timers(built: &mut Built, alive: &Alive, restore_ids: bool) -> Result<(), Problem> {
+fn signals_and_timers(built: &mut Built, alive: &Alive, home: &Home<'_>, restore_ids: bool) -> Result<(), Problem> {
     let mut batch = Batch::new();
     // The ends of the zombies, which the group has seen already.
     signals::forget(libc::SIGCHLD, &mut batch);
     signals::restore_dispositions(&alive.dispositions, &mut batch);
-    timers::create(&alive.timers, restore_ids, &mut batch);
+    timers::create(&home.timers(alive), restore_ids, &mut batch);
     attributes::restore_process(&alive.attributes, &mut batch);
-    let pid = built.shown.pid.0;
-    signals::restore_pending(&alive.pending, pid, None, &mut batch);
+    signals::restore_pending(&alive.pending, called(home.process).0, None, &mut batch);
     let waiting = alive.pending.iter().chain(alive.threads.iter().flat_map(|thread| &thread.signals.pending));
     let fired: Vec<i32> = waiting.filter_map(|info| signals::timer_of(info)).collect();
     timers::arm(&alive.timers, &fired, &mut batch);
-    let is_set = user::made().map(|_| limits::restore_from_outside(&alive.limits, built.shown.pid));
+    let is_set = home.is_elsewhere().then(|| limits::restore_from_outside(&alive.limits, built.shown.pid));
     let is_set = is_set.transpose().map_err(|errno| {
         let what = phrase!("its limits cannot be set: {why}", why = errno.desc());
         Problem::blocks(ProblemKind::Limit, what).of(&built.shown)
@@ -200,15 +183,8 @@ fn signals_and_timers(built: &mut Built, alive: &Alive, restore_ids: bool) -> Re
     built.run(&mut batch)
 }
 
-/// The credentials as they are called where the group lives, and what its members have to begin with.
-pub fn given(record: &Credentials, shown: &ProcessName) -> Result<(Credentials, Privileges), Problem> {
-    let given = user::made().map(|made| made.given(record));
-    let given = given.unwrap_or_else(|| Ok((record.clone(), Privileges::own())));
-    given.map_err(|what| Problem::blocks(ProblemKind::Namespace, what).of(shown))
-}
-
 /// What each thread has for itself, in all threads at the same time.
-fn threads(built: &mut Built, alive: &Alive) -> Result<(), Problem> {
+fn threads(built: &mut Built, alive: &Alive, home: &Home<'_>) -> Result<(), Problem> {
     let mut batches = Vec::with_capacity(alive.threads.len());
     for thread in &alive.threads {
         let mut batch = Batch::new();
@@ -216,11 +192,12 @@ fn threads(built: &mut Built, alive: &Alive) -> Result<(), Problem> {
             batch.use_tiles();
         }
         signals::restore_stack(&thread.signals, &mut batch);
-        signals::restore_pending(&thread.signals.pending, built.shown.pid.0, Some(thread.tid.0), &mut batch);
+        let (process, own) = (called(home.process).0, thread.called().0);
+        signals::restore_pending(&thread.signals.pending, process, Some(own), &mut batch);
         attributes::restore_thread(&thread.attributes, &mut batch);
         scheduling::restore(&thread.scheduling, &mut batch);
         futexes::restore(&thread.futexes, &mut batch);
-        let (inner, own) = given(&thread.credentials, &built.shown)?;
+        let (inner, own) = home.given(&thread.credentials)?;
         credentials::restore(&inner, own, &mut batch);
         attributes::restore_death_signal(&thread.attributes, &mut batch);
         batches.push(batch);

@@ -3,16 +3,19 @@
 
 use std::os::fd::AsRawFd;
 
-use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
+use dormouse_wire::{Problem, ProblemKind};
 
+use super::birth::Numbers;
+use super::inner::InnerMade;
 use super::tree::{Built, Tree};
 use crate::arguments;
-use crate::kernel::clone::CloneArguments;
-use crate::kernel::namespaces;
 use crate::puppet::Batch;
-use crate::resource::group::Alive;
+use crate::resource::group::{Alive, Group, Process};
+use crate::resource::namespace::inner::{Place, levels};
 use crate::resource::namespace::user;
-use crate::resource::task::credentials;
+use crate::resource::task::credentials::{self, Credentials, Privileges};
+use crate::resource::task::filesystem::Filesystem;
+use crate::resource::task::timers::Timers;
 
 /// Sends everybody there.
 pub fn go(tree: &mut Tree) -> Result<(), Problem> {
@@ -33,26 +36,110 @@ pub fn go(tree: &mut Tree) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Makes the other threads of a process that may not choose their numbers any more: the next one is chosen from outside.
-pub fn threads(built: &mut Built, alive: &Alive, flags: u64) -> Result<(), Problem> {
-    for thread in alive.threads.iter().skip(1) {
-        let shown = built.shown.clone();
-        let failed = |what: Phrase| {
-            let problem = Problem::blocks(ProblemKind::Thread, what);
-            problem.of(&shown).way_out(phrase!("Try again"))
-        };
-        namespaces::next_pid(thread.tid.0).map_err(|error| {
-            failed(phrase!("thread {tid} cannot have its number: {why}", tid = thread.tid, why = error))
-        })?;
-        let mut batch = Batch::new();
-        let arguments = CloneArguments { flags: flags | libc::CLONE_PTRACE as u64, ..CloneArguments::default() };
-        let place = batch.bytes(&arguments.to_bytes());
-        let made = batch.must("make a thread", libc::SYS_clone3, arguments![place, size_of::<CloneArguments>()]);
-        built.run(&mut batch)?;
-        let made = batch.result(made).unwrap_or(0);
-        if made != thread.tid.0 as u64 {
-            return Err(failed(phrase!("thread {tid} has come as {made}", tid = thread.tid, made)));
+/// Sends everybody to the user namespace within the group that it lives in.
+pub fn go_further_in(tree: &mut Tree, group: &Group, inner: &InnerMade) -> Result<(), Problem> {
+    for (process, built) in group.processes.iter().zip(&mut tree.built) {
+        let Some(built) = built.as_mut() else { continue };
+        let home = process.place.user.filter(|user| built.user != Some(*user));
+        if let Some((user, namespace)) = home.and_then(|user| Some((user, inner.namespace(user)?))) {
+            built.go(user, namespace, inner.groups(user))?;
         }
     }
     Ok(())
+}
+
+/// Lets one that has been born enter the networks and the like that its parent is not in, while it is mighty over them: its children are
+/// born in them.
+pub fn enter(built: &mut Built, own: Place, parent: Place, inner: &InnerMade) -> Result<(), Problem> {
+    let mut batch = Batch::new();
+    for (kind, flag) in [("net", libc::CLONE_NEWNET), ("ipc", libc::CLONE_NEWIPC)] {
+        let entered = own.of(kind).filter(|_| own.of(kind) != parent.of(kind));
+        if let Some(namespace) = entered.and_then(|place| inner.namespace(place)) {
+            let purpose = format!("go into its {kind} namespace");
+            batch.must(purpose, libc::SYS_setns, arguments![namespace.as_raw_fd(), flag]);
+        }
+    }
+    built.run(&mut batch)
+}
+
+/// Where a process lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Home<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// The namespaces that only some of it live in.
+    pub inner: &'a InnerMade,
+    /// The process.
+    pub process: &'a Process,
+}
+
+impl Home<'_> {
+    /// Whether it has none of the rights of the engine any more, but those in a user namespace.
+    pub fn is_elsewhere(&self) -> bool {
+        user::made().is_some() || self.process.place.user.is_some()
+    }
+
+    /// The credentials as they are called where it lives, and what it has to begin with.
+    pub fn given(&self, record: &Credentials) -> Result<(Credentials, Privileges), Problem> {
+        let given = match (self.process.place.user, user::made()) {
+            (Some(user), _) => self.inner.given(self.group, user, record),
+            (None, Some(made)) => made.given(record),
+            (None, None) => Ok((record.clone(), Privileges::own())),
+        };
+        given.map_err(|what| Problem::blocks(ProblemKind::Namespace, what).of(&self.process.shown()))
+    }
+
+    /// Its timers, the threads that they tell called as they are where it lives.
+    pub fn timers(&self, alive: &Alive) -> Timers {
+        let mut timers = alive.timers.clone();
+        for timer in &mut timers.posix {
+            let told = alive.threads.iter().find(|thread| thread.tid.0 == timer.thread);
+            timer.thread = told.map_or(timer.thread, |thread| thread.called().0);
+        }
+        timers
+    }
+
+    /// Working directory, then root: the path of either is told from the system's root. `mighty`: with the rights of the engine, where it
+    /// still has them.
+    pub fn go_to(
+        &self,
+        record: &Filesystem,
+        alive: &Alive,
+        mighty: bool,
+        (built, numbers): (&mut Built, &mut Numbers),
+    ) -> Result<(), Problem> {
+        let who = alive.leader().map(|leader| &leader.credentials);
+        let mut batch = Batch::new();
+        match who {
+            Some(who) if self.process.place.user.is_some() => {
+                let (inner, _) = self.given(who)?;
+                credentials::act_for_good(&inner, &mut batch);
+            }
+            Some(who) if !mighty => credentials::act(who, &mut batch),
+            _ => {}
+        }
+        if !record.ended.working_directory {
+            change_directory(&record.working_directory, &mut batch);
+        }
+        if who.is_some() && self.process.place.user.is_none() && !mighty {
+            credentials::act_no_more(&mut batch);
+        }
+        built.run(&mut batch)?;
+        if !record.ended.is_neither() {
+            built.go_to_nowhere(record, &levels(&self.group.inner, self.process.place.pid), numbers)?;
+        }
+        let mut batch = Batch::new();
+        if record.root.as_slice() != b"/" && !record.ended.root {
+            let root = batch.text(&record.root);
+            batch.must("change its root directory", libc::SYS_chroot, arguments![root]);
+        }
+        batch.must("set its umask", libc::SYS_umask, arguments![record.umask]);
+        built.run(&mut batch)
+    }
+}
+
+fn change_directory(path: &[u8], batch: &mut Batch) {
+    let directory = batch.text(path);
+    let shown = String::from_utf8_lossy(path).escape_debug().to_string();
+    batch.must(format!("change to its working directory {shown}"), libc::SYS_chdir, arguments![directory]);
 }

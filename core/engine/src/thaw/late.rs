@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind, phrase};
 
+use super::inner::InnerMade;
 use super::objects::Objects;
 use super::tree::{Built, Tree};
 use crate::ThawOptions;
@@ -22,8 +23,8 @@ pub struct Way(Option<(OwnedFd, OwnedFd)>);
 
 impl Way {
     /// Opens it where it is needed, before any process is there.
-    pub fn open(objects: &Objects) -> Result<Self, Problem> {
-        if user::made().is_none() {
+    pub fn open(objects: &Objects, group: &Group) -> Result<Self, Problem> {
+        if user::made().is_none() && group.processes.iter().all(|process| process.place.user.is_none()) {
             return Ok(Self(None));
         }
         let raised = |file: &OwnedFd| files::duplicate_above(file, objects.base);
@@ -43,13 +44,14 @@ pub fn restore(
     group: &Group,
     objects: &mut Objects,
     reader: &Reader,
+    inner: &InnerMade,
     options: &ThawOptions,
     way: &Way,
 ) -> Result<(), Problem> {
     let alive = group.processes.iter().filter_map(Process::alive).flat_map(|alive| &alive.threads);
     let leaders = group.processes.iter().map(|process| process.pid().leader());
     let threads = alive.map(|thread| thread.tid).chain(leaders).collect();
-    let late = objects.make_late(group, reader, options, &threads)?;
+    let late = objects.make_late(group, reader, (options, inner), &threads)?;
     if late.is_empty() {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 //! Whatever fails, every half-built process is gone ([`Tree`](tree::Tree) when dropped; the kernel ends them when the
 //! engine is killed), and the image stays.
 
+mod birth;
 mod blueprint;
 mod consistent;
 mod fill;
@@ -10,6 +11,7 @@ mod filters;
 mod finish;
 mod hold;
 mod home;
+mod inner;
 mod late;
 mod objects;
 mod old_vdso;
@@ -85,20 +87,22 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let old_vdso = old_vdso::OldVdso::of(&mut group)?;
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
-    let mut objects = objects::Objects::make(&group, &reader, options)?;
+    let inner = inner::make(&group)?;
+    let mut objects = objects::Objects::make(&group, &reader, &inner, options)?;
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
     let mut losses = problems;
     losses.extend(blueprint::own_pids(options));
+    losses.extend(inner.losses.iter().cloned());
     losses.extend(group.clocks.restore());
-    let way = late::Way::open(&objects)?;
-    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, progress)?;
-    late::restore(&mut tree, &group, &mut objects, &reader, options, &way)?;
+    let way = late::Way::open(&objects, &group)?;
+    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, &inner, progress)?;
+    late::restore(&mut tree, &group, &mut objects, &reader, &inner, options, &way)?;
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;
-    zombies::restore(&mut tree, &group)?;
+    zombies::restore(&mut tree, &group, &inner)?;
     stops::restore(&mut tree, &group)?;
-    losses.extend(finish::finish(&mut tree, &group, &objects, trust::is_mighty(&reader))?);
+    losses.extend(finish::finish(&mut tree, &group, &objects, &inner, trust::is_mighty(&reader))?);
     objects.seal(&group)?;
     cancelled(progress)?;
     kept.start()?;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use dormouse_wire::{Problem, ProblemKind, Tid, phrase};
 
+use super::inner::InnerMade;
 use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
@@ -17,6 +18,7 @@ use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::NamedFile;
+use crate::resource::namespace::inner::unmade;
 
 /// The files.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub struct Objects {
 
 impl Objects {
     /// Makes all of them.
-    pub fn make(group: &Group, reader: &Reader, options: &ThawOptions) -> Result<Self, Problem> {
+    pub fn make(group: &Group, reader: &Reader, inner: &InnerMade, options: &ThawOptions) -> Result<Self, Problem> {
         let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
         let base = highest.max(epoll::highest(&group.open_files)).unwrap_or(0).max(100) + 1;
         let segments = group.segments.iter().map(|segment| segment.id).collect();
@@ -57,7 +59,7 @@ impl Objects {
             }
             objects.contents.push(objects.raise(&file)?.into());
         }
-        objects.open_all(group, reader, &mut buffer, options, None)?;
+        objects.open_all(group, reader, &mut buffer, (options, inner), None)?;
         Ok(objects)
     }
 
@@ -66,11 +68,11 @@ impl Objects {
         &mut self,
         group: &Group,
         reader: &Reader,
-        options: &ThawOptions,
+        (options, inner): (&ThawOptions, &InnerMade),
         threads: &BTreeSet<Tid>,
     ) -> Result<Vec<i32>, Problem> {
         let early: BTreeSet<FileId> = self.open.keys().copied().collect();
-        self.open_all(group, reader, &mut PageBuffer::new(), options, Some(threads))?;
+        self.open_all(group, reader, &mut PageBuffer::new(), (options, inner), Some(threads))?;
         let late = self.open.iter().filter(|(id, _)| !early.contains(id));
         Ok(late.map(|(_, file)| file.as_raw_fd()).collect())
     }
@@ -81,7 +83,7 @@ impl Objects {
         group: &Group,
         reader: &Reader,
         buffer: &mut PageBuffer,
-        options: &ThawOptions,
+        (options, inner): (&ThawOptions, &InnerMade),
         late: Option<&BTreeSet<Tid>>,
     ) -> Result<(), Problem> {
         let mut other_ends = BTreeMap::new();
@@ -110,7 +112,8 @@ impl Objects {
                     terminal: options.terminal.as_deref(),
                     other_ends: &mut other_ends,
                 };
-                let made = kind.restore(id, file, &mut restore)?;
+                let made = inner.in_network(file.network, || kind.restore(id, file, &mut restore));
+                let made = made.map_err(|errno| unmade("net", errno))??;
                 let raised = self.raise(&made)?;
                 self.open.insert(id, raised);
             }

@@ -11,6 +11,7 @@ use super::tree::{Built, Tree, failed};
 use crate::kernel::{Errno, pidfd};
 use crate::puppet::Batch;
 use crate::resource::group::{Group, Process};
+use crate::resource::namespace::inner::called_by_parent;
 use crate::resource::task::signals::{self, Disposition};
 use crate::resource::task::stop::take_news;
 
@@ -34,7 +35,7 @@ pub fn restore(tree: &mut Tree, group: &Group) -> Result<(), Problem> {
             && let Some(built) = tree.built[parent].as_mut()
         {
             let mut batch = Batch::new();
-            take_news(process.pid(), &mut batch);
+            take_news(called_by_parent(group, process), &mut batch);
             built.run(&mut batch)?;
         }
     }

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
+use super::birth::{self, Numbers, not_born};
 use super::home;
+use super::inner::InnerMade;
 use super::objects::Objects;
 use super::old_vdso::OldVdso;
 use super::sharing::Sharing;
@@ -14,13 +17,13 @@ use super::space;
 use super::standins::{self, StandIn};
 use crate::arguments;
 use crate::image::Reader;
-use crate::kernel::clone::{CloneArguments, sleeping_child};
+use crate::kernel::clone::sleeping_child;
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Errno, pidfd};
 use crate::model::RemotePtr;
 use crate::puppet::{Batch, Puppet, PuppetError, Stage};
-use crate::resource::group::{Group, Thread};
-use crate::resource::namespace::user::{self, Made};
+use crate::resource::group::{Group, Process, Thread};
+use crate::resource::namespace::{inner, user};
 use crate::resource::task::signals;
 
 /// The processes being built. Dropped, they are gone.
@@ -32,6 +35,8 @@ pub struct Tree {
     pub place: space::Place,
     /// Stand-ins for dead leaders, until all members are in their sessions and process groups.
     pub stand_ins: Vec<StandIn>,
+    /// Who sees to it that all have their numbers.
+    pub numbers: Numbers,
     released: bool,
 }
 
@@ -40,6 +45,10 @@ pub struct Tree {
 pub struct Built {
     /// Its name, for a person.
     pub shown: ProcessName,
+    /// What it is called in pid namespaces further in, the innermost last.
+    pub inner: Vec<i32>,
+    /// The user namespace of the group that it is in so far; none: that of the others.
+    pub user: Option<usize>,
     /// Its threads, the leader first.
     pub puppets: Vec<Puppet>,
     /// The engine's pages in it.
@@ -51,32 +60,20 @@ pub struct Built {
 }
 
 impl Built {
-    /// Lets it make a child with this pid.
-    pub(super) fn make_child(
-        &mut self,
-        pid: Pid,
-        flags: u64,
-        exit_signal: i32,
-        shown: &ProcessName,
-    ) -> Result<Self, Problem> {
-        let mut batch = Batch::new();
-        clone(&mut batch, pid.0, flags, exit_signal);
-        self.run(&mut batch).map_err(|problem| problem.of(shown))?;
-        Ok(Self {
-            shown: shown.clone(),
-            puppets: vec![stopped(pid).map_err(|errno| not_born(errno, shown))?],
-            stage: self.stage,
-            instruction: self.instruction,
-            kernel: self.kernel.clone(),
-        })
-    }
-
     /// Runs a batch in the leader.
     pub fn run(&mut self, batch: &mut Batch) -> Result<(), Problem> {
         let desk = self.stage.desk(0);
         let Some(leader) = self.puppets.first_mut() else { return Ok(()) };
         leader.run(&desk, batch).map_err(|error| failed(&error, &self.shown))
     }
+}
+
+/// Whether a process leads a process group with members in pid namespaces further in, who can only be born in it.
+fn leads_unseen(group: &Group, process: &Process) -> bool {
+    let is_born = |other: &Process| other.family.process_group == process.pid() && other.place.pid != process.place.pid;
+    process.family.process_group == process.pid()
+        && !process.family.leads_session()
+        && group.processes.iter().any(is_born)
 }
 
 /// A failure inside a process being built.
@@ -96,6 +93,7 @@ struct Builder<'a> {
     objects: &'a Objects,
     reader: &'a Reader,
     progress: &'a dyn Progress,
+    inner: &'a InnerMade,
     fill: super::fill::Fill,
     /// Indices of the children of each process, in the order of the records.
     children: HashMap<Pid, Vec<usize>>,
@@ -116,6 +114,7 @@ impl Tree {
         old_vdso: Option<&OldVdso>,
         objects: &Objects,
         reader: &Reader,
+        inner: &InnerMade,
         progress: &dyn Progress,
     ) -> Result<Self, Problem> {
         let place = space::Place { stays_parked: old_vdso.is_some(), ..space::Place::find(group)? };
@@ -131,11 +130,12 @@ impl Tree {
             built: group.processes.iter().map(|_| None).collect(),
             place,
             stand_ins: Vec::new(),
+            numbers: Numbers::of(group)?,
             released: false,
         };
         let fill = super::fill::Fill::new();
         let sharing = Sharing::of(group)?;
-        let mut builder = Builder { group, old_vdso, objects, reader, progress, fill, children, sharing };
+        let mut builder = Builder { group, old_vdso, objects, reader, progress, inner, fill, children, sharing };
         progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
         let (orphans, roots): (Vec<usize>, Vec<usize>) =
             roots.into_iter().partition(|root| standins::led_by(group, &group.processes[*root]).is_some());
@@ -145,6 +145,7 @@ impl Tree {
         tree.orphans(&mut builder, orphans)?;
         tree.unshare(&builder.sharing)?;
         home::go(&mut tree)?;
+        home::go_further_in(&mut tree, group, inner)?;
         for index in 0..group.processes.len() {
             tree.threads(group, index)?;
         }
@@ -157,7 +158,8 @@ impl Tree {
             let above = self.stand_in(builder, leader, None)?;
             return self.child(builder, Above::StandIn(above), index);
         }
-        self.built[index] = Some(self.first(process.pid(), process.family.exit_signal, &process.shown())?);
+        let first = self.first(process.pid(), process.family.exit_signal, &process.shown())?;
+        home::enter(self.built[index].insert(first), process.place, inner::Place::default(), builder.inner)?;
         self.grow(builder, index, None)
     }
 
@@ -252,6 +254,8 @@ impl Tree {
         ptrace::interrupt(pid.leader()).map_err(problem)?;
         Ok(Built {
             shown: shown.clone(),
+            inner: Vec::new(),
+            user: None,
             puppets: vec![stopped(pid).map_err(problem)?],
             stage: Stage::at(self.place.stage, self.place.threads),
             instruction: RemotePtr::NULL,
@@ -289,6 +293,13 @@ impl Tree {
             super::terminals::take(group, builder.objects, process.pid(), &mut batch);
             built.run(&mut batch)?;
         }
+        if leads_unseen(group, process)
+            && let Some(built) = self.built[index].as_mut()
+        {
+            let mut batch = Batch::new();
+            batch.must("make its process group", libc::SYS_setpgid, arguments![0, 0]);
+            built.run(&mut batch)?;
+        }
         for child in inside {
             self.child_of(builder, index, child)?;
         }
@@ -315,8 +326,29 @@ impl Tree {
             }
         };
         let Some(made_by) = made_by else { return Ok(()) };
-        let built = made_by.make_child(process.pid(), flags, process.family.exit_signal, &process.shown())?;
-        self.built[child] = Some(built);
+        let (shown, all) = (process.shown(), &builder.group.inner);
+        // Whoever founds a namespace for pids has the numbers from its maker but for the last.
+        let founds = parent.and_then(|parent| birth::founds(builder.group, process, &builder.group.processes[parent]));
+        let above = if founds.is_some() {
+            parent.and_then(|parent| builder.group.processes[parent].place.pid)
+        } else {
+            process.place.pid
+        };
+        let levels = inner::levels(all, above);
+        let mut birth = birth::of(process, &levels, flags, &shown);
+        let elsewhere = founds.flatten().filter(|owner| made_by.user != Some(*owner));
+        let built = match elsewhere.and_then(|owner| Some((owner, builder.inner.namespace(owner)?))) {
+            Some(home) => made_by.bear_elsewhere(birth, &mut self.numbers, home, builder.inner.groups(home.0))?,
+            None => {
+                birth.flags |= if founds.is_some() { libc::CLONE_NEWPID as u64 } else { 0 };
+                made_by.bear(birth, &mut self.numbers)?
+            }
+        };
+        let above = parent.map(|parent| builder.group.processes[parent].place).unwrap_or_default();
+        home::enter(self.built[child].insert(built), process.place, above, builder.inner)?;
+        if let Some(founded) = process.place.pid.filter(|_| founds.is_some()) {
+            self.numbers.opened(founded, process.pid(), &levels)?;
+        }
         self.grow(builder, child, parent)
     }
 
@@ -351,15 +383,9 @@ impl Tree {
                 Problem::blocks(ProblemKind::Signal, what).of(&group.processes[index].shown())
             })?;
         }
-        if user::made().is_some_and(Made::is_elsewhere) {
-            home::threads(built, alive, FLAGS as u64)?;
-        } else {
-            let mut batch = Batch::new();
-            for thread in alive.threads.iter().skip(1) {
-                clone(&mut batch, thread.tid.0, FLAGS as u64, 0);
-            }
-            built.run(&mut batch)?;
-        }
+        let levels = inner::levels(&group.inner, group.processes[index].place.pid);
+        let others = alive.threads.get(1..).unwrap_or_default();
+        built.make_threads(others, FLAGS as u64, &levels, &mut self.numbers)?;
         for thread in alive.threads.iter().skip(1) {
             let failed = |errno: Errno| {
                 Problem::blocks(
@@ -369,7 +395,9 @@ impl Tree {
                 .of(&group.processes[index].shown())
             };
             wait_born(thread.tid).map_err(failed)?;
-            built.puppets.push(Puppet::new(pid, thread.tid, waiting(thread)).map_err(failed)?);
+            let mut puppet = Puppet::new(pid, thread.tid, waiting(thread)).map_err(failed)?;
+            puppet.is_called(inner::called(&group.processes[index]), thread.called());
+            built.puppets.push(puppet);
         }
         Ok(())
     }
@@ -380,26 +408,8 @@ impl Tree {
     }
 }
 
-/// Lets a process make a child, or a thread, with this id; whoever is born is traced by the engine too and stands still.
-fn clone(batch: &mut Batch, id: i32, flags: u64, exit_signal: i32) {
-    let wanted = batch.bytes(&id.to_ne_bytes());
-    let arguments = CloneArguments {
-        flags: flags | libc::CLONE_PTRACE as u64,
-        exit_signal: exit_signal as u64,
-        set_tid_size: 1,
-        ..CloneArguments::default()
-    };
-    const SET_TID: usize = 64;
-    let bytes = batch.bytes(&arguments.to_bytes());
-    batch.point(bytes, SET_TID, wanted);
-    batch.must(
-        format!("make the process or thread {id}"),
-        libc::SYS_clone3,
-        arguments![bytes, size_of::<CloneArguments>()],
-    );
-}
-
-fn wait_born(tid: dormouse_wire::Tid) -> Result<(), Errno> {
+/// Waits until whoever was born stands still.
+pub(super) fn wait_born(tid: dormouse_wire::Tid) -> Result<(), Errno> {
     loop {
         match ptrace::wait(tid)? {
             Event::Interrupted | Event::GroupStop(_) => return Ok(()),
@@ -409,22 +419,10 @@ fn wait_born(tid: dormouse_wire::Tid) -> Result<(), Errno> {
     }
 }
 
-fn stopped(pid: Pid) -> Result<Puppet, Errno> {
+/// A process that was born, once it stands still.
+pub(super) fn stopped(pid: Pid) -> Result<Puppet, Errno> {
     wait_born(pid.leader())?;
     Puppet::new(pid, pid.leader(), 0)
-}
-
-fn not_born(errno: Errno, process: &ProcessName) -> Problem {
-    let (kind, way_out) = match errno {
-        Errno::EEXIST => (ProblemKind::PidTaken, phrase!("Wait until whoever has its pid has ended")),
-        Errno::EPERM => (ProblemKind::Privilege, phrase!("Run Dormouse as root, or with CAP_CHECKPOINT_RESTORE")),
-        Errno::EINVAL => {
-            (ProblemKind::PidTaken, phrase!("Raise /proc/sys/kernel/pid_max: its pid is higher than that"))
-        }
-        _ => (ProblemKind::Process, phrase!("Try again")),
-    };
-    let problem = Problem::blocks(kind, phrase!("it cannot be made with its own pid: {why}", why = errno.desc()));
-    problem.of(process).way_out(way_out)
 }
 
 /// Whether it is the init of a pid namespace that was made for the group: nobody in it can end it, and whoever has made it does.
@@ -434,7 +432,7 @@ fn is_init(pid: Pid) -> bool {
 
 /// Ends a process and takes the news of its end. The end of a leader is only told of when that of every other thread that
 /// the engine traces has been taken, of those too that were born before another one could not be.
-fn end(pid: Pid) {
+pub(super) fn end(pid: Pid) {
     use std::os::fd::AsFd;
     if is_init(pid) {
         return;
@@ -443,13 +441,8 @@ fn end(pid: Pid) {
         let _ = pidfd::send_signal(handle.as_fd(), libc::SIGKILL);
     }
     let threads = crate::proc::list_threads(pid).unwrap_or_default();
-    for tid in threads.into_iter().filter(|tid| *tid != pid.leader()).chain([pid.leader()]) {
-        while let Ok(event) = ptrace::wait(tid) {
-            if matches!(event, Event::Ended(_)) {
-                break;
-            }
-        }
-    }
+    let threads = threads.into_iter().filter(|tid| *tid != pid.leader()).chain([pid.leader()]);
+    ptrace::wait_for_ends(threads, Instant::now() + ptrace::PATIENCE);
 }
 
 impl Drop for Tree {
@@ -457,6 +450,7 @@ impl Drop for Tree {
         if self.released {
             return;
         }
+        self.numbers.dismiss();
         // Children before their parents, so that every one is gone from its parent's list and from ours.
         let stand_ins = self.stand_ins.iter().map(|stand_in| &stand_in.built);
         for built in self.built.iter().rev().flatten().chain(stand_ins) {

@@ -1,34 +1,37 @@
 //! Processes that have ended and wait to be asked for: they are made, and end again in the same way, wait(2).
 
-use dormouse_wire::{Problem, ProblemKind, ProcessName, phrase};
+use dormouse_wire::{Problem, ProblemKind, phrase};
 
-use super::finish::given;
+use super::home::Home;
+use super::inner::InnerMade;
 use super::tree::{Built, Tree, failed};
 use crate::arguments;
 use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Errno, pidfd};
 use crate::puppet::Batch;
-use crate::resource::group::{Group, Life};
+use crate::resource::group::{Group, Life, Process};
+use crate::resource::namespace::inner::called;
 use crate::resource::task::zombie::{self, End, Zombie};
 
 /// Ends those that had ended.
-pub fn restore(tree: &mut Tree, group: &Group) -> Result<(), Problem> {
+pub fn restore(tree: &mut Tree, group: &Group, inner: &InnerMade) -> Result<(), Problem> {
     for (index, process) in group.processes.iter().enumerate() {
         let Life::Zombie(record) = &process.life else { continue };
         let Some(built) = tree.built[index].as_mut() else { continue };
         let mut batch = Batch::new();
         let name = batch.text(&process.name);
         batch.must("set the process's name", libc::SYS_prctl, arguments![libc::PR_SET_NAME, name]);
-        let (credentials, own) = given(&record.credentials, &process.shown())?;
+        let (credentials, own) = Home { group, inner, process }.given(&record.credentials)?;
         zombie::restore(&Zombie { credentials, ..record.clone() }, own, &mut batch);
         built.run(&mut batch)?;
-        end(built, record, &process.shown())?;
+        end(built, record, process)?;
         tree.built[index] = None;
     }
     Ok(())
 }
 
-fn end(built: &mut Built, record: &Zombie, shown: &ProcessName) -> Result<(), Problem> {
+fn end(built: &mut Built, record: &Zombie, process: &Process) -> Result<(), Problem> {
+    let shown = &process.shown();
     let problem = |errno: Errno| {
         Problem::blocks(
             ProblemKind::Process,
@@ -41,7 +44,7 @@ fn end(built: &mut Built, record: &Zombie, shown: &ProcessName) -> Result<(), Pr
     };
     let (number, arguments) = match end {
         End::Code(code) => (libc::SYS_exit_group, [code.into(), 0, 0, 0, 0, 0]),
-        End::Signal(signal) => (libc::SYS_kill, [shown.pid.0 as u64, signal as u64, 0, 0, 0, 0]),
+        End::Signal(signal) => (libc::SYS_kill, [called(process).0 as u64, signal as u64, 0, 0, 0, 0]),
     };
     let handle = pidfd::open(shown.pid).map_err(problem)?;
     leader.go_to_call(built.instruction, number, arguments).map_err(|error| failed(&error, shown))?;

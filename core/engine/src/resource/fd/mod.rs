@@ -79,6 +79,9 @@ pub struct OpenFile {
     pub position: i64,
     /// Who is told of I/O.
     pub notify: Option<notify::Notify>,
+    /// The network within the group that a socket belongs to, by its place in the list of namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<usize>,
     /// Its locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<locks::FileLock>,
@@ -462,6 +465,7 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
         flags: facts.info.flags as i32 & !(libc::O_CLOEXEC | libc::O_ASYNC),
         position: facts.info.position,
         notify: notify::capture(facts, capture.files)?,
+        network: None,
         locks: locks::capture(facts),
         record: kind.capture(facts, capture)?,
     })

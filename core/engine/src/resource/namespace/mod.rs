@@ -1,6 +1,7 @@
 //! Namespaces that a group has for itself, namespaces(7): all its members live in one set of them, as bubblewrap and unshare(1)
 //! make it. What they see there, and what of the outside is in it.
 
+pub mod inner;
 pub mod mount;
 pub mod names;
 pub mod network;

@@ -27,7 +27,7 @@ fn unread(errno: Errno) -> Problem {
 /// What of the network of this process cannot be given back.
 pub fn judge() -> Vec<Problem> {
     let mut problems = Vec::new();
-    let devices = match proc::read_system("self/net/dev") {
+    let devices = match proc::read_system("thread-self/net/dev") {
         Ok(devices) => devices,
         Err(error) => return vec![Problem::blocks(ProblemKind::Namespace, error.said())],
     };
@@ -62,16 +62,18 @@ fn losses() -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut lose = |what: Phrase, loss: Phrase| problems.push(Problem::loses(ProblemKind::Namespace, what, loss));
     // One line of headings.
-    if proc::read_system("self/net/route").is_ok_and(|routes| routes.split(|byte| *byte == b'\n').count() > 2) {
+    if proc::read_system("thread-self/net/route").is_ok_and(|routes| routes.split(|byte| *byte == b'\n').count() > 2) {
         lose(phrase!("its network namespace has routes of its own"), phrase!("those routes"));
     }
-    if proc::read_system("self/net/ipv6_route").is_ok_and(|routes| has_own_ipv6_routes(&routes)) {
+    if proc::read_system("thread-self/net/ipv6_route").is_ok_and(|routes| has_own_ipv6_routes(&routes)) {
         lose(phrase!("its network namespace has IPv6 routes of its own"), phrase!("those routes"));
     }
     let has_old_ones = |list: &str| proc::read_system(list).is_ok_and(|tables| !tables.is_empty());
     // A module for another network may not be there, and a kernel that does not answer has none.
     let has_filters = inet::has_packet_filters().unwrap_or(false);
-    if has_filters || ["self/net/ip_tables_names", "self/net/ip6_tables_names"].into_iter().any(has_old_ones) {
+    if has_filters
+        || ["thread-self/net/ip_tables_names", "thread-self/net/ip6_tables_names"].into_iter().any(has_old_ones)
+    {
         lose(phrase!("its network namespace has packet filters of its own (nft, iptables)"), phrase!("those filters"));
     }
     problems
@@ -137,6 +139,6 @@ mod tests {
     fn devices_are_read_from_their_table() {
         let table = b"Inter-|   Receive\n face |bytes\n    lo: 10 1 0\n  eth0:7 1\n";
         assert_eq!(names(table), ["lo", "eth0"]);
-        assert!(names(&proc::read_system("self/net/dev").unwrap_or_default()).contains(&"lo".to_owned()));
+        assert!(names(&proc::read_system("thread-self/net/dev").unwrap_or_default()).contains(&"lo".to_owned()));
     }
 }

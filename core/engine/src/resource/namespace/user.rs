@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::user_namespaces::{self as kernel, Visitor};
-use crate::kernel::{Answer, Errno, files};
+use crate::kernel::inner_namespaces::Maid;
+use crate::kernel::{Answer, Errno, files, user_namespaces as kernel};
 use crate::proc;
 use crate::resource::task::credentials::{Credentials, Privileges};
 
@@ -51,7 +51,7 @@ pub fn inside(extents: &[Extent], outside: u32) -> Option<u32> {
 }
 
 /// The lines of a map as the kernel takes them: with the ids of the namespace around it.
-fn lines(extents: &[Extent], around: Option<&[Extent]>) -> Option<String> {
+pub fn lines(extents: &[Extent], around: Option<&[Extent]>) -> Option<String> {
     let line = |(inner, outer, count): &Extent| {
         let outer = around.map_or(Some(*outer), |around| inside(around, *outer))?;
         Some(format!("{inner} {outer} {count}\n"))
@@ -91,16 +91,8 @@ pub fn verify(chain: &[UserNamespace], owned: &[Owned], kinds: &[String]) -> Opt
     }
     for (index, one) in chain.iter().enumerate() {
         let around = index.checked_sub(1).and_then(|above| chain.get(above));
-        let maps =
-            [(&one.users, around.map(|around| &around.users)), (&one.groups, around.map(|around| &around.groups))];
-        if maps.into_iter().any(|(own, around)| !is_possible(own, around.map(Vec::as_slice))) {
-            return Some("a map of ids that no user namespace can have");
-        }
-        if around.is_some_and(|around| inside(&around.users, one.maker).is_none() || around.groups.is_empty()) {
-            return Some("a user namespace that nobody can have made");
-        }
-        if one.may_set_groups && around.is_some_and(|around| !around.may_set_groups) {
-            return Some("a user namespace in which more may be set than in the one around it");
+        if let Some(odd) = one.verify(around) {
+            return Some(odd);
         }
     }
     for (index, one) in owned.iter().enumerate() {
@@ -162,10 +154,11 @@ pub fn look(of: Pid, kinds: &[&'static str]) -> Result<(Vec<UserNamespace>, Vec<
     Ok((found.iter().map(one).collect::<Result<_, _>>()?, owned))
 }
 
-fn one(namespace: &OwnedFd) -> Result<UserNamespace, Problem> {
+/// What is seen of one.
+pub fn one(namespace: &OwnedFd) -> Result<UserNamespace, Problem> {
     let maker = kernel::maker(namespace).map_err(unread("ioctl_ns"))?;
     // Nobody need live there, and only who does has the maps in /proc.
-    let visitor = Visitor::enter(namespace).map_err(unread("setns"))?;
+    let visitor = Maid::visit(namespace).map_err(unread("setns"))?;
     let read = |name: &str| {
         let text = proc::read(visitor.pid(), name);
         text.map_err(|error| Problem::blocks(ProblemKind::Namespace, error.said()))
@@ -193,6 +186,20 @@ fn nameless_group(id: u32) -> Phrase {
 }
 
 impl UserNamespace {
+    /// What is wrong with the record of one, and of the one around it if that is not ours.
+    pub fn verify(&self, around: Option<&Self>) -> Option<&'static str> {
+        let maps =
+            [(&self.users, around.map(|around| &around.users)), (&self.groups, around.map(|around| &around.groups))];
+        if maps.into_iter().any(|(own, around)| !is_possible(own, around.map(Vec::as_slice))) {
+            return Some("a map of ids that no user namespace can have");
+        }
+        if around.is_some_and(|around| inside(&around.users, self.maker).is_none() || around.groups.is_empty()) {
+            return Some("a user namespace that nobody can have made");
+        }
+        let sets_more = self.may_set_groups && around.is_some_and(|around| !around.may_set_groups);
+        sets_more.then_some("a user namespace in which more may be set than in the one around it")
+    }
+
     /// The credentials as they are called inside. An id that has no name there is the error.
     pub fn translate(&self, outside: &Credentials) -> Result<Credentials, Phrase> {
         let mut inner = outside.clone();
@@ -207,7 +214,7 @@ impl UserNamespace {
     }
 
     /// What of these credentials cannot be given in it; `shared`: everybody has the same supplementary groups.
-    fn judge(&self, outside: &Credentials, shared: bool) -> Option<Phrase> {
+    pub fn judge(&self, outside: &Credentials, shared: bool) -> Option<Phrase> {
         if let Err(what) = self.translate(outside) {
             return Some(what);
         }

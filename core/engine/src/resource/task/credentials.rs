@@ -181,6 +181,12 @@ pub fn act(record: &Credentials, batch: &mut Batch) {
     batch.must("take on its user", libc::SYS_setfsuid, arguments![record.users[3]]);
 }
 
+/// The same for somebody in a user namespace, who never has the engine's rights again.
+pub fn act_for_good(inside: &Credentials, batch: &mut Batch) {
+    batch.must("take on its group", libc::SYS_setfsgid, arguments![inside.groups[3]]);
+    batch.must("take on its user", libc::SYS_setfsuid, arguments![inside.users[3]]);
+}
+
 /// The process has root's rights on files again; its groups are given to it with the rest.
 pub fn act_no_more(batch: &mut Batch) {
     batch.must("be root again", libc::SYS_setfsuid, arguments![0]);

@@ -12,6 +12,25 @@ pub struct Filesystem {
     pub working_directory: ByteBuf,
     /// The root directory; `/` if it was never changed.
     pub root: ByteBuf,
+    /// Which of the two is a directory in /proc of a process that has ended: empty, and nowhere any more. Browsers shut their parts in there.
+    #[serde(default, skip_serializing_if = "Ended::is_neither")]
+    pub ended: Ended,
     /// The file mode creation mask.
     pub umask: u32,
+}
+
+/// Directories in /proc of processes that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// The working directory is one.
+    pub working_directory: bool,
+    /// The root directory is one.
+    pub root: bool,
+}
+
+impl Ended {
+    /// Neither is.
+    pub fn is_neither(&self) -> bool {
+        *self == Self::default()
+    }
 }

@@ -6,21 +6,21 @@
 
 // zoo: landlock
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use dormouse_wire::{Pid, Problem, ProblemKind, Tid, phrase};
 
 use crate::arguments;
 use crate::kernel::bystander::Bystander;
-use crate::kernel::{Answer, Errno, features, files, kcmp, user_namespaces};
+use crate::kernel::{Answer, Errno, features, files, kcmp, namespaces, user_namespaces};
 use crate::proc;
 use crate::puppet::{Batch, Call};
 
-/// Processes to look into: one for each user and group that a thread has, in each user namespace.
+/// Processes to look into: one for each user and group that a thread has, in each user namespace and each of pids.
 #[derive(Debug)]
 pub struct Witnesses {
     needed: bool,
-    known: Vec<((u64, u32, u32), Bystander)>,
+    known: Vec<((u64, u64, u32, u32), Bystander)>,
 }
 
 impl Witnesses {
@@ -34,16 +34,21 @@ impl Witnesses {
         if !self.needed {
             return Ok(None);
         }
-        let open = |tid: i32| files::open(&proc::folder(Pid(tid)).join("ns/user"), libc::O_RDONLY);
-        let (theirs, own) = (open(thread.0)?, open(std::process::id() as i32)?);
-        let place = user_namespaces::inode(&theirs)?;
-        if let Some((_, known)) = self.known.iter().find(|(ids, _)| *ids == (place, user, group)) {
+        let open = |tid: i32, kind: &str| files::open(&proc::folder(Pid(tid)).join("ns").join(kind), libc::O_RDONLY);
+        let theirs = |kind| -> Answer<(OwnedFd, u64, bool)> {
+            let (theirs, own) = (open(thread.0, kind)?, open(std::process::id() as i32, kind)?);
+            let inode = user_namespaces::inode(&theirs)?;
+            Ok((theirs, inode, inode != user_namespaces::inode(&own)?))
+        };
+        let ((users, place, other_users), (pids, numbers, other_pids)) = (theirs("user")?, theirs("pid")?);
+        let wanted = (place, numbers, user, group);
+        if let Some((_, known)) = self.known.iter().find(|(ids, _)| *ids == wanted) {
             return Ok(Some(known.tid()));
         }
-        let is_elsewhere = place != user_namespaces::inode(&own)?;
-        let made = Bystander::new(user, group, is_elsewhere.then(|| theirs.as_fd()))?;
+        let make = || Bystander::new(user, group, other_users.then(|| users.as_fd()));
+        let made = if other_pids { namespaces::visit(&pids, "pid_for_children", make)?? } else { make()? };
         let tid = made.tid();
-        self.known.push(((place, user, group), made));
+        self.known.push((wanted, made));
         Ok(Some(tid))
     }
 }

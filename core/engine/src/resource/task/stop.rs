@@ -30,16 +30,20 @@ impl Stop {
     }
 }
 
+/// A child, and what its parent calls it.
+type Child = (Pid, Pid);
+
 /// What a parent was asked: which children were continued, and the news were not waited for.
 #[derive(Debug, Default)]
-pub struct AskedContinued(Vec<(Pid, Call, Slot)>);
+pub struct AskedContinued(Vec<(Child, Call, Slot)>);
 
-/// Asks a parent about its children. Nothing is taken away.
-pub fn ask_continued(children: &[Pid], batch: &mut Batch) -> AskedContinued {
+/// Asks a parent about its children, and what it calls them. Nothing is taken away.
+pub fn ask_continued(children: &[Child], batch: &mut Batch) -> AskedContinued {
     const OPTIONS: i32 = libc::WCONTINUED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
-    let asked = children.iter().map(|child| {
+    let asked = children.iter().map(|(child, called)| {
         let info = batch.space(128);
-        (*child, batch.ask(libc::SYS_waitid, arguments![libc::P_PID, child.0, info, OPTIONS, 0]), info)
+        let call = batch.ask(libc::SYS_waitid, arguments![libc::P_PID, called.0, info, OPTIONS, 0]);
+        ((*child, *called), call, info)
     });
     AskedContinued(asked.collect())
 }
@@ -47,10 +51,10 @@ pub fn ask_continued(children: &[Pid], batch: &mut Batch) -> AskedContinued {
 /// The children of which there are news.
 pub fn answer_continued(asked: &AskedContinued, batch: &Batch) -> Vec<Pid> {
     const SI_PID: usize = 16;
-    let has_news = |(child, call, info): &&(Pid, Call, Slot)| {
-        batch.result(*call).is_ok() && batch.read_u32(*info, SI_PID) == child.0 as u32
+    let has_news = |((_, called), call, info): &&(Child, Call, Slot)| {
+        batch.result(*call).is_ok() && batch.read_u32(*info, SI_PID) == called.0 as u32
     };
-    asked.0.iter().filter(has_news).map(|(child, ..)| *child).collect()
+    asked.0.iter().filter(has_news).map(|((child, _), ..)| *child).collect()
 }
 
 /// Takes the news of a stopped child away, for the parent has had them.

@@ -1,0 +1,222 @@
+//! Namespaces made by a child that stands still in them: for members of a group that live in others than the rest, namespaces(7).
+
+use std::ffi::CString;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use dormouse_wire::Pid;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+
+use super::clone::CloneArguments;
+use super::{Answer, Errno, checked, files};
+
+const NO_SETUID_FIXUP: u32 = 1 << 2;
+
+/// As whom a namespace is made: user, group, supplementary groups.
+pub type Maker<'a> = (u32, u32, &'a [u32]);
+
+/// A child that has made a namespace and lives in it. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Maid(Pid);
+
+impl Maid {
+    /// Makes a namespace of this kind (`ipc`, `net` or `user`), in a user namespace if one is named, and as somebody else if he is named.
+    pub fn make(kind: &str, within: Option<&OwnedFd>, who: Option<Maker<'_>>) -> Answer<Self> {
+        let flag = match kind {
+            "ipc" => libc::CLONE_NEWIPC,
+            "net" => libc::CLONE_NEWNET,
+            "user" => libc::CLONE_NEWUSER,
+            _ => return Err(Errno::EINVAL),
+        };
+        let within = within.map(AsRawFd::as_raw_fd);
+        fork(|| {
+            if let Some((user, group, groups)) = who {
+                become_somebody(user, group, groups)?;
+            }
+            if let Some(within) = within {
+                enter(within)?;
+            }
+            // SAFETY: integers only.
+            checked(unsafe { libc::syscall(libc::SYS_unshare, flag) }).map(drop)
+        })
+    }
+
+    /// One that does nothing but be in a user namespace, for its files in /proc.
+    pub fn visit(user_namespace: &OwnedFd) -> Answer<Self> {
+        let namespace = user_namespace.as_raw_fd();
+        fork(|| enter(namespace))
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> Pid {
+        self.0
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new("/proc").join(self.0.0.to_string())
+    }
+
+    /// Opens the namespace of this kind that it lives in.
+    pub fn open(&self, kind: &str) -> Answer<OwnedFd> {
+        files::open(&self.folder().join("ns").join(kind), libc::O_RDONLY)
+    }
+
+    /// Writes how ids lead out of its user namespace, from the one around it.
+    pub fn write_maps(&self, around: Option<&OwnedFd>, users: &str, groups: &str, may_set_groups: bool) -> Answer<()> {
+        let folder = self.folder();
+        let path = |name: &str| CString::new(folder.join(name).as_os_str().as_bytes()).map_err(|_| Errno::EINVAL);
+        let mut all = Vec::new();
+        if !may_set_groups {
+            all.push((path("setgroups")?, "deny"));
+        }
+        all.extend([(path("gid_map")?, groups), (path("uid_map")?, users)]);
+        let around = around.map(AsRawFd::as_raw_fd);
+        let writer = fork(|| {
+            if let Some(around) = around {
+                enter(around)?;
+            }
+            all.iter().filter(|(_, text)| !text.is_empty()).try_for_each(|(path, text)| write(path, text))
+        });
+        writer.map(drop)
+    }
+}
+
+impl Drop for Maid {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.0);
+        let _ = kill(pid, Signal::SIGKILL);
+        while waitpid(pid, None) == Err(Errno::EINTR) {}
+    }
+}
+
+/// A child that does this, tells how it went, and waits. It may have been copied while other threads held locks: what it does are system
+/// calls only.
+fn fork(work: impl FnOnce() -> Answer<()>) -> Answer<Maid> {
+    let (mut answers, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
+    let arguments = CloneArguments { exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
+    // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) } {
+        -1 => Err(Errno::last()),
+        0 => {
+            // SAFETY: integers only.
+            unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+            let error = work().err().map_or(0, |errno| errno as i32);
+            let _ = says.write_all(&error.to_ne_bytes());
+            super::clone::sleep()
+        }
+        child => {
+            let made = Maid(Pid(child as i32));
+            drop(says);
+            let mut error = [0; 4];
+            answers.read_exact(&mut error).map_err(|_| Errno::ECHILD)?;
+            match i32::from_ne_bytes(error) {
+                0 => Ok(made),
+                errno => Err(Errno::from_raw(errno)),
+            }
+        }
+    }
+}
+
+fn become_somebody(user: u32, group: u32, groups: &[u32]) -> Answer<()> {
+    // SAFETY: the raw calls change one thread; the kernel reads as many ids as the slice holds.
+    unsafe {
+        checked(libc::syscall(libc::SYS_prctl, libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0))?;
+        checked(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        checked(libc::syscall(libc::SYS_setresgid, group, group, group))?;
+        checked(libc::syscall(libc::SYS_setresuid, user, user, user)).map(drop)
+    }
+}
+
+fn enter(user_namespace: RawFd) -> Answer<()> {
+    // SAFETY: integers only.
+    checked(unsafe { libc::syscall(libc::SYS_setns, user_namespace, libc::CLONE_NEWUSER) }).map(drop)
+}
+
+fn write(path: &CString, text: &str) -> Answer<()> {
+    // SAFETY: the path ends with its zero, and the kernel reads as many bytes as the text holds.
+    unsafe {
+        let file = checked(libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_WRONLY, 0))?;
+        checked(libc::syscall(libc::SYS_write, file, text.as_ptr(), text.len()))?;
+        checked(libc::syscall(libc::SYS_close, file)).map(drop)
+    }
+}
+
+/// A child that lives in a pid namespace and names the next number in it, ns_last_pid, Documentation/admin-guide/sysctl/kernel.rst: the kernel
+/// takes that from nobody elsewhere. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Namer {
+    child: Maid,
+    asks: PipeWriter,
+    answers: PipeReader,
+}
+
+impl Namer {
+    /// Sends one into a pid namespace, where it has this number.
+    pub fn enter(pids: &impl AsFd, number: i32) -> Answer<Self> {
+        let file = std::fs::File::options().write(true).open("/proc/sys/kernel/ns_last_pid");
+        let file = file.map_err(|_| Errno::EACCES)?;
+        let pipe = || std::io::pipe().map_err(|_| Errno::EMFILE);
+        let ((mut hears, asks), (answers, mut says)) = (pipe()?, pipe()?);
+        let wanted = [number];
+        let arguments = CloneArguments {
+            exit_signal: libc::SIGCHLD as u64,
+            set_tid: wanted.as_ptr() as u64,
+            set_tid_size: 1,
+            ..CloneArguments::default()
+        };
+        let made = super::namespaces::visit(pids, "pid_for_children", || {
+            // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
+            let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+            if made == 0 {
+                serve(&file, &mut hears, &mut says);
+            }
+            checked(made)
+        })??;
+        Ok(Self { child: Maid(Pid(made as i32)), asks, answers })
+    }
+
+    /// The next one that is born in the namespace has this number, if it is free.
+    pub fn name(&mut self, number: i32) -> Answer<()> {
+        self.asks.write_all(&number.to_ne_bytes()).map_err(|_| Errno::EPIPE)?;
+        let mut error = [0; 4];
+        self.answers.read_exact(&mut error).map_err(|_| Errno::ECHILD)?;
+        match i32::from_ne_bytes(error) {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw(errno)),
+        }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
+    }
+}
+
+/// In the child: system calls only, and no end of its own.
+fn serve(file: &std::fs::File, hears: &mut PipeReader, says: &mut PipeWriter) -> ! {
+    // SAFETY: integers only.
+    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    let mut number = [0; 4];
+    while hears.read_exact(&mut number).is_ok() {
+        let (mut digits, mut length) = ([0; 12], 0);
+        let mut rest = i32::from_ne_bytes(number).max(1) - 1;
+        loop {
+            length += 1;
+            digits[12 - length] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        let written = file.write_all_at(&digits[12 - length..], 0);
+        let error = written.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+        if says.write_all(&error.to_ne_bytes()).is_err() {
+            break;
+        }
+    }
+    super::clone::sleep()
+}

@@ -1,0 +1,234 @@
+//! Namespaces that only some members of a group live in, each in one of those around it, as browsers make them for their parts:
+//! user_namespaces(7), pid_namespaces(7), network_namespaces(7), ipc_namespaces(7). All pids in all records are those that the engine sees;
+//! what a process is called further in stands beside them.
+
+// zoo: none, because a sandbox within a group is made by a program's own parts: see tests/capsules and tests/programs
+
+use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
+use serde::{Deserialize, Serialize};
+
+use super::network::Loopback;
+use super::settings::{self, Setting};
+use super::user::{self, UserNamespace};
+use crate::kernel::Errno;
+use crate::resource::group::{Group, Life, Process};
+use crate::resource::task::credentials::Credentials;
+
+/// A namespace that only some members live in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inner {
+    /// `ipc`, `net`, `pid` or `user`.
+    pub kind: String,
+    /// The user namespace that it belongs to, or lies in: one further up in the list; none: that of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<usize>,
+    /// Of one for pids: the one that it lies in; none: that of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub around: Option<usize>,
+    /// How users lead out of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<UserNamespace>,
+    /// The loopback device in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loopback: Option<Loopback>,
+    /// Settings of the kernel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
+}
+
+/// The kinds that can be given back to some members alone.
+pub const KINDS: [&str; 4] = ["ipc", "net", "pid", "user"];
+
+/// In which of them a process lives, by kind: places in the list; none: in that of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Of System V IPC and message queues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<usize>,
+    /// The network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<usize>,
+    /// Of pids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<usize>,
+    /// Of users.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<usize>,
+}
+
+impl Place {
+    /// Where the others are.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The one of this kind.
+    pub fn of(&self, kind: &str) -> Option<usize> {
+        match kind {
+            "ipc" => self.ipc,
+            "net" => self.net,
+            "pid" => self.pid,
+            _ => self.user,
+        }
+    }
+
+    /// Names the one of this kind.
+    pub fn put(&mut self, kind: &str, inner: usize) {
+        let place = match kind {
+            "ipc" => &mut self.ipc,
+            "net" => &mut self.net,
+            "pid" => &mut self.pid,
+            _ => &mut self.user,
+        };
+        *place = Some(inner);
+    }
+}
+
+/// What something that the engine calls by the first number is called so many pid namespaces further in; 0: here.
+pub fn called_at(number: i32, inner: &[i32], level: usize) -> i32 {
+    level.checked_sub(1).and_then(|level| inner.get(level).copied()).unwrap_or(number)
+}
+
+/// The namespaces of this kind around one, beginning with itself.
+fn outwards(all: &[Inner], from: Option<usize>, of_pids: bool) -> impl Iterator<Item = usize> {
+    let up = move |index: &usize| {
+        let inner = all.get(*index)?;
+        // One that names itself, or one further down, is refused; nobody goes round in circles until then.
+        if of_pids { inner.around } else { inner.owner }.filter(|above| above < index)
+    };
+    std::iter::successors(from, up)
+}
+
+/// Whether one user namespace is, or lies in, another; none: that of the others.
+pub fn lies_in(all: &[Inner], one: Option<usize>, other: Option<usize>) -> bool {
+    other.is_none() || outwards(all, one, false).any(|around| Some(around) == other)
+}
+
+/// What is wrong with the records, whoever wrote them. Processes stand behind their parents.
+pub fn verify(group: &Group) -> Option<&'static str> {
+    let all = &group.inner;
+    for (index, one) in all.iter().enumerate() {
+        let is = |other: Option<usize>, kind: &str| {
+            other.is_none_or(|other| other < index && all.get(other).is_some_and(|other| other.kind == kind))
+        };
+        if !KINDS.contains(&one.kind.as_str()) || !is(one.owner, "user") || !is(one.around, "pid") {
+            return Some("a namespace within the group that cannot be");
+        }
+        if (one.kind == "user") != one.users.is_some() || one.kind != "pid" && one.around.is_some() {
+            return Some("a namespace within the group that is of two kinds");
+        }
+        let around = one.owner.and_then(|around| all.get(around)?.users.as_ref());
+        if let Some(odd) = one.users.as_ref().and_then(|users| users.verify(around)) {
+            return Some(odd);
+        }
+        if one.settings.iter().any(|setting| !settings::is_kept(setting)) {
+            return Some("a setting that belongs to the whole system");
+        }
+    }
+    let networks = group.open_files.iter().filter_map(|file| file.network);
+    if networks.into_iter().any(|network| all.get(network).is_none_or(|inner| inner.kind != "net")) {
+        return Some("a socket in a network that is none");
+    }
+    group.processes.iter().find_map(|process| verify_process(group, process))
+}
+
+fn verify_process(group: &Group, process: &Process) -> Option<&'static str> {
+    const ODD: Option<&str> = Some("a process in a namespace that it cannot have come into");
+    let (all, place) = (&group.inner, process.place);
+    let parent = process.family.parent.and_then(|parent| group.processes.iter().find(|other| other.pid() == parent));
+    let above = parent.map(|parent| parent.place).unwrap_or_default();
+    for kind in KINDS {
+        let is_one = |inner: usize| all.get(inner).is_some_and(|inner| inner.kind == kind);
+        if place.of(kind).is_some_and(|inner| !is_one(inner)) {
+            return ODD;
+        }
+    }
+    let level = levels(all, place.pid).len();
+    let threads = process.alive().map(|alive| alive.threads.as_slice()).unwrap_or_default();
+    let counts = threads.iter().map(|thread| &thread.inner).chain([&process.inner]);
+    if counts.into_iter().any(|inner| inner.len() != level || inner.iter().any(|number| *number < 1)) {
+        return Some("a process without a number for each pid namespace that it is in");
+    }
+    if threads.first().is_some_and(|leader| leader.inner != process.inner) {
+        return Some("a process that is called by two numbers");
+    }
+    if parent.is_none() && place.pid.is_some() {
+        return ODD;
+    }
+    if can_come(all, above, place, process.inner.last().copied()) { None } else { ODD }
+}
+
+/// The user namespace that those in a pid namespace are born in: the one that it belongs to.
+pub fn born_in(all: &[Inner], pids: Option<usize>) -> Option<usize> {
+    pids.and_then(|pids| all.get(pids)?.owner)
+}
+
+/// Whether a process at one place can have a child at another, which has this number where that lives.
+pub fn can_come(all: &[Inner], parent: Place, child: Place, number: Option<i32>) -> bool {
+    let home = born_in(all, child.pid);
+    // Into a pid namespace one comes by birth, as the first one.
+    let is_born = child.pid == parent.pid || {
+        let around = child.pid.and_then(|inner| all.get(inner)).map(|inner| inner.around);
+        around == Some(parent.pid) && number == Some(1) && lies_in(all, home, born_in(all, parent.pid))
+    };
+    // From there one goes further in only; networks and the like are inherited from the parent.
+    let owner = |inner: usize| all.get(inner).and_then(|inner| inner.owner);
+    let enters = |kind: &str| {
+        let enters = child.of(kind).is_some_and(|inner| lies_in(all, owner(inner), home));
+        child.of(kind) == parent.of(kind) || enters
+    };
+    is_born && lies_in(all, child.user, home) && enters("net") && enters("ipc")
+}
+
+/// The namespaces of pids that somebody has a number in, the outermost first.
+pub fn levels(all: &[Inner], pids: Option<usize>) -> Vec<usize> {
+    let mut levels: Vec<usize> = outwards(all, pids, true).collect();
+    levels.reverse();
+    levels
+}
+
+/// Somebody in a user namespace within the group: its name, where it lives, and whom its threads belong to.
+pub type Member = (ProcessName, Option<usize>, Vec<Credentials>);
+
+/// What members could not be given in theirs.
+pub fn judge(all: &[Inner], members: &[Member]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, users) in all.iter().enumerate().filter_map(|(index, inner)| Some((index, inner.users.as_ref()?))) {
+        let inhabitants = || members.iter().filter(|(_, user, _)| *user == Some(index));
+        let shared = user::common_groups(inhabitants().flat_map(|(.., credentials)| credentials)).is_some();
+        for (shown, _, credentials) in inhabitants() {
+            let what = credentials.iter().find_map(|credentials| users.judge(credentials, shared));
+            let refuse = |what| Problem::blocks(ProblemKind::Namespace, what).of(shown);
+            problems.extend(what.map(|what| refuse(what).way_out(phrase!("Pause the group instead"))));
+        }
+    }
+    problems
+}
+
+/// The same of a group in an image.
+pub fn preflight(group: &Group) -> Vec<Problem> {
+    let credentials = |process: &Process| match &process.life {
+        Life::Alive(alive) => alive.threads.iter().map(|thread| thread.credentials.clone()).collect(),
+        Life::Zombie(zombie) => vec![zombie.credentials.clone()],
+    };
+    let inside = group.processes.iter().filter(|process| process.place.user.is_some());
+    let members: Vec<_> = inside.map(|process| (process.shown(), process.place.user, credentials(process))).collect();
+    judge(&group.inner, &members)
+}
+
+/// How a process is called where its parent lives.
+pub fn called_by_parent(group: &Group, process: &Process) -> Pid {
+    let parent = process.family.parent.and_then(|parent| group.processes.iter().find(|other| other.pid() == parent));
+    Pid(called_at(process.pid().0, &process.inner, parent.map_or(0, |parent| parent.inner.len())))
+}
+
+/// What a process is called where it lives itself.
+pub fn called(process: &Process) -> Pid {
+    Pid(called_at(process.pid().0, &process.inner, process.inner.len()))
+}
+
+/// What is said where one cannot be made.
+pub fn unmade(kind: &str, why: Errno) -> Problem {
+    let what = phrase!("a {kind} namespace within the group cannot be made: {why}", kind, why = why.desc());
+    Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root, outside of any sandbox"))
+}

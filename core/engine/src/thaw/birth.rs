@@ -1,0 +1,405 @@
+//! How processes and threads come to their numbers. Who is mighty over all pid namespaces around him chooses for his children, clone3(2);
+//! who is in a user namespace further in is not: for him the next number is named to the kernel in each of them, and whoever came with
+//! another one, because somebody else was faster, ends and is made again.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
+
+use super::standins;
+use super::tree::{Built, end, stopped, wait_born};
+use crate::arguments;
+use crate::kernel::clone::CloneArguments;
+use crate::kernel::inner_namespaces::Namer;
+use crate::kernel::ptrace::{self, Event};
+use crate::kernel::{Errno, files, namespaces};
+use crate::proc;
+use crate::puppet::{Batch, Puppet};
+use crate::resource::group::{Group, Process, Thread};
+use crate::resource::namespace::inner;
+use crate::resource::namespace::user::{self, Made};
+use crate::resource::task::credentials;
+use crate::resource::task::filesystem::Filesystem;
+
+/// So often a number is tried.
+const TRIES: usize = 50;
+
+/// Who is to be born.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth<'a> {
+    /// The number that the engine calls it by.
+    pub number: i32,
+    /// Its numbers further in, the innermost last.
+    pub inner: &'a [i32],
+    /// The pid namespaces within the group in which its maker has them, the outermost first.
+    pub levels: &'a [usize],
+    /// CLONE_*.
+    pub flags: u64,
+    /// The signal for its parent at its end.
+    pub exit_signal: i32,
+    /// Its name.
+    pub shown: &'a ProcessName,
+}
+
+impl Birth<'_> {
+    /// Lets somebody make it, by the innermost numbers that he may choose; whoever is born is traced by the engine too and stands still.
+    fn ask(&self, batch: &mut Batch, chosen: &[i32]) {
+        const SET_TID: usize = 64;
+        let arguments = CloneArguments {
+            flags: self.flags | libc::CLONE_PTRACE as u64,
+            exit_signal: self.exit_signal as u64,
+            set_tid_size: chosen.len() as u64,
+            ..CloneArguments::default()
+        };
+        let numbers: Vec<u8> = chosen.iter().rev().flat_map(|number| number.to_ne_bytes()).collect();
+        let bytes = batch.bytes(&arguments.to_bytes());
+        if !chosen.is_empty() {
+            let wanted = batch.bytes(&numbers);
+            batch.point(bytes, SET_TID, wanted);
+        }
+        batch.must(
+            format!("make the process or thread {}", self.number),
+            libc::SYS_clone3,
+            arguments![bytes, size_of::<CloneArguments>()],
+        );
+    }
+
+    /// All numbers, that outside first.
+    fn numbers(&self) -> Vec<i32> {
+        [&[self.number], self.inner].concat()
+    }
+
+    /// Whether somebody has come with all its numbers; of the one in a new namespace, there is no choice.
+    fn is(&self, pid: Pid, thread: Tid) -> bool {
+        let status = proc::parsed_thread(pid, thread, "status", proc::status::parse);
+        status.is_ok_and(|status| status.namespace_pid == self.numbers())
+    }
+
+    fn vanished(&self) -> Problem {
+        self.taken(phrase!("it was made, and has ended at once"))
+    }
+
+    fn taken(&self, why: Phrase) -> Problem {
+        let problem = Problem::blocks(ProblemKind::PidTaken, why).of(self.shown);
+        problem.way_out(phrase!("Try again"))
+    }
+}
+
+/// Who names numbers in the pid namespaces within a group, and which ones nobody wants.
+#[derive(Debug)]
+pub struct Numbers {
+    namers: BTreeMap<usize, Namer>,
+    spare: i32,
+}
+
+impl Numbers {
+    /// For a group.
+    pub fn of(group: &Group) -> Result<Self, Problem> {
+        let threads = group.processes.iter().filter_map(Process::alive).flat_map(|alive| &alive.threads);
+        let processes = group.processes.iter().flat_map(|process| &process.inner);
+        let inside = threads.flat_map(|thread| &thread.inner).chain(processes).max().copied().unwrap_or(0);
+        // Whoever only helps has a number beyond all these; and outside one that is free.
+        let spare = if group.inner.is_empty() { Pid(0) } else { standins::free_pid(group)? };
+        Ok(Self { namers: BTreeMap::new(), spare: spare.0.max(inside.saturating_add(1)) })
+    }
+
+    /// There is somebody now in this pid namespace, within these others.
+    pub(super) fn opened(&mut self, namespace: usize, first: Pid, around: &[usize]) -> Result<(), Problem> {
+        let failed = |errno: Errno| inner::unmade("pid", errno);
+        let door = files::open(&proc::folder(first).join("ns/pid"), libc::O_RDONLY).map_err(failed)?;
+        // It stays, and must have no number that somebody wants.
+        namespaces::next_pid(self.spare).map_err(|_| failed(Errno::EACCES))?;
+        for level in around {
+            self.namers.get_mut(level).map_or(Ok(()), |namer| namer.name(self.spare)).map_err(failed)?;
+        }
+        let namer = Namer::enter(&door, self.spare).map_err(failed)?;
+        self.namers.insert(namespace, namer);
+        Ok(())
+    }
+
+    /// All are there. Nobody of ours is to be left in a namespace when its first process ends, which waits for that.
+    pub fn dismiss(&mut self) {
+        self.namers.clear();
+    }
+
+    /// What is to be born next has these numbers, unless somebody else is faster.
+    fn name(&mut self, birth: &Birth<'_>, outside: i32, further_in: &[i32]) -> Result<(), Problem> {
+        let failed = |why: Phrase| {
+            birth.taken(phrase!("its number, {number}, cannot be chosen: {why}", number = birth.number, why))
+        };
+        namespaces::next_pid(outside).map_err(|error| failed(phrase!("{why}", why = error)))?;
+        for (level, number) in birth.levels.iter().zip(further_in) {
+            let Some(namer) = self.namers.get_mut(level) else { continue };
+            namer.name(*number).map_err(|errno| failed(phrase!("{why}", why = errno.desc())))?;
+        }
+        Ok(())
+    }
+
+    /// The same for somebody whose numbers do not matter.
+    fn name_any(&mut self, birth: &Birth<'_>) -> Result<(), Problem> {
+        let spare = self.spare + 1;
+        self.name(birth, spare, &vec![spare; birth.levels.len()])
+    }
+}
+
+impl Built {
+    /// Whether it may choose all numbers of its children itself.
+    fn chooses(&self) -> bool {
+        self.user.is_none()
+    }
+
+    /// Lets it make a child with this pid, where it may choose.
+    pub(super) fn make_child(
+        &mut self,
+        pid: Pid,
+        flags: u64,
+        exit_signal: i32,
+        shown: &ProcessName,
+    ) -> Result<Self, Problem> {
+        let birth = Birth { number: pid.0, inner: &[], levels: &[], flags, exit_signal, shown };
+        let mut batch = Batch::new();
+        birth.ask(&mut batch, &[pid.0]);
+        self.run(&mut batch).map_err(|problem| problem.of(shown))?;
+        self.born(pid, birth)
+    }
+
+    /// Lets it make a child.
+    pub(super) fn bear(&mut self, birth: Birth<'_>, numbers: &mut Numbers) -> Result<Self, Problem> {
+        let pid = if self.chooses() {
+            let mut batch = Batch::new();
+            birth.ask(&mut batch, &birth.numbers());
+            self.run(&mut batch).map_err(|problem| problem.of(birth.shown))?;
+            Pid(birth.number)
+        } else {
+            let parent = self.shown.pid;
+            self.bear_until(birth, numbers, parent, None)?
+        };
+        self.born(pid, birth)
+    }
+
+    /// Makes a child, its own or of its parent, until one has the wanted numbers.
+    fn bear_until(
+        &mut self,
+        birth: Birth<'_>,
+        numbers: &mut Numbers,
+        parent: Pid,
+        mut reaper: Option<&mut Self>,
+    ) -> Result<Pid, Problem> {
+        for _ in 0..TRIES {
+            let before = children(parent);
+            numbers.name(&birth, birth.number, birth.inner)?;
+            let mut batch = Batch::new();
+            birth.ask(&mut batch, &[]);
+            self.run(&mut batch).map_err(|problem| problem.of(birth.shown))?;
+            let newcomer = newcomer(parent, &before).ok_or_else(|| birth.vanished())?;
+            if birth.is(newcomer, newcomer.leader()) {
+                return Ok(newcomer);
+            }
+            let inner = further_in(newcomer);
+            tracing::warn!(wanted = ?birth.numbers(), came = newcomer.0, ?inner, "somebody has come with other numbers");
+            end(newcomer);
+            reaper.as_deref_mut().unwrap_or(self).wait_for(newcomer, &inner)?;
+        }
+        Err(birth.taken(phrase!("others take its number, {number}, again and again", number = birth.number)))
+    }
+
+    /// Makes a child whose numbers do not matter.
+    fn bear_anybody(&mut self, birth: Birth<'_>, numbers: &mut Numbers) -> Result<Self, Problem> {
+        let before = children(self.shown.pid);
+        numbers.name_any(&birth)?;
+        let mut batch = Batch::new();
+        birth.ask(&mut batch, &[]);
+        self.run(&mut batch)?;
+        let pid = newcomer(self.shown.pid, &before).ok_or_else(|| birth.vanished())?;
+        self.born(pid, Birth { number: pid.0, inner: &further_in(pid), ..birth })
+    }
+
+    /// Lets somebody who has gone to the user namespace that a pid namespace belongs to make its first process: as a child of this one, with
+    /// the memory of this one.
+    pub(super) fn bear_elsewhere(
+        &mut self,
+        birth: Birth<'_>,
+        numbers: &mut Numbers,
+        (user, home): (usize, &OwnedFd),
+        groups: &[u32],
+    ) -> Result<Self, Problem> {
+        let shown = ProcessName { pid: self.shown.pid, comm: "a stand-in for the maker of a pid namespace".into() };
+        let between = Birth { flags: 0, shown: &shown, ..birth };
+        let mut maker = self.bear_anybody(between, numbers)?;
+        let made = maker.go(user, home, groups).and_then(|()| {
+            // It ends with the signal that its maker ends with, clone(2).
+            let flags = birth.flags | (libc::CLONE_PARENT | libc::CLONE_NEWPID) as u64;
+            let birth = Birth { flags, exit_signal: 0, ..birth };
+            maker.bear_until(birth, numbers, self.shown.pid, Some(self))
+        });
+        self.dismiss(&maker)?;
+        Ok(Self { user: Some(user), ..self.born(made?, birth)? })
+    }
+
+    /// Goes to a user namespace, with these supplementary groups where it may choose them.
+    pub(super) fn go(&mut self, user: usize, home: &OwnedFd, groups: &[u32]) -> Result<(), Problem> {
+        let mut batch = Batch::new();
+        if self.user.is_none() {
+            credentials::set_groups(groups, &mut batch);
+        }
+        let number = home.as_raw_fd();
+        batch.must("go into its user namespace", libc::SYS_setns, arguments![number, libc::CLONE_NEWUSER]);
+        self.run(&mut batch)?;
+        self.user = Some(user);
+        Ok(())
+    }
+
+    /// Lets a child that shares its place in the filesystem lead it into its own directory of /proc, and end.
+    pub(super) fn go_to_nowhere(
+        &mut self,
+        record: &Filesystem,
+        levels: &[usize],
+        numbers: &mut Numbers,
+    ) -> Result<(), Problem> {
+        let shown = ProcessName { pid: self.shown.pid, comm: "a child whose directory it stays in".into() };
+        let flags = libc::CLONE_FS as u64;
+        let birth = Birth { number: 0, inner: &[], levels, flags, exit_signal: 0, shown: &shown };
+        let mut child = self.bear_anybody(birth, numbers)?;
+        let mut batch = Batch::new();
+        let nowhere = batch.text(b"/proc/self/fdinfo");
+        let purpose = "go to the directory of a process that ends";
+        if record.ended.working_directory {
+            batch.must(purpose, libc::SYS_chdir, arguments![nowhere]);
+        }
+        if record.ended.root {
+            batch.must(purpose, libc::SYS_chroot, arguments![nowhere]);
+        }
+        let gone = child.run(&mut batch);
+        self.dismiss(&child)?;
+        gone
+    }
+
+    /// Ends a child that it does not need any more.
+    fn dismiss(&mut self, child: &Self) -> Result<(), Problem> {
+        end(child.shown.pid);
+        self.wait_for(child.shown.pid, &child.inner)
+    }
+
+    fn wait_for(&mut self, child: Pid, inner: &[i32]) -> Result<(), Problem> {
+        let called = inner::called_at(child.0, inner, self.inner.len());
+        let mut batch = Batch::new();
+        batch.must("wait for a child", libc::SYS_wait4, arguments![called, 0, libc::__WALL, 0]);
+        self.run(&mut batch)
+    }
+
+    fn born(&self, pid: Pid, birth: Birth<'_>) -> Result<Self, Problem> {
+        let mut puppet = stopped(pid).map_err(|errno| not_born(errno, birth.shown))?;
+        let called = inner::called_at(pid.0, birth.inner, birth.inner.len());
+        puppet.is_called(Pid(called), Tid(called));
+        Ok(Self {
+            shown: ProcessName { pid, ..birth.shown.clone() },
+            inner: birth.inner.to_vec(),
+            user: self.user,
+            puppets: vec![puppet],
+            stage: self.stage,
+            instruction: self.instruction,
+            kernel: self.kernel.clone(),
+        })
+    }
+
+    /// Makes its other threads.
+    pub(super) fn make_threads(
+        &mut self,
+        threads: &[Thread],
+        flags: u64,
+        levels: &[usize],
+        numbers: &mut Numbers,
+    ) -> Result<(), Problem> {
+        let shown = self.shown.clone();
+        let birth = |thread: &'_ Thread| (thread.tid.0, thread.inner.clone());
+        // Where all live elsewhere than they were born, nobody is mighty over their numbers.
+        if self.chooses() && !user::made().is_some_and(Made::is_elsewhere) {
+            let mut batch = Batch::new();
+            for (number, inner) in threads.iter().map(birth) {
+                let birth = Birth { number, inner: &inner, levels, flags, exit_signal: 0, shown: &shown };
+                birth.ask(&mut batch, &birth.numbers());
+            }
+            return self.run(&mut batch);
+        }
+        for (number, inner) in threads.iter().map(birth) {
+            let birth = Birth { number, inner: &inner, levels, flags, exit_signal: 0, shown: &shown };
+            self.make_thread(birth, numbers)?;
+        }
+        Ok(())
+    }
+
+    fn make_thread(&mut self, birth: Birth<'_>, numbers: &mut Numbers) -> Result<(), Problem> {
+        let pid = self.shown.pid;
+        let all = || proc::list_threads(pid).unwrap_or_default();
+        for _ in 0..TRIES {
+            let before = all();
+            numbers.name(&birth, birth.number, birth.inner)?;
+            let mut batch = Batch::new();
+            birth.ask(&mut batch, &[]);
+            self.run(&mut batch)?;
+            let newcomer = all().into_iter().find(|tid| !before.contains(tid)).ok_or_else(|| birth.vanished())?;
+            if birth.is(pid, newcomer) {
+                return Ok(());
+            }
+            self.end_thread(newcomer)?;
+        }
+        Err(birth.taken(phrase!("others take the number of its thread {tid} again and again", tid = birth.number)))
+    }
+
+    fn end_thread(&self, tid: Tid) -> Result<(), Problem> {
+        let failed = |errno: Errno| {
+            let what = phrase!("thread {tid} cannot be ended again: {why}", tid, why = errno.desc());
+            Problem::blocks(ProblemKind::Thread, what).of(&self.shown)
+        };
+        wait_born(tid).map_err(failed)?;
+        let mut puppet = Puppet::new(self.shown.pid, tid, 0).map_err(failed)?;
+        let asked = puppet.go_to_call(self.instruction, libc::SYS_exit, [0; 6]);
+        asked.map_err(|error| super::tree::failed(&error, &self.shown))?;
+        ptrace::resume(tid, 0).map_err(failed)?;
+        while !matches!(ptrace::wait(tid).map_err(failed)?, Event::Ended(_)) {
+            ptrace::resume(tid, 0).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn children(of: Pid) -> Vec<Pid> {
+    proc::children(of, of.leader()).unwrap_or_default()
+}
+
+fn newcomer(parent: Pid, before: &[Pid]) -> Option<Pid> {
+    children(parent).into_iter().find(|child| !before.contains(child))
+}
+
+/// What a process is called in pid namespaces further in.
+fn further_in(pid: Pid) -> Vec<i32> {
+    let status = proc::parsed(pid, "status", proc::status::parse);
+    status.map(|status| status.namespace_pid.get(1..).unwrap_or_default().to_vec()).unwrap_or_default()
+}
+
+/// How a process of the group is born.
+pub fn of<'a>(process: &'a Process, levels: &'a [usize], flags: u64, shown: &'a ProcessName) -> Birth<'a> {
+    let exit_signal = process.family.exit_signal;
+    Birth { number: process.pid().0, inner: &process.inner, levels, flags, exit_signal, shown }
+}
+
+/// Whether a process that its parent is to make is the first one of a pid namespace; and the user namespace that this belongs to.
+pub fn founds(group: &Group, process: &Process, parent: &Process) -> Option<Option<usize>> {
+    let founded = process.place.pid.filter(|own| parent.place.pid != Some(*own))?;
+    Some(group.inner.get(founded).and_then(|inner| inner.owner))
+}
+
+/// What is said of a process that cannot be made with its number.
+pub fn not_born(errno: Errno, process: &ProcessName) -> Problem {
+    let (kind, way_out) = match errno {
+        Errno::EEXIST => (ProblemKind::PidTaken, phrase!("Wait until whoever has its pid has ended")),
+        Errno::EPERM => (ProblemKind::Privilege, phrase!("Run Dormouse as root, or with CAP_CHECKPOINT_RESTORE")),
+        Errno::EINVAL => {
+            (ProblemKind::PidTaken, phrase!("Raise /proc/sys/kernel/pid_max: its pid is higher than that"))
+        }
+        _ => (ProblemKind::Process, phrase!("Try again")),
+    };
+    let problem = Problem::blocks(kind, phrase!("it cannot be made with its own pid: {why}", why = errno.desc()));
+    problem.of(process).way_out(way_out)
+}

@@ -1,0 +1,147 @@
+//! Namespaces that only some members live in, made before any process is there: each by whoever had made it. Those for pids are made by the
+//! birth of their first processes; see `thaw/birth.rs`.
+
+use std::os::fd::OwnedFd;
+
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
+
+use crate::Asker;
+use crate::kernel::inner_namespaces::{Maid, Maker};
+use crate::kernel::{Answer, Errno, namespaces, outside};
+use crate::resource::group::{Group, Life, Process};
+use crate::resource::namespace::inner::{self, Inner};
+use crate::resource::namespace::settings;
+use crate::resource::namespace::user::{self, UserNamespace};
+use crate::resource::task::credentials::{Credentials, Privileges};
+
+/// Those that have been made.
+#[derive(Debug, Default)]
+pub struct InnerMade {
+    /// By their places in the list; none for pids.
+    made: Vec<Option<OwnedFd>>,
+    /// The supplementary groups that all have who live in a user namespace, if they have the same.
+    groups: Vec<Option<Vec<u32>>>,
+    /// What was lost.
+    pub losses: Vec<Problem>,
+}
+
+/// Whether an image may make any, and whether what it says of them can be.
+pub fn preflight(group: &Group, asker: Option<&Asker>) -> Vec<Problem> {
+    if group.inner.is_empty() {
+        return Vec::new();
+    }
+    let refuse = |what: Phrase, way_out: Phrase| vec![Problem::blocks(ProblemKind::Privilege, what).way_out(way_out)];
+    if asker.is_some_and(|asker| asker.user != 0) {
+        let what = phrase!("parts of the group had namespaces of their own, which only root can make again");
+        return refuse(what, phrase!("An administrator can do it"));
+    }
+    if !crate::pid_namespace::can_be_made() {
+        let what = phrase!("parts of the group had namespaces of their own, which Dormouse may not make here");
+        return refuse(what, phrase!("Run Dormouse as root"));
+    }
+    if outside::has_own("user") {
+        let what = phrase!("the image contradicts itself: {what}", what = "a sandbox within one with a user namespace");
+        return vec![Problem::blocks(ProblemKind::Image, what)];
+    }
+    inner::preflight(group)
+}
+
+/// Makes them.
+pub fn make(group: &Group) -> Result<InnerMade, Problem> {
+    let mut all = InnerMade::default();
+    for (index, inner) in group.inner.iter().enumerate() {
+        let inhabitants = || group.processes.iter().filter(|process| process.place.user == Some(index));
+        let groups = (inner.kind == "user").then(|| user::common_groups(inhabitants().flat_map(credentials))).flatten();
+        let made = if inner.kind == "pid" {
+            None
+        } else {
+            let groups = groups.as_deref().unwrap_or_default();
+            Some(all.one(inner, group, groups).map_err(|errno| inner::unmade(&inner.kind, errno))?)
+        };
+        all.groups.push(groups);
+        if let Some(namespace) = &made {
+            let filled = all.fill(inner, namespace).map_err(|errno| inner::unmade(&inner.kind, errno))?;
+            all.losses.extend(filled?);
+        }
+        all.made.push(made);
+    }
+    Ok(all)
+}
+
+fn credentials(process: &Process) -> Vec<&Credentials> {
+    match &process.life {
+        Life::Alive(alive) => alive.threads.iter().map(|thread| &thread.credentials).collect(),
+        Life::Zombie(zombie) => vec![&zombie.credentials],
+    }
+}
+
+impl InnerMade {
+    fn one(&self, inner: &Inner, group: &Group, groups: &[u32]) -> Answer<OwnedFd> {
+        let within = inner.owner.and_then(|owner| self.namespace(owner));
+        let Some(users) = &inner.users else {
+            return Maid::make(&inner.kind, within, None)?.open(&inner.kind);
+        };
+        let around = inner.owner.and_then(|owner| group.inner.get(owner)?.users.as_ref());
+        let who: Maker<'_> = (users.maker, first_group(users), groups);
+        let maid = Maid::make("user", within, Some(who))?;
+        let lines = |own: &[user::Extent], around: Option<&Vec<user::Extent>>| {
+            user::lines(own, around.map(Vec::as_slice)).ok_or(Errno::EINVAL)
+        };
+        let outer_users = lines(&users.users, around.map(|around| &around.users))?;
+        let outer_groups = lines(&users.groups, around.map(|around| &around.groups))?;
+        maid.write_maps(within, &outer_users, &outer_groups, users.may_set_groups)?;
+        maid.open("user")
+    }
+
+    /// Makes what is in one what it was.
+    fn fill(&self, inner: &Inner, namespace: &OwnedFd) -> Answer<Result<Vec<Problem>, Problem>> {
+        if inner.kind == "user" {
+            return Ok(Ok(Vec::new()));
+        }
+        namespaces::visit(namespace, &inner.kind, || {
+            inner.loopback.map_or(Ok(()), |loopback| loopback.restore())?;
+            Ok(settings::restore(&inner.settings))
+        })
+    }
+
+    /// The one at this place in the list.
+    pub fn namespace(&self, index: usize) -> Option<&OwnedFd> {
+        self.made.get(index)?.as_ref()
+    }
+
+    /// The supplementary groups with which one goes into a user namespace.
+    pub fn groups(&self, user: usize) -> &[u32] {
+        self.groups.get(user).and_then(Option::as_deref).unwrap_or_default()
+    }
+
+    /// Does something in the network of this place.
+    pub fn in_network<T>(&self, network: Option<usize>, work: impl FnOnce() -> T) -> Answer<T> {
+        match network.and_then(|network| self.namespace(network)) {
+            Some(namespace) => namespaces::visit(namespace, "net", work),
+            None => Ok(work()),
+        }
+    }
+
+    /// What the credentials of somebody are called in a user namespace, and what he has to begin with there.
+    pub fn given(
+        &self,
+        group: &Group,
+        user: usize,
+        outside: &Credentials,
+    ) -> Result<(Credentials, Privileges), Phrase> {
+        let Some(home) = group.inner.get(user).and_then(|inner| inner.users.as_ref()) else {
+            return Ok((outside.clone(), Privileges::own()));
+        };
+        let mut inner = home.translate(outside)?;
+        let shared = self.groups.get(user).is_some_and(Option::is_some);
+        if !shared {
+            inner.supplementary = home.translate_groups(&outside.supplementary)?;
+        }
+        Ok((inner, Privileges::whole(!shared)))
+    }
+}
+
+/// Of groups nothing is known but that it was one that the namespace around it knows: the first one that has a name in it.
+fn first_group(users: &UserNamespace) -> u32 {
+    users.groups.first().map_or(0, |(_, outside, _)| *outside)
+}
