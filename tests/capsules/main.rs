@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::panic)]
 
 mod desktop;
+mod inner;
 mod lies;
 mod users;
 

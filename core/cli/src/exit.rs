@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dormouse_engine::{FreezeError, PauseError, ResumeError, ThawError};
 use dormouse_service::failure;
-use dormouse_wire::{Problem, dbus};
+use dormouse_wire::{Problem, ProblemKind, Severity, dbus};
 use nix::errno::Errno;
 
 /// What every subcommand answers.
@@ -41,6 +41,12 @@ impl Failure {
     pub fn because(mut self, problems: Vec<Problem>) -> Self {
         self.problems = problems;
         self
+    }
+
+    /// Whether this is all that has stood in the way.
+    pub fn is_only(&self, kind: ProblemKind) -> bool {
+        let mut blocks = self.problems.iter().filter(|problem| problem.severity == Severity::Blocks).peekable();
+        blocks.peek().is_some() && blocks.all(|problem| problem.kind == kind)
     }
 
     /// What to do next.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::{Pids, ThawOptions};
-use dormouse_wire::Thawed;
+use dormouse_wire::{ProblemKind, Thawed};
 use nix::unistd::Pid;
 
 use crate::exit::{Failure, Outcome};
@@ -75,7 +75,7 @@ plus the number of the signal that ended it.";
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
     // Before there are any threads.
-    let inside = match own_pids(&arguments) {
+    let mut inside = match own_pids(&arguments) {
         Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
         Ok(Some(Side::Inside(inside))) => Some(inside),
         Ok(Some(Side::Frozen(_)) | None) => None,
@@ -84,9 +84,22 @@ pub fn run(arguments: Arguments) -> Outcome {
     };
     // Before the thaw: the job's own settings of the terminal come back with it.
     let terminal = Terminal::of_standard_input();
-    let own_pids = inside.as_ref().is_some_and(|inside| !inside.is_whole());
+    let has_own_pids = inside.as_ref().is_some_and(|inside| !inside.is_whole());
+    let mut thawed = thaw(&arguments, terminal.as_ref(), has_own_pids);
+    let lost_a_race = thawed.as_ref().is_err_and(|failure| failure.is_only(ProblemKind::PidTaken));
+    if lost_a_race && inside.is_none() && matches!(arguments.pid_namespace, When::Taken) {
+        match pid_namespace::wanted(&arguments.image, None).map(|wanted| pid_namespace::make(&wanted)) {
+            Some(Ok(Side::Outside(status))) => return Ok(ExitCode::from(status)),
+            Some(Ok(Side::Inside(made))) => {
+                inside = Some(made);
+                thawed = thaw(&arguments, terminal.as_ref(), true);
+            }
+            // What was in the way before is told.
+            Some(Ok(Side::Frozen(_)) | Err(_)) | None => {}
+        }
+    }
     let first = || inside.as_ref().filter(|inside| inside.is_whole()).and_then(Inside::first_outside);
-    let mut thawed = match thaw(&arguments, terminal.as_ref(), own_pids) {
+    let mut thawed = match thawed {
         Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
         thawed => thawed?,
     };

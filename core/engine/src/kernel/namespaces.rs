@@ -121,10 +121,21 @@ pub fn next_pid(pid: i32) -> std::io::Result<()> {
     }
 }
 
+/// The last pid that was given in this pid namespace.
+pub fn last_pid() -> std::io::Result<i32> {
+    let mut text = [0; 16];
+    let length = match NEXT_PID.get() {
+        Some(file) => file.read_at(&mut text, 0)?,
+        None => open_next_pid()?.read_at(&mut text, 0)?,
+    };
+    let number = std::str::from_utf8(&text[..length]).ok().and_then(|text| text.trim().parse().ok());
+    number.ok_or_else(|| std::io::ErrorKind::InvalidData.into())
+}
+
 static NEXT_PID: OnceLock<File> = OnceLock::new();
 
 fn open_next_pid() -> std::io::Result<File> {
-    File::options().write(true).open("/proc/sys/kernel/ns_last_pid")
+    File::options().read(true).write(true).open("/proc/sys/kernel/ns_last_pid")
 }
 
 /// [`next_pid`] works in this process and its children from now on, whatever is mounted over /proc.

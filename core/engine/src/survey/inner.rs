@@ -53,7 +53,13 @@ fn usual() -> Vec<Usual> {
 /// Looks at those of these processes.
 pub fn look(processes: &[ProcessFacts]) -> InnerFacts {
     let usual = usual();
-    let is_usual = |process: &ProcessFacts| process.living.as_ref().is_none_or(|living| living.namespaces == usual);
+    let is_usual = |process: &ProcessFacts| {
+        let stays = |living: &LivingFacts| for_children(process, living) == inode_of(living, "pid");
+        match &process.living {
+            Some(living) => living.namespaces == usual && stays(living),
+            None => process.status.namespace_pid.len() < 2,
+        }
+    };
     if processes.iter().all(is_usual) {
         return InnerFacts { places: vec![Place::default(); processes.len()], ..InnerFacts::default() };
     }
@@ -287,9 +293,6 @@ impl InnerFacts {
                 );
                 self.refuse(process, what);
             }
-            if place.is_usual() {
-                continue;
-            }
             let Some(living) = &process.living else { continue };
             if self.is_led_from_nowhere(index, parent, processes) {
                 let what = phrase!(
@@ -297,12 +300,29 @@ impl InnerFacts {
                 );
                 self.refuse(process, what);
             }
-            let link = |name: &str| proc::link_thread(process.pid, living.speaker, &format!("ns/{name}")).ok();
-            if link("pid").is_some_and(|own| link("pid_for_children").is_some_and(|theirs| theirs != own)) {
-                let what = phrase!("it has made a pid namespace for its children, which cannot be given back yet");
-                self.refuse(process, what);
+            match self.for_children(process, living, place.pid) {
+                Ok(children) => self.places[index].children = children,
+                Err(what) => self.refuse(process, what),
             }
         }
+    }
+
+    /// The pid namespace that the children to come of a process would live in, if that is not its own.
+    fn for_children(
+        &self,
+        process: &ProcessFacts,
+        living: &LivingFacts,
+        own: Option<usize>,
+    ) -> Result<Option<usize>, Phrase> {
+        let children = for_children(process, living);
+        if children == inode_of(living, "pid") {
+            return Ok(None);
+        }
+        let found = children.and_then(|inode| self.known.get(&("pid", inode)).copied());
+        let is_within = |inner: &usize| self.all.get(*inner).is_some_and(|inner| inner.around == own);
+        found.filter(is_within).map(Some).ok_or_else(|| {
+            phrase!("it has made a pid namespace for its children, in which nobody lives, and which cannot be given back yet")
+        })
     }
 
     /// Whoever does not see the leader of its process group can only be born in it: as long as the leader lives, or is somebody outside.
@@ -322,7 +342,7 @@ impl InnerFacts {
         }
     }
 
-    /// Whoever goes into a user namespace shares his place in the filesystem with nobody, setns(2).
+    /// Whoever shares a place in the filesystem lives in the same user namespace, setns(2).
     fn sharers(&mut self, processes: &[ProcessFacts]) {
         let mut owners = Owners::of(Shared::Filesystem);
         let mut found: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -332,10 +352,11 @@ impl InnerFacts {
             found.entry(object).or_default().push(index);
         }
         for sharing in found.into_values().filter(|sharing| sharing.len() > 1) {
-            let inside = sharing.into_iter().find(|index| self.places[*index].user.is_some());
+            let first = sharing.first().map(|index| self.places[*index].user);
+            let inside = sharing.into_iter().find(|index| Some(self.places[*index].user) != first);
             if let Some(index) = inside {
                 let what = phrase!(
-                    "it shares its working directory with another process (CLONE_FS), and could not come into its user namespace so"
+                    "it shares its working directory with a process in another user namespace (CLONE_FS), which cannot be given back"
                 );
                 self.refuse(&processes[index], what);
             }
@@ -414,6 +435,16 @@ impl InnerFacts {
             }
         }
     }
+}
+
+/// The pid namespace in which the children to come of a process would live; none: one in which nobody lives.
+fn for_children(process: &ProcessFacts, living: &LivingFacts) -> Option<u64> {
+    let link = proc::link_thread(process.pid, living.speaker, "ns/pid_for_children").ok()?;
+    proc::ns::parse(&link).ok().map(|link| link.inode)
+}
+
+fn inode_of(living: &LivingFacts, kind: &str) -> Option<u64> {
+    living.namespaces.iter().find(|(found, _)| *found == kind).map(|(_, inode)| *inode)
 }
 
 /// Whether a process group has members outside of the group.

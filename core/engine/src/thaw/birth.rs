@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
 
@@ -22,8 +23,17 @@ use crate::resource::namespace::user::{self, Made};
 use crate::resource::task::credentials;
 use crate::resource::task::filesystem::Filesystem;
 
-/// So often a number is tried.
-const TRIES: usize = 50;
+/// So often a number is tried: at once first, then with pauses, for most that take it are gone soon.
+const TRIES: u32 = 40;
+const AT_ONCE: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Somebody else was faster.
+fn pause(tries: u32) {
+    if tries >= AT_ONCE {
+        std::thread::sleep(PAUSE);
+    }
+}
 
 /// Who is to be born.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +101,8 @@ impl Birth<'_> {
 pub struct Numbers {
     namers: BTreeMap<usize, Namer>,
     spare: i32,
+    /// The last number that was given outside before one was named.
+    last: Option<i32>,
 }
 
 impl Numbers {
@@ -101,7 +113,7 @@ impl Numbers {
         let inside = threads.flat_map(|thread| &thread.inner).chain(processes).max().copied().unwrap_or(0);
         // Whoever only helps has a number beyond all these; and outside one that is free.
         let spare = if group.inner.is_empty() { Pid(0) } else { standins::free_pid(group)? };
-        Ok(Self { namers: BTreeMap::new(), spare: spare.0.max(inside.saturating_add(1)) })
+        Ok(Self { namers: BTreeMap::new(), spare: spare.0.max(inside.saturating_add(1)), last: None })
     }
 
     /// There is somebody now in this pid namespace, within these others.
@@ -109,11 +121,14 @@ impl Numbers {
         let failed = |errno: Errno| inner::unmade("pid", errno);
         let door = files::open(&proc::folder(first).join("ns/pid"), libc::O_RDONLY).map_err(failed)?;
         // It stays, and must have no number that somebody wants.
+        self.last = namespaces::last_pid().ok();
         namespaces::next_pid(self.spare).map_err(|_| failed(Errno::EACCES))?;
         for level in around {
             self.namers.get_mut(level).map_or(Ok(()), |namer| namer.name(self.spare)).map_err(failed)?;
         }
-        let namer = Namer::enter(&door, self.spare).map_err(failed)?;
+        let namer = Namer::enter(&door, self.spare);
+        self.go_on();
+        let namer = namer.map_err(failed)?;
         self.namers.insert(namespace, namer);
         Ok(())
     }
@@ -128,12 +143,21 @@ impl Numbers {
         let failed = |why: Phrase| {
             birth.taken(phrase!("its number, {number}, cannot be chosen: {why}", number = birth.number, why))
         };
+        self.last = namespaces::last_pid().ok();
         namespaces::next_pid(outside).map_err(|error| failed(phrase!("{why}", why = error)))?;
         for (level, number) in birth.levels.iter().zip(further_in) {
             let Some(namer) = self.namers.get_mut(level) else { continue };
             namer.name(*number).map_err(|errno| failed(phrase!("{why}", why = errno.desc())))?;
         }
         Ok(())
+    }
+
+    /// Somebody has been born: others are given numbers again where they were before, and none of the group's.
+    fn go_on(&mut self) {
+        if let Some(last) = self.last.take() {
+            // Where that fails, others are given numbers from elsewhere, as after a turn of the count.
+            let _ = namespaces::next_pid(last.saturating_add(1));
+        }
     }
 
     /// The same for somebody whose numbers do not matter.
@@ -186,20 +210,23 @@ impl Built {
         parent: Pid,
         mut reaper: Option<&mut Self>,
     ) -> Result<Pid, Problem> {
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             let before = children(parent);
             numbers.name(&birth, birth.number, birth.inner)?;
             let mut batch = Batch::new();
             birth.ask(&mut batch, &[]);
-            self.run(&mut batch).map_err(|problem| problem.of(birth.shown))?;
+            let run = self.run(&mut batch).map_err(|problem| problem.of(birth.shown));
+            numbers.go_on();
+            run?;
             let newcomer = newcomer(parent, &before).ok_or_else(|| birth.vanished())?;
             if birth.is(newcomer, newcomer.leader()) {
                 return Ok(newcomer);
             }
             let inner = further_in(newcomer);
-            tracing::warn!(wanted = ?birth.numbers(), came = newcomer.0, ?inner, "somebody has come with other numbers");
+            tracing::debug!(wanted = ?birth.numbers(), came = newcomer.0, ?inner, "somebody has come with other numbers");
             end(newcomer);
             reaper.as_deref_mut().unwrap_or(self).wait_for(newcomer, &inner)?;
+            pause(tries);
         }
         Err(birth.taken(phrase!("others take its number, {number}, again and again", number = birth.number)))
     }
@@ -210,7 +237,9 @@ impl Built {
         numbers.name_any(&birth)?;
         let mut batch = Batch::new();
         birth.ask(&mut batch, &[]);
-        self.run(&mut batch)?;
+        let run = self.run(&mut batch);
+        numbers.go_on();
+        run?;
         let pid = newcomer(self.shown.pid, &before).ok_or_else(|| birth.vanished())?;
         self.born(pid, Birth { number: pid.0, inner: &further_in(pid), ..birth })
     }
@@ -332,17 +361,20 @@ impl Built {
     fn make_thread(&mut self, birth: Birth<'_>, numbers: &mut Numbers) -> Result<(), Problem> {
         let pid = self.shown.pid;
         let all = || proc::list_threads(pid).unwrap_or_default();
-        for _ in 0..TRIES {
+        for tries in 0..TRIES {
             let before = all();
             numbers.name(&birth, birth.number, birth.inner)?;
             let mut batch = Batch::new();
             birth.ask(&mut batch, &[]);
-            self.run(&mut batch)?;
+            let run = self.run(&mut batch);
+            numbers.go_on();
+            run?;
             let newcomer = all().into_iter().find(|tid| !before.contains(tid)).ok_or_else(|| birth.vanished())?;
             if birth.is(pid, newcomer) {
                 return Ok(());
             }
             self.end_thread(newcomer)?;
+            pause(tries);
         }
         Err(birth.taken(phrase!("others take the number of its thread {tid} again and again", tid = birth.number)))
     }

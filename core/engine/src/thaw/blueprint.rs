@@ -94,7 +94,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     let mut problems = consistent::problems(group, reader);
     problems.extend(trust::problems(group, reader, options.asker.as_ref()));
     problems.extend(is_at_home(reader));
-    problems.extend(super::inner::preflight(group, options.asker.as_ref()));
+    problems.extend(super::inner::preflight(group, reader, options.asker.as_ref()));
     if !problems.is_empty() {
         return problems;
     }

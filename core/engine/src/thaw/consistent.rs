@@ -59,13 +59,13 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
     problems
 }
 
-/// Whoever goes into a user namespace shares his place in the filesystem with nobody, setns(2).
+/// Whoever shares a place in the filesystem lives in the same user namespace, setns(2).
 fn places(group: &Group) -> Vec<String> {
     let mut lies = Vec::new();
-    for process in group.processes.iter().filter(|process| process.place.user.is_some()) {
+    let mut users = HashMap::new();
+    for process in &group.processes {
         let Some(own) = process.alive() else { continue };
-        let others = group.processes.iter().filter(|other| other.pid() != process.pid()).filter_map(Process::alive);
-        if others.into_iter().any(|other| other.filesystem == own.filesystem) {
+        if *users.entry(own.filesystem).or_insert(process.place.user) != process.place.user {
             lies.push(format!("pid {} shares its working directory across user namespaces", process.pid()));
         }
     }

@@ -38,14 +38,47 @@ pub fn go(tree: &mut Tree) -> Result<(), Problem> {
 
 /// Sends everybody to the user namespace within the group that it lives in.
 pub fn go_further_in(tree: &mut Tree, group: &Group, inner: &InnerMade) -> Result<(), Problem> {
-    for (process, built) in group.processes.iter().zip(&mut tree.built) {
-        let Some(built) = built.as_mut() else { continue };
-        let home = process.place.user.filter(|user| built.user != Some(*user));
-        if let Some((user, namespace)) = home.and_then(|user| Some((user, inner.namespace(user)?))) {
-            built.go(user, namespace, inner.groups(user))?;
+    for (index, process) in group.processes.iter().enumerate() {
+        lead_children(tree, index, group)?;
+        if let Some(built) = tree.built[index].as_mut() {
+            go_one(built, process, inner)?;
         }
     }
     Ok(())
+}
+
+/// Names the pid namespace that its children to come live in, once its first process is there.
+fn lead_children(tree: &mut Tree, index: usize, group: &Group) -> Result<(), Problem> {
+    let Some(children) = group.processes[index].place.children else { return Ok(()) };
+    let is_first = |other: &Process| other.place.pid == Some(children) && other.inner.last() == Some(&1);
+    let Some(founder) = group.processes.iter().position(is_first) else { return Ok(()) };
+    let first = &group.processes[founder];
+    if let Some(built) = tree.built[founder].as_mut() {
+        // The door of one whose rights have changed is closed to all who are not mighty outside, proc_pid(5), until it is said otherwise.
+        let mut batch = Batch::new();
+        batch.must("be dumpable", libc::SYS_prctl, arguments![libc::PR_SET_DUMPABLE, 1, 0, 0, 0]);
+        built.run(&mut batch)?;
+    }
+    let Some(built) = tree.built[index].as_mut() else { return Ok(()) };
+    let mut batch = Batch::new();
+    let path = batch.text(format!("/proc/{}/ns/pid", first.pid()).as_bytes());
+    let door = batch.must(
+        "open the pid namespace of its children",
+        libc::SYS_openat,
+        arguments![libc::AT_FDCWD, path, libc::O_RDONLY, 0],
+    );
+    batch.must("name the pid namespace of its children", libc::SYS_setns, arguments![door, libc::CLONE_NEWPID]);
+    batch.must("close it again", libc::SYS_close, arguments![door]);
+    built.run(&mut batch)
+}
+
+/// The same of one that has been born.
+pub fn go_one(built: &mut Built, process: &Process, inner: &InnerMade) -> Result<(), Problem> {
+    let home = process.place.user.filter(|user| built.user != Some(*user));
+    match home.and_then(|user| Some((user, inner.namespace(user)?))) {
+        Some((user, namespace)) => built.go(user, namespace, inner.groups(user)),
+        None => Ok(()),
+    }
 }
 
 /// Lets one that has been born enter the networks and the like that its parent is not in, while it is mighty over them: its children are

@@ -2,10 +2,12 @@
 //! birth of their first processes; see `thaw/birth.rs`.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 
 use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 
 use crate::Asker;
+use crate::image::Reader;
 use crate::kernel::inner_namespaces::{Maid, Maker};
 use crate::kernel::{Answer, Errno, namespaces, outside};
 use crate::resource::group::{Group, Life, Process};
@@ -26,11 +28,14 @@ pub struct InnerMade {
 }
 
 /// Whether an image may make any, and whether what it says of them can be.
-pub fn preflight(group: &Group, asker: Option<&Asker>) -> Vec<Problem> {
+pub fn preflight(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<Problem> {
     if group.inner.is_empty() {
         return Vec::new();
     }
-    let refuse = |what: Phrase, way_out: Phrase| vec![Problem::blocks(ProblemKind::Privilege, what).way_out(way_out)];
+    let path = reader.path().display().to_string();
+    let refuse = |what: Phrase, way_out: Phrase| {
+        vec![Problem::blocks(ProblemKind::Privilege, what).at(path.clone()).way_out(way_out)]
+    };
     if asker.is_some_and(|asker| asker.user != 0) {
         let what = phrase!("parts of the group had namespaces of their own, which only root can make again");
         return refuse(what, phrase!("An administrator can do it"));
@@ -43,7 +48,17 @@ pub fn preflight(group: &Group, asker: Option<&Asker>) -> Vec<Problem> {
         let what = phrase!("the image contradicts itself: {what}", what = "a sandbox within one with a user namespace");
         return vec![Problem::blocks(ProblemKind::Image, what)];
     }
-    inner::preflight(group)
+    match reader.metadata() {
+        Ok(found) if found.uid() == 0 => inner::preflight(group),
+        Ok(found) => {
+            let what = phrase!("it belongs to user {uid}, and holds namespaces of users", uid = found.uid());
+            refuse(what, phrase!("If you trust whoever made it, make it your own: chown root:root {path}", path))
+        }
+        Err(error) => {
+            let what = phrase!("whose it is cannot be told: {why}", why = error);
+            refuse(what, phrase!("Copy it to another disk"))
+        }
+    }
 }
 
 /// Makes them.
@@ -114,12 +129,9 @@ impl InnerMade {
         self.groups.get(user).and_then(Option::as_deref).unwrap_or_default()
     }
 
-    /// Does something in the network of this place.
-    pub fn in_network<T>(&self, network: Option<usize>, work: impl FnOnce() -> T) -> Answer<T> {
-        match network.and_then(|network| self.namespace(network)) {
-            Some(namespace) => namespaces::visit(namespace, "net", work),
-            None => Ok(work()),
-        }
+    /// All of them, by their places in the list; none for pids.
+    pub fn namespaces(&self) -> &[Option<OwnedFd>] {
+        &self.made
     }
 
     /// What the credentials of somebody are called in a user namespace, and what he has to begin with there.

@@ -18,7 +18,6 @@ use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::NamedFile;
-use crate::resource::namespace::inner::unmade;
 
 /// The files.
 #[derive(Debug)]
@@ -111,9 +110,9 @@ impl Objects {
                     buffer,
                     terminal: options.terminal.as_deref(),
                     other_ends: &mut other_ends,
+                    networks: inner.namespaces(),
                 };
-                let made = inner.in_network(file.network, || kind.restore(id, file, &mut restore));
-                let made = made.map_err(|errno| unmade("net", errno))??;
+                let made = kind.restore(id, file, &mut restore)?;
                 let raised = self.raise(&made)?;
                 self.open.insert(id, raised);
             }
@@ -133,6 +132,7 @@ impl Objects {
             buffer,
             terminal: options.terminal.as_deref(),
             other_ends: &mut other_ends,
+            networks: inner.namespaces(),
         };
         if late.is_none() {
             KINDS.iter().try_for_each(|kind| kind.complete(&mut restore))?;

@@ -2,7 +2,7 @@
 //! shares them between parent and child only, so that whoever stands between two that share is born sharing too, and
 //! parts from them (unshare(2)) when all are there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
@@ -13,13 +13,15 @@ use crate::resource::group::{Alive, Group};
 pub struct Sharing {
     born: Vec<i32>,
     unshare: Vec<i32>,
+    /// With whom others are born sharing, by what they share.
+    parents: HashMap<i32, HashSet<usize>>,
 }
 
 impl Sharing {
     /// Plans for a group.
     pub fn of(group: &Group) -> Result<Self, Problem> {
         let count = group.processes.len();
-        let mut sharing = Self { born: vec![0; count], unshare: vec![0; count] };
+        let mut sharing = Self { born: vec![0; count], unshare: vec![0; count], parents: HashMap::new() };
         sharing.plan(group, libc::CLONE_FILES, |alive| alive.file_table)?;
         sharing.plan(group, libc::CLONE_FS, |alive| alive.filesystem)?;
         Ok(sharing)
@@ -28,6 +30,11 @@ impl Sharing {
     /// Flags of clone(2) for the birth of a process.
     pub fn flags(&self, index: usize) -> u64 {
         self.born[index] as u64
+    }
+
+    /// Whether a child of it is born sharing this with it.
+    pub fn is_shared(&self, index: usize, flag: i32) -> bool {
+        self.parents.get(&flag).is_some_and(|parents| parents.contains(&index))
     }
 
     /// Flags of unshare(2) for a process.
@@ -57,6 +64,7 @@ impl Sharing {
                     }
                     self.born[at] |= flag;
                     at = parent(at).ok_or_else(|| apart(group, members))?;
+                    self.parents.entry(flag).or_default().insert(at);
                 }
             }
             // Everybody on the way who does not belong to the set parts from it.

@@ -160,6 +160,7 @@ impl Tree {
         }
         let first = self.first(process.pid(), process.family.exit_signal, &process.shown())?;
         home::enter(self.built[index].insert(first), process.place, inner::Place::default(), builder.inner)?;
+        self.go_early(builder, index)?;
         self.grow(builder, index, None)
     }
 
@@ -346,10 +347,22 @@ impl Tree {
         };
         let above = parent.map(|parent| builder.group.processes[parent].place).unwrap_or_default();
         home::enter(self.built[child].insert(built), process.place, above, builder.inner)?;
+        self.go_early(builder, child)?;
         if let Some(founded) = process.place.pid.filter(|_| founds.is_some()) {
             self.numbers.opened(founded, process.pid(), &levels)?;
         }
         self.grow(builder, child, parent)
+    }
+
+    /// Whoever shares his place in the filesystem with children goes to his user namespace before they are born, setns(2).
+    fn go_early(&mut self, builder: &Builder<'_>, index: usize) -> Result<(), Problem> {
+        let process = &builder.group.processes[index];
+        match self.built[index].as_mut() {
+            Some(built) if builder.sharing.is_shared(index, libc::CLONE_FS) => {
+                home::go_one(built, process, builder.inner)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Parts from their parents those that were born sharing with them only on behalf of others.

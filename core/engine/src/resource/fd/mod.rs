@@ -40,8 +40,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::named_file::Owner;
+use super::namespace::inner;
 use crate::image::{PageBuffer, PageSink, Reader};
-use crate::kernel::Errno;
+use crate::kernel::{Errno, namespaces};
 use crate::proc::fdinfo::FdInfo;
 use crate::puppet::Batch;
 
@@ -246,6 +247,21 @@ pub struct Restore<'a> {
     /// Other ends of files, by whose other end they are, that the group does not have: there until all is in the files
     /// that is to come from them.
     pub other_ends: &'a mut BTreeMap<FileId, OwnedFd>,
+    /// The networks within the group, by their places in the list of namespaces.
+    pub networks: &'a [Option<OwnedFd>],
+}
+
+/// Does something in the network that a file of the group belongs to.
+pub fn in_network_of<T>(
+    (open_files, networks): (&[OpenFile], &[Option<OwnedFd>]),
+    file: FileId,
+    work: impl FnOnce() -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let network = open_files.get(file.0).and_then(|file| file.network);
+    match network.and_then(|network| networks.get(network)?.as_ref()) {
+        None => work(),
+        Some(network) => namespaces::visit(network, "net", work).map_err(|errno| inner::unmade("net", errno))?,
+    }
 }
 
 /// What a kind does to a descriptor inside a process, once the process has all its descriptors.

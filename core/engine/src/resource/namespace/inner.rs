@@ -54,6 +54,9 @@ pub struct Place {
     /// Of users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<usize>,
+    /// Of pids, for its children to come, where that is not its own: unshare(1) makes one so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub children: Option<usize>,
 }
 
 impl Place {
@@ -142,6 +145,12 @@ fn verify_process(group: &Group, process: &Process) -> Option<&'static str> {
         if place.of(kind).is_some_and(|inner| !is_one(inner)) {
             return ODD;
         }
+    }
+    let founded = |other: &Process| other.place.pid == place.children && other.inner.last() == Some(&1);
+    let is_within = |inner: usize| all.get(inner).is_some_and(|inner| inner.kind == "pid" && inner.around == place.pid);
+    let is_founded = || group.processes.iter().any(|other| founded(other) && other.alive().is_some());
+    if place.children.is_some_and(|inner| !is_within(inner) || !is_founded()) {
+        return ODD;
     }
     let level = levels(all, place.pid).len();
     let threads = process.alive().map(|alive| alive.threads.as_slice()).unwrap_or_default();

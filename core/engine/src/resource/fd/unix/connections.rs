@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, phrase};
 
-use super::super::{FileId, OpenFile, Restore};
+use super::super::{FileId, OpenFile, Restore, in_network_of};
 use super::name::{Name, address_of};
 use super::{Credentials, Record, State, failed, lie, records};
 use crate::kernel::stand_in::{Person, in_place_of};
@@ -34,11 +34,36 @@ struct End<'a> {
     peer: Option<&'a Credentials>,
 }
 
+/// The files of the group, and the networks within it.
+#[derive(Clone, Copy, Debug)]
+struct Within<'a>(&'a [OpenFile], &'a [Option<OwnedFd>]);
+
+impl Within<'_> {
+    /// The network that a socket belongs to.
+    fn network(self, id: FileId) -> Option<usize> {
+        self.0.get(id.0).and_then(|file| file.network)
+    }
+
+    /// Does something there.
+    fn run<T>(self, id: FileId, work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+        in_network_of((self.0, self.1), id, work)
+    }
+
+    /// Does something where an end of a connection belongs, or else the other one.
+    fn run_at<T>(self, end: End<'_>, other: End<'_>, work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+        match end.own.or(other.own) {
+            Some((id, _)) => self.run(id, work),
+            None => work(),
+        }
+    }
+}
+
 /// Makes all unix sockets of the image.
 pub fn make_all(restore: &mut Restore<'_>) -> Result<(), Problem> {
     let mut plan = Plan::of(restore.open_files)?;
-    plan.alone()?;
-    plan.connections()?;
+    let within = Within(restore.open_files, restore.networks);
+    plan.alone(within)?;
+    plan.connections(within)?;
     for (id, made) in &plan.made {
         own(&plan.records[id], made).map_err(failed(&plan.records[id], phrase!("be given to its owner")))?;
     }
@@ -93,7 +118,7 @@ impl Plan {
     }
 
     /// Sockets that are not one end of a connection: listening ones first, for others are connected by them.
-    fn alone(&mut self) -> Result<(), Problem> {
+    fn alone(&mut self, within: Within<'_>) -> Result<(), Problem> {
         for (id, record) in &self.records {
             let stands_alone = match record.state {
                 State::Connected(_) | State::Gone { .. } => record.kind == libc::SOCK_DGRAM && !self.is_paired(*id),
@@ -103,11 +128,14 @@ impl Plan {
             if !stands_alone {
                 continue;
             }
-            let made = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
-            bind(record, &made)?;
-            if let State::Listening { backlog, .. } = record.state {
-                listen(&made, backlog, record.peer.as_ref()).map_err(failed(record, phrase!("listen again")))?;
-            }
+            let made = within.run(*id, || {
+                let made = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
+                bind(record, &made)?;
+                if let State::Listening { backlog, .. } = record.state {
+                    listen(&made, backlog, record.peer.as_ref()).map_err(failed(record, phrase!("listen again")))?;
+                }
+                Ok(made)
+            })?;
             self.made.insert(*id, made);
         }
         Ok(())
@@ -133,7 +161,7 @@ impl Plan {
         self.records.iter().find_map(connected)
     }
 
-    fn connections(&mut self) -> Result<(), Problem> {
+    fn connections(&mut self, within: Within<'_>) -> Result<(), Problem> {
         for id in self.records.keys().copied().collect::<Vec<_>>() {
             if self.made.contains_key(&id) {
                 continue;
@@ -154,7 +182,7 @@ impl Plan {
                 }
                 (None, _) => return Err(lie("a unix socket whose other end is missing")),
             };
-            let (made, other_made) = self.connect(one, other)?;
+            let (made, other_made) = self.connect(one, other, within)?;
             self.made.insert(id, made);
             match peer {
                 Some(peer) => self.made.insert(peer, other_made),
@@ -165,57 +193,76 @@ impl Plan {
     }
 
     /// Makes both ends of a connection.
-    fn connect(&self, one: End<'_>, other: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
+    fn connect(&self, one: End<'_>, other: End<'_>, within: Within<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
         let record = one.own.or(other.own).map(|(_, record)| record).ok_or_else(|| lie("a connection without ends"))?;
         if record.kind != libc::SOCK_DGRAM {
             if one.is_accepted() {
-                let (client, server) = self.by_listener(record, other, one)?;
+                let (client, server) = self.by_listener(record, other, one, within)?;
                 return Ok((server, client));
             }
             if other.is_accepted() {
-                return self.by_listener(record, one, other);
+                return self.by_listener(record, one, other, within);
             }
         }
-        Self::pair(record, one, other)
+        Self::pair(record, one, other, within)
     }
 
     /// Makes both ends of a connection that needs no listening socket.
-    fn pair(record: &Record, one: End<'_>, other: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
-        let pair = as_made_by(one.peer.or(other.peer), &|| socket::unix_pair(record.kind));
-        let pair = socket::taken_over(pair.map_err(failed(record, phrase!("be made again")))?);
-        one.bind(&pair.0, record)?;
-        other.bind(&pair.1, record)?;
-        Ok(pair)
+    fn pair(record: &Record, one: End<'_>, other: End<'_>, within: Within<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
+        within.run_at(one, other, || {
+            let pair = as_made_by(one.peer.or(other.peer), &|| socket::unix_pair(record.kind));
+            let pair = socket::taken_over(pair.map_err(failed(record, phrase!("be made again")))?);
+            one.bind(&pair.0, record)?;
+            other.bind(&pair.1, record)?;
+            Ok(pair)
+        })
     }
 
     /// Connects a client to a listening socket that has the server's name, and accepts it.
-    fn by_listener(&self, record: &Record, client: End<'_>, server: End<'_>) -> Result<(OwnedFd, OwnedFd), Problem> {
+    fn by_listener(
+        &self,
+        record: &Record,
+        client: End<'_>,
+        server: End<'_>,
+        within: Within<'_>,
+    ) -> Result<(OwnedFd, OwnedFd), Problem> {
         let name = server.name.ok_or_else(|| lie("a connection to nowhere"))?;
-        let listens = |other: &Record| {
+        let network = server.own.or(client.own).and_then(|(id, _)| within.network(id));
+        let listens = |id: FileId, other: &Record| {
             matches!(other.state, State::Listening { .. })
                 && other.kind == record.kind
                 && other.name.as_ref() == Some(name)
+                // The same abstract name can be there in each network.
+                && within.network(id) == network
         };
-        let living = self.records.iter().find(|(_, other)| listens(other)).and_then(|(id, _)| self.made.get(id));
+        let living = self.records.iter().find(|(id, other)| listens(**id, other));
         let passing;
-        let listener = if let Some(listener) = living {
+        let listener = if let Some(listener) = living.and_then(|(id, _)| self.made.get(id)) {
             listener
         } else {
-            passing = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
-            match name.bind(&passing) {
-                // The service of a connection that has ended lives on: nobody will ask for its name at this end.
-                Err(Errno::EADDRINUSE) if server.own.is_none() => return Self::pair(record, client, server),
-                bound => bound.map_err(failed(record, phrase!("have its name again")))?,
-            }
+            let bound = within.run_at(server, client, || {
+                let made = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
+                match name.bind(&made) {
+                    // The service of a connection that has ended lives on: nobody will ask for its name at this end.
+                    Err(Errno::EADDRINUSE) if server.own.is_none() => Ok(None),
+                    bound => bound.map(|()| Some(made)).map_err(failed(record, phrase!("have its name again"))),
+                }
+            })?;
+            let Some(made) = bound else { return Self::pair(record, client, server, within) };
+            passing = made;
             &passing
         };
         // The client sees whoever listened then.
         listen(listener, 1, client.peer).map_err(failed(record, phrase!("be connected again")))?;
-        let made = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
-        client.bind(&made, record)?;
-        let (address, _reachable) = address_of(listener, name).map_err(failed(record, phrase!("be reached again")))?;
-        as_made_by(server.peer, &|| socket::connect(&made, &address).map(|()| [0; 2]))
-            .map_err(failed(record, phrase!("be connected again")))?;
+        let made = within.run_at(client, server, || {
+            let made = socket::unix(record.kind).map_err(failed(record, phrase!("be made again")))?;
+            client.bind(&made, record)?;
+            let (address, _reachable) =
+                address_of(listener, name).map_err(failed(record, phrase!("be reached again")))?;
+            as_made_by(server.peer, &|| socket::connect(&made, &address).map(|()| [0; 2]))
+                .map_err(failed(record, phrase!("be connected again")))?;
+            Ok(made)
+        })?;
         let accepted = socket::accept(listener).map_err(failed(record, phrase!("be accepted again")))?;
         Ok((made, accepted))
     }

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
-use super::super::{FileId, Restore};
+use super::super::{FileId, Restore, in_network_of};
 use super::connections::{Plan, as_made_by, listen};
 use super::name::{Name, address_of};
 use super::queue::{From, Message};
@@ -17,8 +17,8 @@ use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::socket::{self, UnixAddress};
 use crate::kernel::{Answer, Errno, files};
 
-/// Sockets that are there only to send from a name that the group does not have.
-type Strangers = BTreeMap<Option<Vec<u8>>, OwnedFd>;
+/// Sockets that are there only to send from a name that the group does not have, by network and name.
+type Strangers = BTreeMap<(Option<usize>, Option<Vec<u8>>), OwnedFd>;
 
 /// Does all that remains.
 pub fn complete(restore: &mut Restore<'_>) -> Result<(), Problem> {
@@ -40,13 +40,14 @@ pub fn complete(restore: &mut Restore<'_>) -> Result<(), Problem> {
     }
     let mut strangers = Strangers::new();
     for (id, record) in &records {
-        for message in &record.queue {
-            deliver(*id, record, message, restore, &mut strangers)?;
-        }
+        in_network_of((restore.open_files, restore.networks), *id, || {
+            let mut deliver = |message| deliver(*id, record, message, restore, &mut strangers);
+            record.queue.iter().try_for_each(&mut deliver)
+        })?;
     }
     for (id, record) in &records {
         if late.contains(id) {
-            connect(record, *id, &records, restore)?;
+            in_network_of((restore.open_files, restore.networks), *id, || connect(record, *id, &records, restore))?;
         }
         if let State::Listening { backlog, waiting } = &record.state {
             wait(made(restore, *id)?, (record, *backlog), waiting, &records, restore)?;
@@ -118,6 +119,7 @@ fn deliver(
     strangers: &mut Strangers,
 ) -> Result<(), Problem> {
     let receiver = made(restore, id)?;
+    let network = restore.open_files.get(id.0).and_then(|file| file.network);
     let problem = failed(record, phrase!("be filled again"));
     let passed: Vec<RawFd> = message
         .files
@@ -129,9 +131,11 @@ fn deliver(
     let sender = match (&message.from, &record.state) {
         (From::Peer, State::Connected(peer)) => made(restore, *peer)?,
         (From::Peer, State::Gone { .. }) if restore.other_ends.contains_key(&id) => &restore.other_ends[&id],
-        (From::Peer, State::Gone { name, .. }) => stranger(strangers, name.as_ref(), record.kind).map_err(&problem)?,
+        (From::Peer, State::Gone { name, .. }) => {
+            stranger(strangers, network, name.as_ref(), record.kind).map_err(&problem)?
+        }
         (From::Socket(sender), _) => made(restore, *sender)?,
-        (From::Name(name), _) => stranger(strangers, name.as_ref(), record.kind).map_err(&problem)?,
+        (From::Name(name), _) => stranger(strangers, network, name.as_ref(), record.kind).map_err(&problem)?,
         (From::Peer, _) => return Err(lie("a message from nobody")),
     };
     let reach = record.name.as_ref().filter(|_| record.kind == libc::SOCK_DGRAM);
@@ -157,8 +161,13 @@ fn send(message: &Message, sender: &OwnedFd, passed: &[RawFd], to: Option<&UnixA
 }
 
 /// A socket of this name that the group does not have.
-fn stranger<'a>(strangers: &'a mut Strangers, name: Option<&Name>, kind: i32) -> Answer<&'a OwnedFd> {
-    let key = name.map(|name| name.shown().into_bytes());
+fn stranger<'a>(
+    strangers: &'a mut Strangers,
+    network: Option<usize>,
+    name: Option<&Name>,
+    kind: i32,
+) -> Answer<&'a OwnedFd> {
+    let key = (network, name.map(|name| name.shown().into_bytes()));
     if !strangers.contains_key(&key) {
         let made = socket::unix(kind)?;
         if let Some(name) = name {

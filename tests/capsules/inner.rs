@@ -1,0 +1,198 @@
+//! Sandboxes within a group, as browsers make them for their parts: namespaces of users, pids, networks and IPC that only some members live
+//! in, some within others.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use ciborium::Value;
+use harness::command;
+use harness::forge::{self, each, field, forged};
+use harness::wait::{PATIENCE, until};
+use harness::{Job, User};
+
+use crate::run;
+
+const PROGRAM: (&str, &str) = ("inner.py", include_str!("inner.py"));
+
+fn parts() -> Job {
+    let job = Job::script(&["python3", "-ISB"], User::Ordinary, PROGRAM, &[]);
+    job.wait_for("ready");
+    job
+}
+
+fn ends_right(mut job: Job) {
+    job.make("go");
+    assert_eq!(job.end(), "ready\nall is as it was\n");
+}
+
+#[test]
+fn parts_in_sandboxes_of_their_own_go_on() {
+    let mut job = parts();
+    let checked = run(&mut job, &["check", &job_pid(&mut job)]);
+    assert_eq!(checked.status.code(), Some(0), "{}", checked.said);
+    job.nap_often(5);
+    ends_right(job);
+}
+
+fn job_pid(job: &mut Job) -> String {
+    job.specimen().pid().to_string()
+}
+
+/// Where others have their numbers, they come back within a pid namespace with all that they have in it.
+#[test]
+fn parts_in_sandboxes_go_on_in_a_pid_namespace_of_the_group() {
+    let mut job = parts();
+    let (folder, image) = (job.specimen().folder(), job.specimen().image().to_string_lossy().into_owned());
+    job.fall_asleep();
+    let outcome = run(&mut job, &["thaw", "--pid-namespace", "always", &image]);
+    assert!(outcome.status.success(), "{}", outcome.said);
+    fs::write(folder.join("go"), "").unwrap_or_else(|error| panic!("{error}"));
+    let said = until(PATIENCE, || job.said().contains("all is as it was").then_some(()));
+    assert!(said.is_some(), "{}{}", job.said(), job.specimen().errors());
+}
+
+#[test]
+fn a_killed_thaw_leaves_nothing_of_parts_in_sandboxes() {
+    let mut job = parts();
+    let image = job.specimen().image().to_string_lossy().into_owned();
+    let frozen = job.fall_asleep();
+    for moment in [0, 5, 20, 50, 80, 120] {
+        let mut thaw = Command::new(command::path());
+        thaw.args(["thaw", &image]);
+        let mut thaw =
+            harness::specimen::without_inheritance(&mut thaw).spawn().unwrap_or_else(|error| panic!("{error}"));
+        std::thread::sleep(Duration::from_millis(moment));
+        let _ = thaw.kill();
+        let _ = thaw.wait();
+        let there = || {
+            harness::group::reap(&frozen);
+            there(&frozen)
+        };
+        let settled = until(PATIENCE, || Some(there()).filter(|there| [0, frozen.len()].contains(there)));
+        match settled {
+            Some(0) => {}
+            // It had been let go before it was killed.
+            Some(_) => {
+                let _ = fs::remove_file(&image);
+                job.fall_asleep();
+            }
+            None => panic!("some of it are left after {moment} ms"),
+        }
+    }
+    job.wake_up(&frozen);
+    ends_right(job);
+}
+
+/// How many of these there are.
+fn there(pids: &BTreeSet<i32>) -> usize {
+    pids.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).count()
+}
+
+/// An image that is not root's own gets its owner no user namespaces.
+#[test]
+fn an_image_of_an_ordinary_user_makes_no_inner_user_namespaces() {
+    let mut job = parts();
+    let image = job.specimen().image().to_string_lossy().into_owned();
+    let frozen = job.fall_asleep();
+    std::os::unix::fs::chown(&image, Some(1000), Some(1000)).unwrap_or_else(|error| panic!("{error}"));
+    let outcome = run(&mut job, &["thaw", &image]);
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("holds namespaces of users"), "{said}");
+    std::os::unix::fs::chown(&image, Some(0), Some(0)).unwrap_or_else(|error| panic!("{error}"));
+    job.wake_up(&frozen);
+    ends_right(job);
+}
+
+/// What a record can be made to say, place by place.
+fn lies(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Integer(_) => vec![Value::from(0), Value::from(u64::MAX), Value::from(-1), Value::from(3)],
+        Value::Text(_) => vec![Value::from("user"), Value::from("pid")],
+        Value::Array(items) => vec![Value::Array(Vec::new()), Value::Array([items.clone(), items.clone()].concat())],
+        Value::Bool(is) => vec![Value::Bool(!is)],
+        _ => vec![Value::Null],
+    }
+}
+
+/// Whether a place, a number further in, or the list of namespaces itself lies: it is refused in words, or comes back, and nothing is left.
+#[test]
+fn a_record_of_inner_namespaces_that_lies_does_no_harm() {
+    let mut job = parts();
+    let image = job.specimen().image();
+    let frozen = job.fall_asleep();
+    let group = forge::group(&image);
+    let forged_image = image.with_extension("forged");
+    let (mut refused, mut tried) = (0, 0);
+    for turn in 0.. {
+        let mut changed = group.clone();
+        if !lie(&mut changed, turn) {
+            break;
+        }
+        tried += 1;
+        forged(&image, &changed, &forged_image);
+        let outcome = run(&mut job, &["thaw", "--pid-namespace", "never", &forged_image.to_string_lossy()]);
+        assert!(matches!(outcome.status.code(), Some(0 | 1)), "turn {turn}: {:?} {}", outcome.status, outcome.said);
+        assert!(!outcome.said.contains("panicked"), "turn {turn}: {}", outcome.said);
+        remove(&forged_image);
+        if outcome.status.success() {
+            remove(&image.with_extension("again"));
+            let again = image.with_extension("again").to_string_lossy().into_owned();
+            let pid = job_pid(&mut job);
+            let outcome = run(&mut job, &["freeze", "--accept-losses", &pid, "-o", &again]);
+            assert!(outcome.status.success(), "turn {turn}: {}", outcome.said);
+        } else {
+            refused += 1;
+        }
+        let gone = until(PATIENCE, || {
+            harness::group::reap(&frozen);
+            (there(&frozen) == 0).then_some(())
+        });
+        assert!(gone.is_some(), "turn {turn}: somebody is left: {}", outcome.said);
+    }
+    assert!(refused > 20 && tried > refused / 2, "of {tried} lies only {refused} were found out");
+    job.wake_up(&frozen);
+    ends_right(job);
+}
+
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
+}
+
+/// Tells the lie of this turn; whether there is one.
+fn lie(group: &mut Value, turn: usize) -> bool {
+    let mut at = 0;
+    let mut told = false;
+    let mut tell = |value: &mut Value| {
+        for choice in lies(value) {
+            if at == turn {
+                *value = choice;
+                told = true;
+            }
+            at += 1;
+            if told {
+                at = usize::MAX / 2;
+                return;
+            }
+        }
+    };
+    if let Some(inner) = field(group, "inner") {
+        each(inner, &mut |value| {
+            // Settings of the network are many, and lie in tests of their own.
+            if !matches!(value, Value::Bytes(_)) && value.as_map().is_none_or(|map| map.len() != 2) {
+                tell(value);
+            }
+        });
+    }
+    let Some(processes) = field(group, "processes").and_then(Value::as_array_mut) else { return told };
+    for process in processes {
+        for name in ["place", "inner"] {
+            if let Some(value) = field(process, name) {
+                each(value, &mut tell);
+            }
+        }
+    }
+    told
+}
