@@ -16,7 +16,7 @@ use crate::resource::named_file::shown;
 use crate::resource::namespace::{self, Seen};
 use crate::resource::task::credentials::{self, Credentials};
 use crate::survey;
-use crate::survey::collect::ProcessFacts;
+use crate::survey::collect::{LivingFacts, ProcessFacts};
 use crate::survey::files::OpenFiles;
 use crate::survey::select;
 
@@ -45,7 +45,7 @@ pub fn look(
     Ok(Some((seen, problems)))
 }
 
-/// Whom all threads belong to.
+/// Whom all threads belong to, but for those in user namespaces further in.
 fn members(processes: &[ProcessFacts]) -> Vec<(ProcessName, Credentials)> {
     let all = |process: &ProcessFacts| {
         let threads = process.living.iter().flat_map(|living| &living.threads).map(|thread| &thread.status);
@@ -53,7 +53,12 @@ fn members(processes: &[ProcessFacts]) -> Vec<(ProcessName, Credentials)> {
         let named = |status| (process.shown.clone(), credentials::of_status(status, 0));
         statuses.map(named).collect::<Vec<_>>()
     };
-    processes.iter().flat_map(all).collect()
+    let user =
+        |living: &LivingFacts| living.namespaces.iter().find(|(kind, _)| *kind == "user").map(|(_, inode)| *inode);
+    let first = processes.iter().find(|process| process.pid == Pid(1)).and_then(|first| first.living.as_ref());
+    let usual = first.and_then(user);
+    let lives = |process: &&ProcessFacts| process.living.as_ref().is_none_or(|living| user(living) == usual);
+    processes.iter().filter(lives).flat_map(all).collect()
 }
 
 /// Connections that are to be kept: the group is ended from outside, by somebody who holds nobody off.

@@ -138,10 +138,29 @@ fn open_next_pid() -> std::io::Result<File> {
     File::options().read(true).write(true).open("/proc/sys/kernel/ns_last_pid")
 }
 
+/// What [`next_pid`] writes to: the number is named in the pid namespace of whoever writes.
+pub fn next_pid_file() -> std::io::Result<File> {
+    NEXT_PID.get().map_or_else(open_next_pid, File::try_clone)
+}
+
 /// [`next_pid`] works in this process and its children from now on, whatever is mounted over /proc.
 pub fn keep_next_pid() -> std::io::Result<()> {
     let _ = NEXT_PID.set(open_next_pid()?);
     Ok(())
+}
+
+/// How far the pid namespace behind this link lies below the one of this inode; none: it is no descendant of it. NS_GET_PARENT, ioctl_ns(2).
+pub fn pids_below(link: &Path, outer: u64) -> Option<usize> {
+    // So deep can one lie in another.
+    const DEEPEST: usize = 32;
+    let mut next = files::open(link, libc::O_RDONLY).ok()?;
+    for below in 0..=DEEPEST {
+        if files::stat(&next).ok()?.st_ino == outer {
+            return Some(below);
+        }
+        next = super::user_namespaces::parent(&next).ok()?;
+    }
+    None
 }
 
 /// The user namespace whose capabilities count in this namespace, by device and inode; NS_GET_USERNS, ioctl_ns(2).

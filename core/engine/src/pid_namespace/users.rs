@@ -32,7 +32,10 @@ pub fn credentials(group: &Group) -> impl Iterator<Item = (Pid, &Credentials)> {
 /// What members of a group could not be given in the user namespace that it had.
 pub fn members(record: &Namespaces, group: &Group) -> Vec<Problem> {
     let shown = |pid: Pid| group.processes.iter().find(|process| process.pid() == pid).map(Process::shown);
-    let all = credentials(group).filter_map(|(pid, one)| Some((shown(pid)?, one.clone())));
+    // Those further in are judged by where they live.
+    let lives = |pid: Pid| group.processes.iter().any(|process| process.pid() == pid && process.place.user.is_none());
+    let all = credentials(group).filter(|(pid, _)| lives(*pid));
+    let all = all.filter_map(|(pid, one)| Some((shown(pid)?, one.clone())));
     let mut problems = user::judge(&record.users, &all.collect::<Vec<_>>());
     if record.users.is_empty() {
         return problems;

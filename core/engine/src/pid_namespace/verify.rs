@@ -39,8 +39,13 @@ pub struct Capsule {
 /// it, and it has pids and mounts for itself. None: it lives in
 /// none, or in a namespace of pids only whose init is not meant; whoever looks at it closer refuses anything else by name.
 pub fn capsule(pid: Pid) -> Result<Option<Capsule>, Problem> {
-    let pid = waited_for(pid).unwrap_or(pid);
     let parent = |pid: Pid| Some(proc::parsed(pid, "status", status::parse).ok()?.ppid);
+    let mut pid = waited_for(pid).unwrap_or(pid);
+    // Whoever is in a sandbox within it belongs to it too.
+    while proc::parsed(pid, "status", status::parse).is_ok_and(|status| status.namespace_pid.len() > 2) {
+        let Some(above) = parent(pid) else { break };
+        pid = above;
+    }
     let own = Pid(std::process::id() as i32);
     let differs = |of: Pid, name: &str| matches!((ns::read(of, name), ns::read(own, name)), (Ok(theirs), Ok(ours)) if theirs != ours);
     let status = proc::parsed(pid, "status", status::parse);

@@ -275,13 +275,6 @@ impl InnerFacts {
 
     /// Whether each has come to its place by birth or by itself, and may stay where it is otherwise.
     fn lives(&mut self, processes: &[ProcessFacts]) {
-        if !self.all.is_empty() && outside::has_own("user") {
-            let first = processes.iter().zip(&self.places).find(|(_, place)| !place.is_usual());
-            let what = phrase!(
-                "it is in a sandbox within a sandbox that has a user namespace, which cannot be given back yet"
-            );
-            first.map(|(process, _)| process).into_iter().for_each(|process| self.refuse(process, what.clone()));
-        }
         for (index, process) in processes.iter().enumerate() {
             let place = self.places[index];
             let parent = processes.iter().position(|other| other.pid == process.stat.ppid);

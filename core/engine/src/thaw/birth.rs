@@ -269,7 +269,8 @@ impl Built {
     /// Goes to a user namespace, with these supplementary groups where it may choose them.
     pub(super) fn go(&mut self, user: usize, home: &OwnedFd, groups: &[u32]) -> Result<(), Problem> {
         let mut batch = Batch::new();
-        if self.user.is_none() {
+        // Within a user namespace, one is born with them.
+        if self.user.is_none() && user::made().is_none_or(|made| made.birth.is_none()) {
             credentials::set_groups(groups, &mut batch);
         }
         let number = home.as_raw_fd();

@@ -21,7 +21,8 @@ use crate::resource::task::timers::Timers;
 pub fn go(tree: &mut Tree) -> Result<(), Problem> {
     let Some(made) = user::made().filter(|made| made.is_elsewhere()) else { return Ok(()) };
     let Some((_, namespace)) = made.home() else { return Ok(()) };
-    for built in tree.built.iter_mut().flatten() {
+    // Whoever is further in already is at home.
+    for built in tree.built.iter_mut().flatten().filter(|built| built.user.is_none()) {
         let mut batch = Batch::new();
         if made.birth.is_none() {
             credentials::set_groups(&made.groups, &mut batch);

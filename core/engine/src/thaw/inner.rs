@@ -9,11 +9,11 @@ use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use crate::Asker;
 use crate::image::Reader;
 use crate::kernel::inner_namespaces::{Maid, Maker};
-use crate::kernel::{Answer, Errno, namespaces, outside};
+use crate::kernel::{Answer, Errno, namespaces};
 use crate::resource::group::{Group, Life, Process};
 use crate::resource::namespace::inner::{self, Inner};
 use crate::resource::namespace::settings;
-use crate::resource::namespace::user::{self, UserNamespace};
+use crate::resource::namespace::user::{self, Made, UserNamespace};
 use crate::resource::task::credentials::{Credentials, Privileges};
 
 /// Those that have been made.
@@ -43,10 +43,6 @@ pub fn preflight(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<P
     if !crate::pid_namespace::can_be_made() {
         let what = phrase!("parts of the group had namespaces of their own, which Dormouse may not make here");
         return refuse(what, phrase!("Run Dormouse as root"));
-    }
-    if outside::has_own("user") {
-        let what = phrase!("the image contradicts itself: {what}", what = "a sandbox within one with a user namespace");
-        return vec![Problem::blocks(ProblemKind::Image, what)];
     }
     match reader.metadata() {
         Ok(found) if found.uid() == 0 => inner::preflight(group),
@@ -92,11 +88,13 @@ fn credentials(process: &Process) -> Vec<&Credentials> {
 
 impl InnerMade {
     fn one(&self, inner: &Inner, group: &Group, groups: &[u32]) -> Answer<OwnedFd> {
-        let within = inner.owner.and_then(|owner| self.namespace(owner));
+        let usual = user::made().and_then(Made::home);
+        let within = inner.owner.map_or_else(|| usual.map(|(_, home)| home), |owner| self.namespace(owner));
         let Some(users) = &inner.users else {
             return Maid::make(&inner.kind, within, None)?.open(&inner.kind);
         };
-        let around = inner.owner.and_then(|owner| group.inner.get(owner)?.users.as_ref());
+        let owner = inner.owner.and_then(|owner| group.inner.get(owner)?.users.as_ref());
+        let around = inner.owner.map_or_else(|| usual.map(|(users, _)| users), |_| owner);
         let who: Maker<'_> = (users.maker, first_group(users), groups);
         let maid = Maid::make("user", within, Some(who))?;
         let lines = |own: &[user::Extent], around: Option<&Vec<user::Extent>>| {

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use dormouse_wire::{FdNumber, Phrase, Pid, ProcessName, Tid, phrase};
 
 use super::{FileFacts, FilesFacts, pty};
-use crate::kernel::{files, kcmp, terminal};
+use crate::kernel::{files, kcmp, namespaces, terminal};
 use crate::proc;
 
 /// A descriptor of a process outside the group.
@@ -115,10 +115,11 @@ impl Outside {
     }
 }
 
-/// What a process that is seen from outside is called in our own pid namespace, if it lives there.
+/// What a process that is seen from outside is called in our own pid namespace, if it lives there or further in.
 fn inside(pid: Pid, here: Option<&proc::ns::NamespaceLink>) -> Option<Pid> {
-    here.filter(|here| proc::ns::read(pid, "pid").as_ref().is_ok_and(|theirs| theirs == *here))?;
-    Some(Pid(*proc::parsed(pid, "status", proc::status::parse).ok()?.namespace_pid.last()?))
+    let below = namespaces::pids_below(&proc::folder(pid).join("ns/pid"), here?.inode)?;
+    let numbers = proc::parsed(pid, "status", proc::status::parse).ok()?.namespace_pid;
+    numbers.iter().rev().nth(below).copied().map(Pid)
 }
 
 fn named(pid: Pid) -> ProcessName {
