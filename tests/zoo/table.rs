@@ -188,6 +188,8 @@ macro_rules! zoo {
             semaphores: both.freeze_with(&["--accept-losses"]);
             semaphores_undone: both.refused("may undo at its end what it has done");
             system_v_objects: both;
+            control_groups: root .may_lack();
+            control_groups_of_threads: root .may_lack();
         }
     };
 }

@@ -31,6 +31,7 @@ use crate::resource::memory::{Memory, layout, policy, protection_keys};
 use crate::resource::origin::Origin;
 use crate::resource::system_v::queue::{self, Queue};
 use crate::resource::system_v::semaphores::{self, Set};
+use crate::resource::task::control_group::Captured;
 use crate::resource::task::family::Family;
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::landlock::Witnesses;
@@ -90,8 +91,7 @@ pub fn record(
     let (mut told, bytes) = (told?, stored?);
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
-            let memory = executable.map(|executable| (mappings, executable));
-            let life = life(process, found, &mut told, index, memory);
+            let life = life(process, found, &mut told, index, executable.map(|executable| (mappings, executable)));
             Process { family: told.families[index].clone(), name: name(found), life }
         })
         .collect();
@@ -107,6 +107,7 @@ pub fn record(
         segments: segments.records,
         semaphores: told.semaphores,
         queues: told.queues,
+        control_groups: told.control_groups.records,
         components: told.components,
         clocks: clocks(facts),
         terminal: terminal::record(facts, open)?,
@@ -145,6 +146,7 @@ struct Told {
     tables: Vec<usize>,
     semaphores: Vec<Set>,
     queues: Vec<Queue>,
+    control_groups: Captured,
     components: Vec<Component>,
     origin: Origin,
 }
@@ -230,6 +232,7 @@ fn tell(
         tables: facts.iter().map(|found| open.table_of.get(&found.pid).copied().unwrap_or_default()).collect(),
         semaphores: semaphores::capture(&users).map_err(unread)?,
         queues: queue::capture(&users).map_err(unread)?,
+        control_groups: Captured::begin(),
         components: processor::components(),
         origin: origin::here(facts),
     })
@@ -243,11 +246,16 @@ fn life(
     index: usize,
     memory: Option<(Vec<Mapping>, Executable)>,
 ) -> Life {
-    let (Some(living), Some(answers), Some((mappings, executable))) =
+    let (Some(living), Some(mut answers), Some((mappings, executable))) =
         (&found.living, told.answers[index].take(), memory)
     else {
         return Life::Zombie(zombie::capture(found.stat.exit_code, &found.status));
     };
+    for (tid, own) in living.threads.iter().filter_map(|found| Some((found.tid, found.control_groups.as_ref()?))) {
+        if let Some(thread) = answers.threads.iter_mut().find(|thread| thread.tid == tid) {
+            thread.control_groups = told.control_groups.of(own);
+        }
+    }
     Life::Alive(Box::new(Alive {
         stop: stop(process.stopped_by, found, &told.continued),
         memory: memory_of(&answers, living, mappings, executable),
@@ -260,6 +268,7 @@ fn life(
         limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
         attributes: answers.attributes,
         filters: answers.filters,
+        control_groups: told.control_groups.of(&living.control_groups),
     }))
 }
 

@@ -14,6 +14,7 @@ use super::named_file::NamedFile;
 use super::system_v::queue::Queue;
 use super::system_v::semaphores::Set;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
+use super::task::control_group::ControlGroup;
 use super::task::credentials::Credentials;
 use super::task::dispatch::Dispatch;
 use super::task::family::Family;
@@ -59,6 +60,9 @@ pub struct Group {
     /// System V message queues.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queues: Vec<Queue>,
+    /// The control groups that its processes and threads are in, and those above these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_groups: Vec<ControlGroup>,
     /// Where the parts of the extended registers lie in the areas of its threads.
     pub components: Vec<Component>,
     /// The clocks at the freeze.
@@ -146,6 +150,9 @@ pub struct Alive {
     /// Filters that confine its threads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Filter>,
+    /// Its control groups, one of each hierarchy, indices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_groups: Vec<usize>,
 }
 
 impl Alive {
@@ -181,4 +188,7 @@ pub struct Thread {
     pub seccomp: Seccomp,
     /// A system call that has to be made good.
     pub interrupted: Option<InterruptedCall>,
+    /// Its control groups, where they are not those of the process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_groups: Vec<usize>,
 }

@@ -111,6 +111,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
         let users = group.processes.iter().filter(|process| uses(process, index)).count();
         problems.extend(problem.into_iter().filter(|_| users > 0));
     }
+    problems.extend(super::control_groups::preflight(group, reader, options));
     problems.extend(super::segments::preflight(group));
     problems.extend(super::system_v::preflight(group));
     problems.extend(group.contents.iter().filter_map(Content::preflight));

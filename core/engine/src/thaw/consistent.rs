@@ -54,7 +54,14 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         }
     }
     problems.extend(objects(group).into_iter().map(lie));
+    problems.extend(control_groups(group).map(lie));
     problems
+}
+
+/// Control groups that cannot be, by their paths or by what is to be set there.
+fn control_groups(group: &Group) -> impl Iterator<Item = String> {
+    let impossible = group.control_groups.iter().filter(|record| !record.is_possible());
+    impossible.map(|record| format!("there can be no control group {}", record.shown()))
 }
 
 /// Whether the System V semaphores and queues can be.
@@ -144,6 +151,10 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     };
     if !alive.threads.iter().all(is_there) || !alive.filters.iter().all(Filter::is_possible) {
         lies.push(format!("pid {pid} is confined by filters that cannot be"));
+    }
+    let groups = alive.threads.iter().flat_map(|thread| &thread.control_groups).chain(&alive.control_groups);
+    if groups.into_iter().any(|record| *record >= group.control_groups.len()) {
+        lies.push(format!("pid {pid} is in a control group that is not there"));
     }
     if !ring::are_possible(&alive.memory.rings, &alive.memory.mappings) {
         lies.push(format!("pid {pid} has contexts for asynchronous I/O that cannot be"));

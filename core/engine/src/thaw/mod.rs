@@ -5,6 +5,7 @@
 
 mod blueprint;
 mod consistent;
+mod control_groups;
 mod fill;
 mod filters;
 mod finish;
@@ -92,7 +93,11 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     losses.extend(blueprint::own_pids(options));
     losses.extend(group.clocks.restore());
     let way = late::Way::open(&objects)?;
-    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, progress)?;
+    // Behind the tree when all is dropped: a control group in which somebody is cannot be removed.
+    let mut places = control_groups::Places::of(&group, &reader, options);
+    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, &mut places, progress)?;
+    let lost = places.losses();
+    losses.extend(lost.into_iter().filter(|lost| !losses.contains(lost)).collect::<Vec<_>>());
     late::restore(&mut tree, &group, &mut objects, &reader, options, &way)?;
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;
@@ -107,6 +112,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     segments::remove_again(&segments, &group)?;
     let used = system_v::restore(&group)?;
     release::release(tree, &group, &objects, || kept.take_over(group.hold.as_deref()))?;
+    places.keep();
     kept.let_go(group.hold.as_deref());
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);

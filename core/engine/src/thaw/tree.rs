@@ -6,6 +6,7 @@ use std::os::fd::AsRawFd;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
+use super::control_groups::Places;
 use super::home;
 use super::objects::Objects;
 use super::old_vdso::OldVdso;
@@ -95,6 +96,7 @@ struct Builder<'a> {
     old_vdso: Option<&'a OldVdso>,
     objects: &'a Objects,
     reader: &'a Reader,
+    places: &'a mut Places,
     progress: &'a dyn Progress,
     fill: super::fill::Fill,
     /// Indices of the children of each process, in the order of the records.
@@ -116,6 +118,7 @@ impl Tree {
         old_vdso: Option<&OldVdso>,
         objects: &Objects,
         reader: &Reader,
+        places: &mut Places,
         progress: &dyn Progress,
     ) -> Result<Self, Problem> {
         let place = space::Place { stays_parked: old_vdso.is_some(), ..space::Place::find(group)? };
@@ -135,7 +138,7 @@ impl Tree {
         };
         let fill = super::fill::Fill::new();
         let sharing = Sharing::of(group)?;
-        let mut builder = Builder { group, old_vdso, objects, reader, progress, fill, children, sharing };
+        let mut builder = Builder { group, old_vdso, objects, reader, places, progress, fill, children, sharing };
         progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
         let (orphans, roots): (Vec<usize>, Vec<usize>) =
             roots.into_iter().partition(|root| standins::led_by(group, &group.processes[*root]).is_some());
@@ -147,6 +150,7 @@ impl Tree {
         home::go(&mut tree)?;
         for index in 0..group.processes.len() {
             tree.threads(group, index)?;
+            builder.places.scatter(group, index);
         }
         Ok(tree)
     }
@@ -158,6 +162,7 @@ impl Tree {
             return self.child(builder, Above::StandIn(above), index);
         }
         self.built[index] = Some(self.first(process.pid(), process.family.exit_signal, &process.shown())?);
+        builder.places.enter(builder.group, index, None);
         self.grow(builder, index, None)
     }
 
@@ -187,6 +192,7 @@ impl Tree {
                 between.end();
                 standins::reap(above, shown.pid)?;
                 self.built[index] = Some(made?);
+                builder.places.enter(builder.group, index, None);
                 self.grow(builder, index, standins::memory_of(group, leader))?;
             }
             if later.len() == before {
@@ -317,6 +323,8 @@ impl Tree {
         let Some(made_by) = made_by else { return Ok(()) };
         let built = made_by.make_child(process.pid(), flags, process.family.exit_signal, &process.shown())?;
         self.built[child] = Some(built);
+        let entered = if matches!(above, Above::Process(_)) { parent } else { None };
+        builder.places.enter(builder.group, child, entered);
         self.grow(builder, child, parent)
     }
 
