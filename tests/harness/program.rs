@@ -42,6 +42,8 @@ pub struct Program {
     pub sleep: u64,
     /// Its terminals have numbers that no other test may take meanwhile.
     pub terminals: bool,
+    /// How many huge pages it needs.
+    pub huge_pages: u64,
 }
 
 impl Program {
@@ -57,6 +59,7 @@ impl Program {
             freeze_arguments: &[],
             sleep: 0,
             terminals: false,
+            huge_pages: 0,
         }
     }
 
@@ -106,6 +109,13 @@ impl Program {
     #[must_use]
     pub const fn sleeps_for(mut self, seconds: u64) -> Self {
         self.sleep = seconds;
+        self
+    }
+
+    /// Needs so many huge pages, which the harness sets aside.
+    #[must_use]
+    pub const fn huge_pages(mut self, count: u64) -> Self {
+        self.huge_pages = count;
         self
     }
 

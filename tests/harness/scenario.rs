@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
+use crate::huge_pages::HugePages;
 use crate::specimen::Answer;
 use crate::{Program, Specimen, User, alone};
 
@@ -22,6 +23,7 @@ pub struct Places {
 /// Without the engine: the program sets itself up, checks itself at once and finds all well. This proves the program.
 pub fn held(places: Places, program: &Program, user: User) {
     let _alone = program.terminals.then(alone::with_terminals);
+    let _pages = (program.huge_pages > 0).then(|| HugePages::set_aside(program.huge_pages));
     let Some(mut specimen) = started(places, program, user) else { return };
     let before = specimen.survey();
     let changed = before.differences(&specimen.survey(), program.allowed);
@@ -39,6 +41,7 @@ pub fn frozen(places: Places, program: &Program, user: User) {
         return refused(places, program, user, word);
     }
     let _alone = program.terminals.then(alone::with_terminals);
+    let _pages = (program.huge_pages > 0).then(|| HugePages::set_aside(program.huge_pages));
     let Some(mut specimen) = started(places, program, user) else { return };
     let group = specimen.members();
     let before = specimen.survey();

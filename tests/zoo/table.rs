@@ -12,7 +12,7 @@ macro_rules! zoo {
             shared_anonymous: both;
             memfd: both;
             memfd_seals: both .may_lack();
-            memfd_huge: both.refused("hugetlb").may_lack();
+            memfd_huge: both.huge_pages(8);
             heap: both;
             guards: both;
             eventfd: both;
@@ -150,7 +150,10 @@ macro_rules! zoo {
             bpf_map: root.refused_at("anon_inode:bpf-map", "a table of a program in the kernel").may_lack();
             bpf_program: root.refused_at("anon_inode:bpf-prog", "a program in the kernel").may_lack();
             odd_device: root.refused_at("/dev/kmsg", "the device 1:11").may_lack();
-            huge_table_pages: both.refused("hugetlb").may_lack();
+            huge_table_pages: both.huge_pages(12);
+            huge_table_shared: both.huge_pages(6);
+            huge_table_files: root.huge_pages(10);
+            huge_table_segments: root.huge_pages(8);
             secret_memory: both.refused("secret").may_lack();
             fault_handler: both.refused_at("anon_inode:[userfaultfd]", "a handler of page faults").may_lack();
             forest: both;

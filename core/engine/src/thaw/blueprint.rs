@@ -104,6 +104,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(confinement(group));
     problems.extend(super::terminals::preflight(group, options));
     problems.extend(room(group));
+    problems.extend(super::huge_pages::preflight(group));
     problems.extend(places(group, trust::is_mighty(reader)));
     for (index, file) in group.mapped_files.iter().enumerate() {
         let problem = file.check(true);

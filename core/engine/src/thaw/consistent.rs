@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use crate::image::{Reader, SectionKind};
+use crate::kernel::huge_pages;
 use crate::kernel::system_v::Object;
 use crate::resource::group::{Alive, Group, Life, Process, Thread};
 use crate::resource::memory::layout::Executable;
@@ -45,11 +46,15 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         if !content.pages.iter().all(|stored| stored.fits(content.size, reader)) {
             problems.push(lie(format!("{} has pages that are not there", content.origin.shown())));
         }
+        let huge = content.huge_page;
+        if huge != 0 && !(huge_pages::is_possible(huge) && content.size.is_multiple_of(huge)) {
+            problems.push(lie(format!("{} cannot consist of huge pages", content.origin.shown())));
+        }
     }
     let mut ids = HashSet::new();
     for segment in &group.segments {
-        let is_whole = segment.pages.iter().all(|stored| stored.fits(segment.size, reader));
-        if !is_whole || !segment.is_possible() || !ids.insert(segment.id) {
+        let is_whole = || segment.pages.iter().all(|stored| stored.fits(segment.length(), reader));
+        if !segment.is_possible() || !is_whole() || !ids.insert(segment.id) {
             problems.push(lie(format!("{} cannot be", segment::shown(segment.id))));
         }
     }
@@ -183,6 +188,11 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
         Backing::Anonymous | Backing::Ring | Backing::Vdso | Backing::Vvar => true,
     };
     let offset = mapping.offset.checked_add(mapping.end).is_some();
+    let huge = mapping.huge_page;
+    let is_huge = huge_pages::is_possible(huge) && (mapping.start | mapping.end).is_multiple_of(huge);
+    if huge != 0 && !(is_huge && huge_backing(group, mapping)) {
+        return false;
+    }
     let range = offset
         && mapping.start < mapping.end
         && mapping.end <= TOP
@@ -201,6 +211,22 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
                     Source::Zero | Source::Inherited => true,
                 }
         })
+}
+
+/// Whether what a mapping of huge pages shows can consist of such.
+fn huge_backing(group: &Group, mapping: &Mapping) -> bool {
+    match mapping.backing {
+        Backing::Anonymous => !mapping.is_shared(),
+        // Whether a file with a name does, its filesystem decides.
+        Backing::File(_) => true,
+        Backing::Content(content) => {
+            group.contents.get(content).is_some_and(|content| content.huge_page == mapping.huge_page)
+        }
+        Backing::Segment(segment) => {
+            group.segments.get(segment).is_some_and(|segment| segment.huge_page == mapping.huge_page)
+        }
+        Backing::Ring | Backing::Vdso | Backing::Vvar => false,
+    }
 }
 
 /// A run may go on from chunk to chunk; each of its pages must be there.

@@ -11,6 +11,7 @@ mod filters;
 mod finish;
 mod hold;
 mod home;
+mod huge_pages;
 mod late;
 mod objects;
 mod old_vdso;
