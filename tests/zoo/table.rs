@@ -99,6 +99,9 @@ macro_rules! zoo {
             signal_io: both;
             signal_owner: both;
             locks: both;
+            leases: both;
+            lease_to_write: both;
+            directory_changes: both.refused("F_NOTIFY").may_lack();
             timerfd: both.allow(&["fd/*/ticks"]);
             signalfd: both;
             epoll: both;

@@ -10,6 +10,7 @@ pub mod epoll;
 mod eventfd;
 mod fifo;
 mod inotify;
+pub mod leases;
 mod linked;
 pub mod locks;
 pub mod message_queue;
@@ -82,15 +83,11 @@ pub struct OpenFile {
     /// Its locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<locks::FileLock>,
+    /// The lease that was taken through it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<leases::Lease>,
     /// What its kind knows.
     pub record: ciborium::Value,
-}
-
-impl OpenFile {
-    /// The flags to open it with again: without those that were for its first opening alone.
-    pub fn flags_again(&self) -> i32 {
-        self.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)
-    }
 }
 
 /// The problem of a file of no filesystem that the kernel does not make; `what` it is, with its article.
@@ -462,6 +459,7 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
         flags: facts.info.flags as i32 & !(libc::O_CLOEXEC | libc::O_ASYNC),
         position: facts.info.position,
         notify: notify::capture(facts, capture.files)?,
+        lease: leases::capture(facts)?,
         locks: locks::capture(facts),
         record: kind.capture(facts, capture)?,
     })
@@ -472,6 +470,7 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let mut problems = kind_of(facts).judge(facts, files);
     problems.extend(locks::judge(facts, files));
     problems.extend(notify::judge(facts, files));
+    problems.extend(leases::judge(facts));
     problems
 }
 
