@@ -82,7 +82,9 @@ impl Drop for Group {
     fn drop(&mut self) {
         if self.is_there() {
             let pids = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
-            pids.lines().for_each(|pid| drop(fs::write(top(self.controller).join("cgroup.procs"), pid)));
+            for pid in pids.lines() {
+                let _ = fs::write(top(self.controller).join("cgroup.procs"), pid);
+            }
             until(Duration::from_secs(5), || fs::remove_dir(&self.folder).ok());
         }
     }
@@ -94,7 +96,9 @@ fn asleep(groups: &[&Group]) -> (Specimen, BTreeSet<i32>) {
     specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
     let members = specimen.members();
     for group in groups {
-        members.iter().for_each(|pid| group.write("cgroup.procs", &pid.to_string()));
+        for pid in &members {
+            group.write("cgroup.procs", &pid.to_string());
+        }
     }
     specimen.freeze().expect_success("freeze");
     specimen.assert_asleep(&members);
@@ -164,7 +168,9 @@ fn made_again(name: &'static str) {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
                 let below =
                     done(fs::read_dir(entry.path())).flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
-                below.for_each(|folder| done(fs::remove_dir(folder)));
+                for folder in below {
+                    done(fs::remove_dir(folder));
+                }
                 done(fs::remove_dir(entry.path()));
                 removed += 1;
             }

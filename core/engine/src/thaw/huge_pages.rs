@@ -57,6 +57,9 @@ fn needed(group: &Group) -> BTreeMap<u64, u64> {
     };
     for process in &group.processes {
         let Some(alive) = process.alive() else { continue };
+        if alive.memory.mappings.iter().all(|mapping| mapping.huge_page == 0) {
+            continue;
+        }
         let above = parent(process).map(|above| above.memory.mappings.as_slice()).unwrap_or_default();
         for mapping in alive.memory.mappings.iter().filter(|mapping| mapping.huge_page != 0 && !mapping.is_shared()) {
             add(mapping.huge_page, of_mapping(mapping, above));

@@ -80,10 +80,11 @@ pub fn named(facts: &FileFacts, path: &[u8]) -> NamedFile {
         record.modified = None;
     } else if facts.file_type() == libc::S_IFREG {
         // A server of files may forbid what the kernel allows: then growth cannot be told from another change.
-        let readable = match leases::is_leased(facts) {
+        let readable = if leases::is_leased(facts) {
             // It must not be opened. What is read so moves nothing.
-            true => facts.file.try_clone(),
-            false => content::reopen(&facts.file, libc::O_RDONLY).map(Into::into),
+            facts.file.try_clone()
+        } else {
+            content::reopen(&facts.file, libc::O_RDONLY).map(Into::into)
         };
         record.ends = readable.and_then(|readable| named_file::ends(&readable, record.size)).ok();
     }
