@@ -105,6 +105,17 @@ fn asleep(groups: &[&Group]) -> (Specimen, BTreeSet<i32>) {
     (specimen, members)
 }
 
+#[test]
+fn an_image_tells_the_control_groups_of_its_first_process() {
+    let group = Group::named("pids", "told");
+    let (specimen, _) = asleep(&[&group]);
+    let inspect = std::process::Command::new(harness::command::path()).arg("inspect").arg(specimen.image()).output();
+    let text = String::from_utf8_lossy(&done(inspect).stdout).into_owned();
+    let line = text.lines().find(|line| line.starts_with("Groups")).unwrap_or_else(|| panic!("{text}"));
+    let path = group.folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    assert!(line.contains(&format!("pids:/{path}")), "{text}");
+}
+
 fn said(outcome: &Outcome) -> String {
     outcome.said.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -64,7 +64,9 @@ fn an_image_with_impossible_huge_pages_is_refused() {
         rewrite(&specimen.image(), |group, _| {
             for process in &mut group.processes {
                 let dormouse_engine::resource::group::Life::Alive(alive) = &mut process.life else { continue };
-                alive.memory.mappings.iter_mut().filter(|one| one.huge_page != 0).for_each(|one| one.huge_page = size);
+                for one in alive.memory.mappings.iter_mut().filter(|one| one.huge_page != 0) {
+                    one.huge_page = size;
+                }
             }
         });
         let words = said(&mut specimen);

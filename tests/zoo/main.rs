@@ -149,6 +149,7 @@ mod seccomp_together;
 mod secret_memory;
 mod securebits;
 mod segments;
+mod segments_apart;
 mod segments_attached;
 mod segments_removed;
 mod selects;

@@ -174,6 +174,7 @@ macro_rules! zoo {
             controls: both;
             memory_policy: both .may_lack();
             dispatch: both .may_lack();
+            segments_apart: both;
             segments_attached: both;
             segments_removed: both;
             segments: both.refused("modify_ldt").may_lack();

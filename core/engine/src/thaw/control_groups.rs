@@ -173,7 +173,7 @@ impl Places {
         }
         if !record.unkept.is_empty() {
             let what = phrase!("this control group was gone, and was made again without its limits on single devices");
-            self.lose(lost(record, what, phrase!("{names}", names = record.unkept.join(", "))));
+            self.lose(lost(record, what, Phrase::verbatim(record.unkept.join(", "))));
         }
     }
 

@@ -15,6 +15,7 @@ mod huge_pages;
 mod late;
 mod objects;
 mod old_vdso;
+mod parts;
 mod processor;
 mod relations;
 mod release;

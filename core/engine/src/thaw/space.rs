@@ -4,6 +4,7 @@
 use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::objects::Objects;
+use super::parts::Parts;
 use super::tree::{Built, failed};
 use crate::arguments;
 use crate::kernel::ptrace;
@@ -30,7 +31,8 @@ pub struct Place {
     pub stays_parked: bool,
 }
 
-const PARKING: u64 = 1 << 20;
+/// How much room that is.
+pub const PARKING: u64 = 1 << 20;
 
 impl Place {
     /// Finds addresses that neither the engine nor any process of the group uses.
@@ -155,6 +157,7 @@ pub fn build(
         unpark(built, place, &kernel, &mut batch);
     }
     let mappings = &alive.memory.mappings;
+    let parts = Parts { mappings, kept: &kept, kernel: &built.kernel, place };
     let continues = |index: usize| {
         let before = index.checked_sub(1).filter(|before| kept[*before].is_empty() && kept[index].is_empty());
         before.is_some_and(|before| mappings[index].continues(&mappings[before]))
@@ -164,9 +167,12 @@ pub fn build(
             continue;
         }
         let file = objects.of_mapping(mapping.backing);
+        let part = parts.is_one(index, objects);
         let pieces = (index + 1..mappings.len()).take_while(|next| continues(*next)).count();
         for range in without(Range { start: mapping.start, end: mapping.end }, kept) {
-            if continues(index) {
+            if let Some(segment) = part {
+                parts.bring(index, range, segment, &mut batch);
+            } else if continues(index) {
                 // It was mapped along with the one before it.
                 protect(mapping, range, &mut batch);
             } else {

@@ -26,14 +26,20 @@ pub enum Lease {
     Write,
 }
 
-/// Whether a lease was taken through this description, whatever has become of it.
+/// Whether a lease was taken through this description, whatever has become of it. Of what is on its way in a socket nobody shows the
+/// locks.
 pub fn is_leased(facts: &FileFacts) -> bool {
-    facts.locks.iter().any(|seen| seen.lock.kind == LockKind::Lease)
+    facts.locks.iter().any(|seen| seen.lock.kind == LockKind::Lease) || is_leased_on_its_way(facts)
+}
+
+fn is_leased_on_its_way(facts: &FileFacts) -> bool {
+    let holds = || matches!(files::lease(&facts.file), Ok(libc::F_RDLCK | libc::F_WRLCK));
+    facts.holders.is_empty() && facts.file_type() == libc::S_IFREG && holds()
 }
 
 /// The lease that it has. Of one that is on its way out, what is left of it.
 pub fn capture(facts: &FileFacts) -> Result<Option<Lease>, Problem> {
-    if !is_leased(facts) {
+    if !is_leased(facts) || facts.holders.is_empty() {
         return Ok(None);
     }
     match files::lease(&facts.file) {
@@ -46,9 +52,14 @@ pub fn capture(facts: &FileFacts) -> Result<Option<Lease>, Problem> {
     }
 }
 
-/// A lease on a file whose content goes into the image: that could not be read without breaking it.
+/// A lease on a file whose content goes into the image: that could not be read without breaking it. And one that nobody could take
+/// again, for the file is on its way.
 pub fn judge(facts: &FileFacts) -> Option<Problem> {
     let is_removed = facts.stat.st_nlink == 0 || facts.is_removed();
+    if is_leased_on_its_way(facts) && !is_removed {
+        let what = phrase!("it has a lease, and is on its way in a socket");
+        return Some(facts.loss(ProblemKind::Lock, what, phrase!("that lease")));
+    }
     (is_leased(facts) && is_removed).then(|| {
         let what = phrase!("it holds a lease on a file without a name, which cannot be given back yet");
         let way_out = phrase!("Close the file in the program, or pause the group instead");

@@ -185,11 +185,30 @@ impl Mapping {
             let purpose = format!("attach System V shared memory {segment} at {start:x}");
             batch.must(purpose, libc::SYS_shmat, arguments![segment, start, flags]);
         }
+        self.protect_attached((start, end), batch);
+    }
+
+    fn protect_attached(&self, (start, end): (u64, u64), batch: &mut Batch) {
+        let to_write = self.flags.contains(VmFlags::MAY_WRITE);
         let attached = libc::PROT_READ | if to_write { libc::PROT_WRITE } else { 0 };
         if self.first_protection() != attached {
             let arguments = arguments![start, end - start, self.first_protection()];
             batch.must("protect attached memory", libc::SYS_mprotect, arguments);
         }
+    }
+
+    /// Maps the part `start..end` of it where the rest of its segment is not around it: from an attachment of the whole at `aside`, where
+    /// room for its length must be, and of which nothing stays.
+    pub fn bring(&self, (start, end): (u64, u64), (segment, length): (i32, u64), aside: u64, batch: &mut Batch) {
+        let flags = if self.flags.contains(VmFlags::MAY_WRITE) { 0 } else { libc::SHM_RDONLY };
+        let purpose = format!("attach System V shared memory {segment} at {aside:x}");
+        batch.must(purpose, libc::SYS_shmat, arguments![segment, aside, flags]);
+        let from = aside + self.offset + (start - self.start);
+        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let arguments = arguments![from, end - start, end - start, how, start];
+        batch.must("move a part of it to its place", libc::SYS_mremap, arguments);
+        batch.must("detach the rest", libc::SYS_munmap, arguments![aside, length]);
+        self.protect_attached((start, end), batch);
     }
 
     /// What is done to it once it is filled and the children have been made: names, advice, protection, locks.

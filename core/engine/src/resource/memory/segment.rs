@@ -2,7 +2,7 @@
 //! there at the thaw is attached again, with what it holds by then, as a file would be; one that is gone is made again with
 //! its id, key, rights and content. A segment that was marked as removed (SHM_DEST) goes with the group, and comes back so.
 
-// zoo: segments_attached segments_removed
+// zoo: segments_attached segments_removed segments_apart
 
 use std::collections::HashMap;
 
@@ -139,15 +139,18 @@ fn gone(id: i32) -> Problem {
     Problem::blocks(ProblemKind::Memory, phrase!("it is not there any more, or in another ipc namespace")).at(shown(id))
 }
 
-/// How mappings of one segment come from one attachment, as far as these tell: its address, and whether they are all of it.
-/// `page`: the size of its pages.
-pub fn is_whole(parts: &[&proc::maps::Mapping], size: u64, page: u64) -> bool {
-    let mut next = 0;
-    parts.iter().all(|part| {
-        let follows = part.offset == next;
-        next = part.offset + (part.end - part.start);
-        follows
-    }) && next == size.next_multiple_of(page.max(PAGE))
+/// Whether these mappings of one segment, in the order of their addresses, are all of one attachment of it; `length`: that of the
+/// segment. What was unmapped in between, or moved elsewhere (mremap(2)), is missing.
+pub fn is_whole<'a>(parts: impl Iterator<Item = &'a Mapping>, length: u64) -> bool {
+    let (mut next, mut begin) = (0, None);
+    for part in parts {
+        let attached = part.start.wrapping_sub(part.offset);
+        if part.offset != next || *begin.get_or_insert(attached) != attached {
+            return false;
+        }
+        next = part.offset + part.length();
+    }
+    next == length
 }
 
 impl Segment {
@@ -172,9 +175,14 @@ impl Segment {
         self.id >= 0 && self.size > 0 && self.size <= 1 << 48 && self.mode & !0o777 == 0 && page
     }
 
-    /// How long what is mapped of it is: whole huge pages, where it consists of such.
+    /// How long its content is: whole huge pages, where it consists of such.
     pub fn length(&self) -> u64 {
         if self.huge_page == 0 { self.size } else { self.size.next_multiple_of(self.huge_page) }
+    }
+
+    /// How long what is mapped of it is: whole pages.
+    pub fn attached_length(&self) -> u64 {
+        self.size.next_multiple_of(self.huge_page.max(PAGE))
     }
 
     /// Whether it is there.
@@ -362,31 +370,31 @@ mod tests {
 
     use super::*;
 
-    fn part(start: u64, end: u64, offset: u64) -> proc::maps::Mapping {
-        proc::maps::Mapping {
+    fn part(start: u64, end: u64, offset: u64) -> Mapping {
+        Mapping {
             start,
             end,
-            read: true,
-            write: true,
-            execute: false,
-            shared: true,
+            protection: libc::PROT_READ,
+            flags: proc::maps::VmFlags::MAY_SHARE,
+            backing: Backing::Segment(0),
             offset,
-            device: (0, 1),
-            inode: 7,
-            name: MappingName::File(b"/SYSV0000002a (deleted)".to_vec()),
+            name: None,
+            protection_key: 0,
+            policy: None,
+            pages: Vec::new(),
+            guards: Vec::new(),
+            huge_page: 0,
         }
     }
 
     #[test]
-    fn a_segment_is_attached_as_a_whole() {
+    fn a_segment_is_attached_as_a_whole_or_in_parts() {
+        assert!(key(b"/SYSV0000002a (deleted)") == Some(42) && key(b"/SYSVffffffff (deleted)") == Some(-1));
         let (one, two) = (part(0x1000, 0x2000, 0), part(0x2000, 0x4000, 0x1000));
-        assert!(
-            is_one(&one) && key(b"/SYSV0000002a (deleted)") == Some(42) && key(b"/SYSVffffffff (deleted)") == Some(-1)
-        );
-        assert!(is_whole(&[&one, &two], 0x2001, PAGE));
-        assert!(!is_whole(&[&one], 0x2001, PAGE) && !is_whole(&[&two], 0x3000, PAGE) && !is_whole(&[], 0x1000, PAGE));
-        let huge = part(0x20_0000, 0x60_0000, 0);
-        assert!(is_whole(&[&huge], 3 << 20, 2 << 20) && !is_whole(&[&huge], 3 << 20, PAGE));
+        let moved = part(0x9000, 0xb000, 0x1000);
+        assert!(is_whole([&one, &two].into_iter(), 0x3000));
+        assert!(!is_whole([&one].into_iter(), 0x3000) && !is_whole([&two].into_iter(), 0x3000));
+        assert!(!is_whole([&one, &moved].into_iter(), 0x3000) && !is_whole(std::iter::empty(), 0x1000));
     }
 
     #[test]
