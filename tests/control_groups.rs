@@ -165,6 +165,53 @@ fn a_control_group_that_is_gone_is_made_again_with_its_limits() {
     specimen.assert_ends();
 }
 
+/// Gives back what the root of cgroup v2 lets those below it have.
+struct Enabled(&'static str);
+
+impl Enabled {
+    /// One of the controllers that cgroup v2 has here, the file of a limit and a value for it.
+    fn any() -> (Option<Self>, &'static str, &'static str, &'static str) {
+        let read = |file: &str| done(fs::read_to_string(top("").join(file)));
+        let known = [
+            ("pids", "pids.max", "77"),
+            ("memory", "memory.max", "268435456"),
+            ("hugetlb", "hugetlb.2MB.max", "8388608"),
+        ];
+        let is_there = |name: &str, file: &str| read(file).split_whitespace().any(|word| word == name);
+        let found = known.into_iter().find(|(name, ..)| is_there(name, "cgroup.controllers"));
+        let (name, file, value) =
+            found.unwrap_or_else(|| panic!("cgroup v2 has no controller here that this test knows"));
+        let enabled = (!is_there(name, "cgroup.subtree_control")).then(|| {
+            done(fs::write(top("").join("cgroup.subtree_control"), format!("+{name}")));
+            Self(name)
+        });
+        (enabled, name, file, value)
+    }
+}
+
+impl Drop for Enabled {
+    fn drop(&mut self) {
+        let _ = fs::write(top("").join("cgroup.subtree_control"), format!("-{}", self.0));
+    }
+}
+
+#[test]
+fn a_limit_of_cgroup_v2_comes_back_with_the_group_above_that_allows_it() {
+    let (_enabled, name, file, value) = Enabled::any();
+    let outer = Group::named("", "allows");
+    outer.write("cgroup.subtree_control", &format!("+{name}"));
+    let inner = outer.below("limited");
+    inner.write(file, value);
+    let (mut specimen, members) = asleep(&[&inner]);
+    [&inner, &outer].into_iter().for_each(Group::remove);
+    let losses = thawed(&mut specimen);
+    assert!(!losses.contains("loss"), "{losses}");
+    assert!(members.iter().all(|pid| inner.holds(*pid)));
+    assert_eq!((inner.read(file).as_str(), outer.read("cgroup.subtree_control").as_str()), (value, name));
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
 /// The programs of the zoo that make control groups, which are removed while they sleep.
 fn made_again(name: &'static str) {
     let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &Program::named(name), User::Root);

@@ -64,6 +64,7 @@ mod hierarchy;
 mod huge_pages;
 mod huge_pages_disabled;
 mod huge_table_files;
+mod huge_table_gigabyte;
 mod huge_table_pages;
 mod huge_table_segments;
 mod huge_table_shared;

@@ -154,6 +154,7 @@ macro_rules! zoo {
             bpf_program: root.refused_at("anon_inode:bpf-prog", "a program in the kernel").may_lack();
             odd_device: root.refused_at("/dev/kmsg", "the device 1:11").may_lack();
             huge_table_pages: both.huge_pages(12);
+            huge_table_gigabyte: both.huge_pages_of(1 << 30, 1).may_lack();
             huge_table_shared: both.huge_pages(6);
             huge_table_files: root.huge_pages(10);
             huge_table_segments: root.huge_pages(8);
