@@ -206,6 +206,28 @@ fn semaphores_and_queues_of_system_v_that_are_gone_are_made_again() {
     objects_go(User::Ordinary);
 }
 
+/// Who has the file open is no reason to refuse: the program is told of nothing any more, and so is the user.
+#[test]
+fn a_lease_is_told_lost_where_somebody_else_has_the_file() {
+    for user in [User::Root, User::Ordinary] {
+        let mut specimen =
+            Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &Program::named("lease_to_write"), user);
+        specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
+        let group = specimen.members();
+        specimen.freeze().expect_success("freeze");
+        specimen.assert_asleep(&group);
+        let other = done(File::open(specimen.folder().join("file")));
+        let outcome = specimen.thaw();
+        let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(outcome.status.success() && said.contains("its lease on it cannot be had again"), "{said}");
+        assert!(said.contains("descriptor "), "{said}");
+        drop(other);
+        specimen.assert_awake(&group);
+        let Answer::Wrong(wrong) = specimen.go() else { panic!("it has found nothing wrong") };
+        assert!(wrong.contains("the lease: found 2"), "{wrong}");
+    }
+}
+
 fn queues_go(user: User) {
     let program = Program::named("message_queues");
     let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);

@@ -11,7 +11,7 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 22] = [
+const PROGRAMS: [&str; 23] = [
     "asynchronous_io",
     "memfd",
     "pipe",
@@ -33,6 +33,7 @@ const PROGRAMS: [&str; 22] = [
     "segments_removed",
     "system_v_objects",
     "process_files",
+    "leases",
     "message_queue",
 ];
 

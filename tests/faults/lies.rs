@@ -17,6 +17,9 @@ use crate::ZOO;
 /// Init of the namespace: thaws, then looks who is there besides itself. Zombies are nobody.
 const INIT: &str = r#"
 ulimit -S -v 4000000 && ulimit -S -c 0 && mount --bind /usr /usr && mount -o remount,bind,ro /usr || exit 3
+while read -r _ place kind _; do
+    case $kind in cgroup|cgroup2) mount -o remount,bind,ro "$place" || exit 3;; esac
+done < /proc/self/mounts
 timeout -k 1 20 "$1" thaw --background "$2" 2>"$3"
 status=$?
 for process in /proc/[0-9]*; do
@@ -214,4 +217,7 @@ lies! {
     about_segments: segments_removed, Ordinary;
     about_message_queues: message_queue, Root;
     about_files_of_processes: process_files, Ordinary;
+    about_control_groups: control_groups_of_threads, Root;
+    about_leases: leases, Ordinary;
+    about_parts_of_segments: segments_apart, Root;
 }

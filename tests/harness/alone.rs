@@ -14,6 +14,11 @@ pub fn with_java() -> File {
     with("java")
 }
 
+/// The same for huge pages.
+pub fn with_huge_pages() -> File {
+    with("huge-pages")
+}
+
 fn with(what: &str) -> File {
     let path = std::env::temp_dir().join(format!("dormouse-tests-use-{what}"));
     let options = File::options().create(true).truncate(false).write(true).open(&path);

@@ -25,6 +25,7 @@ pub mod command;
 pub mod forge;
 pub mod graph;
 pub mod group;
+pub mod huge_pages;
 pub mod job;
 pub mod pids;
 pub mod process;

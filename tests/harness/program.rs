@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::huge_pages;
+
 /// Who runs a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
@@ -42,6 +44,8 @@ pub struct Program {
     pub sleep: u64,
     /// Its terminals have numbers that no other test may take meanwhile.
     pub terminals: bool,
+    /// The size of the huge pages it needs, bytes, and how many.
+    pub huge_pages: Option<(u64, u64)>,
 }
 
 impl Program {
@@ -57,6 +61,7 @@ impl Program {
             freeze_arguments: &[],
             sleep: 0,
             terminals: false,
+            huge_pages: None,
         }
     }
 
@@ -106,6 +111,19 @@ impl Program {
     #[must_use]
     pub const fn sleeps_for(mut self, seconds: u64) -> Self {
         self.sleep = seconds;
+        self
+    }
+
+    /// Needs so many huge pages of the usual size, which the harness sets aside.
+    #[must_use]
+    pub const fn huge_pages(self, count: u64) -> Self {
+        self.huge_pages_of(huge_pages::SIZE, count)
+    }
+
+    /// The same of another size, in bytes.
+    #[must_use]
+    pub const fn huge_pages_of(mut self, size: u64, count: u64) -> Self {
+        self.huge_pages = Some((size, count));
         self
     }
 

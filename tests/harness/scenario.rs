@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
+use crate::huge_pages::HugePages;
 use crate::specimen::Answer;
 use crate::{Program, Specimen, User, alone};
 
@@ -22,6 +23,7 @@ pub struct Places {
 /// Without the engine: the program sets itself up, checks itself at once and finds all well. This proves the program.
 pub fn held(places: Places, program: &Program, user: User) {
     let _alone = program.terminals.then(alone::with_terminals);
+    let Ok(_pages) = set_aside(places, program, user) else { return };
     let Some(mut specimen) = started(places, program, user) else { return };
     let before = specimen.survey();
     let changed = before.differences(&specimen.survey(), program.allowed);
@@ -39,6 +41,7 @@ pub fn frozen(places: Places, program: &Program, user: User) {
         return refused(places, program, user, word);
     }
     let _alone = program.terminals.then(alone::with_terminals);
+    let Ok(_pages) = set_aside(places, program, user) else { return };
     let Some(mut specimen) = started(places, program, user) else { return };
     let group = specimen.members();
     let before = specimen.survey();
@@ -83,6 +86,19 @@ pub fn refused(places: Places, program: &Program, user: User, named: &str) {
     assert!(lost.is_empty(), "the refused freeze of {} left traces:\n{lost}", program.name);
     expect_ok(program, user, "after a refused freeze", &specimen.go());
     specimen.assert_ends();
+}
+
+/// The huge pages that it needs; an error where the machine has none, and need not.
+fn set_aside(places: Places, program: &Program, user: User) -> Result<Option<HugePages>, ()> {
+    let Some((size, count)) = program.huge_pages else { return Ok(None) };
+    match HugePages::of_size(size, count) {
+        Ok(pages) => Ok(Some(pages)),
+        Err(found) if program.may_lack => {
+            note(places, program, user, &format!("{found} huge pages of {size} bytes can be set aside"));
+            Err(())
+        }
+        Err(found) => panic!("{} needs {count} huge pages, and the system sets {found} aside", program.name),
+    }
 }
 
 fn started(places: Places, program: &Program, user: User) -> Option<Specimen> {

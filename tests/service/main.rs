@@ -4,6 +4,7 @@
 
 mod client;
 mod connections;
+mod control_groups;
 mod folder;
 mod forged;
 mod life;

@@ -12,7 +12,7 @@ macro_rules! zoo {
             shared_anonymous: both;
             memfd: both;
             memfd_seals: both .may_lack();
-            memfd_huge: both.refused("hugetlb").may_lack();
+            memfd_huge: both.huge_pages(8);
             heap: both;
             guards: both;
             eventfd: both;
@@ -99,6 +99,9 @@ macro_rules! zoo {
             signal_io: both;
             signal_owner: both;
             locks: both;
+            leases: both;
+            lease_to_write: both;
+            directory_changes: both.refused("F_NOTIFY").may_lack();
             timerfd: both.allow(&["fd/*/ticks"]);
             signalfd: both;
             epoll: both;
@@ -150,7 +153,11 @@ macro_rules! zoo {
             bpf_map: root.refused_at("anon_inode:bpf-map", "a table of a program in the kernel").may_lack();
             bpf_program: root.refused_at("anon_inode:bpf-prog", "a program in the kernel").may_lack();
             odd_device: root.refused_at("/dev/kmsg", "the device 1:11").may_lack();
-            huge_table_pages: both.refused("hugetlb").may_lack();
+            huge_table_pages: both.huge_pages(12);
+            huge_table_gigabyte: both.huge_pages_of(1 << 30, 1).may_lack();
+            huge_table_shared: both.huge_pages(6);
+            huge_table_files: root.huge_pages(10);
+            huge_table_segments: root.huge_pages(8);
             secret_memory: both.refused("secret").may_lack();
             fault_handler: both.refused_at("anon_inode:[userfaultfd]", "a handler of page faults").may_lack();
             forest: both;
@@ -168,6 +175,7 @@ macro_rules! zoo {
             controls: both;
             memory_policy: both .may_lack();
             dispatch: both .may_lack();
+            segments_apart: both;
             segments_attached: both;
             segments_removed: both;
             segments: both.refused("modify_ldt").may_lack();
@@ -188,6 +196,8 @@ macro_rules! zoo {
             semaphores: both.freeze_with(&["--accept-losses"]);
             semaphores_undone: both.refused("may undo at its end what it has done");
             system_v_objects: both;
+            control_groups: root .may_lack();
+            control_groups_of_threads: root .may_lack();
         }
     };
 }

@@ -7,7 +7,7 @@ use super::{Collector, descriptors, escaped, memory, threads};
 use crate::process::{Stat, live_thread, numbers_in, status};
 
 /// Lines of `status` that are of the moment, or that another fact tells better.
-const OF_THE_MOMENT: [&str; 21] = [
+const OF_THE_MOMENT: [&str; 22] = [
     "State",
     "PPid",
     "VmPeak",
@@ -23,6 +23,7 @@ const OF_THE_MOMENT: [&str; 21] = [
     "VmLib",
     "VmPTE",
     "VmSwap",
+    "HugetlbPages",
     "SigQ",
     "FDSize",
     "Ngid",

@@ -50,6 +50,7 @@ pub(super) fn collect(collector: &mut Collector, tid: i32) {
     collector.add(fact("ioprio"), io_priority(tid));
     let slack = fs::read_to_string(format!("/proc/{tid}/timerslack_ns")).unwrap_or_else(|error| error.to_string());
     collector.add(fact("timerslack"), slack.trim());
+    collector.add(fact("cgroup"), fs::read_to_string(format!("{folder}/cgroup")).unwrap_or_default().trim());
 }
 
 /// The mask of sched_getaffinity(2).

@@ -9,6 +9,7 @@ use dormouse_engine::resource::fd::OpenFile;
 use dormouse_engine::resource::group::{Alive, Group, Life, Process};
 use dormouse_engine::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
 use dormouse_engine::resource::named_file;
+use dormouse_engine::resource::task::control_group::ControlGroup;
 use dormouse_wire::{ByteSize, Pid};
 
 use crate::output::{self, Table};
@@ -42,12 +43,23 @@ fn heading(path: &Path, frame: &Frame, inside: &Inside) -> String {
         let needed = namespaces.needed().join(", ");
         [("Its own", format!("namespaces: {}", namespaces.own.join(", "))), ("Needs", needed)]
     });
+    let control_groups = control_groups(&inside.group).map(|names| ("Groups", names));
     let lines: Vec<String> = lines
         .iter()
+        .chain(&control_groups)
         .chain(alone.iter().flatten())
         .map(|(name, value)| format!("{name:<9}{}\n", output::printable(value)))
         .collect();
     lines.concat()
+}
+
+/// The control groups that its first process was in, but for the roots of their hierarchies: controllers and path, as /proc tells them.
+fn control_groups(group: &Group) -> Option<String> {
+    let first = group.processes.iter().find_map(Process::alive)?;
+    let records = first.control_groups.iter().filter_map(|record| group.control_groups.get(*record));
+    let name = |record: &ControlGroup| format!("{}:{}", record.controllers.join(","), record.shown());
+    let names: Vec<String> = records.filter(|record| !record.is_root()).map(name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// The tree: each process behind its parent, moved in by its depth.

@@ -120,6 +120,7 @@ fn mappings(
             policy: None,
             pages: Vec::new(),
             guards: Vec::new(),
+            huge_page: if found.flags.contains(VmFlags::HUGETLB) { found.kernel_page_size } else { 0 },
         });
     }
     Ok(records)
@@ -135,6 +136,9 @@ pub fn vdso(facts: &[ProcessFacts]) -> Option<Vdso> {
     crate::puppet::foothold::blank(&mut code);
     Some(Vdso { code })
 }
+
+/// What anonymous memory of huge pages shows: a file of the kernel's own.
+const HUGE: &[u8] = b"/anon_hugepage (deleted)";
 
 fn backing(
     speaker: Tid,
@@ -155,6 +159,9 @@ fn backing(
     };
     if ring::is_one(found) {
         return Ok(Backing::Ring);
+    }
+    if path == HUGE && found.flags.contains(VmFlags::HUGETLB) && !found.flags.contains(VmFlags::MAY_SHARE) {
+        return Ok(Backing::Anonymous);
     }
     if segment::is_one(found) {
         let (segments, sink) = (&mut *registry.segments, registry.sink);
@@ -278,7 +285,9 @@ impl OwnPages {
         }
         let holds = |start: u64| {
             let place = space.found.binary_search_by_key(&start, |found| found.start);
-            place.is_ok_and(|place| space.found[place].anonymous + space.found[place].swap > 0)
+            let found = place.ok().map(|place| &space.found[place]);
+            // The kernel counts huge pages elsewhere.
+            found.is_some_and(|found| found.anonymous + found.swap > 0 || found.flags.contains(VmFlags::HUGETLB))
         };
         for (place, mapping) in space.mappings.iter().enumerate() {
             if mapping.is_shared() || mapping.is_of_the_kernel() || !holds(mapping.start) {

@@ -33,6 +33,7 @@ use crate::resource::namespace::inner::called_at;
 use crate::resource::origin::Origin;
 use crate::resource::system_v::queue::{self, Queue};
 use crate::resource::system_v::semaphores::{self, Set};
+use crate::resource::task::control_group::Captured;
 use crate::resource::task::family::Family;
 use crate::resource::task::filesystem::Filesystem;
 use crate::resource::task::landlock::Witnesses;
@@ -95,8 +96,7 @@ pub fn record(
     inner.mark(&mut told.open_files);
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
-            let memory = executable.map(|executable| (mappings, executable));
-            let life = life(process, found, &mut told, index, memory);
+            let life = life(process, found, &mut told, index, executable.map(|executable| (mappings, executable)));
             let place = inner.places.get(index).copied().unwrap_or_default();
             Process {
                 family: told.families[index].clone(),
@@ -120,6 +120,7 @@ pub fn record(
         semaphores: told.semaphores,
         queues: told.queues,
         inner: inner.all,
+        control_groups: told.control_groups.records,
         components: told.components,
         clocks: clocks(facts),
         terminal: terminal::record(facts, open)?,
@@ -158,6 +159,7 @@ struct Told {
     tables: Vec<usize>,
     semaphores: Vec<Set>,
     queues: Vec<Queue>,
+    control_groups: Captured,
     components: Vec<Component>,
     origin: Origin,
 }
@@ -243,6 +245,7 @@ fn tell(
         tables: facts.iter().map(|found| open.table_of.get(&found.pid).copied().unwrap_or_default()).collect(),
         semaphores: semaphores::capture(&users).map_err(unread)?,
         queues: queue::capture(&users).map_err(unread)?,
+        control_groups: Captured::begin(),
         components: processor::components(),
         origin: origin::here(facts),
     })
@@ -256,11 +259,16 @@ fn life(
     index: usize,
     memory: Option<(Vec<Mapping>, Executable)>,
 ) -> Life {
-    let (Some(living), Some(answers), Some((mappings, executable))) =
+    let (Some(living), Some(mut answers), Some((mappings, executable))) =
         (&found.living, told.answers[index].take(), memory)
     else {
         return Life::Zombie(zombie::capture(found.stat.exit_code, &found.status));
     };
+    for (tid, own) in living.threads.iter().filter_map(|found| Some((found.tid, found.control_groups.as_ref()?))) {
+        if let Some(thread) = answers.threads.iter_mut().find(|thread| thread.tid == tid) {
+            thread.control_groups = told.control_groups.of(own);
+        }
+    }
     Life::Alive(Box::new(Alive {
         stop: stop(process.stopped_by, found, &told.continued),
         memory: memory_of(&answers, living, mappings, executable),
@@ -273,6 +281,7 @@ fn life(
         limits: Limits(living.limits.iter().map(|limit| (limit.soft, limit.hard)).collect()),
         attributes: answers.attributes,
         filters: answers.filters,
+        control_groups: told.control_groups.of(&living.control_groups),
     }))
 }
 

@@ -315,5 +315,6 @@ fn thread(
         dispatch: puppet.dispatch,
         seccomp: Seccomp::Off,
         interrupted,
+        control_groups: Vec::new(),
     })
 }

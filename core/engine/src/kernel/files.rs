@@ -77,6 +77,12 @@ pub fn set_notify(file: &impl AsFd, kind: i32, id: i32, signal: i32) -> Answer<(
     checked(unsafe { libc::fcntl(fd, F_SETSIG, signal) }.into()).map(drop)
 }
 
+/// The lease that was taken through a description: F_RDLCK, F_WRLCK or, for none, F_UNLCK.
+pub fn lease(file: &impl AsFd) -> Answer<i32> {
+    // SAFETY: F_GETLEASE takes nothing.
+    checked(unsafe { libc::fcntl(file.as_fd().as_raw_fd(), libc::F_GETLEASE) }.into()).map(|kind| kind as i32)
+}
+
 /// A duplicate with a number of at least `least`.
 pub fn duplicate_above(file: &impl AsFd, least: i32) -> Answer<OwnedFd> {
     use std::os::fd::FromRawFd;

@@ -104,11 +104,15 @@ impl ForcedMemory {
 pub struct SharedMemory;
 
 impl SharedMemory {
-    /// Makes shared anonymous memory of this size, as mmap(2) does with MAP_SHARED and MAP_ANONYMOUS, and answers a
-    /// descriptor of the file behind it. Wants CAP_CHECKPOINT_RESTORE: only /proc/self/map_files leads to it.
-    pub fn file(size: u64) -> io::Result<std::os::fd::OwnedFd> {
-        let length = (size as usize).next_multiple_of(4096).max(4096);
-        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    /// Makes shared anonymous memory of this size, as mmap(2) does with MAP_SHARED and MAP_ANONYMOUS, of huge pages of that
+    /// size where it is not 0, and answers a descriptor of the file behind it. Wants CAP_CHECKPOINT_RESTORE: only /proc/self/map_files leads to it.
+    pub fn file(size: u64, huge_page: u64) -> io::Result<std::os::fd::OwnedFd> {
+        let page = huge_page.max(4096) as usize;
+        let length = (size as usize).next_multiple_of(page).max(page);
+        let mut flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        if huge_page != 0 {
+            flags |= super::huge_pages::of_mapping(huge_page);
+        }
         // SAFETY: a new mapping at an address the kernel chooses overlaps nothing of ours.
         let address =
             unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };

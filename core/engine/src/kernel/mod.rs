@@ -10,6 +10,7 @@ pub mod clone;
 pub mod features;
 pub mod files;
 pub mod guard;
+pub mod huge_pages;
 pub mod identity;
 pub mod inet;
 pub mod inner_namespaces;

@@ -19,11 +19,12 @@ pub fn choose_segment_id(id: i32) -> io::Result<()> {
     std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string())
 }
 
-/// Makes a segment that nobody has a right to, as its creator; answers its id. EEXIST: the key is taken.
-pub fn make_segment(key: i32, size: u64, creator: (u32, u32)) -> Answer<i32> {
+/// Makes a segment that nobody has a right to, as its creator; answers its id. `pages`: SHM_HUGETLB with a size, or 0. EEXIST: the
+/// key is taken.
+pub fn make_segment(key: i32, size: u64, pages: i32, creator: (u32, u32)) -> Answer<i32> {
     as_creator(creator, || {
         // SAFETY: shmget takes integers only.
-        checked(unsafe { libc::shmget(key, size as usize, libc::IPC_CREAT | libc::IPC_EXCL) }.into())
+        checked(unsafe { libc::shmget(key, size as usize, libc::IPC_CREAT | libc::IPC_EXCL | pages) }.into())
             .map(|id| id as i32)
     })
 }
@@ -61,9 +62,14 @@ impl Attached {
 
     /// The file behind it; `size`: that of the segment in bytes. Wants CAP_CHECKPOINT_RESTORE.
     pub fn file(&self, size: u64, to_write: bool) -> io::Result<File> {
-        let end = self.address + (size as usize).next_multiple_of(4096);
-        let path = super::procfs::path(format!("self/map_files/{:x}-{end:x}", self.address));
-        OpenOptions::new().read(true).write(to_write).open(path)
+        // Where it consists of huge pages, these are attached as a whole.
+        const PAGES: [usize; 3] = [4096, 2 << 20, 1 << 30];
+        let path = |page: &usize| {
+            let end = self.address + (size as usize).next_multiple_of(*page);
+            super::procfs::path(format!("self/map_files/{:x}-{end:x}", self.address))
+        };
+        let found = PAGES.iter().map(path).find(|path| path.symlink_metadata().is_ok());
+        OpenOptions::new().read(true).write(to_write).open(found.unwrap_or_else(|| path(&PAGES[0])))
     }
 }
 

@@ -7,12 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
+use dormouse_wire::{ByteSize, Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::memory::mapping::is_ordinary;
 use super::named_file::{Owner, shown};
 use crate::image::{CHUNK_PAGES, ImageError, PAGE, PageBuffer, PageNumber, PageSink, Reader};
+use crate::kernel::huge_pages;
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::memory::SharedMemory;
 use crate::kernel::passing::Passing;
@@ -30,6 +32,9 @@ pub struct Content {
     pub owner: (u32, u32),
     /// Its pages that are not all zeros, in order.
     pub pages: Vec<Stored>,
+    /// The size of the huge pages that it consists of (hugetlb), bytes; 0: of ordinary pages.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub huge_page: u64,
 }
 
 /// Where a file without a name comes from.
@@ -86,6 +91,7 @@ pub fn capture(file: &File, origin: Origin, sink: &PageSink, buffer: &mut PageBu
         owner: (metadata.uid(), metadata.gid()),
         pages: capture_pages(file, metadata.len(), sink, buffer, &failed)?,
         origin: origin.clone(),
+        huge_page: huge_pages::size_of(file).unwrap_or(0),
     })
 }
 
@@ -98,6 +104,10 @@ pub fn capture_pages(
     failed: &impl Fn(std::io::Error) -> Problem,
 ) -> Result<Vec<Stored>, Problem> {
     let (mut pages, mut at) = (Vec::new(), 0);
+    // A file of huge pages does not tell its holes; that it is nothing but holes it tells.
+    if huge_pages::size_of(file).is_some() && file.metadata().is_ok_and(|found| found.blocks() == 0) {
+        return Ok(pages);
+    }
     while at < size {
         let Some(start) = seek(file, at, nix::unistd::Whence::SeekData).map_err(failed)? else { break };
         let end = seek(file, start, nix::unistd::Whence::SeekHole).map_err(failed)?.unwrap_or(size);
@@ -181,6 +191,9 @@ impl Content {
                 .at(self.origin.shown())
         };
         let file = self.make(nameless).map_err(failed)?;
+        if huge_pages::size_of(&file).unwrap_or(0) != self.huge_page {
+            return Err(self.no_home());
+        }
         if !matches!(self.origin, Origin::SharedAnonymous) {
             file.set_len(self.size).map_err(failed)?;
         }
@@ -198,7 +211,7 @@ impl Content {
     fn make(&self, nameless: Option<i32>) -> std::io::Result<File> {
         match &self.origin {
             Origin::Memfd { name, seals } => self.make_memory(name, *seals),
-            Origin::SharedAnonymous => Ok(SharedMemory::file(self.size)?.into()),
+            Origin::SharedAnonymous => Ok(SharedMemory::file(self.size, self.huge_page)?.into()),
             Origin::Deleted { path, maker } => {
                 let _acting = Acting::begin(&Identity::from(maker))?;
                 let path = Path::new(std::ffi::OsStr::from_bytes(path));
@@ -214,7 +227,10 @@ impl Content {
         const SEALED_AGAINST: MFdFlags = MFdFlags::from_bits_retain(0x8);
         const SEAL_EXECUTABLE: u32 = 0x20;
         let name = std::ffi::CString::new(name)?;
-        let flags = MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC;
+        let mut flags = MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC;
+        if self.huge_page != 0 {
+            flags |= MFdFlags::from_bits_retain(huge_pages::of_memory_file(self.huge_page));
+        }
         let never = seals & SEAL_EXECUTABLE != 0 && self.mode & 0o111 == 0;
         match memfd_create(name.as_c_str(), flags | if never { SEALED_AGAINST } else { EXECUTABLE }) {
             Err(nix::errno::Errno::EINVAL) => Ok(memfd_create(name.as_c_str(), flags)?.into()),
@@ -222,10 +238,23 @@ impl Content {
         }
     }
 
-    /// What of it will be different here.
+    /// A file of huge pages can only be where such pages are.
+    fn no_home(&self) -> Problem {
+        let what = phrase!(
+            "it consisted of huge pages of {size}, and there are none where it was",
+            size = ByteSize(self.huge_page)
+        );
+        let problem = Problem::blocks(ProblemKind::DeletedFile, what).at(self.origin.shown());
+        problem.way_out(phrase!("Mount a hugetlbfs with such pages there again"))
+    }
+
+    /// What stands in the way of it, or will be different here.
     pub fn preflight(&self) -> Option<Problem> {
         let Origin::Deleted { path, .. } = &self.origin else { return None };
         let folder = Path::new(std::ffi::OsStr::from_bytes(path)).parent()?;
+        if self.huge_page != 0 {
+            return (huge_pages::size_in(folder) != Some(self.huge_page)).then(|| self.no_home());
+        }
         let what = phrase!("the folder it was removed from is gone: it is made again in another one");
         let problem = Problem::loses(ProblemKind::DeletedFile, what, phrase!("where it lies: perhaps on another disk"));
         (!folder.is_dir()).then(|| problem.at(self.origin.shown()))
@@ -275,6 +304,9 @@ pub fn fill(
     let bytes = range.ok_or_else(|| Problem::blocks(ProblemKind::Image, phrase!("pages are missing from a chunk")))?;
     let at = stored.page * PAGE as u64;
     let length = (bytes.len() as u64).min(size.saturating_sub(at)) as usize;
+    if let Some(huge_page) = huge_pages::size_of(file) {
+        return huge_pages::write(file, huge_page, &bytes[..length], at).map_err(|errno| failed(errno.into()));
+    }
     file.write_all_at(&bytes[..length], at).map_err(failed)
 }
 

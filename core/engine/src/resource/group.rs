@@ -15,6 +15,7 @@ use super::namespace::inner::{Inner, Place, called_at};
 use super::system_v::queue::Queue;
 use super::system_v::semaphores::Set;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
+use super::task::control_group::ControlGroup;
 use super::task::credentials::Credentials;
 use super::task::dispatch::Dispatch;
 use super::task::family::Family;
@@ -63,6 +64,9 @@ pub struct Group {
     /// Namespaces that only some of its processes live in, each behind those that it lies in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inner: Vec<Inner>,
+    /// The control groups that its processes and threads are in, and those above these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_groups: Vec<ControlGroup>,
     /// Where the parts of the extended registers lie in the areas of its threads.
     pub components: Vec<Component>,
     /// The clocks at the freeze.
@@ -156,6 +160,9 @@ pub struct Alive {
     /// Filters that confine its threads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Filter>,
+    /// Its control groups, one of each hierarchy, indices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_groups: Vec<usize>,
 }
 
 impl Alive {
@@ -194,6 +201,9 @@ pub struct Thread {
     pub seccomp: Seccomp,
     /// A system call that has to be made good.
     pub interrupted: Option<InterruptedCall>,
+    /// Its control groups, where they are not those of the process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control_groups: Vec<usize>,
 }
 
 impl Thread {

@@ -8,6 +8,7 @@ use std::path::Path;
 use dormouse_wire::{Pid, ProcessName, Tid};
 
 use crate::kernel::threads::{beside, each};
+use crate::proc::cgroup::{self, CgroupMembership};
 use crate::proc::limits::Limits;
 use crate::proc::maps::DetailedMapping;
 use crate::proc::stat::{Stat, State};
@@ -67,6 +68,8 @@ pub struct LivingFacts {
     pub oom_score_adjustment: i32,
     /// core(5).
     pub coredump_filter: u32,
+    /// Where it is among the control groups, cgroups(7).
+    pub control_groups: Vec<CgroupMembership>,
 }
 
 /// What /proc tells of a thread.
@@ -78,6 +81,8 @@ pub struct ThreadFacts {
     pub status: Status,
     /// For a leader that has exited while other threads live.
     pub exited: Option<i32>,
+    /// Where it is among the control groups, if not where its process is.
+    pub control_groups: Option<Vec<CgroupMembership>>,
 }
 
 /// The namespaces a process is in, namespaces(7), but for that of time: a thaw makes one itself.
@@ -101,9 +106,13 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
     let tids = proc::list_threads(pid)?;
     // A leader that has exited shows nothing of its process any more; another thread does.
     let speaker = tids.iter().copied().find(|tid| exited(*tid).is_none()).unwrap_or(pid.leader());
+    let control_groups = control_groups(pid, speaker)?;
     let thread = |tid: &Tid| {
         let status = proc::parsed_thread(pid, *tid, "status", status::parse)?;
-        Ok(ThreadFacts { tid: *tid, status, exited: exited(*tid) })
+        // Whoever has exited is nowhere any more.
+        let own = (exited(*tid).is_none() && *tid != speaker).then(|| self::control_groups(pid, *tid)).transpose()?;
+        let own = own.filter(|own| *own != control_groups);
+        Ok(ThreadFacts { tid: *tid, status, exited: exited(*tid), control_groups: own })
     };
     let (mappings, threads) = if tids.len() < MANY_THREADS {
         (proc::detailed_mappings(pid, speaker), tids.iter().map(thread).collect())
@@ -139,6 +148,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         coredump_filter: proc::parsed(Pid(speaker.0), "coredump_filter", numbers::coredump_filter)?.unwrap_or(0),
         threads,
         speaker,
+        control_groups,
     })
 }
 
@@ -153,6 +163,11 @@ fn has_ended(door: &Path, link: &[u8]) -> bool {
     let path = Path::new(OsStr::from_bytes(proc::strip_deleted(link).0));
     let (there, here) = (std::fs::metadata(path).map(place), std::fs::metadata(door).map(place));
     here.is_ok_and(|here| !there.is_ok_and(|there| there == here))
+}
+
+/// A kernel without control groups has no such file.
+fn control_groups(pid: Pid, tid: Tid) -> Result<Vec<CgroupMembership>, ProcError> {
+    Ok(optional(proc::parsed_thread(pid, tid, "cgroup", cgroup::parse))?.unwrap_or_default())
 }
 
 /// A file that this kernel may not have.

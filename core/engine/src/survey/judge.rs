@@ -11,6 +11,7 @@ use crate::kernel::outside;
 use crate::proc;
 use crate::resource::fd;
 use crate::resource::memory::mapping;
+use crate::resource::task::control_group;
 use crate::resource::task::limits::Reach;
 use crate::resource::task::zombie;
 
@@ -27,6 +28,10 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
             problems.extend(places(process, living));
             problems.extend(reach.judge(living.limits.iter().map(|limit| limit.hard), &process.shown));
             problems.extend(living.mappings.iter().flat_map(|found| mapping::judge(found, &process.shown)));
+            let elsewhere = living.threads.iter().filter_map(|thread| thread.control_groups.as_ref()).flatten();
+            let control_groups: Vec<_> = living.control_groups.iter().chain(elsewhere).cloned().collect();
+            problems
+                .extend(control_group::judge(&control_groups).into_iter().map(|problem| problem.of(&process.shown)));
         }
     }
     problems.extend(clocks(processes));

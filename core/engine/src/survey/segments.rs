@@ -2,27 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use dormouse_wire::{Phrase, Problem, ProblemKind, ProcessName, phrase};
+use dormouse_wire::{Problem, ProblemKind, ProcessName, phrase};
 
 use super::collect::ProcessFacts;
 use super::connect::Sharer;
 use super::system_v::was_there;
 use crate::kernel::outside;
-use crate::proc::maps::{Mapping, VmFlags};
 use crate::proc::system_v::{self, LOCKED, Segment};
-use crate::resource::memory::segment::{is_one, is_whole, shown};
-
-/// Parts of attachments, by segment and by the address of the attachment.
-type Attachments<'a> = BTreeMap<(i32, u64), Vec<&'a Mapping>>;
+use crate::resource::memory::segment::{is_one, shown};
 
 /// What stands in the way, and what would be lost.
 pub fn judge(processes: &[ProcessFacts], sharers: &[Sharer]) -> Vec<Problem> {
     let (there, mut problems, mut counts) = (system_v::segments(), Vec::new(), BTreeMap::new());
     for process in processes {
-        for ((id, _), parts) in attachments(process) {
+        for (id, parts) in attachments(process) {
             let (parts_here, _) = counts.entry(id).or_insert((0, &process.shown));
-            *parts_here += parts.len() as u64;
-            problems.extend(judge_attachment(id, &parts, &there).map(|problem| problem.of(&process.shown)));
+            *parts_here += parts;
+            problems.extend(judge_attachment(id, &there).map(|problem| problem.of(&process.shown)));
         }
     }
     for (id, (parts, process)) in counts {
@@ -36,29 +32,23 @@ pub fn judge(processes: &[ProcessFacts], sharers: &[Sharer]) -> Vec<Problem> {
     problems
 }
 
-/// What a process has attached; of huge pages is told elsewhere.
-fn attachments(process: &ProcessFacts) -> Attachments<'_> {
-    let mut attachments = Attachments::new();
+/// What a process has attached: the segments, and in how many parts.
+fn attachments(process: &ProcessFacts) -> BTreeMap<i32, u64> {
+    let mut attachments = BTreeMap::new();
     let all = process.living.iter().flat_map(|living| &living.mappings);
-    for found in all.filter(|found| is_one(found) && !found.flags.contains(VmFlags::HUGETLB)) {
-        let begin = found.start.wrapping_sub(found.offset);
-        attachments.entry((found.inode as i32, begin)).or_default().push(&found.mapping);
+    for found in all.filter(|found| is_one(found)) {
+        *attachments.entry(found.inode as i32).or_default() += 1;
     }
     attachments
 }
 
-fn judge_attachment(id: i32, parts: &[&Mapping], there: &[Segment]) -> Option<Problem> {
-    let refuse = |what: Phrase| {
-        let problem = Problem::blocks(ProblemKind::Memory, what).at(shown(id));
-        Some(problem.way_out(phrase!("Pause the group instead, or let the program detach it")))
-    };
-    match there.iter().find(|segment| segment.id == id) {
-        None => refuse(phrase!("the system does not show it: it is of another ipc namespace")),
-        Some(found) if !is_whole(parts, found.size) => refuse(phrase!(
-            "only a part of it is attached, or its parts were moved apart, which cannot be given back yet"
-        )),
-        Some(_) => None,
+fn judge_attachment(id: i32, there: &[Segment]) -> Option<Problem> {
+    if there.iter().any(|segment| segment.id == id) {
+        return None;
     }
+    let what = phrase!("the system does not show it: it is of another ipc namespace");
+    let problem = Problem::blocks(ProblemKind::Memory, what).at(shown(id));
+    Some(problem.way_out(phrase!("Pause the group instead, or let the program detach it")))
 }
 
 fn judge_segment(found: &Segment, parts: u64, process: &ProcessName, sharers: &[Sharer]) -> Vec<Problem> {

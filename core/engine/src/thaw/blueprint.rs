@@ -105,6 +105,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(confinement(group));
     problems.extend(super::terminals::preflight(group, options));
     problems.extend(room(group));
+    problems.extend(super::huge_pages::preflight(group));
     problems.extend(places(group, trust::is_mighty(reader)));
     for (index, file) in group.mapped_files.iter().enumerate() {
         let problem = file.check(true);
@@ -112,6 +113,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
         let users = group.processes.iter().filter(|process| uses(process, index)).count();
         problems.extend(problem.into_iter().filter(|_| users > 0));
     }
+    problems.extend(super::control_groups::preflight(group, reader, options));
     problems.extend(super::segments::preflight(group));
     problems.extend(super::system_v::preflight(group));
     problems.extend(group.contents.iter().filter_map(Content::preflight));

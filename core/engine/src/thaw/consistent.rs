@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use crate::image::{Reader, SectionKind};
+use crate::kernel::huge_pages;
 use crate::kernel::system_v::Object;
 use crate::resource::group::{Alive, Group, Life, Process, Thread};
 use crate::resource::memory::layout::Executable;
@@ -45,17 +46,22 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
         if !content.pages.iter().all(|stored| stored.fits(content.size, reader)) {
             problems.push(lie(format!("{} has pages that are not there", content.origin.shown())));
         }
+        let huge = content.huge_page;
+        if huge != 0 && !(huge_pages::is_possible(huge) && content.size.is_multiple_of(huge)) {
+            problems.push(lie(format!("{} cannot consist of huge pages", content.origin.shown())));
+        }
     }
     let mut ids = HashSet::new();
     for segment in &group.segments {
-        let is_whole = segment.pages.iter().all(|stored| stored.fits(segment.size, reader));
-        if !is_whole || !segment.is_possible() || !ids.insert(segment.id) {
+        let is_whole = || segment.pages.iter().all(|stored| stored.fits(segment.length(), reader));
+        if !segment.is_possible() || !is_whole() || !ids.insert(segment.id) {
             problems.push(lie(format!("{} cannot be", segment::shown(segment.id))));
         }
     }
     problems.extend(objects(group).into_iter().map(lie));
     problems.extend(inner::verify(group).map(|odd| lie(odd.to_owned())));
     problems.extend(places(group).into_iter().map(lie));
+    problems.extend(control_groups(group).map(lie));
     problems
 }
 
@@ -70,6 +76,12 @@ fn places(group: &Group) -> Vec<String> {
         }
     }
     lies
+}
+
+/// Control groups that cannot be, by their paths or by what is to be set there.
+fn control_groups(group: &Group) -> impl Iterator<Item = String> {
+    let impossible = group.control_groups.iter().filter(|record| !record.is_possible());
+    impossible.map(|record| format!("there can be no control group {}", record.shown()))
 }
 
 /// Whether the System V semaphores and queues can be.
@@ -160,6 +172,10 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     if !alive.threads.iter().all(is_there) || !alive.filters.iter().all(Filter::is_possible) {
         lies.push(format!("pid {pid} is confined by filters that cannot be"));
     }
+    let groups = alive.threads.iter().flat_map(|thread| &thread.control_groups).chain(&alive.control_groups);
+    if groups.into_iter().any(|record| *record >= group.control_groups.len()) {
+        lies.push(format!("pid {pid} is in a control group that is not there"));
+    }
     if !ring::are_possible(&alive.memory.rings, &alive.memory.mappings) {
         lies.push(format!("pid {pid} has contexts for asynchronous I/O that cannot be"));
     }
@@ -187,6 +203,11 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
         Backing::Anonymous | Backing::Ring | Backing::Vdso | Backing::Vvar => true,
     };
     let offset = mapping.offset.checked_add(mapping.end).is_some();
+    let huge = mapping.huge_page;
+    let is_huge = huge_pages::is_possible(huge) && (mapping.start | mapping.end).is_multiple_of(huge);
+    if huge != 0 && !(is_huge && huge_backing(group, mapping)) {
+        return false;
+    }
     let range = offset
         && mapping.start < mapping.end
         && mapping.end <= TOP
@@ -205,6 +226,22 @@ fn mapping_consistent(group: &Group, reader: &Reader, mapping: &Mapping) -> bool
                     Source::Zero | Source::Inherited => true,
                 }
         })
+}
+
+/// Whether what a mapping of huge pages shows can consist of such.
+fn huge_backing(group: &Group, mapping: &Mapping) -> bool {
+    match mapping.backing {
+        Backing::Anonymous => !mapping.is_shared(),
+        // Whether a file with a name does, its filesystem decides.
+        Backing::File(_) => true,
+        Backing::Content(content) => {
+            group.contents.get(content).is_some_and(|content| content.huge_page == mapping.huge_page)
+        }
+        Backing::Segment(segment) => {
+            group.segments.get(segment).is_some_and(|segment| segment.huge_page == mapping.huge_page)
+        }
+        Backing::Ring | Backing::Vdso | Backing::Vvar => false,
+    }
 }
 
 /// A run may go on from chunk to chunk; each of its pages must be there.

@@ -54,7 +54,10 @@ pub fn resident(group: &Group) -> u64 {
         });
         own.map(|run| run.count).fold(0, u64::saturating_add)
     };
-    let contents = group.contents.iter().flat_map(|content| &content.pages).map(|stored| stored.count);
+    // Huge pages are set aside from all other memory.
+    let mappings = mappings.filter(|mapping| mapping.huge_page == 0);
+    let contents = group.contents.iter().filter(|content| content.huge_page == 0);
+    let contents = contents.flat_map(|content| &content.pages).map(|stored| stored.count);
     mappings.map(pages).chain(contents).fold(0, u64::saturating_add).saturating_mul(PAGE as u64)
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, phrase};
 
 use super::filters;
 use super::home::Home;
@@ -12,8 +12,8 @@ use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
 use super::watches;
 use crate::arguments;
-use crate::puppet::{Batch, run_together};
-use crate::resource::fd::{FileTable, Finish, OpenFile, kind_named, locks, notify};
+use crate::puppet::{Batch, Call, run_together};
+use crate::resource::fd::{FileId, FileTable, Finish, OpenFile, kind_named, leases, locks, notify};
 use crate::resource::group::{Alive, Group};
 use crate::resource::memory::{Memory, layout, protection_keys, ring};
 use crate::resource::namespace::inner::called;
@@ -59,13 +59,7 @@ pub fn finish(
         filters::restore(built, alive)?;
         threads(built, alive, &home)?;
         if let Some(table) = table {
-            let mut batch = Batch::new();
-            for entry in table.entries.iter().filter(|entry| told.insert(entry.file)) {
-                let file = &group.open_files[entry.file.0];
-                let mut finish = Finish { pid: process.pid(), number: entry.number, table, batch: &mut batch };
-                notify::restore(file, &mut finish);
-            }
-            built.run(&mut batch)?;
+            losses.extend(told_of(group, table, built, &mut told)?);
         }
         for (name, error) in
             attributes::write_process(&alive.attributes, process.pid(), !process.family.session_outside)
@@ -76,6 +70,28 @@ pub fn finish(
     }
     tree.numbers.dismiss();
     Ok(losses)
+}
+
+/// Whom its files tell of I/O, and its leases, once it has its own user again: of each file once. Answers leases that are lost.
+fn told_of(
+    group: &Group,
+    table: &FileTable,
+    built: &mut Built,
+    told: &mut HashSet<FileId>,
+) -> Result<Vec<Problem>, Problem> {
+    let mut batch = Batch::new();
+    let mut taken = Vec::new();
+    for entry in table.entries.iter().filter(|entry| told.insert(entry.file)) {
+        let file = &group.open_files[entry.file.0];
+        let mut finish = Finish { pid: built.shown.pid, number: entry.number, table, batch: &mut batch };
+        notify::restore(file, &mut finish);
+        taken.extend(leases::restore(file, &mut finish).map(|call| (entry.number, call)));
+    }
+    built.run(&mut batch)?;
+    let lost = |(number, call): (FdNumber, Call)| {
+        leases::lost(&batch, call).map(|problem| problem.of(&built.shown).at(phrase!("descriptor {number}", number)))
+    };
+    Ok(taken.into_iter().filter_map(lost).collect())
 }
 
 /// Its contexts for asynchronous I/O, each in the place that was kept for it.

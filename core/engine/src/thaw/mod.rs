@@ -6,15 +6,18 @@
 mod birth;
 mod blueprint;
 mod consistent;
+mod control_groups;
 mod fill;
 mod filters;
 mod finish;
 mod hold;
 mod home;
+mod huge_pages;
 mod inner;
 mod late;
 mod objects;
 mod old_vdso;
+mod parts;
 mod processor;
 mod relations;
 mod release;
@@ -96,7 +99,11 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     losses.extend(inner.losses.iter().cloned());
     losses.extend(group.clocks.restore());
     let way = late::Way::open(&objects, &group)?;
-    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, &inner, progress)?;
+    // Behind the tree when all is dropped: a control group in which somebody is cannot be removed.
+    let mut places = control_groups::Places::of(&group, &reader, options);
+    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, (&inner, &mut places), progress)?;
+    let lost = places.losses();
+    losses.extend(lost.into_iter().filter(|lost| !losses.contains(lost)).collect::<Vec<_>>());
     late::restore(&mut tree, &group, &mut objects, &reader, &inner, options, &way)?;
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;
@@ -111,6 +118,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     segments::remove_again(&segments, &group)?;
     let used = system_v::restore(&group)?;
     release::release(tree, &group, &objects, || kept.take_over(group.hold.as_deref()))?;
+    places.keep();
     kept.let_go(group.hold.as_deref());
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);

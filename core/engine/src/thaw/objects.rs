@@ -30,8 +30,8 @@ pub struct Objects {
     mapped: Vec<OwnedFd>,
     /// Files without one.
     contents: Vec<File>,
-    /// The ids of segments.
-    segments: Vec<i32>,
+    /// The ids of segments, and how long they are when they are attached.
+    segments: Vec<(i32, u64)>,
 }
 
 impl Objects {
@@ -39,7 +39,7 @@ impl Objects {
     pub fn make(group: &Group, reader: &Reader, inner: &InnerMade, options: &ThawOptions) -> Result<Self, Problem> {
         let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
         let base = highest.max(epoll::highest(&group.open_files)).unwrap_or(0).max(100) + 1;
-        let segments = group.segments.iter().map(|segment| segment.id).collect();
+        let segments = group.segments.iter().map(|segment| (segment.id, segment.attached_length())).collect();
         let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new(), segments };
         for file in &group.mapped_files {
             let opened = open_mapped(file)?;
@@ -168,9 +168,14 @@ impl Objects {
         match backing {
             Backing::File(file) => self.mapped.get(file).map(AsRawFd::as_raw_fd),
             Backing::Content(content) => self.contents.get(content).map(AsRawFd::as_raw_fd),
-            Backing::Segment(segment) => self.segments.get(segment).copied(),
+            Backing::Segment(segment) => self.segments.get(segment).map(|(id, _)| *id),
             Backing::Anonymous | Backing::Ring | Backing::Vdso | Backing::Vvar => None,
         }
+    }
+
+    /// The id of a segment, and how long it is when it is attached.
+    pub fn segment(&self, segment: usize) -> Option<(i32, u64)> {
+        self.segments.get(segment).copied()
     }
 
     /// The number under which every process being built has an executable.

@@ -4,6 +4,7 @@
 use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
 use super::objects::Objects;
+use super::parts::Parts;
 use super::tree::{Built, failed};
 use crate::arguments;
 use crate::kernel::ptrace;
@@ -30,7 +31,8 @@ pub struct Place {
     pub stays_parked: bool,
 }
 
-const PARKING: u64 = 1 << 20;
+/// How much room that is.
+pub const PARKING: u64 = 1 << 20;
 
 impl Place {
     /// Finds addresses that neither the engine nor any process of the group uses.
@@ -154,10 +156,29 @@ pub fn build(
     if moves {
         unpark(built, place, &kernel, &mut batch);
     }
-    for (mapping, kept) in alive.memory.mappings.iter().zip(&kept).filter(|(mapping, _)| !mapping.is_of_the_kernel()) {
+    let mappings = &alive.memory.mappings;
+    let parts = Parts { mappings, kept: &kept, kernel: &built.kernel, place };
+    let continues = |index: usize| {
+        let before = index.checked_sub(1).filter(|before| kept[*before].is_empty() && kept[index].is_empty());
+        before.is_some_and(|before| mappings[index].continues(&mappings[before]))
+    };
+    for (index, (mapping, kept)) in mappings.iter().zip(&kept).enumerate() {
+        if mapping.is_of_the_kernel() {
+            continue;
+        }
         let file = objects.of_mapping(mapping.backing);
+        let part = parts.is_one(index, objects);
+        let pieces = (index + 1..mappings.len()).take_while(|next| continues(*next)).count();
         for range in without(Range { start: mapping.start, end: mapping.end }, kept) {
-            mapping.map(range.start, range.end, file, &mut batch);
+            if let Some(segment) = part {
+                parts.bring(index, range, segment, &mut batch);
+            } else if continues(index) {
+                // It was mapped along with the one before it.
+                protect(mapping, range, &mut batch);
+            } else {
+                let end = if pieces == 0 { range.end } else { mappings[index + pieces].end };
+                mapping.map(range.start, end, file, &mut batch);
+            }
         }
         drop_pages(mapping, kept, inheritance, &mut batch);
         prepare(mapping, kept, &mut batch);
@@ -182,6 +203,8 @@ fn drop_pages(mapping: &Mapping, kept: &[Range], parent: &[Mapping], batch: &mut
         .filter(|run| run.source == Source::Inherited)
         .map(|run| Range { start: address(mapping, run.page), end: address(mapping, run.page + run.count) })
         .collect();
+    // Huge pages can be dropped as a whole only: runs that follow each other are one.
+    let mut dropped: Vec<Range> = Vec::new();
     for range in kept {
         for above in parent.iter().filter(|above| above.start < range.end && above.end > range.start) {
             for run in &above.pages {
@@ -191,25 +214,31 @@ fn drop_pages(mapping: &Mapping, kept: &[Range], parent: &[Mapping], batch: &mut
                     continue;
                 }
                 for gone in without(Range { start, end }, &inherited) {
-                    let length = gone.end - gone.start;
-                    batch.must(
-                        "drop pages of the parent",
-                        libc::SYS_madvise,
-                        arguments![gone.start, length, libc::MADV_DONTNEED],
-                    );
+                    match dropped.last_mut() {
+                        Some(last) if last.end == gone.start => last.end = gone.end,
+                        _ => dropped.push(gone),
+                    }
                 }
             }
         }
     }
+    for gone in dropped {
+        let arguments = arguments![gone.start, gone.end - gone.start, libc::MADV_DONTNEED];
+        batch.must("drop pages of the parent", libc::SYS_madvise, arguments);
+    }
+}
+
+/// Its first protection for a part of a mapping that is there already.
+fn protect(mapping: &Mapping, range: Range, batch: &mut Batch) {
+    let arguments = arguments![range.start, range.end - range.start, mapping.first_protection()];
+    batch.must("prepare a mapping", libc::SYS_mprotect, arguments);
 }
 
 /// Makes what was kept writable where it must be filled, and asks for huge pages early: filling is what makes them.
 fn prepare(mapping: &Mapping, kept: &[Range], batch: &mut Batch) {
     use crate::proc::maps::VmFlags;
     for range in kept {
-        let length = range.end - range.start;
-        let protection = mapping.first_protection();
-        batch.must("prepare a mapping", libc::SYS_mprotect, arguments![range.start, length, protection]);
+        protect(mapping, *range, batch);
     }
     if mapping.flags.contains(VmFlags::HUGE_PAGE) {
         batch.must(

@@ -8,6 +8,7 @@ use std::time::Instant;
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
 use super::birth::{self, Numbers, not_born};
+use super::control_groups::Places;
 use super::home;
 use super::inner::InnerMade;
 use super::objects::Objects;
@@ -92,6 +93,7 @@ struct Builder<'a> {
     old_vdso: Option<&'a OldVdso>,
     objects: &'a Objects,
     reader: &'a Reader,
+    places: &'a mut Places,
     progress: &'a dyn Progress,
     inner: &'a InnerMade,
     fill: super::fill::Fill,
@@ -114,7 +116,7 @@ impl Tree {
         old_vdso: Option<&OldVdso>,
         objects: &Objects,
         reader: &Reader,
-        inner: &InnerMade,
+        (inner, places): (&InnerMade, &mut Places),
         progress: &dyn Progress,
     ) -> Result<Self, Problem> {
         let place = space::Place { stays_parked: old_vdso.is_some(), ..space::Place::find(group)? };
@@ -135,7 +137,8 @@ impl Tree {
         };
         let fill = super::fill::Fill::new();
         let sharing = Sharing::of(group)?;
-        let mut builder = Builder { group, old_vdso, objects, reader, progress, inner, fill, children, sharing };
+        let mut builder =
+            Builder { group, old_vdso, objects, reader, places, progress, inner, fill, children, sharing };
         progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
         let (orphans, roots): (Vec<usize>, Vec<usize>) =
             roots.into_iter().partition(|root| standins::led_by(group, &group.processes[*root]).is_some());
@@ -148,6 +151,7 @@ impl Tree {
         home::go_further_in(&mut tree, group, inner)?;
         for index in 0..group.processes.len() {
             tree.threads(group, index)?;
+            builder.places.scatter(group, index);
         }
         Ok(tree)
     }
@@ -161,6 +165,7 @@ impl Tree {
         let first = self.first(process.pid(), process.family.exit_signal, &process.shown())?;
         home::enter(self.built[index].insert(first), process.place, inner::Place::default(), builder.inner)?;
         self.go_early(builder, index)?;
+        builder.places.enter(builder.group, index, None);
         self.grow(builder, index, None)
     }
 
@@ -190,6 +195,7 @@ impl Tree {
                 between.end();
                 standins::reap(above, shown.pid)?;
                 self.built[index] = Some(made?);
+                builder.places.enter(builder.group, index, None);
                 self.grow(builder, index, standins::memory_of(group, leader))?;
             }
             if later.len() == before {
@@ -327,6 +333,7 @@ impl Tree {
             }
         };
         let Some(made_by) = made_by else { return Ok(()) };
+        let entered = if matches!(above, Above::Process(_)) { parent } else { None };
         let (shown, all) = (process.shown(), &builder.group.inner);
         // Whoever founds a namespace for pids has the numbers from its maker but for the last.
         let founds = parent.and_then(|parent| birth::founds(builder.group, process, &builder.group.processes[parent]));
@@ -351,6 +358,7 @@ impl Tree {
         if let Some(founded) = process.place.pid.filter(|_| founds.is_some()) {
             self.numbers.opened(founded, process.pid(), &levels)?;
         }
+        builder.places.enter(builder.group, child, entered);
         self.grow(builder, child, parent)
     }
 

@@ -56,7 +56,7 @@ pub fn origin_of(link: &[u8], owner: &crate::resource::named_file::Owner, seals:
     if let Some(name) = path.strip_prefix(b"/memfd:") {
         return Some(Origin::Memfd { name: ByteBuf::from(name), seals });
     }
-    if path == b"/dev/zero" {
+    if path == b"/dev/zero" || path == b"/anon_hugepage" {
         return Some(Origin::SharedAnonymous);
     }
     Some(Origin::Deleted { path: ByteBuf::from(path), maker: owner.clone() })
@@ -86,13 +86,7 @@ impl FileKind for ContentFile {
     }
 
     fn judge(&self, facts: &FileFacts, all: &FilesFacts) -> Vec<Problem> {
-        const HUGETLBFS: i64 = 0x9584_58f6;
         let mut problems = Vec::new();
-        if files::filesystem(&facts.file) == Ok(HUGETLBFS) {
-            let problem =
-                facts.problem(ProblemKind::Memory, phrase!("memory files of huge pages (hugetlb) cannot be frozen"));
-            problems.push(problem.way_out(phrase!("Pause the group instead")));
-        }
         if let Some(holder) = all.held_outside(&facts.stat).first() {
             let what = phrase!(
                 "{process} has this file without a name too and is not part of the group",

@@ -6,7 +6,7 @@
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
-use super::{FileFacts, FilesFacts, Finish, OpenFile};
+use super::{FileFacts, FilesFacts, Finish, OpenFile, leases};
 use crate::arguments;
 use crate::proc::locks::{self, Lock, LockAccess, LockKind, LockedFile};
 
@@ -113,8 +113,9 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     if facts.locks.is_empty() {
         return problems;
     }
-    if facts.locks.iter().any(|seen| FileLock::of(seen).is_none()) {
-        let what = phrase!("it holds a lease on the file, which cannot be given back yet");
+    let is_odd = |seen: &SeenLock| seen.lock.kind != LockKind::Lease && FileLock::of(seen).is_none();
+    if facts.locks.iter().any(is_odd) {
+        let what = phrase!("it holds a lock of a kind that this version does not know");
         problems.push(
             facts
                 .problem(ProblemKind::Lock, what)
@@ -122,7 +123,7 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         );
     }
     let captured = capture(facts);
-    if captured.iter().any(|lock| lock.kind != Kind::Posix) {
+    if captured.iter().any(|lock| lock.kind != Kind::Posix) || leases::is_leased(facts) {
         problems.extend(files.refuse_shared(facts, ProblemKind::Lock));
     }
     let all = crate::proc::parsed_system("locks", locks::parse).unwrap_or_default();

@@ -10,6 +10,7 @@ pub mod epoll;
 mod eventfd;
 mod fifo;
 mod inotify;
+pub mod leases;
 mod linked;
 pub mod locks;
 pub mod message_queue;
@@ -40,9 +41,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::named_file::Owner;
-use super::namespace::inner;
 use crate::image::{PageBuffer, PageSink, Reader};
-use crate::kernel::{Errno, namespaces};
+use crate::kernel::Errno;
 use crate::proc::fdinfo::FdInfo;
 use crate::puppet::Batch;
 
@@ -86,15 +86,11 @@ pub struct OpenFile {
     /// Its locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<locks::FileLock>,
+    /// The lease that was taken through it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<leases::Lease>,
     /// What its kind knows.
     pub record: ciborium::Value,
-}
-
-impl OpenFile {
-    /// The flags to open it with again: without those that were for its first opening alone.
-    pub fn flags_again(&self) -> i32 {
-        self.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)
-    }
 }
 
 /// The problem of a file of no filesystem that the kernel does not make; `what` it is, with its article.
@@ -249,19 +245,6 @@ pub struct Restore<'a> {
     pub other_ends: &'a mut BTreeMap<FileId, OwnedFd>,
     /// The networks within the group, by their places in the list of namespaces.
     pub networks: &'a [Option<OwnedFd>],
-}
-
-/// Does something in the network that a file of the group belongs to.
-pub fn in_network_of<T>(
-    (open_files, networks): (&[OpenFile], &[Option<OwnedFd>]),
-    file: FileId,
-    work: impl FnOnce() -> Result<T, Problem>,
-) -> Result<T, Problem> {
-    let network = open_files.get(file.0).and_then(|file| file.network);
-    match network.and_then(|network| networks.get(network)?.as_ref()) {
-        None => work(),
-        Some(network) => namespaces::visit(network, "net", work).map_err(|errno| inner::unmade("net", errno))?,
-    }
 }
 
 /// What a kind does to a descriptor inside a process, once the process has all its descriptors.
@@ -482,6 +465,7 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
         position: facts.info.position,
         notify: notify::capture(facts, capture.files)?,
         network: None,
+        lease: leases::capture(facts)?,
         locks: locks::capture(facts),
         record: kind.capture(facts, capture)?,
     })
@@ -492,6 +476,7 @@ pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let mut problems = kind_of(facts).judge(facts, files);
     problems.extend(locks::judge(facts, files));
     problems.extend(notify::judge(facts, files));
+    problems.extend(leases::judge(facts));
     problems
 }
 

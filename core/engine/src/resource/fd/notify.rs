@@ -3,7 +3,7 @@
 //! The kernel keeps the user of whoever names the receiver, and asks that user's rights before it sends the signal: so
 //! the first process that holds the file names it, when it has its own user again.
 
-// zoo: signal_io
+// zoo: signal_io directory_changes
 
 use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
@@ -46,10 +46,17 @@ pub fn capture(facts: &FileFacts, files: &FilesFacts) -> Result<Option<Notify>, 
     Ok(found.map(|notify| if is_inside(&notify, files) { notify } else { Notify { id: 0, ..notify } }))
 }
 
-/// A receiver outside the group.
+/// A receiver outside the group, and word of changes in a directory (F_NOTIFY): that names a receiver, and is shown by nothing else.
 pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     match found(facts) {
         Err(problem) => vec![problem],
+        Ok(Some(_)) if facts.file_type() == libc::S_IFDIR => {
+            let what = phrase!(
+                "it is told of changes in this directory (F_NOTIFY), and the kernel does not show of which, so that it cannot be given back"
+            );
+            let way_out = phrase!("Close the directory in the program, or pause the group instead");
+            vec![facts.problem(ProblemKind::Signal, what).way_out(way_out)]
+        }
         Ok(Some(notify)) if !is_inside(&notify, files) => {
             let what = phrase!("it sends its signals for I/O to {id}, which is not part of the group", id = notify.id);
             vec![facts.loss(ProblemKind::Signal, what, phrase!("these signals"))]

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind, phrase};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, leases};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files};
 use crate::resource::content;
@@ -65,6 +65,13 @@ pub fn opened(record: &NamedFile, file: &OpenFile, open: impl FnOnce() -> Answer
     })
 }
 
+impl OpenFile {
+    /// The flags to open it with again: without those that were for its first opening alone.
+    pub fn flags_again(&self) -> i32 {
+        self.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)
+    }
+}
+
 /// The record of an open file that has this name.
 pub fn named(facts: &FileFacts, path: &[u8]) -> NamedFile {
     let writable = facts.access() != libc::O_RDONLY;
@@ -73,8 +80,13 @@ pub fn named(facts: &FileFacts, path: &[u8]) -> NamedFile {
         record.modified = None;
     } else if facts.file_type() == libc::S_IFREG {
         // A server of files may forbid what the kernel allows: then growth cannot be told from another change.
-        let readable = content::reopen(&facts.file, libc::O_RDONLY);
-        record.ends = readable.and_then(|readable| named_file::ends(&readable.into(), record.size)).ok();
+        let readable = if leases::is_leased(facts) {
+            // It must not be opened. What is read so moves nothing.
+            facts.file.try_clone()
+        } else {
+            content::reopen(&facts.file, libc::O_RDONLY).map(Into::into)
+        };
+        record.ends = readable.and_then(|readable| named_file::ends(&readable, record.size)).ok();
     }
     record
 }

@@ -30,6 +30,7 @@ pub fn inherited(child: &Mapping, parent: &[Mapping]) -> Vec<Range> {
 fn same(one: &Mapping, other: &Mapping) -> bool {
     const FIXED: VmFlags = VmFlags::MAY_SHARE.union(VmFlags::GROWS_DOWN).union(VmFlags::NO_RESERVE);
     one.backing == other.backing
+        && one.huge_page == other.huge_page
         && one.flags & FIXED == other.flags & FIXED
         && one.flags.contains(VmFlags::MAY_WRITE) == other.flags.contains(VmFlags::MAY_WRITE)
         && (one.backing == Backing::Anonymous
@@ -69,6 +70,7 @@ mod tests {
             policy: None,
             pages: Vec::new(),
             guards: Vec::new(),
+            huge_page: 0,
         }
     }
 

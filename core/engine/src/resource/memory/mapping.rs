@@ -10,6 +10,7 @@ use super::policy::{self, MemoryPolicy};
 use super::protection_keys::ProtectionKeys;
 use crate::arguments;
 use crate::image::PageNumber;
+use crate::kernel::huge_pages;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::puppet::Batch;
 
@@ -38,6 +39,15 @@ pub struct Mapping {
     pub pages: Vec<Run>,
     /// Pages that nobody may touch, MADV_GUARD_INSTALL: the first, counted from the mapping's start, and how many.
     pub guards: Vec<(u64, u64)>,
+    /// The size of the huge pages that it consists of (hugetlb), bytes; 0: of ordinary pages.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub huge_page: u64,
+}
+
+/// Whether there is nothing to say of the size of pages.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+pub fn is_ordinary(size: &u64) -> bool {
+    *size == 0
 }
 
 /// What a mapping shows.
@@ -90,6 +100,16 @@ impl Mapping {
         self.end - self.start
     }
 
+    /// Whether it goes on where that one ends, as one piece of anonymous memory of huge pages, which the kernel has a file for.
+    pub fn continues(&self, before: &Self) -> bool {
+        let kind = |mapping: &Self| (mapping.huge_page, mapping.backing, mapping.flags & VmFlags::NO_RESERVE);
+        self.huge_page != 0
+            && self.backing == Backing::Anonymous
+            && kind(self) == kind(before)
+            && self.start == before.end
+            && before.offset.checked_add(before.length()) == Some(self.offset)
+    }
+
     /// Whether writes of this process are seen by others.
     pub fn is_shared(&self) -> bool {
         self.flags.contains(VmFlags::MAY_SHARE)
@@ -103,7 +123,8 @@ impl Mapping {
     /// Whether it can be made writable for as long as the thaw fills it: it was accounted as writable once, so that the
     /// kernel's books come out the same.
     pub fn fill_writable(&self) -> bool {
-        self.protection & libc::PROT_WRITE != 0 || self.flags.contains(VmFlags::ACCOUNT)
+        // Huge pages are in other books, and cannot be written against their protection.
+        self.protection & libc::PROT_WRITE != 0 || self.flags.contains(VmFlags::ACCOUNT) || self.huge_page != 0
     }
 
     /// The protection while it is filled.
@@ -146,6 +167,7 @@ impl Mapping {
         }
         if self.backing == Backing::Anonymous {
             flags |= libc::MAP_ANONYMOUS;
+            flags |= if self.huge_page == 0 { 0 } else { huge_pages::of_mapping(self.huge_page) };
         }
         let offset = if file.is_some() { self.offset + (start - self.start) } else { 0 };
         batch.must(
@@ -163,11 +185,30 @@ impl Mapping {
             let purpose = format!("attach System V shared memory {segment} at {start:x}");
             batch.must(purpose, libc::SYS_shmat, arguments![segment, start, flags]);
         }
+        self.protect_attached((start, end), batch);
+    }
+
+    fn protect_attached(&self, (start, end): (u64, u64), batch: &mut Batch) {
+        let to_write = self.flags.contains(VmFlags::MAY_WRITE);
         let attached = libc::PROT_READ | if to_write { libc::PROT_WRITE } else { 0 };
         if self.first_protection() != attached {
             let arguments = arguments![start, end - start, self.first_protection()];
             batch.must("protect attached memory", libc::SYS_mprotect, arguments);
         }
+    }
+
+    /// Maps the part `start..end` of it where the rest of its segment is not around it: from an attachment of the whole at `aside`, where
+    /// room for its length must be, and of which nothing stays.
+    pub fn bring(&self, (start, end): (u64, u64), (segment, length): (i32, u64), aside: u64, batch: &mut Batch) {
+        let flags = if self.flags.contains(VmFlags::MAY_WRITE) { 0 } else { libc::SHM_RDONLY };
+        let purpose = format!("attach System V shared memory {segment} at {aside:x}");
+        batch.must(purpose, libc::SYS_shmat, arguments![segment, aside, flags]);
+        let from = aside + self.offset + (start - self.start);
+        let how = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let arguments = arguments![from, end - start, end - start, how, start];
+        batch.must("move a part of it to its place", libc::SYS_mremap, arguments);
+        batch.must("detach the rest", libc::SYS_munmap, arguments![aside, length]);
+        self.protect_attached((start, end), batch);
     }
 
     /// What is done to it once it is filled and the children have been made: names, advice, protection, locks.
@@ -260,9 +301,6 @@ pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
         matches!(found.name, MappingName::Vdso | MappingName::Vvar | MappingName::VvarVclock | MappingName::Vsyscall);
     if kernel_made {
         return if found.flags.contains(VmFlags::SEALED) { vec![sealed(process, shown)] } else { Vec::new() };
-    }
-    if found.flags.contains(VmFlags::HUGETLB) {
-        return refuse(phrase!("huge pages of hugetlbfs cannot be frozen"));
     }
     if found.flags.intersects(VmFlags::PFN_MAP | VmFlags::IO) {
         return refuse(phrase!("memory of a device cannot be frozen"));

@@ -2,17 +2,17 @@
 //! there at the thaw is attached again, with what it holds by then, as a file would be; one that is gone is made again with
 //! its id, key, rights and content. A segment that was marked as removed (SHM_DEST) goes with the group, and comes back so.
 
-// zoo: segments_attached segments_removed
+// zoo: segments_attached segments_removed segments_apart
 
 use std::collections::HashMap;
 
 use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
-use super::mapping::{Backing, Mapping, PAGE};
+use super::mapping::{Backing, Mapping, PAGE, is_ordinary};
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::kernel::system_v::{self, Attached};
-use crate::kernel::{Answer, Errno, outside};
+use crate::kernel::{Answer, Errno, huge_pages, outside};
 use crate::proc;
 use crate::proc::maps::MappingName;
 use crate::proc::system_v as seen;
@@ -38,6 +38,9 @@ pub struct Segment {
     pub removed: bool,
     /// Its pages that are not all zeros, in order.
     pub pages: Vec<Stored>,
+    /// The size of the huge pages that it consists of (SHM_HUGETLB), bytes; 0: of ordinary pages.
+    #[serde(default, skip_serializing_if = "is_ordinary")]
+    pub huge_page: u64,
 }
 
 /// What a mapping of a segment is called: `/SYSV` and the key it was made with.
@@ -86,8 +89,10 @@ impl Segments {
         };
         let segment = seen::segments().into_iter().find(|segment| segment.id == id).ok_or_else(|| gone(id))?;
         let MappingName::File(path) = &found.name else { return Err(gone(id)) };
-        let pages = content::capture_pages(&file().map_err(failed)?, segment.size, sink, buffer, &failed)?;
-        self.records.push(segment_of(&segment, key(path).unwrap_or(segment.key), pages));
+        let file = file().map_err(failed)?;
+        let record = segment_of(&segment, key(path).unwrap_or(segment.key), &file);
+        let pages = content::capture_pages(&file, record.length(), sink, buffer, &failed)?;
+        self.records.push(Segment { pages, ..record });
         self.known.insert(id, self.records.len() - 1);
         Ok(self.records.len() - 1)
     }
@@ -107,14 +112,16 @@ impl Segments {
             };
             let attached = Attached::to(segment.id, false).map_err(|errno| failed(errno.into()))?;
             let file = attached.file(segment.size, false).map_err(failed)?;
-            let pages = content::capture_pages(&file, segment.size, sink, buffer, &failed)?;
-            self.records.push(segment_of(&segment, segment.key, pages));
+            let record = segment_of(&segment, segment.key, &file);
+            let pages = content::capture_pages(&file, record.length(), sink, buffer, &failed)?;
+            self.records.push(Segment { pages, ..record });
         }
         Ok(())
     }
 }
 
-fn segment_of(found: &seen::Segment, key: i32, pages: Vec<Stored>) -> Segment {
+/// Without its pages; `file`: what is behind it.
+fn segment_of(found: &seen::Segment, key: i32, file: &std::fs::File) -> Segment {
     Segment {
         id: found.id,
         key,
@@ -123,7 +130,8 @@ fn segment_of(found: &seen::Segment, key: i32, pages: Vec<Stored>) -> Segment {
         owner: found.owner,
         creator: found.creator,
         removed: found.mode & seen::REMOVED != 0,
-        pages,
+        pages: Vec::new(),
+        huge_page: huge_pages::size_of(file).unwrap_or(0),
     }
 }
 
@@ -131,14 +139,18 @@ fn gone(id: i32) -> Problem {
     Problem::blocks(ProblemKind::Memory, phrase!("it is not there any more, or in another ipc namespace")).at(shown(id))
 }
 
-/// How mappings of one segment come from one attachment, as far as these tell: its address, and whether they are all of it.
-pub fn is_whole(parts: &[&proc::maps::Mapping], size: u64) -> bool {
-    let mut next = 0;
-    parts.iter().all(|part| {
-        let follows = part.offset == next;
-        next = part.offset + (part.end - part.start);
-        follows
-    }) && next == size.next_multiple_of(PAGE)
+/// Whether these mappings of one segment, in the order of their addresses, are all of one attachment of it; `length`: that of the
+/// segment. What was unmapped in between, or moved elsewhere (mremap(2)), is missing.
+pub fn is_whole<'a>(parts: impl Iterator<Item = &'a Mapping>, length: u64) -> bool {
+    let (mut next, mut begin) = (0, None);
+    for part in parts {
+        let attached = part.start.wrapping_sub(part.offset);
+        if part.offset != next || *begin.get_or_insert(attached) != attached {
+            return false;
+        }
+        next = part.offset + part.length();
+    }
+    next == length
 }
 
 impl Segment {
@@ -159,7 +171,23 @@ impl Segment {
 
     /// Whether it can be at all.
     pub fn is_possible(&self) -> bool {
-        self.id >= 0 && self.size > 0 && self.size <= 1 << 48 && self.mode & !0o777 == 0
+        let page = self.huge_page == 0 || huge_pages::is_possible(self.huge_page);
+        self.id >= 0 && self.size > 0 && self.size <= 1 << 48 && self.mode & !0o777 == 0 && page
+    }
+
+    /// How long its content is: whole huge pages, where it consists of such.
+    pub fn length(&self) -> u64 {
+        if self.huge_page == 0 { self.size } else { self.size.next_multiple_of(self.huge_page) }
+    }
+
+    /// How long what is mapped of it is: whole pages.
+    pub fn attached_length(&self) -> u64 {
+        self.size.next_multiple_of(self.huge_page.max(PAGE))
+    }
+
+    /// Whether it is there.
+    pub fn is_among(&self, there: &[seen::Segment]) -> bool {
+        there.iter().any(|found| self.is(found))
     }
 
     /// What stands in the way of it, when these are there.
@@ -275,7 +303,7 @@ impl Made {
         };
         let file = attached.file(record.size, true).map_err(failed)?;
         for stored in &record.pages {
-            content::fill(&file, record.size, stored, (reader, buffer), &failed)?;
+            content::fill(&file, record.length(), stored, (reader, buffer), &failed)?;
         }
         system_v::give_segment(self.id, record.owner, record.mode).map_err(|errno| failed(errno.into()))
     }
@@ -313,9 +341,10 @@ fn make(record: &Segment) -> Answer<()> {
     for _ in 0..TRIES {
         system_v::choose_segment_id(record.id)
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
-        let made = match system_v::make_segment(record.key, record.size, record.creator) {
+        let pages = if record.huge_page == 0 { 0 } else { huge_pages::of_segment(record.huge_page) };
+        let made = match system_v::make_segment(record.key, record.size, pages, record.creator) {
             // The name of a removed one is all that is left of its key.
-            Err(Errno::EEXIST) if record.removed => system_v::make_segment(0, record.size, record.creator),
+            Err(Errno::EEXIST) if record.removed => system_v::make_segment(0, record.size, pages, record.creator),
             made => made,
         }?;
         if made == record.id {
@@ -341,29 +370,31 @@ mod tests {
 
     use super::*;
 
-    fn part(start: u64, end: u64, offset: u64) -> proc::maps::Mapping {
-        proc::maps::Mapping {
+    fn part(start: u64, end: u64, offset: u64) -> Mapping {
+        Mapping {
             start,
             end,
-            read: true,
-            write: true,
-            execute: false,
-            shared: true,
+            protection: libc::PROT_READ,
+            flags: proc::maps::VmFlags::MAY_SHARE,
+            backing: Backing::Segment(0),
             offset,
-            device: (0, 1),
-            inode: 7,
-            name: MappingName::File(b"/SYSV0000002a (deleted)".to_vec()),
+            name: None,
+            protection_key: 0,
+            policy: None,
+            pages: Vec::new(),
+            guards: Vec::new(),
+            huge_page: 0,
         }
     }
 
     #[test]
-    fn a_segment_is_attached_as_a_whole() {
+    fn a_segment_is_attached_as_a_whole_or_in_parts() {
+        assert!(key(b"/SYSV0000002a (deleted)") == Some(42) && key(b"/SYSVffffffff (deleted)") == Some(-1));
         let (one, two) = (part(0x1000, 0x2000, 0), part(0x2000, 0x4000, 0x1000));
-        assert!(
-            is_one(&one) && key(b"/SYSV0000002a (deleted)") == Some(42) && key(b"/SYSVffffffff (deleted)") == Some(-1)
-        );
-        assert!(is_whole(&[&one, &two], 0x2001));
-        assert!(!is_whole(&[&one], 0x2001) && !is_whole(&[&two], 0x3000) && !is_whole(&[], 0x1000));
+        let moved = part(0x9000, 0xb000, 0x1000);
+        assert!(is_whole([&one, &two].into_iter(), 0x3000));
+        assert!(!is_whole([&one].into_iter(), 0x3000) && !is_whole([&two].into_iter(), 0x3000));
+        assert!(!is_whole([&one, &moved].into_iter(), 0x3000) && !is_whole(std::iter::empty(), 0x1000));
     }
 
     #[test]
@@ -377,6 +408,7 @@ mod tests {
             creator: (1000, 1000),
             removed: false,
             pages: Vec::new(),
+            huge_page: 0,
         };
         let found = seen::Segment {
             key: 42,

@@ -2,6 +2,7 @@
 //! itself can say into a batch, `answer` makes the record of it, `restore` puts what gives it back into a batch.
 
 pub mod attributes;
+pub mod control_group;
 pub mod controls;
 pub mod credentials;
 pub mod dispatch;

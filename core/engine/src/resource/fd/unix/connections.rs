@@ -9,9 +9,9 @@ use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, phrase};
 
-use super::super::{FileId, OpenFile, Restore, in_network_of};
+use super::super::{FileId, OpenFile, Restore};
 use super::name::{Name, address_of};
-use super::{Credentials, Record, State, failed, lie, records};
+use super::{Credentials, Record, State, failed, in_network_of, lie, records};
 use crate::kernel::stand_in::{Person, in_place_of};
 use crate::kernel::{Answer, Errno, files, socket};
 

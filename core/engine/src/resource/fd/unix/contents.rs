@@ -8,11 +8,11 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 
-use super::super::{FileId, Restore, in_network_of};
+use super::super::{FileId, Restore};
 use super::connections::{Plan, as_made_by, listen};
 use super::name::{Name, address_of};
 use super::queue::{From, Message};
-use super::{Credentials, Record, State, failed, lie};
+use super::{Credentials, Record, State, failed, in_network_of, lie};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::socket::{self, UnixAddress};
 use crate::kernel::{Answer, Errno, files};

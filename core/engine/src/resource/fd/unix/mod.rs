@@ -23,10 +23,11 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
-use crate::kernel::Errno;
 use crate::kernel::socket;
 use crate::kernel::stand_in::Person;
+use crate::kernel::{Errno, namespaces};
 use crate::proc;
+use crate::resource::namespace::inner;
 use facts::{Link, Sockets, Waiting};
 use name::{Name, SocketFile};
 use options::Options;
@@ -263,6 +264,19 @@ fn state(facts: &FileFacts, link: Link, backlog: u32, files: &FilesFacts) -> Res
         }
         Link::WaitsOutside(_) | Link::Unknown => return Err(Errno::ENOTCONN),
     })
+}
+
+/// Does something in the network that a file of the group belongs to.
+pub(super) fn in_network_of<T>(
+    (open_files, networks): (&[OpenFile], &[Option<OwnedFd>]),
+    file: FileId,
+    work: impl FnOnce() -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let network = open_files.get(file.0).and_then(|file| file.network);
+    match network.and_then(|network| networks.get(network)?.as_ref()) {
+        None => work(),
+        Some(network) => namespaces::visit(network, "net", work).map_err(|errno| inner::unmade("net", errno))?,
+    }
 }
 
 /// SO_PEERCRED and SO_PEERGROUPS.
