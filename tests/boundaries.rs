@@ -333,31 +333,3 @@ fn a_job_on_two_terminals_outside_it_is_refused_with_both() {
     job.make("go");
     job.end();
 }
-
-/// Its pid is another there: a signal that it sends itself would not come, and nothing may be asked of it.
-#[test]
-fn a_process_of_another_pid_namespace_is_refused_and_runs_on() {
-    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    let count = folder.path().join("count");
-    let script = "i=0; while :; do i=$((i+1)); echo $i >$0; sleep 0.05; done";
-    let mut command = Command::new("setsid");
-    command.args(["unshare", "--pid", "--fork", "--kill-child", "bash", "-c", script]).arg(&count);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut child = child.unwrap_or_else(|error| panic!("unshare does not start: {error}"));
-    let counted = || fs::read_to_string(&count).ok()?.trim().parse::<u64>().ok();
-    let goes_on = |from: u64| until(PATIENCE, || counted().filter(|now| *now > from));
-    let first = goes_on(0);
-    let pid = child.id().to_string();
-    let run = |arguments: &[&str]| command::run(arguments, folder.path(), || {});
-    let checked = run(&["check", &pid, "--tree-only"]);
-    let image = folder.path().join("image").display().to_string();
-    let frozen = run(&["freeze", &pid, "--tree-only", "-o", &image]);
-    let last = counted().and_then(goes_on);
-    let _ = (child.kill(), child.wait());
-    assert!(first.is_some() && last.is_some(), "it does not count: {first:?}, {last:?}");
-    assert_eq!((checked.status.code(), frozen.status.code()), (Some(2), Some(1)), "{}", checked.said);
-    for said in [checked.said, frozen.said] {
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains("it is in a namespace of its own (pid)"), "{said}");
-    }
-}

@@ -31,7 +31,8 @@ fn ends_right(mut job: Job) {
 #[test]
 fn parts_in_sandboxes_of_their_own_go_on() {
     let mut job = parts();
-    let checked = run(&mut job, &["check", &job_pid(&mut job)]);
+    let pid = job_pid(&mut job);
+    let checked = run(&mut job, &["check", &pid]);
     assert_eq!(checked.status.code(), Some(0), "{}", checked.said);
     job.nap_often(5);
     ends_right(job);
@@ -39,6 +40,18 @@ fn parts_in_sandboxes_of_their_own_go_on() {
 
 fn job_pid(job: &mut Job) -> String {
     job.specimen().pid().to_string()
+}
+
+/// Of pids alone, and of root: nobody is in a user namespace.
+#[test]
+fn a_pid_namespace_of_a_part_goes_on() {
+    let script = "echo ready; unshare --pid --fork --kill-child bash -c 'until [ -e go ]; do read -t 0.05 <> <(:); done; echo as $$'";
+    let mut job = Job::script(&["bash"], User::Root, ("part.sh", script), &[]);
+    job.wait_for("ready");
+    std::thread::sleep(Duration::from_millis(200));
+    job.nap_often(3);
+    job.make("go");
+    assert_eq!(job.end(), "ready\nas 1\n");
 }
 
 /// Where others have their numbers, they come back within a pid namespace with all that they have in it.

@@ -297,7 +297,7 @@ const WAITS: &str = "echo ready; exec sleep 1000";
 
 #[test]
 fn a_sandbox_within_a_sandbox_is_refused_by_name() {
-    refused(in_unshare("-mp", &format!("unshare -n sleep 1000 & {WAITS}")), "in a net namespace of its own");
+    refused(in_unshare("-mp", &format!("unshare -u sleep 1000 & {WAITS}")), "in a uts namespace of its own");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::fs;
 
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
-use crate::said::{Said, apart};
-use crate::scene::{Scene, check_until, done, group_of, wait_for};
+use crate::said::Said;
+use crate::scene::{Scene, check_until, done, group_of, has_own, wait_for};
 use crate::sockets;
 
 /// What `--type=` says each process is; the browser itself has none, and its helper another program.
@@ -22,20 +22,14 @@ fn kinds(said: &Said) -> BTreeMap<String, Vec<Pid>> {
     kinds
 }
 
-/// Whether a process has a namespace that is not this one's.
-fn has_own(pid: Pid, namespace: &str) -> bool {
-    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
-    of(&pid.to_string()) != of("thread-self")
-}
-
 /// Whether seccomp filters confine it; that alone stands in nobody's way.
 fn is_filtered(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.lines().any(|line| line == "Seccomp:\t2")
 }
 
-/// All kinds of its processes are there, and each is blocked for its namespaces; pages are confined by everything, and their
-/// filters stand in nobody's way.
+/// All kinds of its processes are there; pages are confined by everything, and neither their namespaces nor their filters stand in
+/// anybody's way.
 fn is_confined(said: &Said) -> Result<(), String> {
     const APART: [&str; 3] = ["net", "pid", "user"];
     let kinds = kinds(said);
@@ -43,13 +37,9 @@ fn is_confined(said: &Said) -> Result<(), String> {
     if let Some(kind) = wanted.iter().find(|kind| !kinds.contains_key(**kind)) {
         return Err(format!("there is no {kind}: {kinds:?}"));
     }
-    for process in &said.checked.processes {
-        for namespace in APART.iter().filter(|namespace| has_own(process.pid, namespace)) {
-            said.is_blocked_by_one(&apart(process.pid, namespace))?;
-        }
-    }
-    if let Some(reason) = said.reasons().iter().find(|reason| reason.kind == ProblemKind::Confinement) {
-        return Err(format!("a filter stands in the way: {reason:?}"));
+    let stands_in_the_way = |kind| [ProblemKind::Confinement, ProblemKind::Namespace].contains(&kind);
+    if let Some(reason) = said.reasons().iter().find(|reason| stands_in_the_way(reason.kind)) {
+        return Err(format!("its sandbox stands in the way: {reason:?}"));
     }
     let is_free = |pid: &&Pid| !is_filtered(**pid) || APART.iter().any(|namespace| !has_own(**pid, namespace));
     let free = kinds["renderer"].iter().find(is_free);

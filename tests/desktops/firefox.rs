@@ -4,8 +4,8 @@ use std::fs;
 
 use dormouse_wire::{Pid, ProblemKind, Strength};
 
-use crate::said::{Said, apart};
-use crate::scene::{Scene, check_until, done, group_of};
+use crate::said::Said;
+use crate::scene::{Scene, check_until, done, group_of, has_own};
 
 /// The process that shows the page.
 fn content(said: &Said) -> Result<Pid, String> {
@@ -33,7 +33,12 @@ fn firefox_is_one_group_with_its_confined_processes() {
             return Err(format!("a filter stands in the way: {reason:?}"));
         }
         for namespace in ["ipc", "net", "user"] {
-            said.is_blocked_by_one(&apart(pid, namespace))?;
+            if !has_own(pid, namespace) {
+                return Err(format!("its page has no {namespace} namespace of its own"));
+            }
+        }
+        if let Some(reason) = said.reasons().iter().find(|reason| reason.kind == ProblemKind::Namespace) {
+            return Err(format!("a namespace stands in the way: {reason:?}"));
         }
         said.has(&["firefox-esr parent forkserver", "forkserver parent file:// Content"])
     });

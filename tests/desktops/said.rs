@@ -13,17 +13,6 @@ pub const END_OR_BOTH: &str = "Keep it (--keep-connections), close it in the pro
 /// About shared memory that others have too.
 pub const TOGETHER: &str = "Freeze them together, or pause the group instead";
 
-/// The reason that a process is in a namespace of its own.
-pub fn apart(pid: Pid, namespace: &str) -> Reason {
-    let what = format!("it is in a namespace of its own ({namespace}), which cannot be given back yet");
-    let way_out = if namespace == "user" {
-        "Start the program without a sandbox of its own; or freeze all that is in its sandbox, if that has processes and mounts of its own; or pause the group instead"
-    } else {
-        "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
-    };
-    Reason { kind: ProblemKind::Namespace, pid, at: "", what, way_out }
-}
-
 /// A reason that an expert would give. Several that differ in the number of a descriptor or an address are one.
 #[derive(Clone, Debug)]
 pub struct Reason {
@@ -79,12 +68,6 @@ impl Said {
             Verdict::Blocked(reasons) | Verdict::Lossy(reasons) => reasons,
             Verdict::Freezable => &[],
         }
-    }
-
-    /// This is one of the reasons.
-    pub fn is_blocked_by_one(&self, expected: &Reason) -> Result<(), String> {
-        let given = self.reasons().iter().any(|given| expected.fits(given));
-        if given { Ok(()) } else { Err(format!("this reason is missing: {expected:#?}")) }
     }
 
     /// It is blocked for these reasons, all of them and no others.

@@ -231,3 +231,9 @@ fn control_group() -> PathBuf {
     fs::create_dir(&group).unwrap_or_else(|error| panic!("{}: {error}", group.display()));
     group
 }
+
+/// Whether a process has a namespace that is not this one's.
+pub fn has_own(pid: Pid, namespace: &str) -> bool {
+    let of = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{namespace}")).ok();
+    of(&pid.to_string()) != of("thread-self")
+}

@@ -396,20 +396,18 @@ impl InnerFacts {
         let look = |kind: &str| -> Answer<(Inner, Vec<Problem>)> {
             let namespace = files::open(door, libc::O_RDONLY)?;
             let mut inner = Inner::default();
-            let problems = namespaces::visit(&namespace, kind, || match kind {
-                "net" => {
-                    inner.settings = settings::of_network();
-                    let mut problems = network::judge();
-                    match Loopback::here() {
-                        Ok(loopback) => inner.loopback = Some(loopback),
-                        Err(problem) => problems.push(problem),
-                    }
-                    problems
-                }
-                _ => {
+            let problems = namespaces::visit(&namespace, kind, || {
+                if kind != "net" {
                     inner.settings = settings::of_ipc();
-                    objects()
+                    return objects();
                 }
+                inner.settings = settings::of_network();
+                let mut problems = network::judge();
+                match Loopback::here() {
+                    Ok(loopback) => inner.loopback = Some(loopback),
+                    Err(problem) => problems.push(problem),
+                }
+                problems
             })?;
             Ok((inner, problems))
         };

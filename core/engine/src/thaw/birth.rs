@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
 
-use super::standins;
+use super::inner::InnerMade;
 use super::tree::{Built, end, stopped, wait_born};
+use super::{home, standins};
 use crate::arguments;
 use crate::kernel::clone::CloneArguments;
 use crate::kernel::inner_namespaces::Namer;
@@ -50,6 +51,19 @@ pub struct Birth<'a> {
     pub exit_signal: i32,
     /// Its name.
     pub shown: &'a ProcessName,
+}
+
+/// A process of the group, that of its parent, and with which flags of clone(2) it is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// The process.
+    pub process: &'a Process,
+    /// Its parent, if that belongs to the group.
+    pub parent: Option<&'a Process>,
+    /// CLONE_*.
+    pub flags: u64,
 }
 
 impl Birth<'_> {
@@ -171,6 +185,42 @@ impl Built {
     /// Whether it may choose all numbers of its children itself.
     fn chooses(&self) -> bool {
         self.user.is_none()
+    }
+
+    /// Lets it make a process of the group, and lets that go into the networks and the like that it lives in.
+    pub(super) fn bear_member(
+        &mut self,
+        member: Member<'_>,
+        inner: &InnerMade,
+        numbers: &mut Numbers,
+    ) -> Result<Self, Problem> {
+        let Member { group, process, parent, flags } = member;
+        let shown = process.shown();
+        let above = parent.map(|parent| parent.place).unwrap_or_default();
+        let founded = process.place.pid.filter(|own| above.pid != Some(*own));
+        // Whoever founds a namespace for pids has the numbers from its maker but for the last.
+        let levels = inner::levels(&group.inner, if founded.is_some() { above.pid } else { process.place.pid });
+        let mut birth = Birth {
+            number: process.pid().0,
+            inner: &process.inner,
+            levels: &levels,
+            flags,
+            exit_signal: process.family.exit_signal,
+            shown: &shown,
+        };
+        let owner =
+            founded.and_then(|founded| group.inner.get(founded)?.owner).filter(|owner| self.user != Some(*owner));
+        let mut built = if let Some(home) = owner.and_then(|owner| Some((owner, inner.namespace(owner)?))) {
+            self.bear_elsewhere(birth, numbers, home, inner.groups(home.0))?
+        } else {
+            birth.flags |= founded.map_or(0, |_| libc::CLONE_NEWPID as u64);
+            self.bear(birth, numbers)?
+        };
+        home::enter(&mut built, process.place, above, inner)?;
+        if let Some(founded) = founded {
+            numbers.opened(founded, process.pid(), &levels)?;
+        }
+        Ok(built)
     }
 
     /// Lets it make a child with this pid, where it may choose.
@@ -409,18 +459,6 @@ fn newcomer(parent: Pid, before: &[Pid]) -> Option<Pid> {
 fn further_in(pid: Pid) -> Vec<i32> {
     let status = proc::parsed(pid, "status", proc::status::parse);
     status.map(|status| status.namespace_pid.get(1..).unwrap_or_default().to_vec()).unwrap_or_default()
-}
-
-/// How a process of the group is born.
-pub fn of<'a>(process: &'a Process, levels: &'a [usize], flags: u64, shown: &'a ProcessName) -> Birth<'a> {
-    let exit_signal = process.family.exit_signal;
-    Birth { number: process.pid().0, inner: &process.inner, levels, flags, exit_signal, shown }
-}
-
-/// Whether a process that its parent is to make is the first one of a pid namespace; and the user namespace that this belongs to.
-pub fn founds(group: &Group, process: &Process, parent: &Process) -> Option<Option<usize>> {
-    let founded = process.place.pid.filter(|own| parent.place.pid != Some(*own))?;
-    Some(group.inner.get(founded).and_then(|inner| inner.owner))
 }
 
 /// What is said of a process that cannot be made with its number.

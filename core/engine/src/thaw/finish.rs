@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, phrase};
 
 use super::filters;
-use super::home::Home;
+use super::home::{self, Home};
 use super::inner::InnerMade;
 use super::objects::Objects;
 use super::tree::{Built, Tree, failed};
@@ -182,7 +182,7 @@ fn signals_and_timers(built: &mut Built, alive: &Alive, home: &Home<'_>, restore
     // The ends of the zombies, which the group has seen already.
     signals::forget(libc::SIGCHLD, &mut batch);
     signals::restore_dispositions(&alive.dispositions, &mut batch);
-    timers::create(&home.timers(alive), restore_ids, &mut batch);
+    timers::create(&home::timers(alive), restore_ids, &mut batch);
     attributes::restore_process(&alive.attributes, &mut batch);
     signals::restore_pending(&alive.pending, called(home.process).0, None, &mut batch);
     let waiting = alive.pending.iter().chain(alive.threads.iter().flat_map(|thread| &thread.signals.pending));

@@ -123,16 +123,6 @@ impl Home<'_> {
         given.map_err(|what| Problem::blocks(ProblemKind::Namespace, what).of(&self.process.shown()))
     }
 
-    /// Its timers, the threads that they tell called as they are where it lives.
-    pub fn timers(&self, alive: &Alive) -> Timers {
-        let mut timers = alive.timers.clone();
-        for timer in &mut timers.posix {
-            let told = alive.threads.iter().find(|thread| thread.tid.0 == timer.thread);
-            timer.thread = told.map_or(timer.thread, |thread| thread.called().0);
-        }
-        timers
-    }
-
     /// Working directory, then root: the path of either is told from the system's root. `mighty`: with the rights of the engine, where it
     /// still has them.
     pub fn go_to(
@@ -170,6 +160,16 @@ impl Home<'_> {
         batch.must("set its umask", libc::SYS_umask, arguments![record.umask]);
         built.run(&mut batch)
     }
+}
+
+/// The timers of a process, the threads that they tell called as they are where it lives.
+pub fn timers(alive: &Alive) -> Timers {
+    let mut timers = alive.timers.clone();
+    for timer in &mut timers.posix {
+        let told = alive.threads.iter().find(|thread| thread.tid.0 == timer.thread);
+        timer.thread = told.map_or(timer.thread, |thread| thread.called().0);
+    }
+    timers
 }
 
 fn change_directory(path: &[u8], batch: &mut Batch) {

@@ -12,6 +12,7 @@ use crate::kernel::inner_namespaces::{Maid, Maker};
 use crate::kernel::{Answer, Errno, namespaces};
 use crate::resource::group::{Group, Life, Process};
 use crate::resource::namespace::inner::{self, Inner};
+use crate::resource::namespace::network::Loopback;
 use crate::resource::namespace::settings;
 use crate::resource::namespace::user::{self, Made, UserNamespace};
 use crate::resource::task::credentials::{Credentials, Privileges};
@@ -71,7 +72,7 @@ pub fn make(group: &Group) -> Result<InnerMade, Problem> {
         };
         all.groups.push(groups);
         if let Some(namespace) = &made {
-            let filled = all.fill(inner, namespace).map_err(|errno| inner::unmade(&inner.kind, errno))?;
+            let filled = fill(inner, namespace).map_err(|errno| inner::unmade(&inner.kind, errno))?;
             all.losses.extend(filled?);
         }
         all.made.push(made);
@@ -106,17 +107,6 @@ impl InnerMade {
         maid.open("user")
     }
 
-    /// Makes what is in one what it was.
-    fn fill(&self, inner: &Inner, namespace: &OwnedFd) -> Answer<Result<Vec<Problem>, Problem>> {
-        if inner.kind == "user" {
-            return Ok(Ok(Vec::new()));
-        }
-        namespaces::visit(namespace, &inner.kind, || {
-            inner.loopback.map_or(Ok(()), |loopback| loopback.restore())?;
-            Ok(settings::restore(&inner.settings))
-        })
-    }
-
     /// The one at this place in the list.
     pub fn namespace(&self, index: usize) -> Option<&OwnedFd> {
         self.made.get(index)?.as_ref()
@@ -149,6 +139,17 @@ impl InnerMade {
         }
         Ok((inner, Privileges::whole(!shared)))
     }
+}
+
+/// Makes what is in one what it was.
+fn fill(inner: &Inner, namespace: &OwnedFd) -> Answer<Result<Vec<Problem>, Problem>> {
+    if inner.kind == "user" {
+        return Ok(Ok(Vec::new()));
+    }
+    namespaces::visit(namespace, &inner.kind, || {
+        inner.loopback.map_or(Ok(()), Loopback::restore)?;
+        Ok(settings::restore(&inner.settings))
+    })
 }
 
 /// Of groups nothing is known but that it was one that the namespace around it knows: the first one that has a name in it.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
-use super::birth::{self, Numbers, not_born};
+use super::birth::{Member, Numbers, not_born};
 use super::control_groups::Places;
 use super::home;
 use super::inner::InnerMade;
@@ -334,30 +334,10 @@ impl Tree {
         };
         let Some(made_by) = made_by else { return Ok(()) };
         let entered = if matches!(above, Above::Process(_)) { parent } else { None };
-        let (shown, all) = (process.shown(), &builder.group.inner);
-        // Whoever founds a namespace for pids has the numbers from its maker but for the last.
-        let founds = parent.and_then(|parent| birth::founds(builder.group, process, &builder.group.processes[parent]));
-        let above = if founds.is_some() {
-            parent.and_then(|parent| builder.group.processes[parent].place.pid)
-        } else {
-            process.place.pid
-        };
-        let levels = inner::levels(all, above);
-        let mut birth = birth::of(process, &levels, flags, &shown);
-        let elsewhere = founds.flatten().filter(|owner| made_by.user != Some(*owner));
-        let built = match elsewhere.and_then(|owner| Some((owner, builder.inner.namespace(owner)?))) {
-            Some(home) => made_by.bear_elsewhere(birth, &mut self.numbers, home, builder.inner.groups(home.0))?,
-            None => {
-                birth.flags |= if founds.is_some() { libc::CLONE_NEWPID as u64 } else { 0 };
-                made_by.bear(birth, &mut self.numbers)?
-            }
-        };
-        let above = parent.map(|parent| builder.group.processes[parent].place).unwrap_or_default();
-        home::enter(self.built[child].insert(built), process.place, above, builder.inner)?;
+        let of = parent.map(|parent| &builder.group.processes[parent]);
+        let member = Member { group: builder.group, process, parent: of, flags };
+        self.built[child] = Some(made_by.bear_member(member, builder.inner, &mut self.numbers)?);
         self.go_early(builder, child)?;
-        if let Some(founded) = process.place.pid.filter(|_| founds.is_some()) {
-            self.numbers.opened(founded, process.pid(), &levels)?;
-        }
         builder.places.enter(builder.group, child, entered);
         self.grow(builder, child, parent)
     }

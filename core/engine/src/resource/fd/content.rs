@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Problem, ProblemKind, phrase};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
 use crate::image::{PageBuffer, PageSink};
+use crate::kernel::Errno;
 use crate::kernel::files;
 use crate::proc;
 use crate::resource::content::{self, Content, Origin};
@@ -148,4 +149,9 @@ impl FileKind for ContentFile {
         }
         Ok(opened)
     }
+}
+
+/// The problem of a file of no filesystem that the kernel does not make; `what` it is, with its article.
+pub fn not_made(what: Phrase, errno: Errno) -> Problem {
+    Problem::blocks(ProblemKind::AnonymousFile, phrase!("{what} cannot be made again: {why}", what, why = errno.desc()))
 }

@@ -4,7 +4,7 @@
 //! claims a file has it; the last one, [`unknown`], claims everything and refuses it by name.
 
 mod content;
-pub use content::{Contents, nameless, origin_of};
+pub use content::{Contents, nameless, not_made, origin_of};
 mod device;
 pub mod epoll;
 mod eventfd;
@@ -42,7 +42,6 @@ use serde_bytes::ByteBuf;
 
 use super::named_file::Owner;
 use crate::image::{PageBuffer, PageSink, Reader};
-use crate::kernel::Errno;
 use crate::proc::fdinfo::FdInfo;
 use crate::puppet::Batch;
 
@@ -91,11 +90,6 @@ pub struct OpenFile {
     pub lease: Option<leases::Lease>,
     /// What its kind knows.
     pub record: ciborium::Value,
-}
-
-/// The problem of a file of no filesystem that the kernel does not make; `what` it is, with its article.
-pub fn not_made(what: Phrase, errno: Errno) -> Problem {
-    Problem::blocks(ProblemKind::AnonymousFile, phrase!("{what} cannot be made again: {why}", what, why = errno.desc()))
 }
 
 /// What the survey sees of an open file description.

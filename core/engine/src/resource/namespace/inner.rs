@@ -241,3 +241,52 @@ pub fn unmade(kind: &str, why: Errno) -> Problem {
     let what = phrase!("a {kind} namespace within the group cannot be made: {why}", kind, why = why.desc());
     Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root, outside of any sandbox"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Chromium makes them: one user namespace in another, pids and a network that belong to the outer one, and pids in those that
+    /// belong to the inner one.
+    fn browser() -> Vec<Inner> {
+        let inner = |kind: &str, owner, around| Inner { kind: kind.to_owned(), owner, around, ..Inner::default() };
+        vec![
+            inner("user", None, None),
+            inner("user", Some(0), None),
+            inner("pid", Some(0), None),
+            inner("net", Some(0), None),
+            inner("pid", Some(1), Some(2)),
+        ]
+    }
+
+    #[test]
+    fn the_parts_of_a_browser_can_come_to_their_places() {
+        let all = browser();
+        let outside = Place::default();
+        let zygote = Place { net: Some(3), pid: Some(2), user: Some(1), ..outside };
+        let page = Place { pid: Some(4), ..zygote };
+        assert!(can_come(&all, outside, zygote, Some(1)));
+        assert!(can_come(&all, zygote, zygote, Some(3)));
+        assert!(can_come(&all, zygote, page, Some(1)));
+        assert_eq!((levels(&all, page.pid), born_in(&all, page.pid)), (vec![2, 4], Some(1)));
+    }
+
+    #[test]
+    fn nobody_comes_by_another_way() {
+        let all = browser();
+        let outside = Place::default();
+        let zygote = Place { net: Some(3), pid: Some(2), user: Some(1), ..outside };
+        let page = Place { pid: Some(4), ..zygote };
+        // Not as the second one, not out again, not past the one between, and not into a network from where one is mighty no more.
+        assert!(!can_come(&all, outside, zygote, Some(2)));
+        assert!(!can_come(&all, page, zygote, Some(3)));
+        assert!(!can_come(&all, outside, page, Some(1)));
+        assert!(!can_come(&all, zygote, outside, None));
+        assert!(!can_come(&all, Place { net: None, ..zygote }, page, Some(1)));
+    }
+
+    #[test]
+    fn a_number_is_told_by_level() {
+        assert_eq!([0, 1, 2, 3].map(|level| called_at(500, &[7, 1], level)), [500, 7, 1, 500]);
+    }
+}
