@@ -1,16 +1,13 @@
 //! Unix sockets that lead out of a group: a connection to a service is refused by name, a pair without a name makes its
 //! other holder a member, a datagram socket that logs is connected again; and a server that comes back in the middle of
-//! a conversation with its client. And terminals: one that only half of its users would leave, and two at once. And a process
-//! that lives in another pid namespace.
+//! a conversation with its client. And terminals: one that only half of its users would leave, and two at once.
 #![allow(missing_docs, clippy::panic)]
 
 use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use harness::wait::{PATIENCE, until};
 use harness::{Job, User, command};
 
 /// A program that connects to what lies in its folder, and says what it hears.

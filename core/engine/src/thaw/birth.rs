@@ -154,14 +154,14 @@ impl Numbers {
 
     /// What is to be born next has these numbers, unless somebody else is faster.
     fn name(&mut self, birth: &Birth<'_>, outside: i32, further_in: &[i32]) -> Result<(), Problem> {
-        let failed = |why: Phrase| {
+        let failed = |why: &dyn std::fmt::Display| {
             birth.taken(phrase!("its number, {number}, cannot be chosen: {why}", number = birth.number, why))
         };
         self.last = namespaces::last_pid().ok();
-        namespaces::next_pid(outside).map_err(|error| failed(phrase!("{why}", why = error)))?;
+        namespaces::next_pid(outside).map_err(|error| failed(&error))?;
         for (level, number) in birth.levels.iter().zip(further_in) {
             let Some(namer) = self.namers.get_mut(level) else { continue };
-            namer.name(*number).map_err(|errno| failed(phrase!("{why}", why = errno.desc())))?;
+            namer.name(*number).map_err(|errno| failed(&errno.desc()))?;
         }
         Ok(())
     }
