@@ -66,6 +66,7 @@ pub fn record(
     let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
     for found in facts {
         let mut registry = Registry {
+            members: facts,
             mapped: &mut mapped,
             contents: &mut contents,
             segments: &mut segments,

@@ -21,6 +21,7 @@ pub mod groups;
 pub mod in_flight;
 pub mod judge;
 pub mod listing;
+pub mod mapped;
 pub mod names;
 pub mod needs;
 pub mod networks;
