@@ -5,6 +5,8 @@
 
 mod desktop;
 mod lies;
+#[cfg(feature = "heavy")]
+mod programs;
 mod users;
 
 use std::collections::BTreeSet;
