@@ -21,7 +21,7 @@ pub fn map(stage: &Stage) -> std::io::Result<Mapping> {
     // Whoever the program becomes must be able to say that it is ready.
     fs::set_permissions(stage.path("."), Permissions::from_mode(0o777))?;
     let path = stage.path("secret");
-    let file = OpenOptions::new().read(true).write(true).create(true).mode(0o600).open(&path)?;
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     file.set_len(40 * PAGE as u64)?;
     Mapping::new(40 * PAGE, READ_WRITE, libc::MAP_SHARED, file.as_raw_fd(), 0)
 }

@@ -105,13 +105,18 @@ impl Registry<'_> {
     }
 }
 
-/// The records of a process's mappings, without their pages, and the file it runs.
-pub fn shows(
-    process: &ProcessFacts,
-    living: &LivingFacts,
-    registry: &mut Registry<'_>,
-) -> Result<(Vec<Mapping>, Executable), Problem> {
-    Ok((mappings(process, living, registry)?, executable(process, living, registry)?))
+/// By process: the records of its mappings, without their pages, and the file it runs; nothing of a zombie.
+pub type Shown = (Vec<Vec<Mapping>>, Vec<Option<Executable>>);
+
+/// What the members show.
+pub fn shown(facts: &[ProcessFacts], registry: &mut Registry<'_>) -> Result<Shown, Problem> {
+    let mut all = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
+    for found in facts {
+        let living = found.living.as_ref();
+        all.0.push(living.map(|living| mappings(found, living, registry)).transpose()?.unwrap_or_default());
+        all.1.push(living.map(|living| executable(found, living, registry)).transpose()?);
+    }
+    Ok(all)
 }
 
 /// The records of a process's mappings, without their pages; the kernel's page for vsyscalls is everybody's.

@@ -63,21 +63,15 @@ pub fn record(
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer, asked) = (memory::vdso(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
-    let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
-    for found in facts {
-        let mut registry = Registry {
-            members: facts,
-            mapped: &mut mapped,
-            contents: &mut contents,
-            segments: &mut segments,
-            sink,
-            buffer: &mut buffer,
-        };
-        let shown = found.living.as_ref().map(|living| memory::shows(found, living, &mut registry)).transpose()?;
-        let (of_process, executable) = shown.map_or((Vec::new(), None), |(all, executable)| (all, Some(executable)));
-        mappings.push(of_process);
-        executables.push(executable);
-    }
+    let mut registry = Registry {
+        members: facts,
+        mapped: &mut mapped,
+        contents: &mut contents,
+        segments: &mut segments,
+        sink,
+        buffer: &mut buffer,
+    };
+    let (mut mappings, executables) = memory::shown(facts, &mut registry)?;
     segments.of_nobody(sink, &mut buffer)?;
     let until = Until { progress, refused: AtomicBool::new(false) };
     let (stored, told) = beside(
@@ -92,8 +86,8 @@ pub fn record(
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
             let memory = executable.map(|executable| (mappings, executable));
-            let life = life(process, found, &mut told, index, memory);
-            Process { family: told.families[index].clone(), name: name(found), life }
+            let (family, name) = (told.families[index].clone(), name(found));
+            Process { family, name, life: life(process, found, &mut told, index, memory) }
         })
         .collect();
     let group = Group {
