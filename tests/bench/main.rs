@@ -66,7 +66,7 @@ const CASES: [Case; 12] = [
     Case { image: Some(20_000_000), ..case("family", "family", 200, milliseconds(500), milliseconds(500)) },
     case("threads", "threads", 500, milliseconds(100), milliseconds(100)),
     case("postgres", "postgres", 20, milliseconds(300), Bar::None),
-    case("tcp", "tcp", 500, milliseconds(500), milliseconds(500)),
+    case("tcp", "tcp", 500, milliseconds(250), milliseconds(250)),
     // No bar but the engine's own memory: what must not grow with what is frozen.
     case("ordinary", "ordinary", 1024, Bar::None, Bar::None),
     case("regions", "regions", 20_000, Bar::None, Bar::None),

@@ -60,7 +60,7 @@ impl Registry<'_> {
         let key = (name.to_vec(), mapped::is_for_writing(found), owner.clone());
         let members = self.members;
         // Where nobody may, that was said before.
-        let find = || mapped::opener(members, found, owner).unwrap_or_else(|_| owner.clone());
+        let find = || mapped::opener(members, name, found, owner).unwrap_or_else(|_| owner.clone());
         let opener = self.mapped.openers.entry(key).or_insert_with(find).clone();
         let index = self.named(name, through, mapped::is_for_writing(found), &opener)?;
         if opener != *owner

@@ -1,7 +1,7 @@
 //! Whether files that are mapped can be opened again: a program may have mapped one before it gave up the rights to it, and its children
 //! may have it from a parent who still has them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -22,9 +22,9 @@ pub fn is_for_writing(mapping: &DetailedMapping) -> bool {
     mapping.flags.contains(VmFlags::MAY_SHARE) && mapping.flags.contains(VmFlags::MAY_WRITE)
 }
 
-/// Who opens a mapped file for a process: itself, else another member that has it mapped in the same way and may.
-pub fn opener(members: &[ProcessFacts], mapping: &DetailedMapping, owner: &Owner) -> Answer<Owner> {
-    let MappingName::File(name) = &mapping.name else { return Ok(owner.clone()) };
+/// Who opens a mapped file, which has this name now, for a process: itself, else another member that has it mapped in the same way and
+/// may.
+pub fn opener(members: &[ProcessFacts], name: &[u8], mapping: &DetailedMapping, owner: &Owner) -> Answer<Owner> {
     // Of what else is in the way somebody else speaks.
     let Err(denied @ (Errno::EACCES | Errno::EPERM)) = may_open(name, is_for_writing(mapping), owner) else {
         return Ok(owner.clone());
@@ -51,17 +51,18 @@ fn may_open(name: &[u8], for_writing: bool, owner: &Owner) -> Answer<()> {
 
 /// Those that nobody may open again.
 pub fn judge(members: &[ProcessFacts]) -> Vec<Problem> {
-    let (mut known, mut problems) = (HashSet::new(), Vec::new());
+    let (mut all, mut problems) = (HashMap::<Owner, HashSet<(&[u8], bool)>>::new(), Vec::new());
     for member in members {
         let Some(living) = &member.living else { continue };
         let owner = files::owner(member);
+        let known = all.entry(owner.clone()).or_default();
         for mapping in &living.mappings {
             let MappingName::File(name) = &mapping.name else { continue };
             let is_one = mapping.inode != 0 && name.starts_with(b"/") && !proc::strip_deleted(name).1;
-            if !is_one || !known.insert((name.clone(), is_for_writing(mapping), owner.clone())) {
+            if !is_one || !known.insert((name, is_for_writing(mapping))) {
                 continue;
             }
-            let Err(errno) = opener(members, mapping, &owner) else { continue };
+            let Err(errno) = opener(members, name, mapping, &owner) else { continue };
             let what = phrase!(
                 "it has mapped the file, and user {user} may not open it again: {why}",
                 user = owner.user,
