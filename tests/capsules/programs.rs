@@ -33,10 +33,22 @@ END
 export SAL_USE_VCLPLUGIN=gtk3
 "#;
 
+const WORD_PROCESSOR: App<'_> = App {
+    program: "soffice --writer --norestore --nologo -env:UserInstallation=file:///tmp/home/office",
+    first: WRITER,
+    title: "Writer",
+    keys: LINE,
+    rounds: 10,
+};
+
 #[test]
 fn a_word_processor_goes_on_writing() {
-    let program = "soffice --writer --norestore --nologo -env:UserInstallation=file:///tmp/home/office";
-    goes_on(User::Root, App { program, first: WRITER, title: "Writer", keys: LINE, rounds: 10 });
+    goes_on(User::Root, WORD_PROCESSOR);
+}
+
+#[test]
+fn a_word_processor_in_a_capsule_of_an_ordinary_user_goes_on_writing() {
+    goes_on(User::Ordinary, App { rounds: 3, ..WORD_PROCESSOR });
 }
 
 /// A page to write on, and nothing that a browser does at home. Namespaces of single processes cannot be given back; what confines their
@@ -68,8 +80,20 @@ END
 export MOZ_ASSUME_USER_NS=0 MOZ_CRASHREPORTER_DISABLE=1
 "#;
 
+const CONFINED: App<'_> = App {
+    program: "firefox-esr --no-remote --profile /tmp/home/profile file:///tmp/home/page.html",
+    first: BROWSER,
+    title: "page to write on",
+    keys: LINE,
+    rounds: 10,
+};
+
 #[test]
 fn a_browser_whose_pages_are_confined_goes_on_writing() {
-    let program = "firefox-esr --no-remote --profile /tmp/home/profile file:///tmp/home/page.html";
-    goes_on(User::Root, App { program, first: BROWSER, title: "page to write on", keys: LINE, rounds: 10 });
+    goes_on(User::Root, CONFINED);
+}
+
+#[test]
+fn a_browser_in_a_capsule_of_an_ordinary_user_goes_on_writing() {
+    goes_on(User::Ordinary, App { rounds: 3, ..CONFINED });
 }
