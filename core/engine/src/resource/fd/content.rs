@@ -31,14 +31,11 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// The ends of a file with a name, as far as they can be read; nothing writes to it meanwhile that stands still.
-    pub fn ends(&mut self, file: &File, stat: &libc::stat) -> Option<u64> {
+    /// The ends of a file with a name, as far as they can be read, through what `readable` answers; nothing writes to it meanwhile that
+    /// stands still.
+    pub fn ends(&mut self, stat: &libc::stat, readable: impl FnOnce() -> std::io::Result<File>) -> Option<u64> {
         let size = stat.st_size as u64;
-        let read = || {
-            // A server of files may forbid what the kernel allows: then growth cannot be told from another change.
-            let readable = content::reopen(file, libc::O_RDONLY).ok()?;
-            named_file::ends(&readable.into(), size).ok()
-        };
+        let read = || readable().and_then(|readable| named_file::ends(&readable, size)).ok();
         *self.ends.entry((stat.st_dev, stat.st_ino, size)).or_insert_with(read)
     }
 

@@ -9,6 +9,7 @@ use dormouse_wire::{Problem, ProblemKind, phrase};
 use super::{Capture, Contents, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files};
+use crate::resource::content;
 use crate::resource::named_file::NamedFile;
 
 /// The kind.
@@ -71,7 +72,10 @@ pub fn named(facts: &FileFacts, path: &[u8], contents: &mut Contents) -> NamedFi
     if facts.is_path_only() || files::filesystem(&facts.file).is_ok_and(|magic| MADE_UP.contains(&magic)) {
         record.modified = None;
     } else if facts.file_type() == libc::S_IFREG {
-        record.ends = contents.ends(&facts.file, &facts.stat);
+        record.ends = contents.ends(&facts.stat, || {
+            // A server of files may forbid what the kernel allows: then growth cannot be told from another change.
+            content::reopen(&facts.file, libc::O_RDONLY).map(Into::into)
+        });
     }
     record
 }
