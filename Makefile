@@ -11,9 +11,10 @@ TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bas
 	imagemagick iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager memcached nodejs perl \
 	polkitd postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tigervnc-standalone-server tmux \
 	twm util-linux vim weston x11-utils xdotool xterm xvfb
-BENCH_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core dbus fonts-cantarell libglib2.0-bin lsof xvfb
-ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio gnome-shell gnome-shell-extension-appindicator kexec-tools \
-	mariadb-client mariadb-server nginx-light openssh-client openssh-server python3-dbusmock qemu-system-x86
+BENCH_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core dbus fonts-cantarell libglib2.0-bin lsof postgresql xvfb
+ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio gnome-shell gnome-shell-extension-appindicator kcalc kexec-tools \
+	libreoffice-gtk3 libreoffice-writer mariadb-client mariadb-server nginx-light openssh-client openssh-server \
+	python3-dbusmock python3-pika qemu-system-x86 rabbitmq-server
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
 # Freezing takes privileges: the build runs as you are, and what needs root goes through sudo.

@@ -11,13 +11,21 @@ use harness::{Program, Specimen, User};
 
 /// A specimen that sleeps, and the file it has open.
 fn asleep(user: User) -> (Specimen, std::collections::BTreeSet<i32>, std::path::PathBuf) {
-    let program = Program::named("opened_file");
+    asleep_with("opened_file", "file", user)
+}
+
+fn asleep_with(
+    program: &'static str,
+    file: &str,
+    user: User,
+) -> (Specimen, std::collections::BTreeSet<i32>, std::path::PathBuf) {
+    let program = Program::named(program);
     let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &program, user);
     specimen.wait_ready().unwrap_or_else(|answer| panic!("{answer:?}"));
     let group = specimen.members();
     specimen.freeze().expect_success("freeze");
     specimen.assert_asleep(&group);
-    let file = specimen.folder().join("file");
+    let file = specimen.folder().join(file);
     (specimen, group, file)
 }
 
@@ -99,6 +107,26 @@ fn a_file_changed_since_is_refused_and_comes_back_when_it_is_as_it_was_for_root(
 #[test]
 fn a_file_changed_since_is_refused_and_comes_back_when_it_is_as_it_was_for_a_user() {
     changes(User::Ordinary);
+}
+
+/// What root opens for somebody else is that very file: not one that has its size and its times, and lies where it lay.
+#[test]
+fn a_link_in_the_place_of_a_file_that_another_member_opens_gets_nobody_another_file() {
+    let (mut specimen, group, file) = asleep_with("borrowed_file", "secret", User::Root);
+    let (aside, other) = (file.with_file_name("aside"), file.with_file_name("other"));
+    let found = done(fs::metadata(&file));
+    done(fs::write(&other, vec![b'x'; found.len() as usize]));
+    done(done(File::options().write(true).open(&other)).set_modified(done(found.modified())));
+    done(fs::rename(&file, &aside));
+    done(std::os::unix::fs::symlink(&other, &file));
+    let outcome = specimen.thaw();
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!outcome.status.success() && said.contains("changed or replaced"), "{said}");
+    specimen.assert_asleep(&group);
+    done(fs::rename(&aside, &file));
+    specimen.thaw().expect_success("thaw");
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
 }
 
 /// Ids and keys of the segments of System V that a process has made, proc(5).

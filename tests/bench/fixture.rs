@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::exit;
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,6 +20,8 @@ pub fn hold(mode: &str, size: usize, folder: &Path) {
         "scattered" => scattered(size, folder),
         "reservation" => reservation(size, folder),
         "heirs" => heirs(size, folder),
+        "postgres" => crate::postgres::hold(size, folder),
+        "tcp" => connections(size, folder),
         other => panic!("there is no program {other}"),
     }
 }
@@ -26,7 +29,8 @@ pub fn hold(mode: &str, size: usize, folder: &Path) {
 const MIB: usize = 1 << 20;
 const PAGE: usize = 4096;
 
-fn ready_and_wait(folder: &Path) {
+/// Says that all is set up, and waits for `go`.
+pub fn ready_and_wait(folder: &Path) {
     fs::write(folder.join("ready"), "").unwrap_or_else(|error| panic!("saying ready: {error}"));
     while !folder.join("go").exists() {
         std::thread::sleep(Duration::from_millis(20));
@@ -194,6 +198,28 @@ fn heirs(mebibytes: usize, folder: &Path) {
     ready_and_wait(folder);
     drop(writer);
     exit(i32::from(!wait_for_all(1)));
+}
+
+/// Connections through loopback, of which this process has both ends, with a byte on its way in each.
+fn connections(count: usize, folder: &Path) {
+    let made = || -> std::io::Result<Vec<(TcpStream, TcpStream)>> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let place = listener.local_addr()?;
+        (0..count)
+            .map(|number| {
+                let mut near = TcpStream::connect(place)?;
+                near.write_all(&[number as u8])?;
+                Ok((near, listener.accept()?.0))
+            })
+            .collect()
+    };
+    let mut all = made().unwrap_or_else(|error| panic!("{error}"));
+    ready_and_wait(folder);
+    let kept = all.iter_mut().enumerate().all(|(number, (_, far))| {
+        let mut byte = [0];
+        far.read_exact(&mut byte).is_ok() && byte == [number as u8]
+    });
+    exit(i32::from(!kept));
 }
 
 /// A file of random bytes in memory, for `dd` to read.

@@ -12,6 +12,7 @@ mod disk;
 mod everyone;
 mod fixture;
 mod floor;
+mod postgres;
 mod run;
 mod table;
 mod window;
@@ -57,13 +58,15 @@ const fn case(name: &'static str, mode: &'static str, size: usize, freeze: Bar, 
     Case { name, mode, size, freeze, thaw, image: None }
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 12] = [
     case("small", "ordinary", 8, milliseconds(15), milliseconds(15)),
     // The same where nothing can be compressed: 8 MiB take the disk some milliseconds by themselves.
     case("noise", "memory", 8, milliseconds(15), milliseconds(15)),
     case("large", "memory", 2048, Bar::TimesDisk(1.4), Bar::TimesDisk(1.6)),
     Case { image: Some(20_000_000), ..case("family", "family", 200, milliseconds(500), milliseconds(500)) },
     case("threads", "threads", 500, milliseconds(100), milliseconds(100)),
+    case("postgres", "postgres", 20, milliseconds(300), Bar::None),
+    case("tcp", "tcp", 500, milliseconds(250), milliseconds(250)),
     // No bar but the engine's own memory: what must not grow with what is frozen.
     case("ordinary", "ordinary", 1024, Bar::None, Bar::None),
     case("regions", "regions", 20_000, Bar::None, Bar::None),

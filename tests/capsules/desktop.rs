@@ -11,14 +11,15 @@ use harness::{Job, User};
 use crate::{bwrap, end, fall_asleep, init, wake_up, write};
 
 /// A display, a session bus with its services, and an app, as a person would keep them in one.
-const DESKTOP: &str = r"
+const DESKTOP: &str = r#"
 export HOME=/tmp/home XDG_RUNTIME_DIR=/run/user GSETTINGS_BACKEND=memory LANG=C.UTF-8 DISPLAY=:50
 mkdir -p $HOME $XDG_RUNTIME_DIR && chmod 700 $XDG_RUNTIME_DIR
 Xvnc :50 -SecurityTypes None -rfbport -1 -rfbunixpath /tmp/vnc.sock -nolisten local -geometry 800x600 > /tmp/display.log 2>&1 &
 until [ -S /tmp/.X11-unix/X50 ]; do sleep 0.05; done
+eval "$2"
 echo ready
 exec dbus-run-session -- $1 > /tmp/app.log 2>&1
-";
+"#;
 
 /// A command of the display's, run within the capsule; what it wrote.
 fn at_display(init: i32, words: &[&str]) -> String {
@@ -58,18 +59,30 @@ fn differing(one: &Path, other: &Path) -> u64 {
     said.trim().parse::<f64>().unwrap_or_else(|error| panic!("{said}: {error}")) as u64
 }
 
-/// So often each of them sleeps and wakes, with something typed between.
-const ROUNDS: usize = 5;
+/// A program with a window.
+#[derive(Clone, Copy, Debug)]
+pub struct App<'a> {
+    /// Its words.
+    pub program: &'a str,
+    /// What the shell does first.
+    pub first: &'a str,
+    /// A part of the title of its window.
+    pub title: &'a str,
+    /// What is typed in each round.
+    pub keys: &'a [&'a str],
+    /// So often it sleeps and wakes, with something typed between.
+    pub rounds: usize,
+}
 
 /// Starts the program, types a line in each round, and looks at what is to be seen before each sleep and after it.
-fn goes_on(user: User, program: &str, title: &str, keys: &[&str]) {
+pub fn goes_on(user: User, app: App<'_>) {
     let mut job = Job::start("bwrap", user, |folder| {
         write(folder, "desktop.sh", DESKTOP);
         let own = if user == User::Root { &[][..] } else { &["--unshare-user"] };
         bwrap(
             folder,
             &[own, &["--ro-bind", "/var", "/var", "--tmpfs", "/run"]].concat(),
-            &["sh", "desktop.sh", program],
+            &["sh", "desktop.sh", app.program, app.first],
         )
     });
     job.wait_for("ready");
@@ -77,12 +90,12 @@ fn goes_on(user: User, program: &str, title: &str, keys: &[&str]) {
     let picture = |name: &str| folder.join(format!("{name}.png"));
     let black = Command::new("convert").args(["-size", "800x600", "xc:black"]).arg(picture("black")).status();
     assert!(black.is_ok_and(|status| status.success()));
-    let window = || at_display(init(&folder), &["xdotool", "search", "--name", title]);
+    let window = || at_display(init(&folder), &["xdotool", "search", "--name", app.title]);
     assert!(until(PATIENCE, || (!window().is_empty()).then_some(())).is_some(), "there is no window");
     let drawn = until(PATIENCE, || (settled(init(&folder), &folder, "awake") > 10_000).then_some(()));
     assert!(drawn.is_some(), "nothing is to be seen");
-    for round in 0..ROUNDS {
-        at_display(init(&folder), &[&["xdotool", "key"], keys].concat());
+    for round in 0..app.rounds {
+        at_display(init(&folder), &[&["xdotool", "key"], app.keys].concat());
         let is_seen = || {
             settled(init(&folder), &folder, "asleep");
             (differing(&picture("awake"), &picture("asleep")) > CARET).then_some(())
@@ -98,17 +111,21 @@ fn goes_on(user: User, program: &str, title: &str, keys: &[&str]) {
     end(init(&folder));
 }
 
+const CALCULATOR: App<'_> =
+    App { program: "gnome-calculator", first: "", title: "Calculator", keys: &["plus", "7", "Return"], rounds: 5 };
+
 #[test]
 fn a_calculator_with_its_display_and_its_bus_goes_on_computing() {
-    goes_on(User::Root, "gnome-calculator", "Calculator", &["plus", "7", "Return"]);
+    goes_on(User::Root, CALCULATOR);
 }
 
 #[test]
 fn a_calculator_in_a_capsule_of_an_ordinary_user_goes_on_computing() {
-    goes_on(User::Ordinary, "gnome-calculator", "Calculator", &["plus", "7", "Return"]);
+    goes_on(User::Ordinary, CALCULATOR);
 }
 
 #[test]
 fn a_text_editor_with_its_display_and_its_bus_goes_on_writing() {
-    goes_on(User::Root, "gnome-text-editor", "Text Editor", &["d", "o", "r", "m", "o", "u", "s", "e", "Return"]);
+    let keys = &["d", "o", "r", "m", "o", "u", "s", "e", "Return"];
+    goes_on(User::Root, App { program: "gnome-text-editor", title: "Text Editor", keys, ..CALCULATOR });
 }

@@ -6,6 +6,8 @@
 mod desktop;
 mod inner;
 mod lies;
+#[cfg(feature = "heavy")]
+mod programs;
 mod users;
 
 use std::collections::BTreeSet;

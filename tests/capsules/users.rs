@@ -7,8 +7,8 @@ use std::process::Command;
 use harness::{Job, User};
 
 use crate::{
-    PROGRAM, Round, fall_asleep, image, in_bwrap_of, in_unshare_of, init, killed, nap_and_end, naps_and_ends, run,
-    wakes_up_right, write,
+    PROGRAM, Round, WAITS, bwrap, fall_asleep, image, in_bwrap_of, in_unshare_of, init, killed, nap_and_end,
+    naps_and_ends, refused, run, wakes_up_right, write,
 };
 
 /// Of two user namespaces, the outer one is mighty over all others and nobody's home.
@@ -92,4 +92,34 @@ fn a_link_in_the_way_of_a_mount_is_not_followed() {
     let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(!outcome.status.success() && said.contains("Too many symbolic links"), "{said}");
     wakes_up_right(&mut job);
+}
+
+/// A program in a sandbox with a user namespace, which is started through somebody who gives it something that only root outside has.
+fn through(user: User, giver: &[&str], program: &[&str]) -> Job {
+    let job = Job::start("bwrap", user, |folder| {
+        write(folder, "capsule.py", PROGRAM);
+        let command = bwrap(folder, NESTED, program);
+        let mut through = Command::new(giver[0]);
+        through.args(&giver[1..]).arg(command.get_program()).args(command.get_args());
+        through
+    });
+    job.wait_for("ready");
+    job
+}
+
+#[test]
+fn priorities_that_only_root_outside_can_give_are_refused_before_anything_is_touched() {
+    for giver in [&["nice", "-n", "-5"][..], &["chrt", "--fifo", "5"], &["ionice", "-c", "1"]] {
+        refused(through(User::Root, giver, &["sh", "-c", WAITS]), "runs before others");
+    }
+}
+
+/// Whoever shares his place goes into no user namespace.
+#[test]
+fn a_place_that_two_share_in_a_user_namespace_is_refused_before_anything_is_touched() {
+    const SHARES: &str = "import ctypes, time\n\
+                          CLONE_FS, SIGCHLD, CLONE = 0x200, 17, 56\n\
+                          if ctypes.CDLL(None).syscall(CLONE, CLONE_FS | SIGCHLD, 0, 0, 0, 0): print('ready', flush=True)\n\
+                          time.sleep(1000)";
+    refused(through(User::Ordinary, &["env"], &["python3", "-c", SHARES]), "CLONE_FS");
 }

@@ -19,13 +19,14 @@ pub struct Job {
     specimen: Specimen,
     name: &'static str,
     peak: u64,
+    insists: bool,
 }
 
 impl Job {
     /// Starts a program in a folder of its own; `command` is told the folder, and may put files there.
     pub fn start(name: &'static str, user: User, command: impl FnOnce(&Path) -> Command) -> Self {
         let program = Program::named(name);
-        Self { specimen: Specimen::launch(&program, user, command), name, peak: 0 }
+        Self { specimen: Specimen::launch(&program, user, command), name, peak: 0, insists: false }
     }
 
     /// Starts a script: `words`, then the file that holds it, under this name, then its arguments.
@@ -109,10 +110,28 @@ impl Job {
         frozen
     }
 
+    /// Who wakes it insists on its numbers, and tries again where others were faster: as a person would who wants no pid namespace. For
+    /// programs with sandboxes, whose numbers can only be named to the kernel.
+    #[must_use]
+    pub fn by_its_numbers(mut self) -> Self {
+        self.insists = true;
+        self
+    }
+
     /// Thaws it.
     pub fn wake_up(&mut self, frozen: &BTreeSet<i32>) {
         let image = self.specimen.image();
-        let outcome = self.run(&["thaw", "--json", &image.to_string_lossy()], &BTreeSet::new());
+        let when = if self.insists { "never" } else { "taken" };
+        let thaw = ["thaw", "--json", "--pid-namespace", when, &image.to_string_lossy()];
+        let mut outcome = self.run(&thaw, &BTreeSet::new());
+        for _ in 0..MOMENTS {
+            if !self.insists || outcome.status.success() || !outcome.said.contains("\"pid-taken\"") {
+                break;
+            }
+            eprintln!("others have numbers of {}", self.name);
+            std::thread::sleep(Duration::from_millis(250));
+            outcome = self.run(&thaw, &BTreeSet::new());
+        }
         self.expect_success(&outcome, "thaw");
         assert_eq!(&pids(&outcome), frozen, "thawed (left) is not what was frozen (right)");
         assert!(Stat::of(self.specimen.pid()).is_some(), "{} is not there after the thaw", self.name);

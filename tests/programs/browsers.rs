@@ -7,12 +7,12 @@ as_each_user!(a_page_in_firefox_goes_on, a_page_in_chromium_goes_on);
 
 #[test]
 fn a_page_in_firefox_with_its_sandbox_goes_on() {
-    goes_on(User::Ordinary, "sandboxed-firefox");
+    goes_on(User::Ordinary, "sandboxed-firefox", true);
 }
 
 #[test]
 fn a_page_in_chromium_with_its_sandbox_goes_on() {
-    goes_on(User::Ordinary, "sandboxed-chromium");
+    goes_on(User::Ordinary, "sandboxed-chromium", true);
 }
 
 /// The browser, and the server that its page tells how far it has counted. Without what it does at home: report, update, look
@@ -88,15 +88,19 @@ print("counted on", flush=True)
 "#;
 
 fn a_page_in_firefox_goes_on(user: User) {
-    goes_on(user, "firefox");
+    goes_on(user, "firefox", false);
 }
 
 fn a_page_in_chromium_goes_on(user: User) {
-    goes_on(user, "chromium");
+    goes_on(user, "chromium", false);
 }
 
-fn goes_on(user: User, browser: &str) {
+/// `insists`: it is not to come back in a pid namespace.
+fn goes_on(user: User, browser: &str, insists: bool) {
     let mut job = Job::script(&["python3", "-ISB"], user, ("browse.py", SCRIPT), &[&super::free_port(), browser]);
+    if insists {
+        job = job.by_its_numbers();
+    }
     job.wait_for("ready");
     job.nap_often(3);
     job.make("go");

@@ -45,6 +45,8 @@ mod python_multiprocessing;
 mod python_threads;
 #[cfg(feature = "heavy")]
 mod qemu;
+#[cfg(feature = "heavy")]
+mod rabbitmq;
 mod redis;
 mod rounds;
 mod rust;

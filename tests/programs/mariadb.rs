@@ -46,3 +46,20 @@ fn goes_on_with_open_transactions(user: User) {
     job.make("go");
     assert_eq!(job.end(), "ready\nothers see 0\nthe first saw 1000, and then all see 5000\n1\n");
 }
+
+/// As Debian starts it, it has rings of io_uring, which nobody can give back: it is refused by that name, and runs on.
+#[test]
+fn is_refused_with_what_it_does_by_itself() {
+    let script = SCRIPT.replace("--innodb-use-native-aio=0", "--innodb-use-native-aio=1");
+    let mut job = Job::script(&["bash"], User::Ordinary, ("clients.sh", &script), &[]);
+    job.wait_for("ready");
+    let pid = job.specimen().pid().to_string();
+    let image = job.specimen().image().to_string_lossy().into_owned();
+    for arguments in [&["check", &pid][..], &["freeze", &pid, "--accept-losses", "-o", &image]] {
+        let outcome = harness::command::run(arguments, std::path::Path::new("/"), || ());
+        assert!(!outcome.status.success() && outcome.said.contains("io_uring"), "{arguments:?}: {}", outcome.said);
+    }
+    assert!(!std::path::Path::new(&image).exists());
+    job.make("go");
+    assert_eq!(job.end(), "ready\nothers see 0\nthe first saw 1000, and then all see 5000\n1\n");
+}

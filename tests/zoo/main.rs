@@ -16,6 +16,8 @@ mod asynchronous_io_busy;
 mod asynchronous_io_inherited;
 mod autogroup;
 mod blocked_reads;
+mod borrowed_file;
+mod borrowed_file_alone;
 mod bpf_map;
 mod bpf_program;
 mod capabilities;

@@ -9,6 +9,8 @@ macro_rules! zoo {
             anonymous: both;
             private_file: both;
             shared_file: both;
+            borrowed_file: root;
+            borrowed_file_alone: root.refused("may not open it again");
             shared_anonymous: both;
             memfd: both;
             memfd_seals: both .may_lack();

@@ -8,13 +8,15 @@ use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use super::turn;
 use crate::Asker;
+use crate::kernel::kcmp::{Owners, Shared};
 use crate::kernel::{mounts, outside};
 use crate::proc::{self, stat};
 use crate::resource::fd::network::tcp::kept;
 use crate::resource::fd::{self, FileFacts};
 use crate::resource::named_file::shown;
-use crate::resource::namespace::{self, Seen};
+use crate::resource::namespace::{self, Seen, member};
 use crate::resource::task::credentials::{self, Credentials};
+use crate::resource::task::{scheduling, timers};
 use crate::survey;
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 use crate::survey::files::OpenFiles;
@@ -32,6 +34,9 @@ pub fn look(
     let members = members(processes);
     problems.extend(seen.judge(&members));
     problems.extend(seen.locked(&members));
+    if seen.has_users() {
+        problems.extend(ungiven(processes, seen.goes_home()));
+    }
     if asker.is_some_and(|asker| asker.user != 0) {
         let what = phrase!("it is in a sandbox, whose files may be anybody's");
         problems.push(Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("An administrator can do it")));
@@ -53,12 +58,35 @@ fn members(processes: &[ProcessFacts]) -> Vec<(ProcessName, Credentials)> {
         let named = |status| (process.shown.clone(), credentials::of_status(status, 0));
         statuses.map(named).collect::<Vec<_>>()
     };
+    processes.iter().filter(|process| !is_further_in(process, processes)).flat_map(all).collect()
+}
+
+/// Whether a process lives in a user namespace within that of the sandbox.
+fn is_further_in(process: &ProcessFacts, processes: &[ProcessFacts]) -> bool {
     let user =
         |living: &LivingFacts| living.namespaces.iter().find(|(kind, _)| *kind == "user").map(|(_, inode)| *inode);
     let first = processes.iter().find(|process| process.pid == Pid(1)).and_then(|first| first.living.as_ref());
-    let usual = first.and_then(user);
-    let lives = |process: &&ProcessFacts| process.living.as_ref().is_none_or(|living| user(living) == usual);
-    processes.iter().filter(lives).flat_map(all).collect()
+    process.living.as_ref().is_some_and(|living| user(living) != first.and_then(user))
+}
+
+/// What nobody in a user namespace can be given; `goes_home`: they are born in another one than they live in.
+fn ungiven(processes: &[ProcessFacts], goes_home: bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut places = Owners::of(Shared::Filesystem);
+    for process in processes {
+        let Some(living) = &process.living else { continue };
+        // Whoever lives further in goes there before those are born that share with him.
+        if goes_home && places.find_or_add(living.speaker).is_ok() && !is_further_in(process, processes) {
+            problems.push(member::shares_its_place(&process.shown));
+        }
+        let mut threads = living.threads.iter().filter(|thread| thread.exited.is_none());
+        // A thread that cannot be asked is asked again when it is recorded.
+        let runs_before = threads.any(|thread| scheduling::is_favoured(thread.tid).unwrap_or_default());
+        if runs_before || living.timers.iter().any(|timer| timers::wakes_the_machine(timer.clock)) {
+            problems.push(member::is_favoured(&process.shown));
+        }
+    }
+    problems
 }
 
 /// Connections that are to be kept: the group is ended from outside, by somebody who holds nobody off.

@@ -25,6 +25,7 @@ use crate::resource::memory::segment::{self, Segments};
 use crate::resource::memory::vdso::{MOST_BYTES, Vdso};
 use crate::resource::named_file::{self, NamedFile, Owner};
 use crate::survey::collect::{LivingFacts, ProcessFacts};
+use crate::survey::mapped;
 
 /// Files that are mapped, each once.
 #[derive(Debug, Default)]
@@ -32,11 +33,15 @@ pub struct MappedFiles {
     /// The records.
     pub records: Vec<NamedFile>,
     known: HashMap<(Vec<u8>, bool, Owner), usize>,
+    /// Who opens them, where that is somebody else than who has them mapped.
+    openers: HashMap<(Vec<u8>, bool, Owner), Owner>,
 }
 
 /// Where records of files go.
 #[derive(Debug)]
 pub struct Registry<'a> {
+    /// The group.
+    pub members: &'a [ProcessFacts],
     /// Files with a name.
     pub mapped: &'a mut MappedFiles,
     /// Files without.
@@ -50,6 +55,23 @@ pub struct Registry<'a> {
 }
 
 impl Registry<'_> {
+    /// The record of a mapped file, by the name that it has now.
+    fn mapped(&mut self, name: &[u8], through: &str, found: &DetailedMapping, owner: &Owner) -> std::io::Result<usize> {
+        let key = (name.to_vec(), mapped::is_for_writing(found), owner.clone());
+        let members = self.members;
+        // Where nobody may, that was said before.
+        let find = || mapped::opener(members, name, found, owner).unwrap_or_else(|_| owner.clone());
+        let opener = self.mapped.openers.entry(key).or_insert_with(find).clone();
+        let index = self.named(name, through, mapped::is_for_writing(found), &opener)?;
+        if opener != *owner
+            && let Some(record) = self.mapped.records.get_mut(index)
+            && record.ends.is_none()
+        {
+            record.ends = Some(named_file::ends(&File::open(through)?, record.size)?);
+        }
+        Ok(index)
+    }
+
     fn named(&mut self, path: &[u8], through: &str, writable: bool, owner: &Owner) -> std::io::Result<usize> {
         let key = (path.to_vec(), writable, owner.clone());
         if let Some(known) = self.mapped.known.get(&key) {
@@ -83,13 +105,18 @@ impl Registry<'_> {
     }
 }
 
-/// The records of a process's mappings, without their pages, and the file it runs.
-pub fn shows(
-    process: &ProcessFacts,
-    living: &LivingFacts,
-    registry: &mut Registry<'_>,
-) -> Result<(Vec<Mapping>, Executable), Problem> {
-    Ok((mappings(process, living, registry)?, executable(process, living, registry)?))
+/// By process: the records of its mappings, without their pages, and the file it runs; nothing of a zombie.
+pub type Shown = (Vec<Vec<Mapping>>, Vec<Option<Executable>>);
+
+/// What the members show.
+pub fn shown(facts: &[ProcessFacts], registry: &mut Registry<'_>) -> Result<Shown, Problem> {
+    let mut all = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
+    for found in facts {
+        let living = found.living.as_ref();
+        all.0.push(living.map(|living| mappings(found, living, registry)).transpose()?.unwrap_or_default());
+        all.1.push(living.map(|living| executable(found, living, registry)).transpose()?);
+    }
+    Ok(all)
 }
 
 /// The records of a process's mappings, without their pages; the kernel's page for vsyscalls is everybody's.
@@ -168,11 +195,9 @@ fn backing(
         return segments.index(found, || File::open(&*through), sink, registry.buffer).map(Backing::Segment);
     }
     let (name, deleted) = proc::strip_deleted(path);
-    let shared = found.flags.contains(VmFlags::MAY_SHARE);
-    let writable = shared && found.flags.contains(VmFlags::MAY_WRITE);
     if deleted && let Some(other) = other_name(name, &through)? {
         return registry
-            .named(&other, &through, writable, owner)
+            .mapped(&other, &through, found, owner)
             .map(Backing::File)
             .map_err(|error| unseen(&other, error.to_string()));
     }
@@ -185,7 +210,7 @@ fn backing(
     // What reads as a line feed may be the letters `\012`, proc_pid_maps(5); the link has the name as it is.
     let link = name.contains(&b'\n').then(|| std::fs::read_link(&*through).ok()).flatten();
     let name = link.as_ref().map_or(name, |link| OsStrExt::as_bytes(link.as_os_str()));
-    registry.named(name, &through, writable, owner).map(Backing::File).map_err(|error| unseen(name, error.to_string()))
+    registry.mapped(name, &through, found, owner).map(Backing::File).map_err(|error| unseen(name, error.to_string()))
 }
 
 fn unseen(name: &[u8], error: impl Into<Phrase>) -> Problem {
@@ -235,7 +260,12 @@ fn executable(
             .map(Executable::Content)
             .map_err(|problem| problem.of(&process.shown));
     }
-    registry.named(path, &through, false, &owner).map(Executable::Named).map_err(|error| unseen(&error))
+    let is_it = |found: &&DetailedMapping| matches!(&found.name, MappingName::File(name) if name.as_slice() == path);
+    let found = match living.mappings.iter().find(is_it) {
+        Some(found) if !mapped::is_for_writing(found) => registry.mapped(path, &through, found, &owner),
+        _ => registry.named(path, &through, false, &owner),
+    };
+    found.map(Executable::Named).map_err(|error| unseen(&error))
 }
 
 /// The page maps of the group, and what each process shares with its parent.

@@ -29,7 +29,7 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
 use crate::resource::memory::segment::Segments;
 use crate::resource::memory::{Memory, layout, policy, protection_keys};
-use crate::resource::namespace::inner::called_at;
+use crate::resource::namespace::inner::{Place, called_at};
 use crate::resource::origin::Origin;
 use crate::resource::system_v::queue::{self, Queue};
 use crate::resource::system_v::semaphores::{self, Set};
@@ -68,20 +68,15 @@ pub fn record(
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer, asked) = (memory::vdso(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
-    let (mut mappings, mut executables) = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
-    for found in facts {
-        let mut registry = Registry {
-            mapped: &mut mapped,
-            contents: &mut contents,
-            segments: &mut segments,
-            sink,
-            buffer: &mut buffer,
-        };
-        let shown = found.living.as_ref().map(|living| memory::shows(found, living, &mut registry)).transpose()?;
-        let (of_process, executable) = shown.map_or((Vec::new(), None), |(all, executable)| (all, Some(executable)));
-        mappings.push(of_process);
-        executables.push(executable);
-    }
+    let mut registry = Registry {
+        members: facts,
+        mapped: &mut mapped,
+        contents: &mut contents,
+        segments: &mut segments,
+        sink,
+        buffer: &mut buffer,
+    };
+    let (mut mappings, executables) = memory::shown(facts, &mut registry)?;
     segments.of_nobody(sink, &mut buffer)?;
     let until = Until { progress, refused: AtomicBool::new(false) };
     let (stored, told) = beside(
@@ -96,15 +91,9 @@ pub fn record(
     inner.mark(&mut told.open_files);
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
-            let life = life(process, found, &mut told, index, executable.map(|executable| (mappings, executable)));
-            let place = inner.places.get(index).copied().unwrap_or_default();
-            Process {
-                family: told.families[index].clone(),
-                name: name(found),
-                place,
-                inner: further_in(&found.status),
-                life,
-            }
+            let memory = executable.map(|executable| (mappings, executable));
+            let life = life(process, found, &mut told, index, memory);
+            member(found, told.families[index].clone(), inner.places.get(index), life)
         })
         .collect();
     let group = Group {
@@ -283,6 +272,12 @@ fn life(
         filters: answers.filters,
         control_groups: told.control_groups.of(&living.control_groups),
     }))
+}
+
+/// The record of a process.
+fn member(found: &ProcessFacts, family: Family, place: Option<&Place>, life: Life) -> Process {
+    let place = place.copied().unwrap_or_default();
+    Process { family, name: name(found), place, inner: further_in(&found.status), life }
 }
 
 /// What it is called in each pid namespace below that of the engine.

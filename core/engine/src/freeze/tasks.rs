@@ -98,7 +98,6 @@ pub fn ask(
 ) -> Result<Answers, Problem> {
     let puppet = |error: PuppetError| unwilling(&error, &facts.shown);
     let by_tid: HashMap<Tid, &ThreadFacts> = living.threads.iter().map(|thread| (thread.tid, thread)).collect();
-    name(process, &by_tid);
     lift_confinement(process, &by_tid).map_err(puppet)?;
     let stage = prepare(process, living).map_err(puppet)?.ok_or_else(|| nowhere(&facts.shown))?;
     let (mut batches, mut asked) = (Vec::new(), Vec::new());
@@ -162,6 +161,7 @@ fn name(process: &mut StoppedProcess, found: &HashMap<Tid, &ThreadFacts>) {
 
 /// The engine works in threads whose system calls are confined, too.
 fn lift_confinement(process: &mut StoppedProcess, found: &HashMap<Tid, &ThreadFacts>) -> Result<(), PuppetError> {
+    name(process, found);
     let is_confined = |tid: Tid| found.get(&tid).is_some_and(|found| seccomp::is_confined(&found.status));
     for puppet in process.puppets.iter_mut().filter(|puppet| is_confined(puppet.tid)) {
         puppet.lift_confinement(false).map_err(kernel("hold off what confines its system calls"))?;

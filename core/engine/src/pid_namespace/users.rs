@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 
-use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill, raise};
 
@@ -15,6 +15,7 @@ use crate::kernel::{Answer, Errno, files, namespaces};
 use crate::proc;
 use crate::resource::group::{Group, Life, Process};
 use crate::resource::namespace::Namespaces;
+use crate::resource::namespace::member;
 use crate::resource::namespace::user::{self, Made};
 use crate::resource::task::credentials::Credentials;
 
@@ -40,24 +41,15 @@ pub fn members(record: &Namespaces, group: &Group) -> Vec<Problem> {
     if record.users.is_empty() {
         return problems;
     }
-    let refuse = |process: &Process, what: Phrase| {
-        Problem::blocks(ProblemKind::Namespace, what).of(&process.shown()).way_out(phrase!("Pause the group instead"))
-    };
-    let goes_home = record.owner("pid").map_or(0, |birth| birth + 1) < record.users.len();
+    let goes_home = user::goes_home(&record.users, &record.owned);
     let mut places = HashSet::new();
     for process in &group.processes {
         let Some(alive) = process.alive() else { continue };
-        if goes_home && !places.insert(alive.filesystem) {
-            let what = phrase!(
-                "it shares its working directory with another process (CLONE_FS), and could not come into its user namespace so"
-            );
-            problems.push(refuse(process, what));
+        if goes_home && !places.insert(alive.filesystem) && process.place.user.is_none() {
+            problems.push(member::shares_its_place(&process.shown()));
         }
         if alive.threads.iter().any(|thread| thread.scheduling.is_favoured()) || alive.timers.wake_the_machine() {
-            let what = phrase!(
-                "it runs before others or wakes the machine, which nobody in a user namespace of its own may ask for"
-            );
-            problems.push(refuse(process, what));
+            problems.push(member::is_favoured(&process.shown()));
         }
     }
     problems

@@ -162,8 +162,30 @@ impl Puppet {
         Ok(())
     }
 
+    /// Runs all calls of a small batch, and does something in the last moment before the first of them.
+    pub fn run_at_once(
+        &mut self,
+        desk: &Desk,
+        batch: &mut Batch,
+        last: impl FnOnce() -> Answer<()>,
+    ) -> Result<(), PuppetError> {
+        let round = Round::plan(batch, 0, desk)?;
+        if round.end < batch.entries.len() {
+            return Err(PuppetError::TooLarge);
+        }
+        self.prepare(desk, batch, &round)?;
+        last().map_err(kernel("choose the number of what it makes"))?;
+        self.let_run()?;
+        self.finish(desk, batch, &round)
+    }
+
     /// Lets the thread begin; [`Puppet::finish`] waits for it. In between other threads can be started.
     pub fn start(&mut self, desk: &Desk, batch: &Batch, round: &Round) -> Result<(), PuppetError> {
+        self.prepare(desk, batch, round)?;
+        self.let_run()
+    }
+
+    fn prepare(&mut self, desk: &Desk, batch: &Batch, round: &Round) -> Result<(), PuppetError> {
         let mut bytes = self.return_frame();
         bytes.append(&mut round.encode(batch, desk));
         memory::write(self.space(), desk.frame, &bytes).map_err(kernel("write the engine's pages in the process"))?;
@@ -171,8 +193,7 @@ impl Puppet {
         let end = records + (round.count() * RECORD) as u64;
         let registers = arch::enter_stage(&self.registers, desk.code, records, end, desk.frame);
         ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        self.enter()?;
-        self.let_run()
+        self.enter()
     }
 
     /// What the thread goes back to by itself when the engine is gone.

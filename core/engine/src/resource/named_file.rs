@@ -24,7 +24,8 @@ pub struct NamedFile {
     /// When its content was last changed: seconds and nanoseconds since 1970. None: its content does not matter, or
     /// the kernel makes it up.
     pub modified: Option<(i64, u32)>,
-    /// XXH3-64 of its first and its last bytes, [`END`] of each: they tell a file that has grown from another one.
+    /// XXH3-64 of its first and its last bytes, [`END`] of each: they tell a file that has grown from another one. Of a file that is mapped,
+    /// where it is opened for who could not open it himself.
     pub ends: Option<u64>,
     /// Opened or mapped for writing by the group.
     pub writable: bool,
@@ -129,9 +130,7 @@ impl NamedFile {
             return None;
         }
         if exact {
-            return blocks(phrase!(
-                "the file has been changed or replaced since the freeze, and the program has it in its memory"
-            ));
+            return Some(self.is_another());
         }
         let same = self.ends.is_some() && self.ends == self.ends_now();
         match (same, length > self.size) {
@@ -148,6 +147,14 @@ impl NamedFile {
             (true, false) if self.size <= 2 * END => None,
             _ => blocks(phrase!("the file has been changed or replaced since the freeze")),
         }
+    }
+
+    /// It is mapped, and is not what it was.
+    pub fn is_another(&self) -> Problem {
+        let what =
+            phrase!("the file has been changed or replaced since the freeze, and the program has it in its memory");
+        let problem = Problem::blocks(ProblemKind::File, what).at(self.shown());
+        problem.way_out(phrase!("Put the old file back, then thaw again"))
     }
 
     fn ends_now(&self) -> Option<u64> {

@@ -16,8 +16,8 @@ use crate::resource::fd::unix::facts::is_unix;
 use crate::resource::fd::{FileFacts, FileId, FilesFacts, OpenFile};
 use crate::resource::namespace::inner::{self, Inner, KINDS, Member, Place};
 use crate::resource::namespace::network::{self, Loopback};
-use crate::resource::namespace::{settings, user};
-use crate::resource::task::credentials;
+use crate::resource::namespace::{member, settings, user};
+use crate::resource::task::{credentials, scheduling, timers};
 
 /// The namespaces within a group.
 #[derive(Debug, Default)]
@@ -287,6 +287,12 @@ impl InnerFacts {
                 self.refuse(process, what);
             }
             let Some(living) = &process.living else { continue };
+            let mut threads = living.threads.iter().filter(|thread| thread.exited.is_none());
+            let runs_before = threads.any(|thread| scheduling::is_favoured(thread.tid).unwrap_or_default());
+            let wakes = || living.timers.iter().any(|timer| timers::wakes_the_machine(timer.clock));
+            if place.user.is_some() && (runs_before || wakes()) {
+                self.problems.push(member::is_favoured(&process.shown));
+            }
             if self.is_led_from_nowhere(index, parent, processes) {
                 let what = phrase!(
                     "it is in a process group whose leader it does not see from its pid namespace, and its parent is in another"

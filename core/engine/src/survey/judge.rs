@@ -5,7 +5,7 @@ use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 use super::collect::{LivingFacts, ProcessFacts};
 use super::connect::{self, Sharer};
 use super::files::OpenFiles;
-use super::{confinement, segments, system_v, terminals};
+use super::{confinement, mapped, segments, system_v, terminals};
 use crate::kernel::kcmp::{Owners, Shared};
 use crate::kernel::outside;
 use crate::proc;
@@ -35,6 +35,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
         }
     }
     problems.extend(clocks(processes));
+    problems.extend(mapped::judge(processes));
     problems.extend(confinement::judge(processes));
     problems.extend(system_v::judge(processes));
     problems.extend(segments::judge(processes, sharers));

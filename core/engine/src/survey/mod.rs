@@ -22,6 +22,7 @@ pub mod in_flight;
 pub mod inner;
 pub mod judge;
 pub mod listing;
+pub mod mapped;
 pub mod names;
 pub mod needs;
 pub mod networks;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
 
 use super::inner::InnerMade;
-use super::tree::{Built, end, stopped, wait_born};
+use super::tree::{Built, end, failed, stopped, wait_born};
 use super::{home, standins};
 use crate::arguments;
 use crate::kernel::clone::CloneArguments;
 use crate::kernel::inner_namespaces::Namer;
 use crate::kernel::ptrace::{self, Event};
-use crate::kernel::{Errno, files, namespaces};
+use crate::kernel::{Answer, Errno, files, namespaces};
 use crate::proc;
 use crate::puppet::{Batch, Puppet};
 use crate::resource::group::{Group, Process, Thread};
@@ -135,8 +135,7 @@ impl Numbers {
         let failed = |errno: Errno| inner::unmade("pid", errno);
         let door = files::open(&proc::folder(first).join("ns/pid"), libc::O_RDONLY).map_err(failed)?;
         // It stays, and must have no number that somebody wants.
-        self.last = namespaces::last_pid().ok();
-        namespaces::next_pid(self.spare).map_err(|_| failed(Errno::EACCES))?;
+        self.name_outside(self.spare).map_err(failed)?;
         for level in around {
             self.namers.get_mut(level).map_or(Ok(()), |namer| namer.name(self.spare)).map_err(failed)?;
         }
@@ -152,18 +151,23 @@ impl Numbers {
         self.namers.clear();
     }
 
-    /// What is to be born next has these numbers, unless somebody else is faster.
-    fn name(&mut self, birth: &Birth<'_>, outside: i32, further_in: &[i32]) -> Result<(), Problem> {
-        let failed = |why: &dyn std::fmt::Display| {
-            birth.taken(phrase!("its number, {number}, cannot be chosen: {why}", number = birth.number, why))
-        };
-        self.last = namespaces::last_pid().ok();
-        namespaces::next_pid(outside).map_err(|error| failed(&error))?;
+    /// What is to be born next has these numbers further in.
+    fn name(&mut self, birth: &Birth<'_>, further_in: &[i32]) -> Result<(), Problem> {
         for (level, number) in birth.levels.iter().zip(further_in) {
             let Some(namer) = self.namers.get_mut(level) else { continue };
-            namer.name(*number).map_err(|errno| failed(&errno.desc()))?;
+            namer.name(*number).map_err(|errno| {
+                let (number, why) = (birth.number, errno.desc());
+                birth.taken(phrase!("its number, {number}, cannot be chosen: {why}", number, why))
+            })?;
         }
         Ok(())
+    }
+
+    /// And this one outside, unless somebody else is faster.
+    fn name_outside(&mut self, number: i32) -> Answer<()> {
+        let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+        self.last = namespaces::last_pid().ok();
+        namespaces::next_pid(number).map_err(errno)
     }
 
     /// Somebody has been born: others are given numbers again where they were before, and none of the group's.
@@ -174,10 +178,10 @@ impl Numbers {
         }
     }
 
-    /// The same for somebody whose numbers do not matter.
-    fn name_any(&mut self, birth: &Birth<'_>) -> Result<(), Problem> {
+    /// Numbers for somebody who is needed for a moment.
+    fn any(&self, birth: &Birth<'_>) -> (i32, Vec<i32>) {
         let spare = self.spare + 1;
-        self.name(birth, spare, &vec![spare; birth.levels.len()])
+        (spare, vec![spare; birth.levels.len()])
     }
 }
 
@@ -252,6 +256,23 @@ impl Built {
         self.born(pid, birth)
     }
 
+    /// Makes somebody, who has these numbers outside and further in unless others are faster: named in the last moment.
+    fn ask_for(
+        &mut self,
+        birth: &Birth<'_>,
+        numbers: &mut Numbers,
+        (outside, further_in): (i32, &[i32]),
+    ) -> Result<(), Problem> {
+        numbers.name(birth, further_in)?;
+        let mut batch = Batch::new();
+        birth.ask(&mut batch, &[]);
+        let desk = self.stage.desk(0);
+        let Some(leader) = self.puppets.first_mut() else { return Ok(()) };
+        let made = leader.run_at_once(&desk, &mut batch, || numbers.name_outside(outside));
+        numbers.go_on();
+        made.map_err(|error| failed(&error, birth.shown))
+    }
+
     /// Makes a child, its own or of its parent, until one has the wanted numbers.
     fn bear_until(
         &mut self,
@@ -262,12 +283,7 @@ impl Built {
     ) -> Result<Pid, Problem> {
         for tries in 0..TRIES {
             let before = children(parent);
-            numbers.name(&birth, birth.number, birth.inner)?;
-            let mut batch = Batch::new();
-            birth.ask(&mut batch, &[]);
-            let run = self.run(&mut batch).map_err(|problem| problem.of(birth.shown));
-            numbers.go_on();
-            run?;
+            self.ask_for(&birth, numbers, (birth.number, birth.inner))?;
             let newcomer = newcomer(parent, &before).ok_or_else(|| birth.vanished())?;
             if birth.is(newcomer, newcomer.leader()) {
                 return Ok(newcomer);
@@ -284,12 +300,8 @@ impl Built {
     /// Makes a child whose numbers do not matter.
     fn bear_anybody(&mut self, birth: Birth<'_>, numbers: &mut Numbers) -> Result<Self, Problem> {
         let before = children(self.shown.pid);
-        numbers.name_any(&birth)?;
-        let mut batch = Batch::new();
-        birth.ask(&mut batch, &[]);
-        let run = self.run(&mut batch);
-        numbers.go_on();
-        run?;
+        let (outside, inside) = numbers.any(&birth);
+        self.ask_for(&birth, numbers, (outside, &inside))?;
         let pid = newcomer(self.shown.pid, &before).ok_or_else(|| birth.vanished())?;
         self.born(pid, Birth { number: pid.0, inner: &further_in(pid), ..birth })
     }
@@ -414,12 +426,7 @@ impl Built {
         let all = || proc::list_threads(pid).unwrap_or_default();
         for tries in 0..TRIES {
             let before = all();
-            numbers.name(&birth, birth.number, birth.inner)?;
-            let mut batch = Batch::new();
-            birth.ask(&mut batch, &[]);
-            let run = self.run(&mut batch);
-            numbers.go_on();
-            run?;
+            self.ask_for(&birth, numbers, (birth.number, birth.inner))?;
             let newcomer = all().into_iter().find(|tid| !before.contains(tid)).ok_or_else(|| birth.vanished())?;
             if birth.is(pid, newcomer) {
                 return Ok(());
@@ -431,17 +438,17 @@ impl Built {
     }
 
     fn end_thread(&self, tid: Tid) -> Result<(), Problem> {
-        let failed = |errno: Errno| {
+        let unended = |errno: Errno| {
             let what = phrase!("thread {tid} cannot be ended again: {why}", tid, why = errno.desc());
             Problem::blocks(ProblemKind::Thread, what).of(&self.shown)
         };
-        wait_born(tid).map_err(failed)?;
-        let mut puppet = Puppet::new(self.shown.pid, tid, 0).map_err(failed)?;
+        wait_born(tid).map_err(unended)?;
+        let mut puppet = Puppet::new(self.shown.pid, tid, 0).map_err(unended)?;
         let asked = puppet.go_to_call(self.instruction, libc::SYS_exit, [0; 6]);
-        asked.map_err(|error| super::tree::failed(&error, &self.shown))?;
-        ptrace::resume(tid, 0).map_err(failed)?;
-        while !matches!(ptrace::wait(tid).map_err(failed)?, Event::Ended(_)) {
-            ptrace::resume(tid, 0).map_err(failed)?;
+        asked.map_err(|error| failed(&error, &self.shown))?;
+        ptrace::resume(tid, 0).map_err(unended)?;
+        while !matches!(ptrace::wait(tid).map_err(unended)?, Event::Ended(_)) {
+            ptrace::resume(tid, 0).map_err(unended)?;
         }
         Ok(())
     }

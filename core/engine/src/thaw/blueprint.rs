@@ -108,7 +108,10 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(super::huge_pages::preflight(group));
     problems.extend(places(group, trust::is_mighty(reader)));
     for (index, file) in group.mapped_files.iter().enumerate() {
-        let problem = file.check(true);
+        let mut problem = file.check(true);
+        if problem.is_empty() {
+            problem.extend(file.may_open(if file.writable { libc::O_RDWR } else { libc::O_RDONLY }));
+        }
         // A file that is mapped only to be run or read by itself is named once, however many processes map it.
         let users = group.processes.iter().filter(|process| uses(process, index)).count();
         problems.extend(problem.into_iter().filter(|_| users > 0));

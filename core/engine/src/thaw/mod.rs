@@ -95,15 +95,13 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
     let mut losses = problems;
-    losses.extend(blueprint::own_pids(options));
-    losses.extend(inner.losses.iter().cloned());
+    losses.extend(blueprint::own_pids(options).into_iter().chain(inner.losses.iter().cloned()));
     losses.extend(group.clocks.restore());
     let way = late::Way::open(&objects, &group)?;
     // Behind the tree when all is dropped: a control group in which somebody is cannot be removed.
     let mut places = control_groups::Places::of(&group, &reader, options);
     let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, (&inner, &mut places), progress)?;
-    let lost = places.losses();
-    losses.extend(lost.into_iter().filter(|lost| !losses.contains(lost)).collect::<Vec<_>>());
+    places.losses().into_iter().for_each(|lost| add(&mut losses, lost));
     late::restore(&mut tree, &group, &mut objects, &reader, &inner, options, &way)?;
     relations::restore(&mut tree, &group)?;
     terminals::restore(&mut tree, &group, &objects)?;
@@ -133,6 +131,13 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         foreground: terminals::job(&group, options),
         losses,
     })
+}
+
+/// What is not told already.
+fn add(losses: &mut Vec<Problem>, lost: Problem) {
+    if !losses.contains(&lost) {
+        losses.push(lost);
+    }
 }
 
 fn cancelled(progress: &dyn Progress) -> Result<(), ThawError> {

@@ -17,7 +17,7 @@ use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless, p
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
-use crate::resource::named_file::NamedFile;
+use crate::resource::named_file::{self, NamedFile};
 
 /// The files.
 #[derive(Debug)]
@@ -85,12 +85,10 @@ impl Objects {
         (options, inner): (&ThawOptions, &InnerMade),
         late: Option<&BTreeSet<Tid>>,
     ) -> Result<(), Problem> {
-        let mut other_ends = BTreeMap::new();
-        let none = BTreeSet::new();
+        let (mut other_ends, none) = (BTreeMap::new(), BTreeSet::new());
         let mut waiting = waiting(group, late.is_some())?;
         while !waiting.is_empty() {
-            let mut later = Vec::new();
-            let before = waiting.len();
+            let (mut later, before) = (Vec::new(), waiting.len());
             for id in waiting {
                 if self.open.contains_key(&id) {
                     continue;
@@ -236,5 +234,15 @@ fn open_mapped(file: &NamedFile) -> Result<OwnedFd, Problem> {
         Problem::blocks(ProblemKind::File, what).at(file.shown())
     };
     let _acting = Acting::begin(&Identity::from(&file.owner)).map_err(problem)?;
-    files::open(&file.path(), if file.writable { libc::O_RDWR } else { libc::O_RDONLY }).map_err(problem)
+    let opened =
+        files::open(&file.path(), if file.writable { libc::O_RDWR } else { libc::O_RDONLY }).map_err(problem)?;
+    // Who could not open it himself gets no other file through who can.
+    if file.ends.is_some() {
+        let opened = File::from(opened);
+        if named_file::ends(&opened, file.size).ok() != file.ends {
+            return Err(file.is_another());
+        }
+        return Ok(opened.into());
+    }
+    Ok(opened)
 }

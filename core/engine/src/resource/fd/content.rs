@@ -15,6 +15,7 @@ use crate::kernel::Errno;
 use crate::kernel::files;
 use crate::proc;
 use crate::resource::content::{self, Content, Origin};
+use crate::resource::named_file;
 
 /// The kind.
 #[derive(Debug)]
@@ -26,9 +27,19 @@ pub struct Contents {
     /// The records.
     pub records: Vec<Content>,
     known: HashMap<(u64, u64), usize>,
+    /// [`ends`](named_file::ends) of files with a name, which may be open many times: by device, inode and size.
+    ends: HashMap<(u64, u64, u64), Option<u64>>,
 }
 
 impl Contents {
+    /// The ends of a file with a name, as far as they can be read, through what `readable` answers; nothing writes to it meanwhile that
+    /// stands still.
+    pub fn ends(&mut self, stat: &libc::stat, readable: impl FnOnce() -> std::io::Result<File>) -> Option<u64> {
+        let size = stat.st_size as u64;
+        let read = || readable().and_then(|readable| named_file::ends(&readable, size)).ok();
+        *self.ends.entry((stat.st_dev, stat.st_ino, size)).or_insert_with(read)
+    }
+
     /// The index of a file's content; it is captured when it is first asked for.
     pub fn index(
         &mut self,
@@ -49,7 +60,7 @@ impl Contents {
 }
 
 /// Where a file without a name comes from, if it is one.
-pub fn origin_of(link: &[u8], owner: &crate::resource::named_file::Owner, seals: u32) -> Option<Origin> {
+pub fn origin_of(link: &[u8], owner: &named_file::Owner, seals: u32) -> Option<Origin> {
     let (path, deleted) = proc::strip_deleted(link);
     if !deleted {
         return None;

@@ -51,7 +51,7 @@ impl FileKind for Linked {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let path = name(facts, capture.files).ok_or_else(|| unfound(facts))?;
         let removed = ByteBuf::from(proc::strip_deleted(&facts.link).0);
-        Ok(Record { file: named(facts, path.as_os_str().as_bytes()), removed })
+        Ok(Record { file: named(facts, path.as_os_str().as_bytes(), capture.contents), removed })
     }
 
     fn preflight(&self, record: &Record, file: &OpenFile) -> Vec<Problem> {

@@ -6,11 +6,11 @@ use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Problem, ProblemKind, phrase};
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, leases};
+use super::{Capture, Contents, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, leases};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files};
 use crate::resource::content;
-use crate::resource::named_file::{self, NamedFile};
+use crate::resource::named_file::NamedFile;
 
 /// The kind.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl FileKind for Regular {
         super::named::judge(facts)
     }
 
-    fn capture(&self, facts: &FileFacts, _capture: &mut Capture<'_>) -> Result<NamedFile, Problem> {
-        Ok(named(facts, &facts.link))
+    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<NamedFile, Problem> {
+        Ok(named(facts, &facts.link, capture.contents))
     }
 
     fn preflight(&self, record: &NamedFile, file: &OpenFile) -> Vec<Problem> {
@@ -73,20 +73,20 @@ impl OpenFile {
 }
 
 /// The record of an open file that has this name.
-pub fn named(facts: &FileFacts, path: &[u8]) -> NamedFile {
+pub fn named(facts: &FileFacts, path: &[u8], contents: &mut Contents) -> NamedFile {
     let writable = facts.access() != libc::O_RDONLY;
     let mut record = NamedFile::of(path, &facts.stat, writable, &facts.owner);
     if facts.is_path_only() || files::filesystem(&facts.file).is_ok_and(|magic| MADE_UP.contains(&magic)) {
         record.modified = None;
     } else if facts.file_type() == libc::S_IFREG {
-        // A server of files may forbid what the kernel allows: then growth cannot be told from another change.
-        let readable = if leases::is_leased(facts) {
-            // It must not be opened. What is read so moves nothing.
-            facts.file.try_clone()
-        } else {
+        record.ends = contents.ends(&facts.stat, || {
+            if leases::is_leased(facts) {
+                // It must not be opened. What is read so moves nothing.
+                return facts.file.try_clone();
+            }
+            // A server of files may forbid what the kernel allows: then growth cannot be told from another change.
             content::reopen(&facts.file, libc::O_RDONLY).map(Into::into)
-        };
-        record.ends = readable.and_then(|readable| named_file::ends(&readable, record.size)).ok();
+        });
     }
     record
 }

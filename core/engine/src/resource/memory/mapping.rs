@@ -283,24 +283,26 @@ const ADVICE: [(VmFlags, i32); 8] = [
 
 /// What of a mapping stands in the way of a freeze.
 pub fn judge(found: &DetailedMapping, process: &ProcessName) -> Vec<Problem> {
-    let shown = phrase!(
-        "mapping {start}-{end} {what}",
-        start = format_args!("{:x}", found.start),
-        end = format_args!("{:x}", found.end),
-        what = shown_name(&found.name)
-    );
+    let shown = || {
+        phrase!(
+            "mapping {start}-{end} {what}",
+            start = format_args!("{:x}", found.start),
+            end = format_args!("{:x}", found.end),
+            what = shown_name(&found.name)
+        )
+    };
     let refuse = |what: Phrase| {
         vec![
             Problem::blocks(ProblemKind::Memory, what)
                 .of(process)
-                .at(shown.clone())
+                .at(shown())
                 .way_out(phrase!("Pause the group instead, or close what uses it in the program")),
         ]
     };
     let kernel_made =
         matches!(found.name, MappingName::Vdso | MappingName::Vvar | MappingName::VvarVclock | MappingName::Vsyscall);
     if kernel_made {
-        return if found.flags.contains(VmFlags::SEALED) { vec![sealed(process, shown)] } else { Vec::new() };
+        return if found.flags.contains(VmFlags::SEALED) { vec![sealed(process, shown())] } else { Vec::new() };
     }
     if found.flags.intersects(VmFlags::PFN_MAP | VmFlags::IO) {
         return refuse(phrase!("memory of a device cannot be frozen"));

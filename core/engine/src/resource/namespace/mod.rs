@@ -2,6 +2,7 @@
 //! make it. What they see there, and what of the outside is in it.
 
 pub mod inner;
+pub mod member;
 pub mod mount;
 pub mod names;
 pub mod network;
@@ -84,6 +85,16 @@ impl Seen {
     /// What members could not be given again in their user namespace.
     pub fn judge(&self, members: &[(ProcessName, Credentials)]) -> Vec<Problem> {
         user::judge(&self.users, members)
+    }
+
+    /// Whether its members are in a user namespace at all.
+    pub fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
+    /// Whether they are born in another one than they live in.
+    pub fn goes_home(&self) -> bool {
+        user::goes_home(&self.users, &self.owned)
     }
 
     /// What is put together anew for a user namespace comes back as one piece: who is mighty in it cannot take it apart any more.

@@ -111,6 +111,11 @@ pub fn owner(owned: &[Owned], kind: &str) -> Option<usize> {
     owned.iter().find(|one| one.kind == kind).map(|one| one.by)
 }
 
+/// Whether those who live in the last of the chain are born in another one, with the pid namespace, and go home from there.
+pub fn goes_home(chain: &[UserNamespace], owned: &[Owned]) -> bool {
+    owner(owned, "pid").map_or(0, |birth| birth + 1) < chain.len()
+}
+
 fn unread(what: &'static str) -> impl Fn(Errno) -> Problem {
     move |errno| {
         let what = phrase!("its user namespaces cannot be looked at: {what}: {why}", what, why = errno.desc());

@@ -26,11 +26,20 @@ pub struct Scheduling {
 impl Scheduling {
     /// Whether only a mightier user can give it: sched(7), ioprio_set(2).
     pub fn is_favoured(&self) -> bool {
-        const REAL_TIME: u32 = 1;
-        let ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
-        let is_ordinary = ordinary.contains(&(self.attributes.policy as i32)) && self.attributes.nice >= 0;
-        !is_ordinary || self.io_priority >> 13 == REAL_TIME
+        are_favours(&self.attributes, self.io_priority)
     }
+}
+
+/// The same of a thread as it is, seen from outside.
+pub fn is_favoured(thread: Tid) -> Answer<bool> {
+    Ok(are_favours(&sched::attributes(thread)?, sched::io_priority(thread)?))
+}
+
+fn are_favours(attributes: &Attributes, io_priority: u32) -> bool {
+    const REAL_TIME: u32 = 1;
+    let ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
+    let is_ordinary = ordinary.contains(&(attributes.policy as i32)) && attributes.nice >= 0;
+    !is_ordinary || io_priority >> 13 == REAL_TIME
 }
 
 /// Reads it, from outside. `all`: the mask of [`all_processors`].

@@ -22,8 +22,13 @@ pub struct Timers {
 impl Timers {
     /// Whether one of them wakes a machine that sleeps, which wants CAP_WAKE_ALARM.
     pub fn wake_the_machine(&self) -> bool {
-        self.posix.iter().any(|timer| [libc::CLOCK_REALTIME_ALARM, libc::CLOCK_BOOTTIME_ALARM].contains(&timer.clock))
+        self.posix.iter().any(|timer| wakes_the_machine(timer.clock))
     }
+}
+
+/// Whether a timer on this clock wakes a machine that sleeps.
+pub fn wakes_the_machine(clock: i32) -> bool {
+    [libc::CLOCK_REALTIME_ALARM, libc::CLOCK_BOOTTIME_ALARM].contains(&clock)
 }
 
 /// A POSIX timer.
@@ -172,5 +177,17 @@ pub fn arm(record: &Timers, fired: &[i32], batch: &mut Batch) {
         }
         let times = batch.bytes(&bytes(&times));
         batch.must("start an interval timer", libc::SYS_setitimer, arguments![which, times, 0]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wakes_the_machine;
+
+    #[test]
+    fn only_alarm_clocks_wake_the_machine() {
+        let all = [libc::CLOCK_REALTIME, libc::CLOCK_MONOTONIC, libc::CLOCK_BOOTTIME, libc::CLOCK_TAI, -6];
+        assert!(all.into_iter().all(|clock| !wakes_the_machine(clock)));
+        assert!(wakes_the_machine(libc::CLOCK_REALTIME_ALARM) && wakes_the_machine(libc::CLOCK_BOOTTIME_ALARM));
     }
 }

@@ -240,7 +240,7 @@ fn is_here(address: &Address) -> bool {
 fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
     let option = |option| socket::option(&facts.file, option);
     let (family, kind, protocol) = (option(libc::SO_DOMAIN)?, option(libc::SO_TYPE)?, option(libc::SO_PROTOCOL)?);
-    let fresh = inet::open(family, kind, protocol)?;
+    let usual = files.usual(family, kind, protocol)?;
     let queue = match files.datagrams().get(&facts.id) {
         Some(Ok(queue)) => queue.iter().filter(|datagram| can_come_back(facts, datagram)).cloned().collect(),
         _ => Vec::new(),
@@ -258,7 +258,7 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         },
         groups_joined: multicast::capture(&facts.file, family)?,
         queue,
-        options: Options::capture(&facts.file, &fresh, false)?,
+        options: Options::capture(&facts.file, &usual, false)?,
         inode: Inode::of(facts),
     })
 }

@@ -11,14 +11,18 @@ pub mod other;
 mod taken;
 pub mod tcp;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
+use options::Usual;
+
 use super::{FileFacts, FilesFacts, OpenFile, socket_filter, subject};
-use crate::kernel::{Answer, files, socket};
+use crate::kernel::{Answer, files, inet, socket};
 
 /// What is seen of the group's sockets, each looked up when it is first asked for.
 #[derive(Debug, Default)]
@@ -29,6 +33,8 @@ pub struct Seen {
     kept: OnceCell<tcp::kept::Seen>,
     /// Whether their other ends can be held off.
     holds: OnceCell<Answer<()>>,
+    /// What new sockets have, by family, type and protocol.
+    usual: RefCell<HashMap<(i32, i32, i32), Arc<Usual>>>,
     /// Only the first datagram of a socket is looked at.
     lightly: bool,
 }
@@ -47,6 +53,17 @@ impl FilesFacts {
     /// Whether this kernel can hold other ends of connections off.
     pub fn can_hold(&self) -> Answer<()> {
         *self.network.holds.get_or_init(hold::rehearse)
+    }
+
+    /// What a new socket of a sort has: asked of one of them, for all that the group has.
+    pub fn usual(&self, family: i32, kind: i32, protocol: i32) -> Answer<Arc<Usual>> {
+        let sort = (family, kind, protocol);
+        if let Some(known) = self.network.usual.borrow().get(&sort) {
+            return Ok(known.clone());
+        }
+        let usual = Arc::new(Usual::of(&inet::open(family, kind, protocol)?));
+        self.network.usual.borrow_mut().insert(sort, usual.clone());
+        Ok(usual)
     }
 
     /// What waits in its sockets for datagrams.

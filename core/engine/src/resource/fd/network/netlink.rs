@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
-use super::options::Options;
+use super::options::{Options, Usual};
 use super::{Inode, judge_any};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, socket};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
@@ -160,7 +160,7 @@ fn record(facts: &FileFacts) -> Answer<Record> {
         port,
         groups_joined: (1..=MOST as u32).filter(is_in).collect(),
         peer: socket::peer_address(&facts.file).map(|peer| words(&peer)).unwrap_or_default(),
-        options: Options::capture(&facts.file, &fresh, false)?,
+        options: Options::capture(&facts.file, &Usual::of(&fresh), false)?,
         inode: Inode::of(facts),
     })
 }

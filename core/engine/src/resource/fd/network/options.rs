@@ -109,25 +109,49 @@ fn is_absent(errno: Errno) -> bool {
     matches!(errno, E::ENOPROTOOPT | E::EOPNOTSUPP | E::EINVAL | E::EPERM | E::ENOTCONN | E::EADDRNOTAVAIL)
 }
 
+/// What a new socket has.
+#[derive(Debug)]
+pub struct Usual {
+    /// Of each of [`numbers`], in their order; an error where it has none.
+    numbers: Vec<Answer<i32>>,
+    /// Of each of [`BYTES`].
+    bytes: Vec<Answer<Vec<u8>>>,
+}
+
+impl Usual {
+    /// What this one has, of which nobody has asked anything yet.
+    pub fn of(fresh: &impl AsFd) -> Self {
+        Self {
+            numbers: numbers().map(|(level, option)| inet::option(fresh, level, option)).collect(),
+            bytes: BYTES.iter().map(|(level, option)| bytes(fresh, *level, *option)).collect(),
+        }
+    }
+}
+
+/// All numbers, level and option.
+fn numbers() -> impl Iterator<Item = (i32, i32)> {
+    let kept = NUMBERS.iter().flat_map(|(level, all)| all.iter().map(|option| (*level, *option)));
+    kept.chain(BEFORE_CONNECTIONS)
+}
+
 impl Options {
-    /// Those of a socket that differ from those of a `fresh` one; `connected`: it is, or was, an end of a connection.
-    pub fn capture(socket: &impl AsFd, fresh: &impl AsFd, connected: bool) -> Answer<Self> {
+    /// Those of a socket that differ from the usual ones; `connected`: it is, or was, an end of a connection.
+    pub fn capture(socket: &impl AsFd, usual: &Usual, connected: bool) -> Answer<Self> {
         let mut options = Self::default();
-        let kept = NUMBERS.iter().flat_map(|(level, all)| all.iter().map(|option| (*level, *option)));
-        let before = BEFORE_CONNECTIONS.into_iter().filter(|_| !connected);
         let stream = inet::option(socket, SOCKET, libc::SO_TYPE) == Ok(libc::SOCK_STREAM);
-        let kept = kept.filter(|option| !(stream && OF_GROUPS.contains(option)));
-        for (level, option) in kept.chain(before) {
-            match (inet::option(socket, level, option), inet::option(fresh, level, option)) {
-                (Ok(value), Ok(usual)) if value != usual => options.numbers.push((level, option, value)),
+        let is_kept = |option: &(i32, i32)| {
+            !(stream && OF_GROUPS.contains(option) || connected && BEFORE_CONNECTIONS.contains(option))
+        };
+        for ((level, option), usual) in numbers().zip(&usual.numbers).filter(|(option, _)| is_kept(option)) {
+            match (inet::option(socket, level, option), usual) {
+                (Ok(value), Ok(usual)) if value != *usual => options.numbers.push((level, option, value)),
                 (Err(errno), _) if !is_absent(errno) => return Err(errno),
                 _ => {}
             }
         }
-        for (level, option) in BYTES {
-            let (asked, usual) = (bytes(socket, level, option), bytes(fresh, level, option));
-            match (asked, usual) {
-                (Ok(value), Ok(usual)) if value != usual => {
+        for ((level, option), usual) in BYTES.into_iter().zip(&usual.bytes) {
+            match (bytes(socket, level, option), usual) {
+                (Ok(value), Ok(usual)) if value != *usual => {
                     options.bytes.push((level, option, ByteBuf::from(value)));
                 }
                 (Err(errno), _) if !is_absent(errno) => return Err(errno),
@@ -260,7 +284,7 @@ mod tests {
     fn options_come_back() -> Result<(), Errno> {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let new = || inet::open(family, libc::SOCK_STREAM, libc::IPPROTO_TCP);
-            let (before, fresh) = (new()?, new()?);
+            let (before, usual) = (new()?, Usual::of(&new()?));
             for (level, option, value) in
                 [(SOCKET, 9, 1), (TCP, 1, 1), (TCP, 4, 77), (TCP, 18, 5000), (SOCKET, 8, 30_000)]
             {
@@ -272,13 +296,13 @@ mod tests {
             if family == libc::AF_INET6 {
                 inet::set_option(&before, IPV6, 26, 1)?;
             }
-            let options = Options::capture(&before, &fresh, false)?;
+            let options = Options::capture(&before, &usual, false)?;
             assert_eq!(options.number(TCP, 4), Some(77));
             assert!(!options.is_mighty() && options.sends.is_none() && options.receives == Some(60_000));
             let after = new()?;
             options.prepare(&after)?;
             options.restore(&after, false)?;
-            assert_eq!(Options::capture(&after, &fresh, false)?, options);
+            assert_eq!(Options::capture(&after, &usual, false)?, options);
         }
         Ok(())
     }

@@ -260,13 +260,13 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         },
         Link::Ended => State::Ended { received: received()?, news: facts::shows(facts, libc::POLLERR) },
     };
-    let fresh = inet::open(family, libc::SOCK_STREAM, protocol)?;
+    let usual = files.usual(family, libc::SOCK_STREAM, protocol)?;
     let connected = !matches!(state, State::Idle | State::Listening { .. });
     Ok(Record {
         family,
         protocol,
         own: Address::own(&facts.file),
-        options: Options::capture(&facts.file, &fresh, connected)?,
+        options: Options::capture(&facts.file, &usual, connected)?,
         inode: Inode::of(facts),
         state,
     })
