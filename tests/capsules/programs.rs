@@ -51,8 +51,8 @@ fn a_word_processor_in_a_capsule_of_an_ordinary_user_goes_on_writing() {
     goes_on(User::Ordinary, App { rounds: 3, ..WORD_PROCESSOR });
 }
 
-/// A page to write on, and nothing that a browser does at home. Namespaces of single processes cannot be given back; what confines their
-/// system calls is on.
+/// A page to write on, and nothing that a browser does at home. Its sandbox is on: each page has namespaces of its own within the capsule,
+/// and what confines its system calls.
 const BROWSER: &str = r#"
 matchbox-window-manager -use_titlebar no > /tmp/manager.log 2>&1 &
 mkdir /tmp/home/profile
@@ -77,7 +77,7 @@ END
 cat > /tmp/home/page.html << 'END'
 <!DOCTYPE html><meta charset=utf-8><title>page to write on</title><textarea autofocus rows=25 cols=60></textarea>
 END
-export MOZ_ASSUME_USER_NS=0 MOZ_CRASHREPORTER_DISABLE=1
+export MOZ_CRASHREPORTER_DISABLE=1
 "#;
 
 const CONFINED: App<'_> = App {

@@ -97,13 +97,13 @@ impl Drop for Maid {
 /// calls only.
 fn fork(work: impl FnOnce() -> Answer<()>) -> Answer<Maid> {
     let (mut answers, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
-    let arguments = CloneArguments { exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() };
+    let (arguments, own) =
+        (CloneArguments { exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() }, std::process::id() as i32);
     // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
     match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) } {
         -1 => Err(Errno::last()),
         0 => {
-            // SAFETY: integers only.
-            unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+            end_with(own);
             let error = work().err().map_or(0, |errno| errno as i32);
             let _ = says.write_all(&error.to_ne_bytes());
             super::clone::sleep()
@@ -117,6 +117,18 @@ fn fork(work: impl FnOnce() -> Answer<()>) -> Answer<Maid> {
                 0 => Ok(made),
                 errno => Err(Errno::from_raw(errno)),
             }
+        }
+    }
+}
+
+/// This child ends when the engine does, which it knows by this pid: 0 where the engine is not seen.
+fn end_with(engine: i32) {
+    // SAFETY: integers only.
+    unsafe {
+        libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        // It may have died before the kernel knew what to do then.
+        if libc::syscall(libc::SYS_getppid) as i32 != engine {
+            libc::syscall(libc::SYS_exit_group, 0);
         }
     }
 }
@@ -197,8 +209,7 @@ impl Namer {
 
 /// In the child: system calls only, and no end of its own.
 fn serve(file: &std::fs::File, hears: &mut PipeReader, says: &mut PipeWriter) -> ! {
-    // SAFETY: integers only.
-    unsafe { libc::syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) };
+    end_with(0);
     let mut number = [0; 4];
     while hears.read_exact(&mut number).is_ok() {
         let (mut digits, mut length) = ([0; 12], 0);

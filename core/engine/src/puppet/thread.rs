@@ -58,9 +58,8 @@ impl Puppet {
         let registers = ptrace::general_registers(tid)?;
         let mask = ptrace::signal_mask(tid)?;
         let (marker, dispatch) = (marker(pending)?, ptrace::syscall_dispatch(tid)?);
-        let (runs, patience, stop_signals) = (false, PATIENCE, Vec::new());
-        let (entered, confined) = (false, false);
-        let called = (pid, tid);
+        let (called, stop_signals, patience) = ((pid, tid), Vec::new(), PATIENCE);
+        let (entered, confined, runs) = (false, false, false);
         Ok(Self {
             pid,
             tid,
@@ -77,7 +76,7 @@ impl Puppet {
         })
     }
 
-    /// Tells it what its process and itself are called in their own pid namespace, if that is not ours. Before the first batch.
+    /// Tells it what both are called in their own pid namespace, if that is not ours. Before the first batch.
     pub fn is_called(&mut self, process: Pid, thread: Tid) {
         self.called = (process, thread);
     }
