@@ -7,6 +7,7 @@ pub mod content;
 pub mod fd;
 pub mod group;
 pub mod memory;
+pub mod moves;
 pub mod named_file;
 pub mod namespace;
 pub mod origin;

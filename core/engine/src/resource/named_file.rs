@@ -9,6 +9,7 @@ use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::moves::Moving;
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{files, outside};
 
@@ -77,6 +78,11 @@ impl NamedFile {
             Some(outside) => outside.reach(path),
             None => path.to_owned(),
         }
+    }
+
+    /// Leads it to where its path has moved.
+    pub fn moved(&mut self, moving: &mut Moving<'_>) {
+        if self.outside { moving.outside(&mut self.path) } else { moving.path(&mut self.path) }
     }
 
     /// Its name, for a person.

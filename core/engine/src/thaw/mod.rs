@@ -78,7 +78,8 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         None => Reader::open(image).map_err(|error| error.problem())?,
     };
     let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-    let mut problems = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
+    let mut problems = blueprint::moved(&mut group, &reader, options)?;
+    problems.extend(kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections));
     problems.extend(blueprint::problems(&group, &reader, options));
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
