@@ -1,12 +1,15 @@
-//! Paths that have moved between freeze and thaw: `thaw --map` leads to the new ones all that a program holds by the old.
+//! Paths that have moved between freeze and thaw: `thaw --map` leads to the new ones all that a program holds by the old; and files
+//! that are mapped, put there anew: the same ones are taken, others are refused by name.
 #![allow(missing_docs, clippy::panic)]
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use harness::command::{self, Outcome};
+use harness::rewrite::rewrite;
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -152,7 +155,12 @@ fn moved(user: User) {
     let (mut job, group, home) = asleep(user);
     let elsewhere = job.specimen().folder().join("a new=home");
     done(fs::rename(&home, &elsewhere));
-    refused(&mut job, &group, &[], &["cannot be found", "its working directory cannot be entered", "home/data"]);
+    refused(
+        &mut job,
+        &group,
+        &[],
+        &["cannot be found", "its working directory cannot be entered", "home/data", "--map OLD=NEW"],
+    );
     let typo = home.with_file_name("hom");
     let told = ["nothing that the image uses of this system has this path", "the nearest are", "stage/home/data"];
     refused(&mut job, &group, &["--map", &map(&typo, &elsewhere)], &told);
@@ -225,4 +233,77 @@ fn what_a_sandbox_has_mounted_is_mounted_from_where_it_has_moved_to() {
     let said = until(PATIENCE, || job.said().contains("right").then_some(()));
     assert!(said.is_some(), "{}{}", job.said(), job.specimen().errors());
     assert_eq!(done(fs::read_to_string(elsewhere.join("log"))), "more\n");
+}
+
+/// Puts a file in the place of another, a minute younger.
+fn put(path: &Path, content: &[u8]) {
+    let beside = path.with_extension("beside");
+    done(fs::copy(path, &beside));
+    done(fs::write(&beside, content));
+    let age = SystemTime::now() + Duration::from_mins(1);
+    done(done(File::options().write(true).open(&beside)).set_modified(age));
+    done(fs::rename(beside, path));
+}
+
+fn find(all: &[u8], wanted: &[u8]) -> usize {
+    all.windows(wanted.len()).position(|window| window == wanted).unwrap_or_else(|| panic!("it has no build-id"))
+}
+
+#[test]
+fn a_mapped_file_put_there_anew_is_the_same_file_and_another_is_refused_by_name() {
+    for user in [User::Root, User::Ordinary] {
+        let (mut job, group, home) = asleep(user);
+        let (library, data) = (home.join("library.so"), home.join("data"));
+        let (old, old_data) = (done(fs::read(&library)), done(fs::read(&data)));
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+
+        let mut other = old.clone();
+        let note = find(&old, b"\x14\0\0\0\x03\0\0\0GNU\0") + 12;
+        other[note] ^= 1;
+        let (build, built) = (hex(&old[note..note + 20]), hex(&other[note..note + 20]));
+        put(&library, &other);
+        let told = ["changed or replaced", "home/library.so", &build, &built, "Install the build"];
+        refused(&mut job, &group, &[], &told);
+
+        let mut patched = old.clone();
+        let middle = old.len() / 2;
+        patched[middle] ^= 1;
+        put(&library, &patched);
+        refused(
+            &mut job,
+            &group,
+            &[],
+            &["changed or replaced", "home/library.so", "written 20", "Put the old file back"],
+        );
+
+        put(&library, &[&old[..], b"more"].concat());
+        refused(
+            &mut job,
+            &group,
+            &[],
+            &["changed or replaced", "home/library.so", &format!("had {} bytes", old.len())],
+        );
+        put(&library, &old);
+
+        let mut changed = old_data.clone();
+        changed[middle % old_data.len()] ^= 1;
+        put(&data, &changed);
+        refused(&mut job, &group, &[], &["changed or replaced", "home/data"]);
+        put(&data, &old_data);
+        put(&home.join("program"), &done(fs::read(home.join("program"))));
+        finds_all(job, &group, &[], &home);
+    }
+}
+
+#[test]
+fn an_image_that_knows_only_sizes_and_dates_wants_them_as_they_were() {
+    let (mut job, group, home) = asleep(User::Root);
+    rewrite(&job.specimen().image(), |group, _| group.mapped_files.iter_mut().for_each(|file| file.likeness = None));
+    let library = home.join("library.so");
+    let modified = done(done(fs::metadata(&library)).modified());
+    let old = done(fs::read(&library));
+    put(&library, &old);
+    refused(&mut job, &group, &[], &["changed or replaced", "home/library.so"]);
+    done(done(File::options().write(true).open(&library)).set_modified(modified));
+    finds_all(job, &group, &[], &home);
 }

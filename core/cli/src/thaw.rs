@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::{Move, Pids, ThawOptions};
-use dormouse_wire::Thawed;
+use dormouse_wire::{Problem, ProblemKind, Severity, Thawed};
 use nix::unistd::Pid;
 
 use crate::exit::{Failure, Outcome};
@@ -149,7 +149,8 @@ pub fn run(arguments: Arguments) -> Outcome {
 
 /// Where the group must or may have pids of its own: which half of this command this is.
 fn own_pids(arguments: &Arguments) -> Result<Option<Side>, Failure> {
-    let unthawed = |problems| Failure::new("The image was not thawed; it is unchanged.").because(problems);
+    let unthawed =
+        |problems| hinted(Failure::new("The image was not thawed; it is unchanged.").because(problems), arguments);
     if let Some(side) = pid_namespace::make_capsule(&arguments.image, None, &arguments.moves).map_err(unthawed)? {
         return Ok(Some(side));
     }
@@ -172,7 +173,16 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
         ..ThawOptions::default()
     };
     let bar = Bar::new()?;
-    dormouse_engine::thaw(&arguments.image, &options, &bar).map_err(Failure::from)
+    dormouse_engine::thaw(&arguments.image, &options, &bar).map_err(|error| hinted(error.into(), arguments))
+}
+
+/// Files that are missing may only lie elsewhere.
+fn hinted(failure: Failure, arguments: &Arguments) -> Failure {
+    let is_file = |problem: &Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
+    if arguments.moves.is_empty() && failure.problems.iter().any(is_file) {
+        return failure.hint("Where files have only moved since the freeze, say where to: --map OLD=NEW.");
+    }
+    failure
 }
 
 /// `outside`: what the first process of a sandbox is called where this command was given.

@@ -6,6 +6,7 @@ pub mod clocks;
 pub mod content;
 pub mod fd;
 pub mod group;
+pub mod likeness;
 pub mod memory;
 pub mod moves;
 pub mod named_file;

@@ -47,12 +47,14 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     problems
 }
 
-/// Leads the record of a group to where its paths have moved; what of that cannot be meant.
-pub fn moved(group: &mut Group, reader: &Reader, options: &ThawOptions) -> Result<Vec<Problem>, Problem> {
+/// The record of the group, led to where its paths have moved; what of that cannot be meant.
+pub fn group(reader: &Reader, options: &ThawOptions) -> Result<(Group, Vec<Problem>), Problem> {
+    let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
     if options.moves.is_empty() {
-        return Ok(Vec::new());
+        return Ok((group, Vec::new()));
     }
-    Ok(group.moved(&options.moves, capsule(reader)?.as_mut()))
+    let unmoved = group.moved(&options.moves, capsule(reader)?.as_mut());
+    Ok((group, unmoved))
 }
 
 /// The namespaces that the group had for itself.

@@ -123,7 +123,9 @@ impl Filesystem {
         let options = self.options.iter_mut().filter(|(key, _)| is_overlay && OF_FOLDERS.contains(&key.as_slice()));
         for value in options.filter_map(|(_, value)| value.as_mut()) {
             let mut folders: Vec<_> = value.split(|byte| *byte == b':').map(ByteBuf::from).collect();
-            folders.iter_mut().for_each(|folder| moving.outside(folder));
+            for folder in &mut folders {
+                moving.outside(folder);
+            }
             let folders: Vec<&[u8]> = folders.iter().map(|folder| folder.as_slice()).collect();
             *value = ByteBuf::from(folders.join(&b':'));
         }
