@@ -235,6 +235,37 @@ fn what_a_sandbox_has_mounted_is_mounted_from_where_it_has_moved_to() {
     assert_eq!(done(fs::read_to_string(elsewhere.join("log"))), "more\n");
 }
 
+/// A sandbox that sees the whole system: there the names of what has moved are others.
+#[test]
+fn what_lies_in_the_system_that_a_sandbox_sees_is_found_where_it_has_moved_to() {
+    let mut job = Job::start("unshare", User::Root, |folder| {
+        let inner = folder.join("inner");
+        done(fs::create_dir(&inner));
+        let script = format!(
+            "cd {} && exec 3>> log && echo ready && while ! [ -e ../go ]; do sleep 0.1; done \
+             && echo more >&3 && [ $(cat {}/log) = more ] && echo right",
+            inner.display(),
+            folder.join("elsewhere").display()
+        );
+        let mut command = Command::new("unshare");
+        command.args(["-mp", "--fork", "--mount-proc", "sh", "-c", &script]);
+        command
+    });
+    job.wait_for("ready");
+    let (folder, image) = (job.specimen().folder(), job.specimen().image());
+    let shown = image.to_string_lossy().into_owned();
+    let run = |arguments: &[&str]| command::run(arguments, &folder, || harness::group::reap(&BTreeSet::new()));
+    run(&["freeze", &job.specimen().pid().to_string(), "-o", &shown]).expect_success("freeze");
+    let (inner, elsewhere) = (folder.join("inner"), folder.join("elsewhere"));
+    done(fs::rename(&inner, &elsewhere));
+    let missing = run(&["thaw", &shown]);
+    assert!(!missing.status.success() && words(&missing).contains("cannot be found"), "{}", missing.said);
+    run(&["thaw", "--map", &map(&inner, &elsewhere), &shown]).expect_success("thaw");
+    job.make("go");
+    let said = until(PATIENCE, || job.said().contains("right").then_some(()));
+    assert!(said.is_some(), "{}{}", job.said(), job.specimen().errors());
+}
+
 /// Puts a file in the place of another, a minute younger.
 fn put(path: &Path, content: &[u8]) {
     let beside = path.with_extension("beside");

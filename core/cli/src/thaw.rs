@@ -36,9 +36,9 @@ pub struct Arguments {
     ///
     /// Both are absolute paths. OLD stands for itself and all that lies below it; where several fit, the longest counts. It
     /// goes for files that are open, mapped or run, for working and root directories, for sockets and FIFOs with a name,
-    /// for what is watched, and for what a sandbox has mounted of the system; within a sandbox names stay. The program
-    /// itself still knows the old names: what it opens by one from now on, it does not find. The first `=` parts the two;
-    /// write `\=` for one that belongs to a path.
+    /// for what is watched, and for what a sandbox has mounted of the system; within a sandbox names stay but for what has
+    /// moved below what is mounted there. The program itself still knows the old names: what it opens by one from now on,
+    /// it does not find. The first `=` parts the two; write `\=` for one that belongs to a path.
     #[arg(long = "map", value_name = "OLD=NEW", value_parser = OsStringValueParser::new().try_map(moved))]
     moves: Vec<Move>,
 

@@ -79,7 +79,8 @@ impl Group {
         if moves.is_empty() {
             return Vec::new();
         }
-        let mut moving = Moving::new(moves, namespaces.is_some());
+        let shown = namespaces.as_ref().map(|namespaces| namespaces.mounts.shown());
+        let mut moving = Moving::new(moves, shown);
         if let Some(namespaces) = namespaces {
             namespaces.mounts.moved(&mut moving);
         }

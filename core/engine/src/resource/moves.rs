@@ -27,8 +27,12 @@ impl Move {
 
     /// Where a path leads, if it lies in this one: by whole names.
     fn lead(&self, path: &Path) -> Option<PathBuf> {
-        path.strip_prefix(&self.old).ok().map(|rest| self.new.components().chain(rest.components()).collect())
+        path.strip_prefix(&self.old).ok().map(|rest| joined(&self.new, rest))
     }
+}
+
+fn joined(path: &Path, rest: &Path) -> PathBuf {
+    path.components().chain(rest.components()).collect()
 }
 
 /// The path without `.` and doubled slashes. What `..` means only a filesystem knows, and the old one is gone.
@@ -42,42 +46,85 @@ fn plain(path: &Path) -> Result<PathBuf, Phrase> {
     Ok(path.components().collect())
 }
 
+/// A mount of a group that has mounts of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Where the group sees it.
+    pub point: PathBuf,
+    /// What of this system it shows, as it was at the freeze; none: nothing.
+    pub origin: Option<PathBuf>,
+}
+
 /// Leads the paths of an image to their new places, and notes what it has seen on the way.
 #[derive(Debug)]
 pub struct Moving<'a> {
     moves: &'a [Move],
-    /// The group has mounts of its own: what it calls by a name lies within, and only what these show has moved.
-    within: bool,
+    /// Where the group has mounts of its own: them.
+    within: Option<Vec<Shown>>,
     used: BTreeSet<usize>,
     seen: BTreeSet<PathBuf>,
 }
 
 impl<'a> Moving<'a> {
-    /// `within`: the group has mounts of its own.
-    pub fn new(moves: &'a [Move], within: bool) -> Self {
+    /// `within`: where the group has mounts of its own, each after those below it.
+    pub fn new(moves: &'a [Move], within: Option<Vec<Shown>>) -> Self {
         Self { moves, within, used: BTreeSet::new(), seen: BTreeSet::new() }
     }
 
     /// A path as the group has it.
     pub fn path(&mut self, path: &mut ByteBuf) {
-        if !self.within {
-            self.outside(path);
+        match self.within.take() {
+            None => self.outside(path),
+            Some(mounts) => {
+                if let Some(new) = self.within(&mounts, Path::new(OsStr::from_bytes(path))) {
+                    *path = ByteBuf::from(new.into_os_string().into_encoded_bytes());
+                }
+                self.within = Some(mounts);
+            }
         }
+    }
+
+    /// What a group with mounts of its own calls by a name has another one only where it has moved within what is mounted: a mount
+    /// that has moved as a whole is seen at its old place.
+    fn within(&mut self, mounts: &[Shown], path: &Path) -> Option<PathBuf> {
+        let mount = seen_on(mounts, path)?;
+        let (origin, rest) = (mount.origin.as_ref()?, path.strip_prefix(&mount.point).ok()?);
+        let new = self.lead(&joined(origin, rest))?;
+        let now = |origin: &Path| self.best(origin).unwrap_or_else(|| origin.to_owned());
+        if new == joined(&now(origin), rest) {
+            return None;
+        }
+        let shows = mounts.iter().filter_map(|other| {
+            let origin = now(other.origin.as_ref()?);
+            let place = joined(&other.point, new.strip_prefix(&origin).ok()?);
+            // Not where another mount lies over it.
+            (seen_on(mounts, &place) == Some(other)).then(|| (origin.components().count(), place))
+        });
+        shows.max_by_key(|(depth, _)| *depth).map(|(_, place)| place)
     }
 
     /// A path of this system, whatever mounts the group has.
     pub fn outside(&mut self, path: &mut ByteBuf) {
         let old = PathBuf::from(OsStr::from_bytes(path));
-        if !old.is_absolute() {
-            return;
-        }
-        let fits = self.moves.iter().enumerate().filter_map(|(index, one)| Some((index, one, one.lead(&old)?)));
-        let fits: Vec<_> = fits.collect();
-        self.used.extend(fits.iter().map(|(index, ..)| *index));
-        if let Some((_, _, new)) = fits.into_iter().max_by_key(|(_, one, _)| one.old.components().count()) {
+        if let Some(new) = self.lead(&old).filter(|_| old.is_absolute()) {
             *path = ByteBuf::from(new.into_os_string().into_encoded_bytes());
         }
-        self.seen.insert(old);
+    }
+
+    /// Where a path of this system leads, if it has moved; what is said of it has been of use.
+    fn lead(&mut self, old: &Path) -> Option<PathBuf> {
+        let fits = self.moves.iter().enumerate().filter(|(_, one)| old.starts_with(&one.old));
+        self.used.extend(fits.map(|(index, _)| index));
+        if old.is_absolute() {
+            self.seen.insert(old.to_owned());
+        }
+        self.best(old)
+    }
+
+    /// By the longest path that fits.
+    fn best(&self, old: &Path) -> Option<PathBuf> {
+        let fits = self.moves.iter().filter_map(|one| Some((one.old.components().count(), one.lead(old)?)));
+        fits.max_by_key(|(depth, _)| *depth).map(|(_, new)| new)
     }
 
     /// What of the moves cannot be meant: two of one path, and one of a path that the image does not know.
@@ -113,6 +160,12 @@ impl<'a> Moving<'a> {
     }
 }
 
+/// The mount on which a path lies: the last one of those that are nearest above it.
+fn seen_on<'a>(mounts: &'a [Shown], path: &Path) -> Option<&'a Shown> {
+    let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    above.max_by_key(|mount| mount.point.components().count())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -120,7 +173,7 @@ mod tests {
     use super::*;
 
     fn moved(moves: &[Move], path: &str) -> String {
-        let (mut moving, mut path) = (Moving::new(moves, false), ByteBuf::from(path));
+        let (mut moving, mut path) = (Moving::new(moves, None), ByteBuf::from(path));
         moving.path(&mut path);
         String::from_utf8_lossy(&path).into_owned()
     }
@@ -157,7 +210,7 @@ mod tests {
     #[test]
     fn what_leads_nowhere_is_told_with_what_is_near() {
         let all = moves(&[("/home/an", "/home/bob"), ("/srv", "/b"), ("/srv", "/c")]);
-        let mut moving = Moving::new(&all, false);
+        let mut moving = Moving::new(&all, None);
         for path in ["/usr/lib/x", "/home/ann/x", "/srv/y"] {
             moving.path(&mut ByteBuf::from(path));
         }
@@ -170,22 +223,40 @@ mod tests {
     }
 
     #[test]
-    fn within_mounts_of_its_own_only_the_outside_moves() {
-        let all = moves(&[("/a", "/b")]);
-        let mut moving = Moving::new(&all, true);
-        let (mut own, mut outer) = (ByteBuf::from("/a/x"), ByteBuf::from("/a/x"));
-        moving.path(&mut own);
-        assert_eq!(moving.problems().len(), 1);
-        moving.outside(&mut outer);
-        assert_eq!((own.as_slice(), outer.as_slice()), (b"/a/x".as_slice(), b"/b/x".as_slice()));
-        assert!(moving.problems().is_empty());
+    fn within_mounts_of_its_own_names_change_only_below_what_is_mounted() {
+        let all = moves(&[("/home/ann", "/home/bob"), ("/data", "/srv/data"), ("/home/eve", "/tmp/eve")]);
+        let shown = |point: &str, origin: &str| Shown {
+            point: PathBuf::from(point),
+            origin: (!origin.is_empty()).then(|| PathBuf::from(origin)),
+        };
+        let mounts = vec![shown("/", "/"), shown("/work", "/data"), shown("/tmp", ""), shown("/all", "/home")];
+        for (old, new) in [
+            // The mount itself has moved.
+            ("/work/x", "/work/x"),
+            // What lies below one.
+            ("/all/ann/x", "/all/bob/x"),
+            ("/home/ann/x", "/all/bob/x"),
+            ("/data/x", "/work/x"),
+            // Its own, whatever its name.
+            ("/tmp/x", "/tmp/x"),
+            // Where it lies now is hidden.
+            ("/home/eve/x", "/home/eve/x"),
+            ("/usr/lib", "/usr/lib"),
+        ] {
+            let (mut moving, mut path) = (Moving::new(&all, Some(mounts.clone())), ByteBuf::from(old));
+            moving.path(&mut path);
+            assert_eq!(String::from_utf8_lossy(&path), new, "{old}");
+            let mut outer = ByteBuf::from("/data/y");
+            moving.outside(&mut outer);
+            assert_eq!(outer.as_slice(), b"/srv/data/y");
+        }
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(old: Vec<u8>, path: Vec<u8>) {
             let all: Vec<Move> = Move::new(Path::new(OsStr::from_bytes(&old)), Path::new("/new")).into_iter().collect();
-            let mut moving = Moving::new(&all, false);
+            let mut moving = Moving::new(&all, None);
             moving.path(&mut ByteBuf::from(path));
             let _ = moving.problems();
         }

@@ -20,7 +20,7 @@ pub use look::{Plan, look};
 pub use tree::{Entry, Tree};
 
 use crate::image::Reader;
-use crate::resource::moves::Moving;
+use crate::resource::moves::{Moving, Shown};
 use crate::resource::named_file::shown;
 
 /// All mounts.
@@ -188,6 +188,18 @@ impl Mounts {
             let folders = own.into_iter().flat_map(Filesystem::folders).map(|folder| (path(folder), libc::S_IFDIR));
             outside.into_iter().chain(folders).map(|(needed, file_type)| (needed, file_type, path(&mount.mount_point)))
         })
+    }
+
+    /// What of the outside is seen where.
+    pub fn shown(&self) -> Vec<Shown> {
+        let shown = |mount: &Mount| {
+            let origin = match &mount.origin {
+                Origin::Outside { path: outside, .. } => Some(path(outside).to_owned()),
+                Origin::Own { .. } => None,
+            };
+            Shown { point: path(&mount.mount_point).to_owned(), origin }
+        };
+        self.mounts.iter().map(shown).collect()
     }
 
     /// Leads what it needs of the outside to where that has moved; where the group sees it stays.
