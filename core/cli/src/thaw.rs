@@ -1,11 +1,14 @@
 //! `dormouse thaw`: a group comes back from its file, and a job takes the terminal again.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
-use dormouse_engine::{Pids, ThawOptions};
-use dormouse_wire::{ProblemKind, Thawed};
+use dormouse_engine::{Move, Pids, ThawOptions};
+use dormouse_wire::{Problem, ProblemKind, Severity, Thawed};
 use nix::unistd::Pid;
 
 use crate::exit::{Failure, Outcome};
@@ -28,6 +31,16 @@ pub struct Arguments {
     /// Give up TCP connections to outside that were kept (freeze --keep-connections): the programs find them reset.
     #[arg(long)]
     reset_connections: bool,
+
+    /// What lay in the folder OLD at the freeze, or was this file, lies in NEW now; may be given more than once.
+    ///
+    /// Both are absolute paths. OLD stands for itself and all that lies below it; where several fit, the longest counts. It
+    /// goes for files that are open, mapped or run, for working and root directories, for sockets and FIFOs with a name,
+    /// for what is watched, and for what a sandbox has mounted of the system; within a sandbox names stay but for what has
+    /// moved below what is mounted there. The program itself still knows the old names: what it opens by one from now on,
+    /// it does not find. The first `=` parts the two; write `\=` for one that belongs to a path.
+    #[arg(long = "map", value_name = "OLD=NEW", value_parser = OsStringValueParser::new().try_map(moved))]
+    moves: Vec<Move>,
 
     /// When the group comes back in a pid namespace of its own, where it keeps its pids whoever has them outside.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Taken)]
@@ -67,10 +80,25 @@ Examples:
       Wake what sleeps in this file.
   dormouse thaw --background build.dormouse
       Wake it and return at once, even if it is a job of the terminal.
+  dormouse thaw --map /home/ann=/home/bob --map /mnt/old=/srv build.dormouse
+      Wake it where these folders have moved since it was frozen.
 
 Exit status:
   0 when the group runs, 1 when it could not be thawed. After a job in the foreground: the status of the job, or 128 \
 plus the number of the signal that ended it.";
+
+/// Two paths with a `=` between them.
+fn moved(text: OsString) -> Result<Move, String> {
+    let text = text.as_bytes();
+    let parts = (0..text.len()).find(|at| text[*at] == b'=' && (*at == 0 || text[at - 1] != b'\\'));
+    let at = parts.ok_or("there is no = between an old path and a new one")?;
+    let path = |bytes: &[u8]| {
+        let escapes = |at: usize| bytes[at] == b'\\' && bytes.get(at + 1) == Some(&b'=');
+        let bytes = (0..bytes.len()).filter(|at| !escapes(*at)).map(|at| bytes[at]).collect();
+        PathBuf::from(OsString::from_vec(bytes))
+    };
+    Move::new(&path(&text[..at]), &path(&text[at + 1..])).map_err(|what| what.to_string())
+}
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Outcome {
@@ -134,8 +162,9 @@ pub fn run(arguments: Arguments) -> Outcome {
 
 /// Where the group must or may have pids of its own: which half of this command this is.
 fn own_pids(arguments: &Arguments) -> Result<Option<Side>, Failure> {
-    let unthawed = |problems| Failure::new("The image was not thawed; it is unchanged.").because(problems);
-    if let Some(side) = pid_namespace::make_capsule(&arguments.image, None).map_err(unthawed)? {
+    let unthawed =
+        |problems| hinted(Failure::new("The image was not thawed; it is unchanged.").because(problems), arguments);
+    if let Some(side) = pid_namespace::make_capsule(&arguments.image, None, &arguments.moves).map_err(unthawed)? {
         return Ok(Some(side));
     }
     let wanted = match arguments.pid_namespace {
@@ -152,11 +181,21 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
         terminal: terminal.map(|terminal| terminal.path().to_owned()),
         background: arguments.background,
         reset_connections: arguments.reset_connections,
+        moves: arguments.moves.clone(),
         pids: if own_pids { Pids::Own } else { Pids::Free },
         ..ThawOptions::default()
     };
     let bar = Bar::new()?;
-    dormouse_engine::thaw(&arguments.image, &options, &bar).map_err(Failure::from)
+    dormouse_engine::thaw(&arguments.image, &options, &bar).map_err(|error| hinted(error.into(), arguments))
+}
+
+/// Files that are missing may only lie elsewhere.
+fn hinted(failure: Failure, arguments: &Arguments) -> Failure {
+    let is_file = |problem: &Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
+    if arguments.moves.is_empty() && failure.problems.iter().any(is_file) {
+        return failure.hint("Where files have only moved since the freeze, say where to: --map OLD=NEW.");
+    }
+    failure
 }
 
 /// `outside`: what the first process of a sandbox is called where this command was given.
@@ -169,4 +208,26 @@ fn summary(thawed: &Thawed, outside: Option<dormouse_wire::Pid>) -> String {
         output::count(thawed.processes.len(), "process", "processes"),
         thawed.image.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_first_equals_sign_that_is_not_escaped_parts_old_from_new() {
+        for (text, old, new) in
+            [("/a=/b", "/a", "/b"), ("/a\\=b=/c=d", "/a=b", "/c=d"), ("/a\\b=/c\\=", "/a\\b", "/c=")]
+        {
+            assert_eq!(
+                moved(OsString::from(text)),
+                Move::new(Path::new(old), Path::new(new)).map_err(|_| String::new())
+            );
+        }
+        for text in ["", "/a", "=", "=/b", "/a=", "a=/b", "/a\\=/b"] {
+            assert!(moved(OsString::from(text)).is_err(), "{text}");
+        }
+    }
 }

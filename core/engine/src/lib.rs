@@ -64,6 +64,7 @@ mod thaw;
 pub use asker::Asker;
 pub use freeze::{check, freeze, verdict};
 pub use pause::{PausedNow, Units, WithoutUnits, pause, paused, resume};
+pub use resource::moves::Move;
 pub use thaw::{hold_connections, let_connections_go, preflight, thaw};
 
 use std::path::{Path, PathBuf};
@@ -114,6 +115,8 @@ pub struct ThawOptions {
     pub reset_connections: bool,
     /// What becomes of pids that others have.
     pub pids: Pids,
+    /// What has moved since the freeze.
+    pub moves: Vec<Move>,
     /// For whom: then the image must be this user's own, is read with his rights, and may hold nothing that he could not
     /// have had. None: the image's owner may have written anything into it, but is trusted as far as his own rights go.
     pub asker: Option<Asker>,

@@ -67,7 +67,7 @@ pub fn record(
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdso, mut buffer, asked) = (memory::vdso(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
-    let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::default(), Segments::default());
+    let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::of(open), Segments::default());
     let mut registry = Registry {
         members: facts,
         mapped: &mut mapped,
@@ -80,7 +80,7 @@ pub fn record(
     segments.of_nobody(sink, &mut buffer)?;
     let until = Until { progress, refused: AtomicBool::new(false) };
     let (stored, told) = beside(
-        || store_pages(&mut mappings, facts, sink, &until),
+        || store_pages(&mut mappings, facts, sink, &until).inspect(|_| mapped.look()),
         || {
             let mut capture = Capture { files: &open.facts, sink, buffer: &mut buffer, contents: &mut contents };
             tell(stopped, facts, open, &mut capture, verdict, asked)

@@ -25,6 +25,7 @@ use crate::kernel::outside::Outside;
 use crate::kernel::{Errno, clone, files, namespaces, pidfd, procfs};
 use crate::proc;
 use crate::resource::group::Group;
+use crate::resource::moves::Move;
 use crate::resource::namespace::Namespaces;
 use crate::survey::select;
 
@@ -121,13 +122,16 @@ struct Wanted {
 
 /// Goes on in namespaces made for the group of this image, where it had some for itself; `None` where it had not, and where that
 /// cannot be told: then the thaw says why. This process must have no other threads.
-pub fn make(image: &Path, asker: Option<&Asker>) -> Result<Option<Side>, Vec<Problem>> {
-    let Some(wanted) = wanted(image, asker) else { return Ok(None) };
+/// `moves`: what of the outside has moved since the freeze.
+pub fn make(image: &Path, asker: Option<&Asker>, moves: &[Move]) -> Result<Option<Side>, Vec<Problem>> {
+    let Some(mut wanted) = wanted(image, asker) else { return Ok(None) };
+    let unmoved = wanted.group.moved(moves, Some(&mut wanted.record));
     let mut problems = verify::trust(&wanted.reader, &wanted.record, asker);
     if problems.is_empty() {
         problems = wanted.record.preflight(&wanted.reader);
         problems.extend(users::members(&wanted.record, &wanted.group));
     }
+    problems.extend(unmoved);
     if !problems.is_empty() {
         return Err(problems);
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::memory::mapping::is_ordinary;
+use super::moves::Moving;
 use super::named_file::{Owner, shown};
 use crate::image::{CHUNK_PAGES, ImageError, PAGE, PageBuffer, PageNumber, PageSink, Reader};
 use crate::kernel::huge_pages;
@@ -235,6 +236,13 @@ impl Content {
         match memfd_create(name.as_c_str(), flags | if never { SEALED_AGAINST } else { EXECUTABLE }) {
             Err(nix::errno::Errno::EINVAL) => Ok(memfd_create(name.as_c_str(), flags)?.into()),
             made => Ok(made?.into()),
+        }
+    }
+
+    /// Leads it to where the path that it had has moved.
+    pub fn moved(&mut self, moving: &mut Moving<'_>) {
+        if let Origin::Deleted { path, .. } = &mut self.origin {
+            moving.path(path);
         }
     }
 

@@ -1,16 +1,18 @@
 //! The record of a whole group: what the image's section `Group` holds.
 
-use dormouse_wire::{Pid, ProcessName, Tid};
+use dormouse_wire::{Pid, Problem, ProcessName, Tid};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::clocks::Clocks;
 use super::content::Content;
-use super::fd::{FileTable, OpenFile};
+use super::fd::{FileTable, OpenFile, kind_named};
 use super::memory::Memory;
 use super::memory::segment::Segment;
 use super::memory::vdso::Vdso;
+use super::moves::{Move, Moving};
 use super::named_file::NamedFile;
+use super::namespace::Namespaces;
 use super::namespace::inner::{Inner, Place, called_at};
 use super::system_v::queue::Queue;
 use super::system_v::semaphores::Set;
@@ -73,6 +75,30 @@ pub struct Group {
     pub clocks: Clocks,
     /// The window size and settings of the terminal outside the group that its job was on.
     pub terminal: Option<OutsideTerminal>,
+}
+
+impl Group {
+    /// Leads what it and the namespaces it had for itself say of paths to where they have moved; what of that cannot be meant.
+    pub fn moved(&mut self, moves: &[Move], namespaces: Option<&mut Namespaces>) -> Vec<Problem> {
+        if moves.is_empty() {
+            return Vec::new();
+        }
+        let shown = namespaces.as_ref().map(|namespaces| namespaces.mounts.shown());
+        let mut moving = Moving::new(moves, shown);
+        if let Some(namespaces) = namespaces {
+            namespaces.mounts.moved(&mut moving);
+        }
+        self.filesystems.iter_mut().for_each(|place| place.moved(&mut moving));
+        self.mapped_files.iter_mut().for_each(|file| file.moved(&mut moving));
+        self.contents.iter_mut().for_each(|content| content.moved(&mut moving));
+        for file in &mut self.open_files {
+            // A kind that is not known is told by the preflight.
+            if let Ok(kind) = kind_named(file) {
+                kind.moved(file, &mut moving);
+            }
+        }
+        moving.problems()
+    }
 }
 
 /// A terminal that was not part of the group.

@@ -9,6 +9,8 @@ use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::likeness::Likeness;
+use super::moves::Moving;
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{files, outside};
 
@@ -34,6 +36,9 @@ pub struct NamedFile {
     /// It lies outside of the mounts that the group has for itself: it was opened before them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outside: bool,
+    /// What is known of the content of a mapped file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub likeness: Option<Likeness>,
 }
 
 /// How much of a file [`NamedFile::ends`] speaks of, from the front and from the back.
@@ -68,6 +73,7 @@ impl NamedFile {
             writable,
             owner: owner.clone(),
             outside: is_outside(path, stat),
+            likeness: None,
         }
     }
 
@@ -78,6 +84,11 @@ impl NamedFile {
             Some(outside) => outside.reach(path),
             None => path.to_owned(),
         }
+    }
+
+    /// Leads it to where its path has moved.
+    pub fn moved(&mut self, moving: &mut Moving<'_>) {
+        if self.outside { moving.outside(&mut self.path) } else { moving.path(&mut self.path) }
     }
 
     /// Its name, for a person.
@@ -130,7 +141,7 @@ impl NamedFile {
             return None;
         }
         if exact {
-            return Some(self.is_another());
+            return self.replaced(found, modified);
         }
         let same = self.ends.is_some() && self.ends == self.ends_now();
         match (same, length > self.size) {
@@ -147,6 +158,44 @@ impl NamedFile {
             (true, false) if self.size <= 2 * END => None,
             _ => blocks(phrase!("the file has been changed or replaced since the freeze")),
         }
+    }
+
+    /// For a mapped file whose size or date is another one: what has become of it, unless its content is the same.
+    fn replaced(&self, found: &std::fs::Metadata, modified: (i64, u32)) -> Option<Problem> {
+        let now = self.likeness_now(found.len());
+        let both = self.likeness.as_ref().zip(now.as_ref());
+        if found.len() == self.size && both.is_some_and(|(old, now)| old.is_like(now)) {
+            return None;
+        }
+        let ids = both.and_then(|(old, now)| old.shown().zip(now.shown())).filter(|(old, new)| old != new);
+        let refuse =
+            |what: Phrase, way_out: Phrase| Problem::blocks(ProblemKind::File, what).at(self.shown()).way_out(way_out);
+        if let Some((old, new)) = ids {
+            let what = phrase!(
+                "the file has been changed or replaced since the freeze, and the program has it in its memory: its build-id was {old}, and is {new} now",
+                old = old.clone(),
+                new
+            );
+            let way_out =
+                phrase!("Install the build {old} of it again, or put the old file back, then thaw again", old);
+            return Some(refuse(what, way_out));
+        }
+        let what = phrase!(
+            "the file has been changed or replaced since the freeze, and the program has it in its memory: it had {size} bytes, written {old}, and has {length}, written {new}",
+            size = self.size,
+            old = date(modified.0),
+            length = found.len(),
+            new = date(found.mtime())
+        );
+        Some(refuse(what, phrase!("Put the old file back, then thaw again")))
+    }
+
+    fn likeness_now(&self, size: u64) -> Option<Likeness> {
+        self.likeness.as_ref()?;
+        let _acting = Acting::begin(&Identity::from(&self.owner)).ok()?;
+        let file = files::open(&self.path(), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW).ok()?;
+        let mut left = u64::MAX;
+        Likeness::of(&File::from(file), size, &mut left)
     }
 
     /// It is mapped, and is not what it was.
@@ -211,6 +260,22 @@ pub fn other_name(removed: &Path, stat: &libc::stat) -> Option<PathBuf> {
     })
 }
 
+/// When that was, in UTC: `2026-02-28 17:05:09`.
+fn date(seconds: i64) -> String {
+    const DAY: i64 = 86_400;
+    let (day, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
+    // Years begin in March here, so that a leap day ends one; 400 of them have 146,097 days, and day 0 is 719,468 after one.
+    let since = day.saturating_add(719_468);
+    let (era, of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let (of_month, is_new_year) = (of_year - (153 * month + 2) / 5 + 1, month >= 10);
+    let (year, month) = (era * 400 + year + i64::from(is_new_year), if is_new_year { month - 9 } else { month + 3 });
+    let (hour, minute) = (second / 3600, second / 60 % 60);
+    format!("{year:04}-{month:02}-{of_month:02} {hour:02}:{minute:02}:{:02}", second % 60)
+}
+
 /// A path for a person: odd bytes and control characters escaped.
 pub fn shown(path: &Path) -> String {
     path.to_string_lossy()
@@ -229,6 +294,40 @@ mod tests {
 
     fn said(file: &NamedFile, exact: bool) -> Option<Severity> {
         file.check(exact).first().map(|problem| problem.severity)
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, shown) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_827_696, "2000-02-29 12:34:56"),
+            (1_772_298_309, "2026-02-28 17:05:09"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+            (-1, "1969-12-31 23:59:59"),
+        ] {
+            assert_eq!(date(seconds), shown);
+        }
+        let _ = (date(i64::MIN), date(i64::MAX));
+    }
+
+    #[test]
+    fn a_mapped_file_with_the_same_content_is_the_same_file() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        std::fs::write(&path, "words")?;
+        let opened = File::open(&path)?;
+        let owner =
+            Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
+        let mut file = NamedFile::of(path.as_os_str().as_bytes(), &files::stat(&opened)?, false, &owner);
+        let touch = || opened.set_modified(SystemTime::now() + Duration::from_secs(9));
+        touch()?;
+        assert_eq!(said(&file, true), Some(Severity::Blocks), "nothing is known of it");
+        file.likeness = Likeness::of(&opened, file.size, &mut 100);
+        assert_eq!(said(&file, true), None);
+        std::fs::write(&path, "woods")?;
+        touch()?;
+        assert_eq!(said(&file, true), Some(Severity::Blocks));
+        Ok(())
     }
 
     #[test]

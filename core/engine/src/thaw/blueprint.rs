@@ -29,10 +29,14 @@ use crate::{Pids, ThawOptions, pid_namespace};
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut group = group.clone();
     let lost = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
-    if let (Ok(Some(namespaces)), None) = (capsule(reader), outside::known()) {
-        return before_it_is_made(&namespaces, &group, reader, options);
+    // What cannot be read of them is told below.
+    let mut namespaces = capsule(reader).unwrap_or_default();
+    let unmoved = group.moved(&options.moves, namespaces.as_mut());
+    if let (Some(namespaces), None) = (namespaces, outside::known()) {
+        return [unmoved, before_it_is_made(&namespaces, &group, reader, options)].concat();
     }
     let mut problems = problems(&group, reader, options);
+    problems.extend(unmoved);
     problems.extend(lost);
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;
     if options.pids == Pids::Elsewhere && problems.iter().any(is_taken) && pid_namespace::can_be_made() {
@@ -41,6 +45,16 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
         problems.sort();
     }
     problems
+}
+
+/// The record of the group, led to where its paths have moved; what of that cannot be meant.
+pub fn group(reader: &Reader, options: &ThawOptions) -> Result<(Group, Vec<Problem>), Problem> {
+    let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
+    if options.moves.is_empty() {
+        return Ok((group, Vec::new()));
+    }
+    let unmoved = group.moved(&options.moves, capsule(reader)?.as_mut());
+    Ok((group, unmoved))
 }
 
 /// The namespaces that the group had for itself.

@@ -40,7 +40,7 @@ use dormouse_wire::{Phase, Phrase, Pid, Problem, ProblemKind, Progress, Severity
 pub use blueprint::preflight;
 pub use hold::{hold_connections, let_connections_go};
 
-use crate::image::{Reader, SectionKind};
+use crate::image::Reader;
 use crate::resource::fd::message_queue;
 use crate::resource::fd::network::tcp::kept::{self, Kept};
 use crate::resource::group::{Group, Process};
@@ -79,8 +79,8 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         Some(asker) => asker.open(image)?,
         None => Reader::open(image).map_err(|error| error.problem())?,
     };
-    let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-    let mut problems = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
+    let (mut group, mut problems) = blueprint::group(&reader, options)?;
+    problems.extend(kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections));
     problems.extend(blueprint::problems(&group, &reader, options));
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));

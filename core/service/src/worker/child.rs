@@ -98,7 +98,7 @@ fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
         }
         Task::Thaw { image, .. } => {
             let (image, asker) = (images::place(&order.who, image)?, order.who.asker());
-            let made = pid_namespace::make_capsule(&image, asker.as_ref()).map_err(refused)?;
+            let made = pid_namespace::make_capsule(&image, asker.as_ref(), &[]).map_err(refused)?;
             let wanted = made.is_none().then(|| pid_namespace::taken(&image, asker.as_ref())).flatten();
             match wanted {
                 Some(wanted) => Some(pid_namespace::make(&wanted).map_err(begun)?),

@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 use super::{Capture, FileFacts, FileId, FileKind, OpenFile, Restore, path_of};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Errno, files};
+use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
 
 /// The kind.
@@ -48,6 +49,10 @@ impl FileKind for Device {
             minor: libc::minor(facts.stat.st_rdev),
             owner: facts.owner.clone(),
         })
+    }
+
+    fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
+        moving.path(&mut record.path);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

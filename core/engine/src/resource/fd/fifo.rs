@@ -15,6 +15,7 @@ use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::passing::Passing;
 use crate::kernel::{Answer, Errno, files};
 use crate::proc;
+use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
 
 /// The kind.
@@ -64,6 +65,10 @@ impl FileKind for Fifo {
             removed,
             owner: facts.owner.clone(),
         })
+    }
+
+    fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
+        moving.path(&mut record.path);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

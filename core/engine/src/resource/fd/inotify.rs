@@ -18,6 +18,7 @@ use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore,
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files, inotify};
 use crate::proc::fdinfo::FdDetail;
+use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
 use place::{Place, Seen};
 
@@ -117,6 +118,10 @@ impl FileKind for Inotify {
         }
         watches.sort_by_key(|watch| watch.number);
         Ok(Record { watches, owner: facts.owner.clone() })
+    }
+
+    fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
+        record.watches.iter_mut().for_each(|watch| moving.path(&mut watch.path));
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -16,6 +16,7 @@ use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore,
 use crate::kernel::passing::Passing;
 use crate::kernel::{Answer, files};
 use crate::proc;
+use crate::resource::moves::Moving;
 use crate::resource::named_file::{NamedFile, other_name};
 
 /// The kind.
@@ -52,6 +53,11 @@ impl FileKind for Linked {
         let path = name(facts, capture.files).ok_or_else(|| unfound(facts))?;
         let removed = ByteBuf::from(proc::strip_deleted(&facts.link).0);
         Ok(Record { file: named(facts, path.as_os_str().as_bytes(), capture.contents), removed })
+    }
+
+    fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
+        record.file.moved(moving);
+        moving.path(&mut record.removed);
     }
 
     fn preflight(&self, record: &Record, file: &OpenFile) -> Vec<Problem> {

@@ -15,6 +15,7 @@ mod linked;
 pub mod locks;
 pub mod message_queue;
 mod named;
+pub use named::{own_path, path_of, shown_bytes};
 pub mod network;
 pub mod notify;
 mod outside;
@@ -33,13 +34,13 @@ mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use dormouse_wire::{Disconnect, FdNumber, Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 
+use super::moves::Moving;
 use super::named_file::Owner;
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::proc::fdinfo::FdInfo;
@@ -273,6 +274,9 @@ pub trait FileKind: Sync {
     /// Makes the record.
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Self::Record, Problem>;
 
+    /// Leads what the record says of paths to where they have moved.
+    fn moved(&self, _record: &mut Self::Record, _moving: &mut Moving<'_>) {}
+
     /// What is in the way of giving it back here. Nothing exists yet.
     fn preflight(&self, _record: &Self::Record, _file: &OpenFile) -> Vec<Problem> {
         Vec::new()
@@ -327,6 +331,8 @@ pub trait AnyFileKind: Sync {
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem>;
     /// See [`FileKind::capture`].
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem>;
+    /// See [`FileKind::moved`]. A record that cannot be read stays as it is: the preflight tells of it.
+    fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>);
     /// See [`FileKind::preflight`].
     fn preflight(&self, file: &OpenFile) -> Vec<Problem>;
     /// See [`FileKind::is_late`].
@@ -371,6 +377,12 @@ impl<K: FileKind> AnyFileKind for K {
         let record = FileKind::capture(self, facts, capture)?;
         ciborium::Value::serialized(&record)
             .map_err(|error| facts.problem(ProblemKind::Image, phrase!("it cannot be recorded: {why}", why = error)))
+    }
+
+    fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>) {
+        let Ok(mut record) = typed(file) else { return };
+        FileKind::moved(self, &mut record, moving);
+        file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
     }
 
     fn preflight(&self, file: &OpenFile) -> Vec<Problem> {
@@ -479,19 +491,3 @@ pub const STATUS_FLAGS: i32 = libc::O_APPEND | libc::O_DIRECT | libc::O_NOATIME 
 
 /// What open(2) adds on 64 bits, and pipe(2) does not; the C library hides its value there.
 pub const O_LARGEFILE: i32 = if cfg!(target_arch = "aarch64") { 0o400_000 } else { 0o100_000 };
-
-/// The files of a table that stands in a process: what the bytes of a path are, for a person.
-pub fn shown_bytes(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().flat_map(char::escape_debug).collect()
-}
-
-/// A path from bytes.
-pub fn path_of(bytes: &ByteBuf) -> std::path::PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    std::path::PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
-}
-
-/// The path by which this process can open a descriptor of its own anew.
-pub fn own_path(file: &impl AsRawFd) -> String {
-    crate::kernel::procfs::descriptor(file).to_string_lossy().into_owned()
-}

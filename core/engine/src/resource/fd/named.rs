@@ -4,10 +4,12 @@
 // zoo: no kind
 
 use std::ffi::OsStr;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Problem, ProblemKind, phrase};
+use serde_bytes::ByteBuf;
 
 use super::FileFacts;
 use crate::kernel::identity::{Acting, Identity};
@@ -81,4 +83,19 @@ fn may_open(facts: &FileFacts, path: &Path) -> Result<(), Problem> {
             .problem(ProblemKind::File, what)
             .way_out(phrase!("Give the user the right to open it, or close it in the program"))
     })
+}
+
+/// What the bytes of a path are, for a person.
+pub fn shown_bytes(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).chars().flat_map(char::escape_debug).collect()
+}
+
+/// A path from bytes.
+pub fn path_of(bytes: &ByteBuf) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+/// The path by which this process can open a descriptor of its own anew.
+pub fn own_path(file: &impl AsRawFd) -> String {
+    crate::kernel::procfs::descriptor(file).to_string_lossy().into_owned()
 }

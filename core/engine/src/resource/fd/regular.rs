@@ -10,6 +10,7 @@ use super::{Capture, Contents, FileFacts, FileId, FileKind, FilesFacts, OpenFile
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files};
 use crate::resource::content;
+use crate::resource::moves::Moving;
 use crate::resource::named_file::NamedFile;
 
 /// The kind.
@@ -34,6 +35,10 @@ impl FileKind for Regular {
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<NamedFile, Problem> {
         Ok(named(facts, &facts.link, capture.contents))
+    }
+
+    fn moved(&self, record: &mut NamedFile, moving: &mut Moving<'_>) {
+        record.moved(moving);
     }
 
     fn preflight(&self, record: &NamedFile, file: &OpenFile) -> Vec<Problem> {

@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::resource::moves::Moving;
+
 /// Where a process is. Shared by tasks made with CLONE_FS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filesystem {
@@ -17,6 +19,18 @@ pub struct Filesystem {
     pub ended: Ended,
     /// The file mode creation mask.
     pub umask: u32,
+}
+
+impl Filesystem {
+    /// Leads it to where its directories have moved. A root that was never changed is that of the system.
+    pub fn moved(&mut self, moving: &mut Moving<'_>) {
+        if !self.ended.working_directory {
+            moving.path(&mut self.working_directory);
+        }
+        if self.root.as_slice() != b"/" && !self.ended.root {
+            moving.path(&mut self.root);
+        }
+    }
 }
 
 /// Directories in /proc of processes that have ended.

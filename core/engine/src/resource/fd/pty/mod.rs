@@ -22,6 +22,7 @@ use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore,
 use crate::kernel::terminal::{self, Settings};
 use crate::kernel::{Errno, files, identity};
 use crate::proc::{self, stat};
+use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
 pub use number::node;
 use queue::Queue;
@@ -147,6 +148,10 @@ impl FileKind for Master {
             session: session.map(|session| (session, foreground.unwrap_or(session))),
             queue,
         })
+    }
+
+    fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
+        moving.path(&mut record.path);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

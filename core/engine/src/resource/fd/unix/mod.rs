@@ -27,6 +27,7 @@ use crate::kernel::socket;
 use crate::kernel::stand_in::Person;
 use crate::kernel::{Errno, namespaces};
 use crate::proc;
+use crate::resource::moves::Moving;
 use crate::resource::namespace::inner;
 use facts::{Link, Sockets, Waiting};
 use name::{Name, SocketFile};
@@ -133,6 +134,16 @@ impl FileKind for Unix {
         record(facts, capture.files).map_err(|errno| {
             facts.problem(ProblemKind::UnixSocket, phrase!("its state cannot be read: {why}", why = errno.desc()))
         })
+    }
+
+    fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
+        // Its name stays what the program was told; its file is put where that has moved to.
+        if let Some(file) = &mut record.file {
+            moving.path(&mut file.path);
+        }
+        if let State::Outside(Name::Path(path)) = &mut record.state {
+            moving.path(path);
+        }
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -20,6 +20,7 @@ pub use look::{Plan, look};
 pub use tree::{Entry, Tree};
 
 use crate::image::Reader;
+use crate::resource::moves::{Moving, Shown};
 use crate::resource::named_file::shown;
 
 /// All mounts.
@@ -82,6 +83,8 @@ pub enum Origin {
 
 /// The types of filesystems that can be made anew.
 const KINDS: [&str; 6] = ["tmpfs", "proc", "sysfs", "devpts", "mqueue", "overlay"];
+/// The options of an overlay that are folders of the outside.
+const OF_FOLDERS: [&[u8]; 5] = [b"lowerdir", b"lowerdir+", b"datadir+", b"upperdir", b"workdir"];
 /// So long is the value of an option at most, bytes: fsconfig(2).
 const LONGEST_OPTION: usize = 255;
 /// So many mounts a namespace has at most: /proc/sys/fs/mount-max.
@@ -107,11 +110,25 @@ impl Filesystem {
 
     /// The folders of the outside that an overlay consists of.
     fn folders(&self) -> impl Iterator<Item = &[u8]> {
-        const OPTIONS: [&[u8]; 5] = [b"lowerdir", b"lowerdir+", b"datadir+", b"upperdir", b"workdir"];
         let is_overlay = self.kind == "overlay";
-        let options = self.options.iter().filter(move |(key, _)| is_overlay && OPTIONS.contains(&key.as_slice()));
+        let options = self.options.iter().filter(move |(key, _)| is_overlay && OF_FOLDERS.contains(&key.as_slice()));
         let values = options.filter_map(|(_, value)| value.as_ref());
         values.flat_map(|value| value.split(|byte| *byte == b':')).filter(|folder| !folder.is_empty())
+    }
+}
+
+impl Filesystem {
+    fn moved(&mut self, moving: &mut Moving<'_>) {
+        let is_overlay = self.kind == "overlay";
+        let options = self.options.iter_mut().filter(|(key, _)| is_overlay && OF_FOLDERS.contains(&key.as_slice()));
+        for value in options.filter_map(|(_, value)| value.as_mut()) {
+            let mut folders: Vec<_> = value.split(|byte| *byte == b':').map(ByteBuf::from).collect();
+            for folder in &mut folders {
+                moving.outside(folder);
+            }
+            let folders: Vec<&[u8]> = folders.iter().map(|folder| folder.as_slice()).collect();
+            *value = ByteBuf::from(folders.join(&b':'));
+        }
     }
 }
 
@@ -171,6 +188,28 @@ impl Mounts {
             let folders = own.into_iter().flat_map(Filesystem::folders).map(|folder| (path(folder), libc::S_IFDIR));
             outside.into_iter().chain(folders).map(|(needed, file_type)| (needed, file_type, path(&mount.mount_point)))
         })
+    }
+
+    /// What of the outside is seen where.
+    pub fn shown(&self) -> Vec<Shown> {
+        let shown = |mount: &Mount| {
+            let origin = match &mount.origin {
+                Origin::Outside { path: outside, .. } => Some(path(outside).to_owned()),
+                Origin::Own { .. } => None,
+            };
+            Shown { point: path(&mount.mount_point).to_owned(), origin }
+        };
+        self.mounts.iter().map(shown).collect()
+    }
+
+    /// Leads what it needs of the outside to where that has moved; where the group sees it stays.
+    pub fn moved(&mut self, moving: &mut Moving<'_>) {
+        for mount in &mut self.mounts {
+            if let Origin::Outside { path, .. } = &mut mount.origin {
+                moving.outside(path);
+            }
+        }
+        self.filesystems.iter_mut().for_each(|filesystem| filesystem.moved(moving));
     }
 
     /// What of the outside is missing.
