@@ -59,7 +59,6 @@ impl Puppet {
         let mask = ptrace::signal_mask(tid)?;
         let (marker, dispatch) = (marker(pending)?, ptrace::syscall_dispatch(tid)?);
         let (called, stop_signals, patience) = ((pid, tid), Vec::new(), PATIENCE);
-        let (entered, confined, runs) = (false, false, false);
         Ok(Self {
             pid,
             tid,
@@ -68,9 +67,9 @@ impl Puppet {
             mask,
             dispatch,
             marker,
-            entered,
-            confined,
-            runs,
+            entered: false,
+            confined: false,
+            runs: false,
             patience,
             stop_signals,
         })
