@@ -127,7 +127,7 @@ fn what_many_threads_lack_is_told_once() {
 
 #[test]
 fn registers_that_the_image_does_not_place_are_refused() {
-    is_refused("registers", &["the image contradicts itself", "thread "], |group, _| group.components.clear());
+    is_refused("registers", &["the image contradicts itself", "thread"], |group, _| group.components.clear());
 }
 
 #[test]

@@ -158,9 +158,11 @@ if child == 0:
     if ranges:
         # He keeps what is mapped, and could not open it himself.
         become_somebody()
-    own = identity()
+    own, turn = identity(), 0
     while True:
-        assert identity() == own, (identity(), own)
+        # Not all the time: whoever has such a file open just then is not frozen.
+        assert turn % 100 or identity() == own, (identity(), own)
+        turn += 1
         assert shared[100] == 42
         shared[101] = 43
         assert os.getppid() == parent, os.getppid()

@@ -39,12 +39,16 @@ impl Bystander {
             }
         }
         let pid = Pid(checked(made)? as i32);
-        let bystander = Self { pid, called: Tid(pid.0) };
+        let mut bystander = Self { pid, called: Tid(pid.0) };
         drop(says);
         let mut error = [0; 4];
         answers.read_exact(&mut error).map_err(|_| Errno::ECHILD)?;
         match i32::from_ne_bytes(error) {
-            0 => Ok(Self { called: called(pid)?, ..bystander }),
+            0 => {
+                // In its own place: a copy of it would end it when this one is dropped.
+                bystander.called = called(pid)?;
+                Ok(bystander)
+            }
             errno => Err(Errno::from_raw(errno)),
         }
     }
