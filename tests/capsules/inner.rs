@@ -53,6 +53,23 @@ fn a_pid_namespace_of_a_part_goes_on() {
     assert_eq!(job.end(), "ready\nas 1\n");
 }
 
+/// One whose parent is gone is made by the leader of its session, which is in another network.
+#[test]
+fn an_orphan_comes_back_in_its_own_network() {
+    let script = r#"
+(unshare -n bash -c 'until [ -e go ]; do sleep 0.05; done
+    [ $(readlink /proc/self/ns/net) != $(readlink /proc/'$$'/ns/net) ] && touch apart; touch looked' &)
+sleep 0.3; echo ready
+until [ -e looked ]; do sleep 0.05; done
+[ -e apart ] && echo apart
+"#;
+    let mut job = Job::script(&["bash"], User::Root, ("orphan.sh", script), &[]).by_its_numbers();
+    job.wait_for("ready");
+    job.nap_often(3);
+    job.make("go");
+    assert_eq!(job.end(), "ready\napart\n");
+}
+
 /// Where others have their numbers, they come back within a pid namespace with all that they have in it.
 #[test]
 fn parts_in_sandboxes_go_on_in_a_pid_namespace_of_the_group() {

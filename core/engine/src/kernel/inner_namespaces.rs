@@ -105,6 +105,8 @@ fn fork(work: impl FnOnce() -> Answer<()>) -> Answer<Maid> {
         0 => {
             end_with(own);
             let error = work().err().map_or(0, |errno| errno as i32);
+            // A change of users has made the kernel forget it, prctl(2).
+            end_with(own);
             let _ = says.write_all(&error.to_ne_bytes());
             super::clone::sleep()
         }
@@ -185,9 +187,9 @@ impl Namer {
             if made == 0 {
                 serve(&file, &mut hears, &mut says);
             }
-            checked(made)
+            checked(made).map(|made| Maid(Pid(made as i32)))
         })??;
-        Ok(Self { child: Maid(Pid(made as i32)), asks, answers })
+        Ok(Self { child: made, asks, answers })
     }
 
     /// The next one that is born in the namespace has this number, if it is free.

@@ -278,7 +278,10 @@ impl InnerFacts {
         for (index, process) in processes.iter().enumerate() {
             let place = self.places[index];
             let parent = processes.iter().position(|other| other.pid == process.stat.ppid);
-            let above = parent.map(|parent| self.places[parent]).unwrap_or_default();
+            // Whoever has no parent in the group is made by the leader of its session, if that has one.
+            let session = process.stat.session;
+            let leader = || processes.iter().position(|other| other.pid == session && other.pid != process.pid);
+            let above = parent.or_else(leader).map(|above| self.places[above]).unwrap_or_default();
             let number = process.status.namespace_pid.get(1..).and_then(<[i32]>::last).copied();
             if parent.is_none() && place.pid.is_some() || !inner::can_come(&self.all, above, place, number) {
                 let what = phrase!(
@@ -299,7 +302,7 @@ impl InnerFacts {
                 );
                 self.refuse(process, what);
             }
-            match self.for_children(process, living, place.pid) {
+            match self.for_children(process, living, place) {
                 Ok(children) => self.places[index].children = children,
                 Err(what) => self.refuse(process, what),
             }
@@ -307,18 +310,16 @@ impl InnerFacts {
     }
 
     /// The pid namespace that the children to come of a process would live in, if that is not its own.
-    fn for_children(
-        &self,
-        process: &ProcessFacts,
-        living: &LivingFacts,
-        own: Option<usize>,
-    ) -> Result<Option<usize>, Phrase> {
+    fn for_children(&self, process: &ProcessFacts, living: &LivingFacts, own: Place) -> Result<Option<usize>, Phrase> {
         let children = for_children(process, living);
         if children == inode_of(living, "pid") {
             return Ok(None);
         }
         let found = children.and_then(|inode| self.known.get(&("pid", inode)).copied());
-        let is_within = |inner: &usize| self.all.get(*inner).is_some_and(|inner| inner.around == own);
+        let is_within = |inner: &usize| {
+            let found = self.all.get(*inner).filter(|inner| inner.around == own.pid);
+            found.is_some_and(|inner| inner::lies_in(&self.all, inner.owner, own.user))
+        };
         found.filter(is_within).map(Some).ok_or_else(|| {
             phrase!("it has made a pid namespace for its children, in which nobody lives, and which cannot be given back yet")
         })

@@ -114,7 +114,8 @@ impl Birth<'_> {
 #[derive(Debug)]
 pub struct Numbers {
     namers: BTreeMap<usize, Namer>,
-    spare: i32,
+    /// Numbers that nobody has or wants, here or further in: for helpers.
+    spare: Vec<i32>,
     /// The last number that was given outside before one was named.
     last: Option<i32>,
 }
@@ -122,24 +123,23 @@ pub struct Numbers {
 impl Numbers {
     /// For a group.
     pub fn of(group: &Group) -> Result<Self, Problem> {
-        let threads = group.processes.iter().filter_map(Process::alive).flat_map(|alive| &alive.threads);
-        let processes = group.processes.iter().flat_map(|process| &process.inner);
-        let inside = threads.flat_map(|thread| &thread.inner).chain(processes).max().copied().unwrap_or(0);
-        // Whoever only helps has a number beyond all these; and outside one that is free.
-        let spare = if group.inner.is_empty() { Pid(0) } else { standins::free_pid(group)? };
-        Ok(Self { namers: BTreeMap::new(), spare: spare.0.max(inside.saturating_add(1)), last: None })
+        let namespaces = group.inner.iter().filter(|inner| inner.kind == "pid").count();
+        let spare = if group.inner.is_empty() { Vec::new() } else { standins::free_pids(group, namespaces + 1)? };
+        Ok(Self { namers: BTreeMap::new(), spare, last: None })
     }
 
     /// There is somebody now in this pid namespace, within these others.
     pub(super) fn opened(&mut self, namespace: usize, first: Pid, around: &[usize]) -> Result<(), Problem> {
         let failed = |errno: Errno| inner::unmade("pid", errno);
+        // The last one stays for those who are there for a moment only.
+        let spare = if self.spare.len() > 1 { self.spare.remove(0) } else { self.any_number() };
         let door = files::open(&proc::folder(first).join("ns/pid"), libc::O_RDONLY).map_err(failed)?;
         // It stays, and must have no number that somebody wants.
-        self.name_outside(self.spare).map_err(failed)?;
+        self.name_outside(spare).map_err(failed)?;
         for level in around {
-            self.namers.get_mut(level).map_or(Ok(()), |namer| namer.name(self.spare)).map_err(failed)?;
+            self.namers.get_mut(level).map_or(Ok(()), |namer| namer.name(spare)).map_err(failed)?;
         }
-        let namer = Namer::enter(&door, self.spare);
+        let namer = Namer::enter(&door, spare);
         self.go_on();
         let namer = namer.map_err(failed)?;
         self.namers.insert(namespace, namer);
@@ -180,8 +180,12 @@ impl Numbers {
 
     /// Numbers for somebody who is needed for a moment.
     fn any(&self, birth: &Birth<'_>) -> (i32, Vec<i32>) {
-        let spare = self.spare + 1;
+        let spare = self.any_number();
         (spare, vec![spare; birth.levels.len()])
+    }
+
+    fn any_number(&self) -> i32 {
+        self.spare.last().copied().unwrap_or(i32::from(i16::MAX))
     }
 }
 

@@ -34,6 +34,7 @@ pub fn finish(
     let mut losses = Vec::new();
     layouts(tree, group, objects)?;
     watches::restore(tree, group, objects)?;
+    (0..group.processes.len()).try_for_each(|index| home::lead_children(tree, index, group))?;
     for (process, built) in group.processes.iter().zip(&mut tree.built) {
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         rings(built, alive)?;

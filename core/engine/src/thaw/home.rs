@@ -39,17 +39,17 @@ pub fn go(tree: &mut Tree) -> Result<(), Problem> {
 
 /// Sends everybody to the user namespace within the group that it lives in.
 pub fn go_further_in(tree: &mut Tree, group: &Group, inner: &InnerMade) -> Result<(), Problem> {
-    for (index, process) in group.processes.iter().enumerate() {
-        lead_children(tree, index, group)?;
-        if let Some(built) = tree.built[index].as_mut() {
+    for (process, built) in group.processes.iter().zip(&mut tree.built) {
+        if let Some(built) = built.as_mut() {
             go_one(built, process, inner)?;
         }
     }
     Ok(())
 }
 
-/// Names the pid namespace that its children to come live in, once its first process is there.
-fn lead_children(tree: &mut Tree, index: usize, group: &Group) -> Result<(), Problem> {
+/// Names the pid namespace that its children to come live in, once its first process is there, and all threads and stand-ins have been: from
+/// then on it can make no threads any more, clone(2).
+pub fn lead_children(tree: &mut Tree, index: usize, group: &Group) -> Result<(), Problem> {
     let Some(children) = group.processes[index].place.children else { return Ok(()) };
     let is_first = |other: &Process| other.place.pid == Some(children) && other.inner.last() == Some(&1);
     let Some(founder) = group.processes.iter().position(is_first) else { return Ok(()) };

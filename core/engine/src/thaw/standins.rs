@@ -1,6 +1,8 @@
 //! Stand-ins: a session or process group can outlive its leader, setsid(2), setpgid(2). To build one, somebody must be
 //! born with the dead leader's pid, make it, and end again when all members are in it.
 
+use std::collections::HashSet;
+
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 
 use super::tree::Built;
@@ -53,19 +55,25 @@ pub fn memory_of(group: &Group, process: usize) -> Option<usize> {
 
 /// A pid that nobody has, here or in the group.
 pub fn free_pid(group: &Group) -> Result<Pid, Problem> {
+    free_pids(group, 1).map(|free| Pid(free[0]))
+}
+
+/// So many of them, which nobody in the group has in a pid namespace further in either; one at least.
+pub fn free_pids(group: &Group, count: usize) -> Result<Vec<i32>, Problem> {
     let highest = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
-    let taken = |pid: &i32| {
-        let threads = |process: &Process| {
-            process.alive().is_some_and(|alive| alive.threads.iter().any(|thread| thread.tid.0 == *pid))
-        };
-        group.processes.iter().any(|process| process.pid().0 == *pid || threads(process))
-            || std::path::Path::new(&format!("/proc/{pid}")).exists()
+    let numbers = |process: &Process| {
+        let threads = process.alive().map(|alive| alive.threads.as_slice()).unwrap_or_default();
+        let inner = threads.iter().flat_map(|thread| thread.inner.iter().copied().chain([thread.tid.0]));
+        inner.chain(process.inner.iter().copied()).chain([process.pid().0]).collect::<Vec<_>>()
     };
+    let wanted: HashSet<i32> = group.processes.iter().flat_map(numbers).collect();
+    let taken = |pid: &i32| wanted.contains(pid) || std::path::Path::new(&format!("/proc/{pid}")).exists();
     // Two thaws at the same time look in different places.
     let (lowest, highest) = (300, highest.unwrap_or(32768).max(301));
     let start = lowest + std::process::id() as i32 % (highest - lowest);
-    let free = (lowest..start).rev().chain((start..highest).rev()).find(|pid| !taken(pid));
-    free.map(Pid).ok_or_else(|| Problem::blocks(ProblemKind::PidTaken, phrase!("no pid is free")))
+    let free = (lowest..start).rev().chain((start..highest).rev()).filter(|pid| !taken(pid));
+    let free: Vec<i32> = free.take(count.max(1)).collect();
+    if free.is_empty() { Err(Problem::blocks(ProblemKind::PidTaken, phrase!("no pid is free"))) } else { Ok(free) }
 }
 
 /// Lets a parent wait for a stand-in that has ended.

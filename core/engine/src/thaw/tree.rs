@@ -194,7 +194,9 @@ impl Tree {
                 let made = between.built.make_child(process.pid(), 0, process.family.exit_signal, &process.shown());
                 between.end();
                 standins::reap(above, shown.pid)?;
-                self.built[index] = Some(made?);
+                let above = group.processes[leader].place;
+                home::enter(self.built[index].insert(made?), process.place, above, builder.inner)?;
+                self.go_early(builder, index)?;
                 builder.places.enter(builder.group, index, None);
                 self.grow(builder, index, standins::memory_of(group, leader))?;
             }

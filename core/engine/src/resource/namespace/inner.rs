@@ -139,7 +139,7 @@ fn verify_process(group: &Group, process: &Process) -> Option<&'static str> {
     const ODD: Option<&str> = Some("a process in a namespace that it cannot have come into");
     let (all, place) = (&group.inner, process.place);
     let parent = process.family.parent.and_then(|parent| group.processes.iter().find(|other| other.pid() == parent));
-    let above = parent.map(|parent| parent.place).unwrap_or_default();
+    let above = parent.or_else(|| session_leader(group, process)).map(|above| above.place).unwrap_or_default();
     for kind in KINDS {
         let is_one = |inner: usize| all.get(inner).is_some_and(|inner| inner.kind == kind);
         if place.of(kind).is_some_and(|inner| !is_one(inner)) {
@@ -147,7 +147,10 @@ fn verify_process(group: &Group, process: &Process) -> Option<&'static str> {
         }
     }
     let founded = |other: &Process| other.place.pid == place.children && other.inner.last() == Some(&1);
-    let is_within = |inner: usize| all.get(inner).is_some_and(|inner| inner.kind == "pid" && inner.around == place.pid);
+    let is_within = |inner: usize| {
+        let found = all.get(inner).filter(|inner| inner.kind == "pid" && inner.around == place.pid);
+        found.is_some_and(|inner| lies_in(all, inner.owner, place.user))
+    };
     let is_founded = || group.processes.iter().any(|other| founded(other) && other.alive().is_some());
     if place.children.is_some_and(|inner| !is_within(inner) || !is_founded()) {
         return ODD;
@@ -165,6 +168,12 @@ fn verify_process(group: &Group, process: &Process) -> Option<&'static str> {
         return ODD;
     }
     if can_come(all, above, place, process.inner.last().copied()) { None } else { ODD }
+}
+
+/// Who makes a process without a parent in the group, if a member leads its session.
+fn session_leader<'a>(group: &'a Group, process: &Process) -> Option<&'a Process> {
+    let session = process.family.session;
+    group.processes.iter().find(|other| other.pid() == session && other.pid() != process.pid())
 }
 
 /// The user namespace that those in a pid namespace are born in: the one that it belongs to.

@@ -61,9 +61,19 @@ pub fn ask(witness: Option<Tid>, batch: &mut Batch) -> Option<Call> {
 
 /// The refusal of a thread that must not.
 pub fn judge(asked: Option<Call>, batch: &Batch) -> Option<Problem> {
-    let confined = asked.is_some_and(|call| batch.result(call) == Err(Errno::EPERM));
-    confined.then(|| {
-        Problem::blocks(ProblemKind::Confinement, phrase!("it is confined by Landlock, which cannot be given back"))
-            .way_out(phrase!("Pause the group instead"))
-    })
+    match asked.map(|call| batch.result(call)) {
+        None | Some(Ok(_)) => None,
+        Some(Err(Errno::EPERM)) => Some(
+            Problem::blocks(
+                ProblemKind::Confinement,
+                phrase!("it is confined by Landlock, which cannot be given back"),
+            )
+            .way_out(phrase!("Pause the group instead")),
+        ),
+        // Whoever is not seen by the thread does not tell that it is free.
+        Some(Err(errno)) => {
+            let what = phrase!("whether Landlock confines it cannot be found out: {why}", why = errno.desc());
+            Some(Problem::blocks(ProblemKind::Privilege, what).way_out(phrase!("Run Dormouse as root")))
+        }
+    }
 }

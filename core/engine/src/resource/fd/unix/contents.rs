@@ -34,7 +34,9 @@ pub fn complete(restore: &mut Restore<'_>) -> Result<(), Problem> {
         let strange = record.queue.iter().any(|message| message.from != From::Peer);
         match record.kind {
             libc::SOCK_DGRAM if strange && socket::peer_address(made).is_err() => late.push(*id),
-            libc::SOCK_DGRAM => connect(record, *id, &records, restore)?,
+            libc::SOCK_DGRAM => {
+                in_network_of((restore.open_files, restore.networks), *id, || connect(record, *id, &records, restore))?;
+            }
             _ => {}
         }
     }
