@@ -56,13 +56,13 @@ fn a_pid_namespace_of_a_part_goes_on() {
 /// One whose parent is gone is made by the leader of its session, which is in another network.
 #[test]
 fn an_orphan_comes_back_in_its_own_network() {
-    let script = r#"
+    let script = r"
 (unshare -n bash -c 'until [ -e go ]; do sleep 0.05; done
     [ $(readlink /proc/self/ns/net) != $(readlink /proc/'$$'/ns/net) ] && touch apart; touch looked' &)
 sleep 0.3; echo ready
 until [ -e looked ]; do sleep 0.05; done
 [ -e apart ] && echo apart
-"#;
+";
     let mut job = Job::script(&["bash"], User::Root, ("orphan.sh", script), &[]).by_its_numbers();
     job.wait_for("ready");
     job.nap_often(3);

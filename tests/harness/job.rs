@@ -124,7 +124,7 @@ impl Job {
         let when = if self.insists { "never" } else { "taken" };
         let thaw = ["thaw", "--json", "--pid-namespace", when, &image.to_string_lossy()];
         let mut outcome = self.run(&thaw, &BTreeSet::new());
-        for _ in 0..MOMENTS {
+        for _ in 0..3 * MOMENTS {
             if !self.insists || outcome.status.success() || !outcome.said.contains("\"pid-taken\"") {
                 break;
             }

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::ForkResult;
@@ -119,6 +120,22 @@ pub fn next_pid(pid: i32) -> std::io::Result<()> {
         Some(file) => file.write_all_at(text.as_bytes(), 0),
         None => open_next_pid()?.write_all(text.as_bytes()),
     }
+}
+
+/// Whose turn it is to name numbers: of several that do so at the same time, one would put the count back to a number of another's. None: it
+/// has taken too long, and goes without.
+pub fn turn_to_name() -> Option<Flock<File>> {
+    const TRIES: usize = 100;
+    let mut file = next_pid_file().ok()?;
+    for _ in 0..TRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(turn) => return Some(turn),
+            Err((back, Errno::EWOULDBLOCK)) => file = back,
+            Err(_) => return None,
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    None
 }
 
 /// The last pid that was given in this pid namespace.

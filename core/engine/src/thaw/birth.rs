@@ -3,10 +3,12 @@
 //! another one, because somebody else was faster, ends and is made again.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
+use nix::fcntl::Flock;
 
 use super::inner::InnerMade;
 use super::tree::{Built, end, failed, stopped, wait_born};
@@ -118,6 +120,8 @@ pub struct Numbers {
     spare: Vec<i32>,
     /// The last number that was given outside before one was named.
     last: Option<i32>,
+    /// Held from then on.
+    turn: Option<Flock<File>>,
 }
 
 impl Numbers {
@@ -125,7 +129,7 @@ impl Numbers {
     pub fn of(group: &Group) -> Result<Self, Problem> {
         let namespaces = group.inner.iter().filter(|inner| inner.kind == "pid").count();
         let spare = if group.inner.is_empty() { Vec::new() } else { standins::free_pids(group, namespaces + 1)? };
-        Ok(Self { namers: BTreeMap::new(), spare, last: None })
+        Ok(Self { namers: BTreeMap::new(), spare, last: None, turn: None })
     }
 
     /// There is somebody now in this pid namespace, within these others.
@@ -166,6 +170,7 @@ impl Numbers {
     /// And this one outside, unless somebody else is faster.
     fn name_outside(&mut self, number: i32) -> Answer<()> {
         let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+        self.turn = namespaces::turn_to_name();
         self.last = namespaces::last_pid().ok();
         namespaces::next_pid(number).map_err(errno)
     }
@@ -176,6 +181,7 @@ impl Numbers {
             // Where that fails, others are given numbers from elsewhere, as after a turn of the count.
             let _ = namespaces::next_pid(last.saturating_add(1));
         }
+        self.turn = None;
     }
 
     /// Numbers for somebody who is needed for a moment.
