@@ -130,6 +130,8 @@ impl Job {
             }
             eprintln!("others have numbers of {}", self.name);
             std::thread::sleep(Duration::from_millis(250));
+            // What a thaw has begun and ended again is ours to bury, where its parent has gone before it.
+            group::reap(frozen);
             outcome = self.run(&thaw, &BTreeSet::new());
         }
         self.expect_success(&outcome, "thaw");
