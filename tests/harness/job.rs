@@ -176,12 +176,13 @@ impl Job {
     }
 }
 
-/// So often a freeze is tried again that met what passes by itself: a connection about to be accepted, and news of the network
-/// that other tests change.
+/// So often a freeze is tried again that met what passes by itself: a connection about to be accepted, news of the network that other
+/// tests change, and the answer of a name server.
 const MOMENTS: usize = 20;
-const PASSING: [&str; 2] = [
+const PASSING: [&str; 3] = [
     "it has sent something to a program that has not accepted the connection yet",
     "messages of the kernel wait in it",
+    "datagrams wait in it which cannot be put there again",
 ];
 
 /// The processes that the command lists with `--json`.
