@@ -3,16 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use ciborium::Value;
-use harness::command;
 use harness::forge::{self, each, field, forged};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
-use crate::run;
+use crate::{run, thaw_and_kill};
 
 const PROGRAM: (&str, &str) = ("inner.py", include_str!("inner.py"));
 
@@ -93,13 +91,7 @@ fn a_killed_thaw_leaves_nothing_of_parts_in_sandboxes() {
     let (folder, image) = (job.specimen().folder(), job.specimen().image().to_string_lossy().into_owned());
     let frozen = job.fall_asleep();
     for moment in [0, 5, 20, 50, 80, 120] {
-        let mut thaw = Command::new(command::path());
-        thaw.args(["thaw", &image]);
-        let mut thaw =
-            harness::specimen::without_inheritance(&mut thaw).spawn().unwrap_or_else(|error| panic!("{error}"));
-        std::thread::sleep(Duration::from_millis(moment));
-        let _ = thaw.kill();
-        let _ = thaw.wait();
+        thaw_and_kill(&image, Duration::from_millis(moment));
         let settled = until(PATIENCE, || {
             harness::group::reap(&frozen);
             let there = parts_of(&folder);

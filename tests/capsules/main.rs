@@ -386,18 +386,22 @@ fn a_killed_thaw_leaves_nothing_of_the_capsule() {
     killed(in_bwrap(&[], &[]));
 }
 
+/// Begins to thaw an image, and is killed after that time.
+fn thaw_and_kill(image: &str, after: Duration) {
+    let mut thaw = Command::new(command::path());
+    thaw.args(["thaw", image]);
+    let mut thaw = harness::specimen::without_inheritance(&mut thaw).spawn().unwrap_or_else(|error| panic!("{error}"));
+    std::thread::sleep(after);
+    let _ = thaw.kill();
+    let _ = thaw.wait();
+}
+
 fn killed(mut job: Job) {
     let (folder, image) = (job.specimen().folder(), image(&mut job));
     fall_asleep(&mut job, init(&folder));
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     for moment in [0, 2, 5, 10, 20, 40, 80] {
-        let mut thaw = Command::new(command::path());
-        thaw.args(["thaw", &image]);
-        let mut thaw =
-            harness::specimen::without_inheritance(&mut thaw).spawn().unwrap_or_else(|error| panic!("{error}"));
-        std::thread::sleep(Duration::from_millis(moment));
-        let _ = thaw.kill();
-        let _ = thaw.wait();
+        thaw_and_kill(&image, Duration::from_millis(moment));
         let settled = until(PATIENCE, || {
             let there = find_init(&folder);
             there.is_none_or(|init| inhabitants(init).len() == 3).then_some(there)
