@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Pid;
 use crate::verdict::ProcessName;
 
 /// Processes and things, and what ties them together. Nodes are named by their place in the list.
@@ -205,6 +206,27 @@ pub enum EdgeKind {
 }
 
 impl Graph {
+    /// These processes, and whoever descends from them by what the graph knows of parents and children.
+    #[must_use]
+    pub fn descendants(&self, founders: &[Pid]) -> Vec<Pid> {
+        let pid = |place: usize| match self.nodes.get(place) {
+            Some(Node::Process { name, .. }) => Some(name.pid),
+            _ => None,
+        };
+        let mut found = founders.to_vec();
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            next += 1;
+            let born = self.edges.iter().filter(|edge| edge.kind == EdgeKind::Parent && pid(edge.from) == Some(parent));
+            for child in born.filter_map(|edge| pid(edge.to)) {
+                if !found.contains(&child) {
+                    found.push(child);
+                }
+            }
+        }
+        found
+    }
+
     /// The graph as seen from a group: its members, what they hold, and who else holds that. Ties that cannot be cut come
     /// with whoever is at their other end, as TCP connections on this machine, semaphores and message queues do; boundaries with
     /// whoever serves them.
@@ -257,7 +279,6 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Pid;
 
     fn process(pid: i32) -> Node {
         Node::Process { name: ProcessName { pid: Pid(pid), comm: format!("p{pid}") }, member: false }
@@ -265,6 +286,22 @@ mod tests {
 
     fn edge(from: usize, to: usize, kind: EdgeKind, strength: Strength) -> Edge {
         Edge { from, to, kind, strength, from_end: None, to_end: None }
+    }
+
+    #[test]
+    fn whoever_descends_from_a_group_is_found_and_nobody_beside_or_above_it() {
+        let parent = |from, to| edge(from, to, EdgeKind::Parent, Strength::Weak);
+        let all = Graph {
+            nodes: (1..=5).map(process).collect(),
+            edges: vec![
+                parent(0, 1),
+                parent(1, 3),
+                parent(3, 4),
+                parent(0, 2),
+                edge(1, 2, EdgeKind::Tracer, Strength::Strong),
+            ],
+        };
+        assert_eq!(all.descendants(&[Pid(2)]), [Pid(2), Pid(4), Pid(5)]);
     }
 
     #[test]

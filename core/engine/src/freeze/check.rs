@@ -22,6 +22,8 @@ pub fn check(selection: &Selection, displays: &x11::Options) -> Checked {
     // Nobody needs to stand still for this.
     let Connections { graph, unseen, holdings } = Connections::look();
     let pids: Vec<Pid> = members.iter().map(|member| member.pid).collect();
+    // The group runs on: whoever was born since would be frozen too, and is nobody outside.
+    let pids = graph.descendants(&pids);
     let mut graph = graph.around(|process| pids.contains(&process.pid));
     let (displays, buses) = beside(|| x11::look(displays).of(&pids), || buses::look(&graph));
     buses::name_ends(&buses, &mut graph);
