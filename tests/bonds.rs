@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use dormouse_wire::ProblemKind;
+use dormouse_wire::{Node, ProblemKind, Strength};
 use harness::graph::{Tie, check, ties_of};
 use harness::wait::{PATIENCE, until};
 use harness::{Program, Specimen, User};
@@ -220,4 +220,32 @@ fn a_served_filesystem_ties_whoever_has_something_there_to_its_server() {
     assert!(reason.what.contains("that the group itself serves (FUSE)"), "{reason:?}");
     let outcome = specimen.freeze();
     assert!(!outcome.status.success() && outcome.said.contains("(FUSE)"), "{}", outcome.said);
+}
+
+/// A shell that always has a new pipeline.
+const FORKS: &str = "while :; do { true | cat; } | cat; done";
+
+#[test]
+fn who_is_born_meanwhile_is_nobody_outside() {
+    let specimen = Specimen::launch(&Program::named("forks"), User::Root, |_| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", FORKS]);
+        command
+    });
+    let mut born = 0;
+    for _ in 0..20 {
+        let checked = check(&specimen, specimen.pid());
+        let judged = |pid| checked.processes.iter().any(|process| process.pid == pid);
+        let processes = checked.graph.nodes.iter().enumerate().filter_map(|(place, node)| match node {
+            Node::Process { name, member } => Some((place, name, *member)),
+            Node::Thing { .. } => None,
+        });
+        for (place, name, member) in processes {
+            born += usize::from(member && !judged(name.pid));
+            let ties = || checked.graph.edges.iter().filter(|edge| edge.from == place || edge.to == place);
+            let is_tied = ties().any(|edge| edge.strength == Strength::Strong);
+            assert!(member || !is_tied, "{name} is outside: {:#?}", checked.graph);
+        }
+    }
+    assert!(born > 0, "nobody was born between: this test has seen nothing");
 }

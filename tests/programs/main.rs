@@ -23,6 +23,7 @@ macro_rules! as_each_user {
 mod browsers;
 mod bus;
 mod erlang;
+mod fatrace;
 mod fio;
 mod gdb;
 mod go;

@@ -26,7 +26,7 @@ fn events(fd: &impl std::os::fd::AsRawFd) -> Result<Vec<(i32, u32)>, Trouble> {
 }
 
 /// When this process was made, proc_pid_stat(5): another time if it has slept in a file.
-fn start_time() -> Option<String> {
+pub fn start_time() -> Option<String> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     stat.rsplit(')').next()?.split_whitespace().nth(19).map(str::to_owned)
 }

@@ -53,6 +53,8 @@ mod epoll_waits;
 mod eventfd;
 mod exited_leader;
 mod fanotify;
+mod fanotify_decides;
+mod fanotify_mounts;
 mod fault_handler;
 mod fifo;
 mod filters;

@@ -150,7 +150,9 @@ macro_rules! zoo {
             terminal_waits: both.terminals();
             virtual_console: root.refused("virtual console").may_lack();
             io_uring: both.refused_at("anon_inode:[io_uring]", "an io_uring").may_lack();
-            fanotify: both.refused_at("anon_inode:[fanotify]", "(fanotify)").may_lack();
+            fanotify: both.may_lack();
+            fanotify_mounts: root.may_lack();
+            fanotify_decides: root.refused("it decides whether other programs may open files").may_lack();
             perf_event: both.refused_at("anon_inode:[perf_event]", "a counter of the processor").may_lack();
             bpf_map: root.refused_at("anon_inode:bpf-map", "a table of a program in the kernel").may_lack();
             bpf_program: root.refused_at("anon_inode:bpf-prog", "a program in the kernel").may_lack();

@@ -34,7 +34,7 @@ use crate::resource::namespace::Seen;
 use crate::survey::files::OpenFiles;
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
-use crate::survey::{belongs, control_group, judge, select};
+use crate::survey::{belongs, control_group, deciders, judge, select};
 use crate::{Asker, FreezeError, FreezeOptions, Selection, pid_namespace};
 pub use check::{check, verdict};
 use record::Recorded;
@@ -180,6 +180,7 @@ fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Fo
             // Whoever is frozen does not stop: once is enough, for the others stand still from then on.
             if !looked.replace(true) {
                 control_group::none_is_frozen(&members)?;
+                deciders::nobody_decides(&members)?;
             }
             Ok(members)
         };

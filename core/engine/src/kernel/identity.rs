@@ -70,13 +70,26 @@ impl Acting {
         }
         Ok(acting)
     }
+
+    /// Whoever is not root acts without any capability from here on: what is made then is what an ordinary user makes.
+    pub fn powerless(self) -> Answer<Self> {
+        if filesystem_id(libc::SYS_setfsuid, u32::MAX) != 0 {
+            let mut none = capabilities()?;
+            none.iter_mut().for_each(|set| set.effective = 0);
+            set_capabilities(&none)?;
+        }
+        Ok(self)
+    }
 }
 
 impl Drop for Acting {
     fn drop(&mut self) {
+        // The others need them, and the change of user may take some again.
+        let back = set_capabilities(&self.capabilities);
         filesystem_id(libc::SYS_setfsuid, self.before.user);
         filesystem_id(libc::SYS_setfsgid, self.before.group);
-        let back = set_groups(&self.before.groups).and_then(|()| set_capabilities(&self.capabilities));
+        let back =
+            back.and_then(|()| set_groups(&self.before.groups)).and_then(|()| set_capabilities(&self.capabilities));
         if let Err(error) = back {
             tracing::error!(%error, "the engine could not take back its own identity");
         }

@@ -7,6 +7,7 @@ pub mod buffer;
 pub mod bystander;
 pub mod clocks;
 pub mod clone;
+pub mod fanotify;
 pub mod features;
 pub mod files;
 pub mod guard;

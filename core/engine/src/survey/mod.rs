@@ -13,6 +13,7 @@ pub mod confinement;
 pub mod connect;
 pub mod connections;
 pub mod control_group;
+pub mod deciders;
 pub mod doctor;
 pub mod everyone;
 pub mod files;

@@ -6,7 +6,6 @@
 // zoo: inotify
 
 mod overflow;
-mod place;
 
 use std::os::fd::OwnedFd;
 
@@ -14,13 +13,13 @@ use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::watched::{self, Place, Watched};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made, path_of};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files, inotify};
 use crate::proc::fdinfo::FdDetail;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
-use place::{Place, Seen};
 
 /// The kind.
 #[derive(Debug)]
@@ -68,7 +67,7 @@ impl FileKind for Inotify {
                 continue;
             };
             let number = seen.number;
-            match seen.place(files) {
+            match seen.watched.place(files) {
                 Place::Path(_) if (1..=HIGHEST).contains(&number) => {}
                 Place::Path(path) => {
                     let what = phrase!(
@@ -111,7 +110,7 @@ impl FileKind for Inotify {
         for seen in seen(facts) {
             let seen = seen
                 .ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, phrase!("what it watches cannot be read")))?;
-            if let Place::Path(path) = seen.place(capture.files) {
+            if let Place::Path(path) = seen.watched.place(capture.files) {
                 let path = ByteBuf::from(path.into_os_string().into_encoded_bytes());
                 watches.push(Watch { number: seen.number, path, mask: seen.mask });
             }
@@ -171,6 +170,25 @@ fn failed(errno: Errno) -> Problem {
         problem.way_out(phrase!("Raise fs.inotify.max_user_watches (sysctl)"))
     } else {
         problem
+    }
+}
+
+/// A watch as the kernel shows it.
+struct Seen {
+    number: i32,
+    mask: u32,
+    watched: Watched,
+}
+
+impl Seen {
+    /// Reads a line such as `inotify wd:1 ino:3c4a7 sdev:fe00000 mask:3ff …`.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let number = |key: &[u8]| watched::number(line, key);
+        Some(Self {
+            number: i32::try_from(number(b"wd")?).ok()?,
+            mask: number(b"mask")? as u32,
+            watched: Watched::parse(line)?,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ pub use content::{Contents, nameless, not_made, origin_of};
 mod device;
 pub mod epoll;
 mod eventfd;
+pub mod fanotify;
 mod fifo;
 mod inotify;
 pub mod leases;
@@ -31,6 +32,7 @@ pub mod terminal;
 mod timerfd;
 pub mod unix;
 mod unknown;
+pub mod watched;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -437,6 +439,7 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &signalfd::Signalfd,
     &epoll::Epoll,
     &inotify::Inotify,
+    &fanotify::Fanotify,
     &pidfd::Pidfd,
     &pty::Master,
     &terminal::Terminal,
@@ -479,11 +482,8 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
 
 /// What stands in the way of freezing a file, whatever its kind, and what would be lost.
 pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
-    let mut problems = kind_of(facts).judge(facts, files);
-    problems.extend(locks::judge(facts, files));
-    problems.extend(notify::judge(facts, files));
-    problems.extend(leases::judge(facts));
-    problems
+    let of_kind = kind_of(facts).judge(facts, files).into_iter();
+    of_kind.chain(locks::judge(facts, files)).chain(notify::judge(facts, files)).chain(leases::judge(facts)).collect()
 }
 
 /// Flags that open(2) takes and that stay with the description.

@@ -1,6 +1,6 @@
 //! Whatever no other kind claims: it is refused by name, before anything is touched.
 
-// zoo: io_uring fanotify perf_event bpf_map bpf_program odd_device
+// zoo: io_uring perf_event bpf_map bpf_program odd_device
 
 use std::os::fd::OwnedFd;
 
@@ -49,10 +49,9 @@ impl FileKind for Unknown {
 }
 
 /// What the kernel calls descriptors without a file, and what they are.
-static ANONYMOUS: [(&str, Phrase); 14] = [
+static ANONYMOUS: [(&str, Phrase); 13] = [
     ("[io_uring]", phrase!("an io_uring: what it has under way is the kernel's alone")),
     ("[userfaultfd]", phrase!("a handler of page faults (userfaultfd)")),
-    ("[fanotify]", phrase!("a watch over whole filesystems (fanotify)")),
     ("[perf_event]", phrase!("a counter of the processor (perf)")),
     ("bpf-prog", phrase!("a program in the kernel (BPF)")),
     ("bpf-map", phrase!("a table of a program in the kernel (BPF)")),

@@ -1,4 +1,4 @@
-//! Where a watched file lies: the kernel tells a handle of it, which leads to a name.
+//! Where a file lies that is watched, by inotify(7) or fanotify(7): the kernel tells a handle of it, which leads to a name.
 
 // zoo: no kind
 
@@ -10,18 +10,29 @@ use crate::kernel::{files, inotify};
 use crate::proc::{mountinfo, parsed_system, strip_deleted, text};
 use crate::resource::fd::FilesFacts;
 
-/// A line of fdinfo: `inotify wd:1 ino:3c4a7 sdev:fe00000 mask:3ff ignored_mask:0 fhandle-bytes:8 fhandle-type:1
+/// What a line of fdinfo says of a watched file: `ino:3c4a7 sdev:fe00000 … fhandle-bytes:8 fhandle-type:1
 /// f_handle:a7c40300…`, hexadecimal, proc_pid_fdinfo(5).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// The number of the watch.
-    pub number: i32,
-    /// IN_*.
-    pub mask: u32,
+pub struct Watched {
     inode: u64,
     device: (u32, u32),
     kind: i32,
     handle: Vec<u8>,
+}
+
+/// A number in a line of fdinfo that names it: `mask:3ff`, hexadecimal.
+pub fn number(line: &[u8], key: &[u8]) -> Option<u64> {
+    text::hexadecimal(field(line, key)?)
+}
+
+fn field<'a>(line: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    text::words(line).find_map(|word| word.strip_prefix(key)?.strip_prefix(b":"))
+}
+
+/// The device that a line of fdinfo names, major and minor.
+pub fn device(line: &[u8]) -> Option<(u32, u32)> {
+    let device = number(line, b"sdev")?;
+    Some(((device >> 20) as u32, (device & 0xf_ffff) as u32))
 }
 
 /// Where it lies.
@@ -35,21 +46,16 @@ pub enum Place {
     Unknown,
 }
 
-impl Seen {
+impl Watched {
     /// Reads a line.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        let field = |key: &[u8]| text::words(line).find_map(|word| word.strip_prefix(key)?.strip_prefix(b":"));
-        let number = |key: &[u8]| text::hexadecimal(field(key)?);
-        let device = number(b"sdev")?;
-        let handle = field(b"f_handle").unwrap_or_default();
+        let handle = field(line, b"f_handle").unwrap_or_default();
         let bytes =
             handle.chunks(2).map(|pair| text::hexadecimal(pair).map(|byte| byte as u8)).collect::<Option<_>>()?;
         Some(Self {
-            number: i32::try_from(number(b"wd")?).ok()?,
-            mask: number(b"mask")? as u32,
-            inode: number(b"ino")?,
-            device: ((device >> 20) as u32, (device & 0xf_ffff) as u32),
-            kind: number(b"fhandle-type").unwrap_or(0) as i32,
+            inode: number(line, b"ino")?,
+            device: device(line)?,
+            kind: number(line, b"fhandle-type").unwrap_or(0) as i32,
             handle: bytes,
         })
     }
@@ -100,16 +106,17 @@ mod tests {
     #[test]
     fn a_line_is_read() {
         let line = b"inotify wd:a ino:3c4a7 sdev:fe00001 mask:3ff ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:a7c4030012345678";
-        let seen = Seen::parse(line);
-        let expected = Seen {
-            number: 10,
-            mask: 0x3ff,
+        let expected = Watched {
             inode: 0x3_c4a7,
             device: (0xfe, 1),
             kind: 1,
             handle: vec![0xa7, 0xc4, 0x03, 0x00, 0x12, 0x34, 0x56, 0x78],
         };
-        assert_eq!(seen, Some(expected));
-        assert_eq!(Seen::parse(b"inotify wd:x ino:1 sdev:1 mask:1"), None);
+        assert_eq!(Watched::parse(line), Some(expected));
+        assert_eq!(
+            (number(line, b"wd"), number(line, b"mask"), number(line, b"mflags")),
+            (Some(10), Some(0x3ff), None)
+        );
+        assert_eq!(Watched::parse(b"inotify wd:1 ino:x sdev:1 mask:1"), None);
     }
 }
