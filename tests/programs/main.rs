@@ -59,6 +59,8 @@ mod tail;
 mod terminal_job;
 mod terminal_number;
 mod tmux;
+#[cfg(feature = "heavy")]
+mod udhcpc;
 mod vfork;
 mod weston;
 mod xterm;

@@ -114,6 +114,7 @@ mod odd_names;
 mod opened_file;
 mod orphans;
 mod out_of_memory_score;
+mod packet_ring;
 mod packet_socket;
 mod parent_death;
 mod passed_descriptors;

@@ -140,7 +140,8 @@ macro_rules! zoo {
             raw_socket: root;
             netlink: both;
             netlink_queue: both.freeze_with(&["--accept-losses"]);
-            packet_socket: root.refused("a packet socket");
+            packet_socket: root;
+            packet_ring: root.refused("a packet socket with a ring of memory");
             multipath: both.may_lack();
             multipath_connection: both.refused("it is a MPTCP connection from 127.0.0.1:").may_lack();
             terminal: both.terminals();

@@ -75,7 +75,9 @@ impl Acting {
     pub fn powerless(self) -> Answer<Self> {
         if filesystem_id(libc::SYS_setfsuid, u32::MAX) != 0 {
             let mut none = capabilities()?;
-            none.iter_mut().for_each(|set| set.effective = 0);
+            for set in &mut none {
+                set.effective = 0;
+            }
             set_capabilities(&none)?;
         }
         Ok(self)

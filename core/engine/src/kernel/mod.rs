@@ -26,6 +26,7 @@ pub mod namespaces;
 pub mod netlink;
 pub mod nftables;
 pub mod outside;
+pub mod packet;
 pub mod pagemap;
 pub mod passing;
 pub mod pidfd;

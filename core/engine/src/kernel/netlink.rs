@@ -8,7 +8,7 @@ use std::time::Instant;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-use super::message::{half, word};
+use super::message::{attributes, half, word};
 use super::{Answer, Errno};
 
 /// A unix socket.
@@ -41,15 +41,27 @@ const LISTENS: u8 = 10; // TCP_LISTEN
 
 /// All of this network namespace.
 pub fn unix_sockets() -> Answer<Vec<UnixSocket>> {
+    let mut sockets = Vec::new();
+    dump(&request(), &mut |message| sockets.extend(unix_socket(message)))?;
+    Ok(sockets)
+}
+
+/// Asks this network namespace for all sockets of a family; `request`: such as `struct unix_diag_req`.
+pub(super) fn dump(request: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<()> {
     let channel =
         socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
-    send(channel.as_raw_fd(), &request(), MsgFlags::empty())?;
-    let mut sockets = Vec::new();
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
+    let mut bytes = ((HEADER + request.len()) as u32).to_ne_bytes().to_vec();
+    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(request);
+    send(channel.as_raw_fd(), &bytes, MsgFlags::empty())?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = recv(channel.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
-        if read(&buffer[..length], &mut sockets)? {
-            return Ok(sockets);
+        if read(&buffer[..length], each)? {
+            return Ok(());
         }
     }
 }
@@ -79,15 +91,9 @@ pub fn unix_sockets_of(namespaces: &[OwnedFd], end: Instant) -> Vec<Answer<Vec<U
     })
 }
 
-/// `struct nlmsghdr` and `struct unix_diag_req`: a dump of sockets in whatever state.
+/// `struct unix_diag_req`: sockets in whatever state.
 fn request() -> Vec<u8> {
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-    let mut bytes = Vec::with_capacity(HEADER + 24);
-    bytes.extend((HEADER as u32 + 24).to_ne_bytes());
-    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+    let mut bytes = vec![libc::AF_UNIX as u8, 0, 0, 0];
     for word in [u32::MAX, 0, SHOW, u32::MAX, u32::MAX] {
         bytes.extend(word.to_ne_bytes());
     }
@@ -95,7 +101,7 @@ fn request() -> Vec<u8> {
 }
 
 /// Takes the sockets out of an answer; true: it was the last one.
-fn read(mut bytes: &[u8], sockets: &mut Vec<UnixSocket>) -> Answer<bool> {
+fn read(mut bytes: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<bool> {
     while let Some(length) = word(bytes, 0) {
         let length = length as usize;
         let (Some(message), true) = (bytes.get(HEADER..length), length >= HEADER) else { return Err(Errno::EBADMSG) };
@@ -104,7 +110,7 @@ fn read(mut bytes: &[u8], sockets: &mut Vec<UnixSocket>) -> Answer<bool> {
             libc::NLMSG_ERROR => {
                 return Err(Errno::from_raw(word(message, 0).map_or(libc::EBADMSG, |code| -(code as i32))));
             }
-            _ => sockets.extend(unix_socket(message)),
+            _ => each(message),
         }
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
@@ -115,9 +121,7 @@ fn read(mut bytes: &[u8], sockets: &mut Vec<UnixSocket>) -> Answer<bool> {
 fn unix_socket(message: &[u8]) -> Option<UnixSocket> {
     let listens = *message.get(2)? == LISTENS;
     let mut found = UnixSocket { inode: word(message, 4)?, listens, ..UnixSocket::default() };
-    let mut rest = message.get(MESSAGE..)?;
-    while let (Some(length), Some(kind)) = (half(rest, 0), half(rest, 2)) {
-        let value = rest.get(4..length as usize)?;
+    for (kind, value) in attributes(message.get(MESSAGE..)?) {
         match kind {
             0 => found.name = Some(value.to_vec()),
             1 => found.file = word(value, 4).zip(word(value, 0)),
@@ -127,7 +131,6 @@ fn unix_socket(message: &[u8]) -> Option<UnixSocket> {
             6 => found.shutdown = *value.first()?,
             _ => {}
         }
-        rest = rest.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
     }
     Some(found)
 }
@@ -194,7 +197,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = (read(&bytes, &mut Vec::new()), unix_socket(&bytes));
+            let _ = (read(&bytes, &mut |_| {}), unix_socket(&bytes));
         }
     }
 }

@@ -447,6 +447,7 @@ pub const KINDS: &[&dyn AnyFileKind] = &[
     &network::tcp::Tcp,
     &network::datagram::Datagrams,
     &network::netlink::Netlink,
+    &network::packet::Packets,
     &network::other::Other,
     &unknown::Unknown,
 ];

@@ -1,4 +1,4 @@
-//! Sockets that are no unix sockets: [`tcp`], [`datagram`] for UDP and its like, [`netlink`], and [`other`], which refuses the
+//! Sockets that are no unix sockets: [`tcp`], [`datagram`] for UDP and its like, [`netlink`], [`packet`], and [`other`], which refuses the
 //! rest by name. [`address`] and [`options`] are what they have in common.
 
 pub mod address;
@@ -8,6 +8,7 @@ mod multicast;
 pub mod netlink;
 mod options;
 pub mod other;
+pub mod packet;
 mod taken;
 pub mod tcp;
 
@@ -111,7 +112,8 @@ impl Inode {
 
 /// What the network needs that only somebody mightier than an ordinary user can have got, in an image: each for a person.
 pub fn favours(open_files: &[OpenFile]) -> Vec<Phrase> {
-    [tcp::favours(open_files), datagram::favours(open_files), netlink::favours(open_files)].concat()
+    [tcp::favours(open_files), datagram::favours(open_files), netlink::favours(open_files), packet::favours(open_files)]
+        .concat()
 }
 
 /// What a user's group has that an image of this user must not hold: it could not be woken for that user.
@@ -119,7 +121,10 @@ pub fn beyond(user: u32, files: &FilesFacts) -> Vec<Problem> {
     let option = |facts: &FileFacts, option| socket::option(&facts.file, option).unwrap_or(-1);
     let inet = |facts: &&FileFacts| {
         facts.file_type() == libc::S_IFSOCK
-            && matches!(option(facts, libc::SO_DOMAIN), libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK)
+            && matches!(
+                option(facts, libc::SO_DOMAIN),
+                libc::AF_INET | libc::AF_INET6 | libc::AF_NETLINK | libc::AF_PACKET
+            )
     };
     let why = |facts: &FileFacts| {
         if facts.stat.st_uid != user {
@@ -127,6 +132,9 @@ pub fn beyond(user: u32, files: &FilesFacts) -> Vec<Problem> {
         }
         if option(facts, libc::SO_DOMAIN) == libc::AF_NETLINK {
             return None;
+        }
+        if option(facts, libc::SO_DOMAIN) == libc::AF_PACKET {
+            return Some(phrase!("a packet socket is what only root may have"));
         }
         if option(facts, libc::SO_TYPE) == libc::SOCK_RAW {
             return Some(phrase!("a raw socket is what only root may have"));

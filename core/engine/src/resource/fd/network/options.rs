@@ -1,4 +1,4 @@
-//! Options of sockets of the network: socket(7), ip(7), ipv6(7), tcp(7), udp(7), netlink(7), as far as they differ from
+//! Options of sockets of the network: socket(7), ip(7), ipv6(7), tcp(7), udp(7), netlink(7), packet(7), as far as they differ from
 //! those of a new socket.
 
 // zoo: no kind
@@ -42,7 +42,7 @@ const RAW: i32 = 255;
 const BUF_LOCK: i32 = 72;
 
 /// Numbers that are kept, as Linux numbers them: a kernel that does not know one says so.
-const NUMBERS: [(i32, &[i32]); 6] = [
+const NUMBERS: [(i32, &[i32]); 7] = [
     // DEBUG, REUSEADDR, DONTROUTE, BROADCAST, KEEPALIVE, OOBINLINE, NO_CHECK, PRIORITY, REUSEPORT, RCVLOWAT, TIMESTAMP,
     // TIMESTAMPNS, MARK, TIMESTAMPING, RXQ_OVFL, WIFI_STATUS, PEEK_OFF, NOFCS, BUSY_POLL, MAX_PACING_RATE, ZEROCOPY,
     // TIMESTAMP_NEW, TIMESTAMPNS_NEW, PREFER_BUSY_POLL, RCVMARK
@@ -62,6 +62,8 @@ const NUMBERS: [(i32, &[i32]); 6] = [
     (UDP, &[101, 102, 103, 104]),
     // PKTINFO, BROADCAST_ERROR, NO_ENOBUFS, LISTEN_ALL_NSID, CAP_ACK, EXT_ACK, GET_STRICT_CHK
     (NETLINK, &[3, 4, 5, 8, 10, 11, 12]),
+    // AUXDATA, ORIGDEV, VERSION, RESERVE, LOSS, VNET_HDR, TIMESTAMP, TX_HAS_OFF, QDISC_BYPASS, IGNORE_OUTGOING
+    (libc::SOL_PACKET, &[8, 9, 10, 12, 14, 15, 17, 19, 20, 23]),
 ];
 
 /// Others: LINGER, RCVTIMEO, SNDTIMEO, IP_OPTIONS, TCP_CONGESTION, ICMP_FILTER, ICMPV6_FILTER.

@@ -1,7 +1,7 @@
-//! Sockets of families and protocols that cannot be given back: packet(7), vsock(7), MPTCP connections, and others. They are
+//! Sockets of families and protocols that cannot be given back: vsock(7), MPTCP connections, and others. They are
 //! refused by name, with what a person needs to find the connection.
 
-// zoo: packet_socket multipath_connection
+// zoo: multipath_connection
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, OwnedFd};
