@@ -13,7 +13,7 @@ import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 own_ipc, own_net = "ipc" in sys.argv, "net" in sys.argv
-own_users, ranges = "users" in sys.argv, "ranges" in sys.argv
+own_users, ranges, limited = "users" in sys.argv, "ranges" in sys.argv, "limited" in sys.argv
 
 
 def call(name, *arguments):
@@ -215,6 +215,9 @@ if own_net:
     assert near.recv(100) == b"and back"
     socket.create_connection(("127.0.0.1", 4000)).send(b"x")
     assert open("/proc/sys/net/ipv4/ip_forward").read() == "1\n"
+if limited:
+    # CLONE_NEWUSER, ENOSPC.
+    assert libc.unshare(0x10000000) == -1 and ctypes.get_errno() == 28, "a further user namespace can be made"
 os.kill(child, signal.SIGTERM)
 assert os.waitpid(child, 0) == (child, signal.SIGTERM)
 print("right", rounds > 0, flush=True)

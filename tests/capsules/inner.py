@@ -44,6 +44,8 @@ def part(level, channel):
         threading.Thread(target=thread, daemon=True).start()
         while len(tids) == count:
             time.sleep(0.001)
+    with open("/proc/sys/user/max_uts_namespaces", "w") as file:
+        file.write(str(100 + level))
     own = os.getpid()
     child = os.fork()
     if child == 0:
@@ -69,7 +71,9 @@ def part(level, channel):
         caller.connect(name)
         caller.close()
         listener.accept()[0].close()
-        return dict(pid=os.getpid(), parent=os.getppid(), child=child, tids=tids, uid=os.getresuid(), gid=os.getresgid(),
+        # Nobody sees it from the directory of a dead process.
+        limit = int(open("/proc/sys/user/max_uts_namespaces").read()) if level < 2 else None
+        return dict(limit=limit, pid=os.getpid(), parent=os.getppid(), child=child, tids=tids, uid=os.getresuid(), gid=os.getresgid(),
                     groups=os.getgroups(), waits=one.recv(5, socket.MSG_PEEK).decode(), below=below and below.asked())
     channel.send(json.dumps(found()).encode())
     while channel.recv(1):

@@ -19,6 +19,13 @@ fn a_sandbox_that_an_ordinary_user_makes_with_bubblewrap_goes_on() {
     nap_and_end(in_bwrap_of(User::Ordinary, NESTED, &["ipc", "users"]));
 }
 
+/// As Flatpak makes them: nobody makes another user namespace in it.
+#[test]
+fn a_sandbox_that_forbids_further_user_namespaces_goes_on_forbidding_them() {
+    let forbids = [NESTED, &["--disable-userns"]].concat();
+    nap_and_end(in_bwrap_of(User::Ordinary, &forbids, &["ipc", "users", "limited"]));
+}
+
 #[test]
 fn a_sandbox_of_an_ordinary_user_with_a_network_of_its_own_goes_on() {
     let more = [NESTED, &["--as-pid-1", "--unshare-net", "--unshare-cgroup"]].concat();

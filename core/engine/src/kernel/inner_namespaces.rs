@@ -16,6 +16,9 @@ use super::{Answer, Errno, checked, files};
 
 const NO_SETUID_FIXUP: u32 = 1 << 2;
 
+/// How much is read of a file, bytes: a pipe has room for a thousand of them.
+const SHORT: usize = 64;
+
 /// As whom a namespace is made: user, group, supplementary groups.
 pub type Maker<'a> = (u32, u32, &'a [u32]);
 
@@ -49,6 +52,41 @@ impl Maid {
     pub fn visit(user_namespace: &OwnedFd) -> Answer<Self> {
         let namespace = user_namespace.as_raw_fd();
         fork(|| enter(namespace))
+    }
+
+    /// What these files say to somebody in a user namespace, the first 64 bytes of each; nothing: they are not
+    /// there.
+    pub fn read_within(user_namespace: &OwnedFd, paths: &[CString]) -> Answer<Vec<Vec<u8>>> {
+        let (mut answers, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
+        let namespace = user_namespace.as_raw_fd();
+        let reader = fork(|| {
+            enter(namespace)?;
+            paths.iter().try_for_each(|path| {
+                let mut page = [0; SHORT];
+                let length = read(path, &mut page).unwrap_or(0);
+                let said =
+                    says.write_all(&(length as u32).to_ne_bytes()).and_then(|()| says.write_all(&page[..length]));
+                said.map_err(|_| Errno::EPIPE)
+            })
+        })?;
+        drop(reader);
+        let mut next = || {
+            let mut length = [0; 4];
+            answers.read_exact(&mut length)?;
+            let mut text = vec![0; (u32::from_ne_bytes(length) as usize).min(SHORT)];
+            answers.read_exact(&mut text).map(|()| text)
+        };
+        paths.iter().map(|_| next().map_err(|_| Errno::ECHILD)).collect()
+    }
+
+    /// Writes files as somebody in a user namespace, up to the first one that cannot be written.
+    pub fn write_within(user_namespace: &OwnedFd, all: &[(CString, String)]) -> Answer<()> {
+        let namespace = user_namespace.as_raw_fd();
+        let writer = fork(|| {
+            enter(namespace)?;
+            all.iter().try_for_each(|(path, text)| write(path, text))
+        });
+        writer.map(drop)
     }
 
     /// Its pid.
@@ -148,6 +186,16 @@ fn become_somebody(user: u32, group: u32, groups: &[u32]) -> Answer<()> {
 fn enter(user_namespace: RawFd) -> Answer<()> {
     // SAFETY: integers only.
     checked(unsafe { libc::syscall(libc::SYS_setns, user_namespace, libc::CLONE_NEWUSER) }).map(drop)
+}
+
+fn read(path: &CString, page: &mut [u8; SHORT]) -> Answer<usize> {
+    // SAFETY: the path ends with its zero, and the kernel writes as many bytes as the page has at most.
+    unsafe {
+        let file = checked(libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY, 0))?;
+        let length = checked(libc::syscall(libc::SYS_read, file, page.as_mut_ptr(), SHORT));
+        checked(libc::syscall(libc::SYS_close, file))?;
+        length.map(|length| length as usize)
+    }
 }
 
 fn write(path: &CString, text: &str) -> Answer<()> {

@@ -70,6 +70,7 @@ pub fn finish(
         }
     }
     tree.numbers.dismiss();
+    losses.extend(inner.limit(group));
     Ok(losses)
 }
 

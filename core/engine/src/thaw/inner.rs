@@ -12,6 +12,7 @@ use crate::kernel::inner_namespaces::{Maid, Maker};
 use crate::kernel::{Answer, Errno, namespaces};
 use crate::resource::group::{Group, Life, Process};
 use crate::resource::namespace::inner::{self, Inner};
+use crate::resource::namespace::limits;
 use crate::resource::namespace::network::Loopback;
 use crate::resource::namespace::settings;
 use crate::resource::namespace::user::{self, Made, UserNamespace};
@@ -105,6 +106,14 @@ impl InnerMade {
         let outer_groups = lines(&users.groups, around.map(|around| &around.groups))?;
         maid.write_maps(within, &outer_users, &outer_groups, users.may_set_groups)?;
         maid.open("user")
+    }
+
+    /// Sets what may be made in user namespaces, those of the whole group too, when all is; answers what could not be.
+    pub fn limit(&self, group: &Group) -> Vec<Problem> {
+        let users =
+            group.inner.iter().zip(&self.made).filter_map(|(inner, made)| inner.users.as_ref().zip(made.as_ref()));
+        let own = users.filter_map(|(record, made)| limits::restore(&record.limits, made));
+        own.chain(user::made().into_iter().flat_map(Made::limit)).collect()
     }
 
     /// The one at this place in the list.

@@ -2,6 +2,7 @@
 //! make it. What they see there, and what of the outside is in it.
 
 pub mod inner;
+pub mod limits;
 pub mod member;
 pub mod mount;
 pub mod names;

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 
+use super::limits::{self, Limit};
 use crate::kernel::inner_namespaces::Maid;
 use crate::kernel::{Answer, Errno, files, user_namespaces as kernel};
 use crate::proc;
@@ -26,6 +27,9 @@ pub struct UserNamespace {
     pub groups: Vec<Extent>,
     /// Its members may set supplementary groups, /proc/PID/setgroups.
     pub may_set_groups: bool,
+    /// How much may be made in it, where that is not the usual.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
 }
 
 /// Ids that follow each other: the first one inside, the first one outside of all namespaces of the group, how many.
@@ -173,6 +177,7 @@ pub fn one(namespace: &OwnedFd) -> Result<UserNamespace, Problem> {
         users: map(&read("uid_map")?),
         groups: map(&read("gid_map")?),
         may_set_groups: read("setgroups")?.trim_ascii() == b"allow",
+        limits: limits::look(namespace).map_err(unread("/proc/sys/user"))?,
     })
 }
 
@@ -200,6 +205,9 @@ impl UserNamespace {
         }
         if around.is_some_and(|around| inside(&around.users, self.maker).is_none() || around.groups.is_empty()) {
             return Some("a user namespace that nobody can have made");
+        }
+        if !self.limits.iter().all(Limit::is_possible) {
+            return Some("a limit that no user namespace has");
         }
         let sets_more = self.may_set_groups && around.is_some_and(|around| !around.may_set_groups);
         sets_more.then_some("a user namespace in which more may be set than in the one around it")
@@ -329,6 +337,12 @@ impl Made {
             inner.supplementary = home.translate_groups(&outside.supplementary)?;
         }
         Ok((inner, Privileges::whole(!self.shares_groups)))
+    }
+
+    /// Sets what may be made in them, when all is; answers what could not be.
+    pub fn limit(&self) -> Vec<Problem> {
+        let all = self.chain.iter().zip(&self.namespaces);
+        all.filter_map(|(record, namespace)| limits::restore(&record.limits, namespace)).collect()
     }
 
     /// Whether its members go home from where they are born.
