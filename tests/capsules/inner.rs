@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use ciborium::Value;
@@ -66,6 +67,29 @@ until [ -e looked ]; do sleep 0.05; done
     job.nap_often(3);
     job.make("go");
     assert_eq!(job.end(), "ready\napart\n");
+}
+
+/// `ip netns add` keeps a network though nobody lives in it.
+#[test]
+fn a_network_that_is_kept_by_a_name_is_told_of() {
+    let name = format!("dormouse-{}", std::process::id());
+    let ip = |what: &str| Command::new("ip").args(["netns", what, &name]).status().is_ok_and(|status| status.success());
+    assert!(ip("add"));
+    let script = r"nsenter --net=/run/netns/$0 bash -c 'echo ready; until [ -e go ]; do sleep 0.05; done' & wait";
+    let mut job = Job::start("bash", User::Root, |_| {
+        let mut command = Command::new("bash");
+        command.args(["-c", script, &name]);
+        command
+    });
+    job.wait_for("ready");
+    let pid = job.specimen().pid().to_string();
+    let checked = run(&mut job, &["check", &pid]);
+    job.make("go");
+    job.end();
+    assert!(ip("delete"));
+    let said = checked.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("lives on without it at /run/netns/{name} (ip netns)")), "{said}");
 }
 
 /// Where others have their numbers, they come back within a pid namespace with all that they have in it.

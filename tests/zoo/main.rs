@@ -177,6 +177,8 @@ mod socket_filters;
 mod sockets;
 mod stage;
 mod stopped;
+mod stray_socket;
+mod stray_thread;
 mod subreaper;
 mod system_v_objects;
 mod tcp_asking;

@@ -140,6 +140,8 @@ macro_rules! zoo {
             raw_socket: root;
             netlink: both;
             netlink_queue: both.freeze_with(&["--accept-losses"]);
+            stray_socket: root.refused("it belongs to a network namespace that no process of the group lives in");
+            stray_thread: root.refused("alone lives in another namespace (uts)");
             packet_socket: root;
             packet_ring: root.refused("a packet socket with a ring of memory");
             multipath: both.may_lack();

@@ -83,6 +83,8 @@ pub struct ThreadFacts {
     pub exited: Option<i32>,
     /// Where it is among the control groups, if not where its process is.
     pub control_groups: Option<Vec<CgroupMembership>>,
+    /// A kind of namespace of which it has another one than its process: setns(2) acts by thread.
+    pub strays: Option<&'static str>,
 }
 
 /// The namespaces a process is in, namespaces(7), but for that of time: a thaw makes one itself.
@@ -98,6 +100,19 @@ pub fn process(pid: Pid) -> Result<ProcessFacts, ProcError> {
     Ok(ProcessFacts { pid, shown, stat, status, living })
 }
 
+/// Those that a thread alone can change.
+const OF_THREADS: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid_for_children", "uts"];
+
+/// Where the links to them lead; nothing: there is none.
+fn namespaces_of_thread(pid: Pid, tid: Tid) -> Result<Vec<Option<Vec<u8>>>, ProcError> {
+    OF_THREADS.iter().map(|name| optional(proc::link_thread(pid, tid, &format!("ns/{name}")))).collect()
+}
+
+fn strays(pid: Pid, tid: Tid, homes: &[Option<Vec<u8>>]) -> Result<Option<&'static str>, ProcError> {
+    let own = namespaces_of_thread(pid, tid)?;
+    Ok(OF_THREADS.into_iter().zip(own.iter().zip(homes)).find(|(_, (own, home))| own != home).map(|(name, _)| name))
+}
+
 /// So many threads are read at the same time as the mappings.
 const MANY_THREADS: usize = 64;
 
@@ -107,12 +122,15 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
     // A leader that has exited shows nothing of its process any more; another thread does.
     let speaker = tids.iter().copied().find(|tid| exited(*tid).is_none()).unwrap_or(pid.leader());
     let control_groups = control_groups(pid, speaker)?;
+    let homes = if tids.len() > 1 { namespaces_of_thread(pid, speaker)? } else { Vec::new() };
     let thread = |tid: &Tid| {
         let status = proc::parsed_thread(pid, *tid, "status", status::parse)?;
         // Whoever has exited is nowhere any more.
-        let own = (exited(*tid).is_none() && *tid != speaker).then(|| self::control_groups(pid, *tid)).transpose()?;
+        let own_place = exited(*tid).is_none() && *tid != speaker;
+        let own = own_place.then(|| self::control_groups(pid, *tid)).transpose()?;
         let own = own.filter(|own| *own != control_groups);
-        Ok(ThreadFacts { tid: *tid, status, exited: exited(*tid), control_groups: own })
+        let strays = if own_place { strays(pid, *tid, &homes)? } else { None };
+        Ok(ThreadFacts { tid: *tid, status, exited: exited(*tid), control_groups: own, strays })
     };
     let (mappings, threads) = if tids.len() < MANY_THREADS {
         (proc::detailed_mappings(pid, speaker), tids.iter().map(thread).collect())

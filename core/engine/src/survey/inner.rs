@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
 use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
-use super::select;
+use super::{select, strangers};
 use crate::Asker;
 use crate::kernel::kcmp::{Owners, Shared};
 use crate::kernel::{Answer, Errno, files, mounts, namespaces, outside, socket, user_namespaces as kernel};
@@ -82,7 +82,7 @@ pub fn look(processes: &[ProcessFacts]) -> InnerFacts {
     found
 }
 
-fn way_out() -> Phrase {
+pub fn way_out() -> Phrase {
     phrase!("Start the program without a sandbox of its own, or pause the group instead")
 }
 
@@ -106,6 +106,7 @@ impl InnerFacts {
     /// Looks for the sockets that are in one of them; and for files that tell processes of I/O which would have other numbers there.
     pub fn sockets(&mut self, files: &FilesFacts) {
         if self.all.is_empty() {
+            self.problems.extend(strangers::look(files));
             return;
         }
         let usual = usual().into_iter().find(|(kind, _)| *kind == "net").map(|(_, inode)| inode);
@@ -122,9 +123,7 @@ impl InnerFacts {
                             self.problems.push(file.problem(ProblemKind::Socket, what).way_out(way_out()));
                         }
                         None => {
-                            let what =
-                                phrase!("it belongs to a network namespace that no process of the group lives in");
-                            self.problems.push(file.problem(ProblemKind::Socket, what).way_out(way_out()));
+                            self.problems.push(strangers::problem(file));
                         }
                     },
                     Err(errno) => {

@@ -69,6 +69,15 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
             phrase!("Pause the group instead"),
         );
     }
+    let strays = process.living.iter().flat_map(|living| &living.threads);
+    for (thread, kind) in strays.filter_map(|thread| Some((thread, thread.strays?))) {
+        let what = phrase!(
+            "its thread {tid} alone lives in another namespace ({kind}) than the others, which cannot be given back yet",
+            tid = thread.tid,
+            kind = kind.trim_end_matches("_for_children")
+        );
+        refuse(ProblemKind::Namespace, what, phrase!("Pause the group instead"));
+    }
     // The kernel names the thread that traces.
     let own_tracer = nix::unistd::gettid().as_raw();
     let tracer = process.status.tracer.filter(|tracer| tracer.0 != 0 && tracer.0 != own_tracer);

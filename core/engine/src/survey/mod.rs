@@ -30,6 +30,7 @@ pub mod networks;
 pub mod own_servers;
 mod segments;
 pub mod select;
+pub mod strangers;
 pub mod system_v;
 pub mod terminals;
 pub mod x11;

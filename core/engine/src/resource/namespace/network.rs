@@ -2,11 +2,13 @@
 
 // zoo: none, because a group with namespaces of its own is no program: see tests/capsules
 
+use std::os::unix::ffi::OsStrExt;
+
 use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Errno, inet};
-use crate::proc;
+use crate::proc::{self, mountinfo};
 
 /// The loopback device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +78,22 @@ fn losses() -> Vec<Problem> {
     {
         lose(phrase!("its network namespace has packet filters of its own (nft, iptables)"), phrase!("those filters"));
     }
+    if let Some(place) = kept_at() {
+        let what = phrase!(
+            "its network namespace lives on without it at {place} (ip netns): it comes back in another one, which looks the same",
+            place
+        );
+        lose(what, phrase!("that it is the same one"));
+    }
     problems
+}
+
+/// Where it is mounted, and lives on without any process in it, network_namespaces(7).
+fn kept_at() -> Option<String> {
+    let own = std::fs::read_link("/proc/thread-self/ns/net").ok()?;
+    let mounts = proc::parsed_system("thread-self/mountinfo", mountinfo::parse).ok()?;
+    let mount = mounts.iter().find(|mount| mount.filesystem == b"nsfs" && mount.root == own.as_os_str().as_bytes())?;
+    Some(String::from_utf8_lossy(&mount.mount_point).escape_debug().to_string())
 }
 
 /// Whether a list of routes, proc_pid_net(5), has any but those that the kernel makes for the loopback device by itself: to addresses of
