@@ -82,6 +82,7 @@ pub fn look(processes: &[ProcessFacts]) -> InnerFacts {
     found
 }
 
+/// What can be done about sandboxes that are in the way.
 pub fn way_out() -> Phrase {
     phrase!("Start the program without a sandbox of its own, or pause the group instead")
 }
