@@ -11,8 +11,9 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 23] = [
+const PROGRAMS: [&str; 24] = [
     "asynchronous_io",
+    "ia32",
     "memfd",
     "pipe",
     "fifo",

@@ -27,6 +27,7 @@ mod fio;
 mod gdb;
 mod go;
 mod http;
+mod ia32;
 mod java;
 mod large;
 mod make;

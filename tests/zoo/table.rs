@@ -24,6 +24,9 @@ macro_rules! zoo {
             zombies: both;
             core_dumped: both.refused("core file").may_lack();
             sleeps: both;
+            ia32: both.allow(&["mapping/ffffffffff600000-*"]);
+            ia32_static: both.allow(&["mapping/ffffffffff600000-*"]);
+            ia32_mixed: both;
             pending_signals: both;
             threads: both;
             growing_stack: both;

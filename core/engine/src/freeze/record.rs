@@ -28,6 +28,7 @@ use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
 use crate::resource::memory::segment::Segments;
+use crate::resource::memory::vdso::Sort;
 use crate::resource::memory::{Memory, layout, policy, protection_keys};
 use crate::resource::namespace::inner::{Place, called_at};
 use crate::resource::origin::Origin;
@@ -66,7 +67,9 @@ pub fn record(
     verdict: &mut Verdict,
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
-    let (vdso, mut buffer, asked) = (memory::vdso(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
+    let ([vdso, narrow_vdso], mut buffer) =
+        ([Sort::Native, Sort::Ia32].map(|sort| memory::vdso(facts, sort)), PageBuffer::new());
+    let asked = settled(stopped, facts, verdict)?;
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::of(open), Segments::default());
     let mut registry = Registry {
         members: facts,
@@ -103,6 +106,7 @@ pub fn record(
         open_files: told.open_files,
         hold: None,
         vdso,
+        narrow_vdso,
         mapped_files: mapped.records,
         contents: contents.records,
         segments: segments.records,
@@ -259,6 +263,7 @@ fn life(
         }
     }
     Life::Alive(Box::new(Alive {
+        ia32: living.sort == Sort::Ia32,
         stop: stop(process.stopped_by, found, &told.continued),
         memory: memory_of(&answers, living, mappings, executable),
         threads: answers.threads,

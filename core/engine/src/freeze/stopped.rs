@@ -205,23 +205,20 @@ impl Stopped {
             Ok(mut puppet) => {
                 // Whoever is about to take a signal was interrupted by that, and not by us.
                 if waiting & !puppet.mask == 0 {
-                    interrupted::step_back(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
+                    interrupted::step_back(Pid(tid.0), &mut puppet.registers, puppet.abi, self.waits.waited(tid));
                 }
                 if let Some(call) = self.waits.call(tid) {
-                    interrupted::name(call, &mut puppet.registers);
+                    interrupted::name(call, &mut puppet.registers, puppet.abi);
                 }
-                if waiting & !puppet.mask == 0 && seccomp::forbids_restart(tid, &puppet.registers) {
-                    interrupted::forgo_the_rest(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
+                if waiting & !puppet.mask == 0 && seccomp::forbids_restart(tid, &puppet.registers, puppet.abi) {
+                    let waited = self.waits.waited(tid);
+                    interrupted::forgo_the_rest(Pid(tid.0), &mut puppet.registers, puppet.abi, waited);
                 }
                 puppet.settle().map_err(failed)?;
                 let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };
                 process.puppets.insert(place, puppet);
                 process.pending.insert(place, pending);
                 Ok(())
-            }
-            Err(Errno::ENOEXEC) => {
-                let what = phrase!("it is a 32-bit program, and those cannot be frozen yet");
-                Err(Problem::blocks(ProblemKind::Processor, what).of(&named(pid)).way_out(phrase!("Pause it instead")))
             }
             Err(Errno::EBUSY) => Err(has_no_marker(tid).of(&named(pid))),
             Err(errno) => Err(failed(errno)),

@@ -9,12 +9,14 @@ use super::waiting::Waits;
 use crate::kernel::Errno;
 use crate::model::RemotePtr;
 use crate::proc;
-use crate::proc::maps::{MappingName, VmFlags};
+use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::proc::status::Status;
+use crate::puppet::arch;
 use crate::puppet::kernel;
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, Foothold, Ground, Puppet, PuppetError, run_together};
 use crate::resource::group::Thread;
+use crate::resource::memory::vdso::Sort;
 use crate::resource::memory::{Ring, layout, policy, protection_keys, ring};
 use serde_bytes::ByteBuf;
 
@@ -76,11 +78,11 @@ struct AskedThread {
     landlock: Option<Call>,
 }
 
-fn ask_thread(batch: &mut Batch, witness: Option<Tid>) -> AskedThread {
+fn ask_thread(batch: &mut Batch, witness: Option<Tid>, narrow: bool) -> AskedThread {
     AskedThread {
         credentials: credentials::ask(batch),
         signals: signals::ask_thread(batch),
-        futexes: futexes::ask(batch),
+        futexes: futexes::ask(batch, narrow),
         attributes: attributes::ask_thread(batch),
         legacy: legacy::ask(batch),
         landlock: landlock::ask(witness, batch),
@@ -104,7 +106,8 @@ pub fn ask(
     for puppet in &process.puppets {
         let found = by_tid.get(&puppet.tid).ok_or_else(|| gone(&facts.shown))?;
         let mut batch = Batch::new();
-        asked.push(ask_thread(&mut batch, witness(witnesses, found, facts)?));
+        let narrow = living.sort == Sort::Ia32 || arch::is_narrow(&puppet.registers);
+        asked.push(ask_thread(&mut batch, witness(witnesses, found, facts)?, narrow));
         batches.push(batch);
     }
     let Some(first) = batches.first_mut() else { return Err(gone(&facts.shown)) };
@@ -285,9 +288,37 @@ fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<
         || places.iter().find_map(|found| find_instruction(first, RemotePtr(found.start), RemotePtr(found.end)));
     let ground = foothold.map(Ground::Foothold).or_else(|| instruction().map(Ground::Instruction));
     let Some(ground) = ground else { return Ok(None) };
-    let stage = Stage::build(first, ground, None, threads)?;
+    let narrow =
+        has_no_high_addresses(living) || process.puppets.iter().any(|puppet| arch::is_narrow(&puppet.registers));
+    let place = if narrow {
+        let Some(place) = low_place(living, Stage::length(threads)) else { return Ok(None) };
+        Some(place)
+    } else {
+        None
+    };
+    let Some(first) = process.puppets.first_mut() else { return Ok(None) };
+    let stage = Stage::build(first, ground, place, threads)?;
     process.stage = Some((stage, ground));
     Ok(Some(stage))
+}
+
+/// Whether all that a process has lies where a 32-bit program could have it. The kernel gives such a program nothing higher up, and does
+/// not tell which one it means by that.
+fn has_no_high_addresses(living: &LivingFacts) -> bool {
+    let mut all = living.mappings.iter().filter(|found| found.name != MappingName::Vsyscall);
+    all.all(|found| found.end <= arch::NARROW_END)
+}
+
+/// Room among the addresses of a 32-bit program, where the kernel would look for it: as high up as it goes, and where a stack grows to
+/// only if there is no other.
+fn low_place(living: &LivingFacts, length: u64) -> Option<RemotePtr> {
+    const LOWEST: u64 = 1 << 20;
+    let low = || living.mappings.iter().filter(|found| found.start < arch::NARROW_END);
+    let ends = std::iter::once(LOWEST).chain(low().map(|found| found.end.max(LOWEST)));
+    let gaps: Vec<_> = ends.zip(low()).filter(|(end, above)| above.start.saturating_sub(length) >= *end).collect();
+    let grows = |above: &DetailedMapping| above.flags.contains(VmFlags::GROWS_DOWN);
+    let usual = gaps.iter().rev().find(|(_, above)| !grows(above)).map(|(_, above)| above.start - length);
+    usual.or_else(|| gaps.last().map(|(end, _)| *end)).map(RemotePtr)
 }
 
 fn thread(
@@ -301,7 +332,7 @@ fn thread(
     let puppet = &process.puppets[index];
     let tid: Tid = puppet.tid;
     let mut general = puppet.registers;
-    let interrupted = interrupted::record(Pid(tid.0), &mut general, waits.waited(tid));
+    let interrupted = interrupted::record(Pid(tid.0), &mut general, puppet.abi, waits.waited(tid));
     Ok(Thread {
         tid,
         inner: found.status.namespace_pid.get(1..).unwrap_or_default().to_vec(),

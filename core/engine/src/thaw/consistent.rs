@@ -159,7 +159,7 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     if !alive.stop.is_possible() {
         lies.push(format!("pid {pid} cannot have been stopped by that signal"));
     }
-    if alive.threads.iter().filter_map(|thread| thread.interrupted).any(|call| !interrupted::is_kept(call.number)) {
+    if alive.threads.iter().filter_map(|thread| thread.interrupted).any(|call| !interrupted::is_possible(call)) {
         lies.push(format!("pid {pid} was in a system call of which the kernel keeps nothing"));
     }
     if alive.timers.posix.iter().any(|timer| !(0..most_timers()).contains(&timer.id)) {

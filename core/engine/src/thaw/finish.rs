@@ -182,7 +182,7 @@ fn signals_and_timers(built: &mut Built, alive: &Alive, home: &Home<'_>, restore
     let mut batch = Batch::new();
     // The ends of the zombies, which the group has seen already.
     signals::forget(libc::SIGCHLD, &mut batch);
-    signals::restore_dispositions(&alive.dispositions, &mut batch);
+    signals::restore_dispositions(&alive.dispositions, alive.ia32, &mut batch);
     timers::create(&home::timers(alive), restore_ids, &mut batch);
     attributes::restore_process(&alive.attributes, &mut batch);
     signals::restore_pending(&alive.pending, called(home.process).0, None, &mut batch);
