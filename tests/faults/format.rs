@@ -11,7 +11,7 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 24] = [
+const PROGRAMS: [&str; 25] = [
     "asynchronous_io",
     "ia32",
     "memfd",
@@ -31,6 +31,7 @@ const PROGRAMS: [&str; 24] = [
     "udp_queues",
     "netlink",
     "seccomp_filters",
+    "segments",
     "segments_removed",
     "system_v_objects",
     "process_files",

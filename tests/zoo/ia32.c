@@ -382,8 +382,17 @@ static uint32_t robust_list(void) {
     return head;
 }
 
+/* One as such programs open it, and one for large files: the survey tells them apart. */
+static void open_files(void) {
+    char at[512];
+    path(at, "opened");
+    HOLDS(open(at, O_RDWR | O_CREAT, 0600) >= 0);
+    HOLDS(open(at, O_RDONLY | O_LARGEFILE) >= 0);
+}
+
 static void set_up(void) {
     set_signals();
+    open_files();
     HOLDS(pipe(ends) == 0);
     pthread_mutexattr_t attributes;
     pthread_mutexattr_init(&attributes);

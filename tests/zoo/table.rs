@@ -183,7 +183,7 @@ macro_rules! zoo {
             segments_apart: both;
             segments_attached: both;
             segments_removed: both;
-            segments: both.refused("modify_ldt").may_lack();
+            segments: both.may_lack();
             guard_regions: both .may_lack();
             droppable: both .may_lack();
             sealed: both .may_lack();

@@ -1,8 +1,11 @@
 //! Threads that stand in a function of the vdso. Under another kernel its first bytes become a jump to the function of its own vdso, in
-//! whose middle nobody can go on; and whoever has read the clock there and not yet added how far it is ahead, time_namespaces(7), would
-//! add what is true after the thaw. Such a thread runs the function to its end before it is recorded.
+//! whose middle nobody can go on: such a thread runs them to their end before it is recorded.
+//!
+//! Whoever has read a clock there, and not yet added how far it is ahead, time_namespaces(7), would add what is true after the thaw. So
+//! that a thread which is further inside goes on for a moment, and again, until it is met elsewhere.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use dormouse_wire::{Pid, Tid};
 
@@ -15,15 +18,47 @@ use crate::resource::memory::vdso::{Function, KernelMappings, Vdso};
 
 const PAGE: usize = 4096;
 
-/// More instructions than a function takes that reads a clock.
-const MOST_STEPS: usize = 4000;
+/// How often a thread goes on, and for how long: one that does nothing but read clocks may be met inside each time, and is taken so.
+const TRIES: usize = 50;
+const A_MOMENT: Duration = Duration::from_micros(50);
+
+/// Where in the vdso a thread stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Elsewhere,
+    /// In the first bytes of a function.
+    Entry,
+    /// Further inside of one that reads a clock.
+    Inside,
+}
 
 impl Stopped {
     /// Lets a thread that has been interrupted out of there. Answers how it has stopped now.
-    pub(super) fn leave_the_entry(&mut self, pid: Pid, tid: Tid) -> Answer<Event> {
+    pub(super) fn leave_the_vdso(&mut self, pid: Pid, tid: Tid) -> Answer<Event> {
+        for _ in 0..TRIES {
+            let event = self.leave_the_entry(pid, tid)?;
+            if event != Event::Interrupted || place(tid)? != Place::Inside {
+                return Ok(event);
+            }
+            self.waits.forget(tid);
+            ptrace::resume(tid, 0)?;
+            std::thread::sleep(A_MOMENT);
+            self.waits.look(pid, tid);
+            ptrace::interrupt(tid)?;
+            let event = self.wait_for(pid, tid)?;
+            if event != Event::Interrupted {
+                return Ok(event);
+            }
+        }
+        self.leave_the_entry(pid, tid)
+    }
+
+    /// One step after the other: should the engine be killed meanwhile, the step may end the program, so that these are few.
+    fn leave_the_entry(&mut self, pid: Pid, tid: Tid) -> Answer<Event> {
         let mut moved = false;
-        for _ in 0..MOST_STEPS {
-            if !stands_in_a_function(tid)? {
+        // An instruction is a byte at least.
+        for _ in 0..arch::JUMP {
+            if place(tid)? != Place::Entry {
                 break;
             }
             ptrace::step(tid)?;
@@ -54,26 +89,28 @@ impl Known {
         Self { functions: vdso.functions().unwrap_or_default(), vdso, jump }
     }
 
-    /// Whether a thread that stands there, counted from the vdso's first byte, is to leave.
-    fn is_inside(&self, offset: usize) -> bool {
-        self.functions.iter().any(|function| {
-            // What gives random bytes may take long, and reads no clock.
-            let reads_a_clock = function.name.starts_with(b"__vdso_") && function.name != b"__vdso_getrandom";
-            let length = if reads_a_clock { function.size.max(self.jump) } else { self.jump };
-            (function.offset + 1..function.offset + length).contains(&offset)
-        })
+    /// What is so far behind the vdso's first byte.
+    fn place(&self, offset: usize) -> Place {
+        let functions = || self.functions.iter().filter(|function| function.offset < offset);
+        if functions().any(|function| offset < function.offset + self.jump) {
+            return Place::Entry;
+        }
+        // What gives random bytes may take long, and reads no clock.
+        let mut clocks = functions()
+            .filter(|function| function.name.starts_with(b"__vdso_") && function.name != b"__vdso_getrandom");
+        if clocks.any(|function| offset < function.offset + function.size) { Place::Inside } else { Place::Elsewhere }
     }
 }
 
 /// Known by the code around it: the vdso may lie anywhere.
-fn stands_in_a_function(tid: Tid) -> Answer<bool> {
+fn place(tid: Tid) -> Answer<Place> {
     static NATIVE: OnceLock<Known> = OnceLock::new();
     static NARROW: OnceLock<Known> = OnceLock::new();
     /// So much code is found nowhere else.
     const ENOUGH: usize = 16;
     let registers = ptrace::general_registers(tid)?;
     if arch::interrupted_call(&registers).is_some() {
-        return Ok(false);
+        return Ok(Place::Elsewhere);
     }
     let known = if arch::is_narrow(&registers) {
         let narrow = || KernelMappings::narrow().ok().map(|narrow| narrow.vdso);
@@ -85,9 +122,9 @@ fn stands_in_a_function(tid: Tid) -> Answer<bool> {
     let mut found = [0; ENOUGH];
     let found = &mut found[..ENOUGH.min(PAGE - within)];
     if memory::read(Pid(tid.0), RemotePtr(registers.rip), found).is_err() {
-        return Ok(false);
+        return Ok(Place::Elsewhere);
     }
     let mut places = (within..known.vdso.code.len()).step_by(PAGE);
     let place = places.find(|place| known.vdso.code.get(*place..place + found.len()) == Some(found));
-    Ok(place.is_some_and(|place| known.is_inside(place)))
+    Ok(place.map_or(Place::Elsewhere, |place| known.place(place)))
 }

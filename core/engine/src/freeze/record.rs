@@ -308,6 +308,7 @@ fn memory_of(answers: &Answers, living: &LivingFacts, mut mappings: Vec<Mapping>
         protection_keys: protection_keys::answer(&asked.keys, batch, &mappings),
         mappings,
         rings: asked.settled.clone(),
+        own_segments: asked.own_segments.clone(),
         lock_future: answers.lock_future,
     }
 }

@@ -33,7 +33,7 @@ impl Stopped {
             event = self.stop_again(pid, tid)?;
         }
         if event == Event::Interrupted {
-            event = self.leave_the_entry(pid, tid)?;
+            event = self.leave_the_vdso(pid, tid)?;
         }
         for _ in 0..TRIES {
             if !matches!(event, Event::Interrupted | Event::GroupStop(_)) || !self.hides_its_call(tid)? {

@@ -13,7 +13,7 @@ use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Answer, Errno, pidfd};
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
-use crate::puppet::{Ground, Puppet, Stage};
+use crate::puppet::{Ground, Puppet, Stage, arch};
 use crate::resource::task::{interrupted, seccomp, signals};
 use crate::survey::control_group;
 use crate::survey::select::named;
@@ -284,9 +284,14 @@ impl StoppedProcess {
         let Some(first) = self.puppets.first() else { return Ok(()) };
         self.shared_pending = signals::pending(first.tid, true)?;
         let shared = signals::set_of(&self.shared_pending);
+        let narrow = self.puppets.iter().any(|puppet| arch::is_narrow(&puppet.registers));
+        // A handler of a 32-bit program does not keep the registers that the engine has to itself in such a program.
+        let caught = || proc::parsed(self.pid, "status", proc::status::parse).map_or(0, |status| status.caught);
+        let caught = if narrow { caught() } else { 0 };
         for (puppet, pending) in self.puppets.iter_mut().zip(&mut self.pending) {
             *pending = signals::pending(puppet.tid, false)?;
-            puppet.avoid(shared | signals::set_of(pending))?;
+            let waiting = shared | signals::set_of(pending);
+            puppet.avoid(waiting | caught).or_else(|_| puppet.avoid(waiting))?;
         }
         Ok(())
     }

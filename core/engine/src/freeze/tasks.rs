@@ -17,7 +17,7 @@ use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, Foothold, Ground, Puppet, PuppetError, run_together};
 use crate::resource::group::Thread;
 use crate::resource::memory::vdso::Sort;
-use crate::resource::memory::{Ring, layout, policy, protection_keys, ring};
+use crate::resource::memory::{OwnSegment, Ring, layout, own_segments, policy, protection_keys, ring};
 use serde_bytes::ByteBuf;
 
 use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes, Told};
@@ -67,6 +67,10 @@ pub struct AskedMemory {
     pub rings: Vec<(u64, Call)>,
     /// The same, once they have [settled](super::rings::settle).
     pub settled: Vec<Ring>,
+    /// Whether there are segments of its own.
+    segments: Call,
+    /// The same, once they have been read.
+    pub own_segments: Vec<OwnSegment>,
 }
 
 struct AskedThread {
@@ -136,8 +140,13 @@ pub fn ask(
         let others = threads.first().cloned().ok_or_else(|| gone(&facts.shown))?;
         threads.insert(0, exited_leader(leader, facts, others));
     }
-    leave_confined(process).map_err(puppet)?;
     let first = batches.swap_remove(0);
+    let mut asked_memory = asked_memory;
+    if let Some(leader) = process.puppets.first_mut() {
+        asked_memory.own_segments =
+            own_segments::read(asked_memory.segments, &first, leader, &stage).map_err(puppet)?;
+    }
+    leave_confined(process).map_err(puppet)?;
     problems.extend(ring::judge(&asked_memory.rings, &first));
     Ok(Answers {
         continued: stop::answer_continued(&asked_children, &first),
@@ -199,6 +208,8 @@ fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {
         policies: policy::ask_mappings(starts, batch),
         rings: ring::ask(living.mappings.iter(), batch),
         settled: Vec::new(),
+        segments: own_segments::ask(batch),
+        own_segments: Vec::new(),
     }
 }
 

@@ -1,12 +1,16 @@
 //! What the kernel has for 32-bit programs: a child of the engine that has taken on what the kernel maps into such a
 //! program, and has made a system call as one. Where the kernel runs none, it has died of that.
 
+use std::ffi::CString;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
 
 use dormouse_wire::Pid;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::bystander::called;
 use super::clone::CloneArguments;
@@ -77,11 +81,66 @@ impl Drop for Bearer {
     }
 }
 
+/// Whether this kernel runs 32-bit programs: a child has made a system call as one, and has not died of it.
+pub fn runs() -> bool {
+    static RUNS: OnceLock<bool> = OnceLock::new();
+    *RUNS.get_or_init(|| {
+        let arguments = CloneArguments::default();
+        // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
+        let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
+        if made == 0 {
+            let status = i32::from(make_a_call().is_err());
+            loop {
+                // SAFETY: takes an integer, and does not return.
+                unsafe { libc::syscall(libc::SYS_exit, status) };
+            }
+        }
+        // Without a signal at its end, clone(2), it is waited for by __WALL only.
+        let ended = checked(made).map(|pid| waitpid(nix::unistd::Pid::from_raw(pid as i32), Some(WaitPidFlag::__WALL)));
+        matches!(ended, Ok(Ok(WaitStatus::Exited(_, 0))))
+    })
+}
+
+/// Opens a file that exists as a 32-bit program does, without O_LARGEFILE, which open(2) and openat2(2) add for those of 64 bits. ENOSYS:
+/// this kernel runs no such programs.
+pub fn open(path: &Path, flags: i32) -> Answer<OwnedFd> {
+    const OPENAT: u64 = 295;
+    if !runs() {
+        return Err(Errno::ENOSYS);
+    }
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    let path = path.as_bytes_with_nul();
+    let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let (protection, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: new memory, where such a call can be given it; the path fits, and is not read after it is gone. The call writes nothing; rbx
+    // is put back, and what the kernel may change is named.
+    let answer = unsafe {
+        let place = libc::mmap(std::ptr::null_mut(), path.len(), protection, kind | libc::MAP_32BIT, -1, 0);
+        if place == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        std::ptr::copy_nonoverlapping(path.as_ptr(), place.cast::<u8>(), path.len());
+        let mut answer = OPENAT;
+        core::arch::asm!(
+            "xchg rbx, {folder}", "int 0x80", "xchg rbx, {folder}",
+            folder = inout(reg) u64::from(libc::AT_FDCWD as u32) => _,
+            inout("rax") answer, in("rcx") place, in("rdx") flags, in("rsi") 0,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+        libc::munmap(place, path.len());
+        answer as i32
+    };
+    if answer < 0 {
+        return Err(Errno::from_raw(-answer));
+    }
+    // SAFETY: the kernel has just made it, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer) })
+}
+
 /// A process has one vdso only: that of the engine goes first.
 fn become_narrow(kernels: &[(u64, u64)], parent: u32, kept: u32) -> Answer<()> {
     /// Where the engine has nothing.
     const PLACE: u64 = 1 << 28;
-    const GETPID: u32 = 20;
     // SAFETY: the raw calls change this one process, in which nothing else runs; what they unmap is not used any more, for
     // from here on it makes system calls only, none of them through the vdso.
     unsafe {
@@ -100,6 +159,12 @@ fn become_narrow(kernels: &[(u64, u64)], parent: u32, kept: u32) -> Answer<()> {
         }
         checked(libc::syscall(libc::SYS_arch_prctl, ARCH_MAP_VDSO_32, PLACE)).map_err(|_| Errno::ENOSYS)?;
     }
+    make_a_call()
+}
+
+/// Asks for the number of this process as a 32-bit program does; where the kernel runs none, that ends it.
+fn make_a_call() -> Answer<()> {
+    const GETPID: u32 = 20;
     end_at_signal(libc::SIGSEGV);
     let mut answer = GETPID;
     // SAFETY: a system call without arguments that writes to no memory; the kernel keeps all registers but that of the answer, and

@@ -361,6 +361,18 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_known_by_its_header() {
+        let header = |class: u8, machine: u8| {
+            let mut header = [0; Sort::HEADER];
+            header[..5].copy_from_slice(&[0x7f, b'E', b'L', b'F', class]);
+            header[18] = machine;
+            Sort::of(&header)
+        };
+        assert_eq!((header(2, 62), header(1, 3), header(1, 62)), (Sort::Native, Sort::Ia32, Sort::Other));
+        assert_eq!(Sort::of(b"#!/bin/sh"), Sort::Native);
+    }
+
+    #[test]
     fn that_of_32_bit_programs_leads_to_its_like() {
         let Ok(KernelMappings { vdso, .. }) = KernelMappings::narrow() else { return };
         assert!(vdso.is_narrow() && Sort::of(&vdso.code) == Sort::Ia32);
