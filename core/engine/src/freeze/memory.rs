@@ -195,8 +195,13 @@ fn mappings(
     Ok(records)
 }
 
-/// The vdso; every process of a sort has the same. To be read before the engine works in anybody: its foothold lies in there.
-pub fn vdso(facts: &[ProcessFacts], sort: Sort) -> Option<Vdso> {
+/// The vdsos, that of 32-bit programs behind the other one; every process of a sort has the same. To be read before the engine works in
+/// anybody: its foothold lies in there.
+pub fn vdsos(facts: &[ProcessFacts]) -> (Option<Vdso>, Option<Vdso>) {
+    (vdso(facts, Sort::Native), vdso(facts, Sort::Ia32))
+}
+
+fn vdso(facts: &[ProcessFacts], sort: Sort) -> Option<Vdso> {
     let vdso = |living: &LivingFacts| living.mappings.iter().position(|found| found.name == MappingName::Vdso);
     let mut living = facts.iter().filter_map(|found| found.living.as_ref()).filter(|living| living.sort == sort);
     let (living, found) = living.find_map(|living| Some((living, &living.mappings[vdso(living)?])))?;

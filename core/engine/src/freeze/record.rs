@@ -67,9 +67,7 @@ pub fn record(
     verdict: &mut Verdict,
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
-    let ([vdso, narrow_vdso], mut buffer) =
-        ([Sort::Native, Sort::Ia32].map(|sort| memory::vdso(facts, sort)), PageBuffer::new());
-    let asked = settled(stopped, facts, verdict)?;
+    let (vdsos, mut buffer, asked) = (memory::vdsos(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::of(open), Segments::default());
     let mut registry = Registry {
         members: facts,
@@ -105,8 +103,8 @@ pub fn record(
         filesystems: told.filesystems.records,
         open_files: told.open_files,
         hold: None,
-        vdso,
-        narrow_vdso,
+        vdso: vdsos.0,
+        narrow_vdso: vdsos.1,
         mapped_files: mapped.records,
         contents: contents.records,
         segments: segments.records,

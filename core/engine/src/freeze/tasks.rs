@@ -110,15 +110,14 @@ pub fn ask(
     for puppet in &process.puppets {
         let found = by_tid.get(&puppet.tid).ok_or_else(|| gone(&facts.shown))?;
         let mut batch = Batch::new();
-        let narrow = living.sort == Sort::Ia32 || arch::is_narrow(&puppet.registers);
-        asked.push(ask_thread(&mut batch, witness(witnesses, found, facts)?, narrow));
+        asked.push(ask_thread(&mut batch, witness(witnesses, found, facts)?, is_narrow(living, puppet)));
         batches.push(batch);
     }
     let Some(first) = batches.first_mut() else { return Err(gone(&facts.shown)) };
     let dispositions = signals::ask_dispositions(first);
     let asked_timers = timers::ask(&living.timers, first);
     let asked_process = attributes::ask_process(first);
-    let asked_memory = ask_memory(living, first);
+    let mut asked_memory = ask_memory(living, first);
     let asked_children = stop::ask_continued(children, first);
     run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
 
@@ -141,12 +140,7 @@ pub fn ask(
         threads.insert(0, exited_leader(leader, facts, others));
     }
     let first = batches.swap_remove(0);
-    let mut asked_memory = asked_memory;
-    if let Some(leader) = process.puppets.first_mut() {
-        asked_memory.own_segments =
-            own_segments::read(asked_memory.segments, &first, leader, &stage).map_err(puppet)?;
-    }
-    leave_confined(process).map_err(puppet)?;
+    ask_for_more(process, &stage, &first, &mut asked_memory).map_err(puppet)?;
     problems.extend(ring::judge(&asked_memory.rings, &first));
     Ok(Answers {
         continued: stop::answer_continued(&asked_children, &first),
@@ -159,6 +153,24 @@ pub fn ask(
         lock_future: lock_future(process, living),
         problems: problems.into_iter().map(|problem| problem.of(&facts.shown)).collect(),
     })
+}
+
+/// Asks for what few have, once they have said so; then nobody is asked any more.
+fn ask_for_more(
+    process: &mut StoppedProcess,
+    stage: &Stage,
+    said: &Batch,
+    memory: &mut AskedMemory,
+) -> Result<(), PuppetError> {
+    if let Some(leader) = process.puppets.first_mut() {
+        memory.own_segments = own_segments::read(memory.segments, said, leader, stage)?;
+    }
+    leave_confined(process)
+}
+
+/// Whether a thread may have what only 32-bit programs register.
+fn is_narrow(living: &LivingFacts, puppet: &Puppet) -> bool {
+    living.sort == Sort::Ia32 || arch::is_narrow(&puppet.registers)
 }
 
 /// Tells those in a pid namespace further in what they are called there.
