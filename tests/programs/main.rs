@@ -28,6 +28,8 @@ mod gdb;
 mod go;
 mod http;
 mod ia32;
+#[cfg(feature = "heavy")]
+mod ia32_debian;
 mod java;
 mod large;
 mod make;
