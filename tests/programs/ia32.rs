@@ -88,7 +88,7 @@ fn carry_on(user: User) {
             command
         });
         job.wait_for("ready");
-        job.nap_often(5);
+        job.nap_often(10);
         job.make("go");
         let said = job.end();
         let sum: u64 = said.lines().last().and_then(|line| line.parse().ok()).unwrap_or_default();
