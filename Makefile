@@ -7,7 +7,7 @@ DESTDIR ?=
 # `test-all`.
 BUILD_PACKAGES := build-essential gettext libadwaita-1-dev libgtk-4-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bash bubblewrap chromium dbus \
-	default-jdk-headless desktop-file-utils emacs-nox erlang-base fatrace firefox-esr flatpak-builder fio fonts-cantarell gdb gnome-calculator gnome-text-editor golang-go \
+	default-jdk-headless desktop-file-utils emacs-nox erlang-base fatrace firefox-esr flatpak-builder fio fonts-cantarell gcc-multilib gdb gnome-calculator gnome-text-editor golang-go \
 	imagemagick iproute2 less libglib2.0-bin librsvg2-bin libxml2-utils lsof matchbox-window-manager memcached nodejs perl \
 	polkitd postgresql python3 redis-server redis-tools shared-mime-info sqlite3 systemd tigervnc-standalone-server tmux \
 	twm util-linux vim weston x11-utils xdotool xterm xvfb

@@ -8,11 +8,13 @@ use harness::rewrite::rewrite;
 use harness::specimen::Answer;
 use harness::{Program, Specimen, User};
 
-/// Changes the padding of the vdso's ELF header in an image.
+/// Changes the padding of the ELF header of each vdso in an image.
 fn change_vdso(image: &Path) {
     rewrite(image, |group, _| {
-        let vdso = group.vdso.as_mut().unwrap_or_else(|| panic!("the image has no vdso"));
-        vdso.code[15] ^= 1;
+        assert!(group.vdso.is_some() || group.narrow_vdso.is_some(), "the image has no vdso");
+        for vdso in group.vdso.iter_mut().chain(&mut group.narrow_vdso) {
+            vdso.code[15] ^= 1;
+        }
     });
 }
 
@@ -40,6 +42,12 @@ fn goes_on(name: &'static str, user: User) {
 fn a_program_that_asks_the_vdso_all_the_time_goes_on() {
     goes_on("vdso", User::Root);
     goes_on("vdso", User::Ordinary);
+}
+
+#[test]
+fn a_32_bit_program_goes_on() {
+    goes_on("ia32", User::Root);
+    goes_on("ia32_static", User::Ordinary);
 }
 
 #[test]

@@ -11,8 +11,9 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-const PROGRAMS: [&str; 23] = [
+const PROGRAMS: [&str; 25] = [
     "asynchronous_io",
+    "ia32",
     "memfd",
     "pipe",
     "fifo",
@@ -30,6 +31,7 @@ const PROGRAMS: [&str; 23] = [
     "udp_queues",
     "netlink",
     "seccomp_filters",
+    "segments",
     "segments_removed",
     "system_v_objects",
     "process_files",

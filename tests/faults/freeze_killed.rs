@@ -226,4 +226,6 @@ sweeps! {
     polls_survive: polls, Root;
     waits_for_children_survive: child_waits, Root;
     waiting_signals_survive: pending_signals, Root;
+    programs_of_32_bits_survive: ia32_static, Ordinary;
+    mixed_programs_survive: ia32_mixed, Root;
 }

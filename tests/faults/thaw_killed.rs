@@ -140,4 +140,5 @@ sweeps! {
     files_without_a_name_vanish: unlinked, Ordinary;
     files_of_another_name_keep_only_that: linked_names, Root;
     stopped_processes_vanish: stopped, Root;
+    programs_of_32_bits_vanish: ia32, Ordinary;
 }

@@ -28,6 +28,9 @@ mod fio;
 mod gdb;
 mod go;
 mod http;
+mod ia32;
+#[cfg(feature = "heavy")]
+mod ia32_debian;
 mod java;
 mod large;
 mod make;

@@ -24,6 +24,9 @@ macro_rules! zoo {
             zombies: both;
             core_dumped: both.refused("core file").may_lack();
             sleeps: both;
+            ia32: both.allow(&["mapping/ffffffffff600000-*"]);
+            ia32_static: both.allow(&["mapping/ffffffffff600000-*"]);
+            ia32_mixed: both;
             pending_signals: both;
             threads: both;
             growing_stack: both;
@@ -185,7 +188,7 @@ macro_rules! zoo {
             segments_apart: both;
             segments_attached: both;
             segments_removed: both;
-            segments: both.refused("modify_ldt").may_lack();
+            segments: both.may_lack();
             guard_regions: both .may_lack();
             droppable: both .may_lack();
             sealed: both .may_lack();

@@ -24,7 +24,7 @@ use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Run, Source};
 use crate::resource::memory::ring;
 use crate::resource::memory::segment::{self, Segments};
-use crate::resource::memory::vdso::{MOST_BYTES, Vdso};
+use crate::resource::memory::vdso::{MOST_BYTES, Sort, Vdso};
 use crate::resource::named_file::{self, NamedFile, Owner};
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 use crate::survey::files::OpenFiles;
@@ -195,10 +195,16 @@ fn mappings(
     Ok(records)
 }
 
-/// The vdso; every process has the same. To be read before the engine works in anybody: its foothold lies in there.
-pub fn vdso(facts: &[ProcessFacts]) -> Option<Vdso> {
-    let living = facts.iter().find_map(|found| found.living.as_ref())?;
-    let found = living.mappings.iter().find(|found| found.name == MappingName::Vdso)?;
+/// The vdsos, that of 32-bit programs behind the other one; every process of a sort has the same. To be read before the engine works in
+/// anybody: its foothold lies in there.
+pub fn vdsos(facts: &[ProcessFacts]) -> (Option<Vdso>, Option<Vdso>) {
+    (vdso(facts, Sort::Native), vdso(facts, Sort::Ia32))
+}
+
+fn vdso(facts: &[ProcessFacts], sort: Sort) -> Option<Vdso> {
+    let vdso = |living: &LivingFacts| living.mappings.iter().position(|found| found.name == MappingName::Vdso);
+    let mut living = facts.iter().filter_map(|found| found.living.as_ref()).filter(|living| living.sort == sort);
+    let (living, found) = living.find_map(|living| Some((living, &living.mappings[vdso(living)?])))?;
     let mut code = vec![0; usize::try_from(found.end - found.start).ok()?.min(MOST_BYTES)];
     crate::kernel::memory::read(Pid(living.speaker.0), RemotePtr(found.start), &mut code).ok()?;
     // The engine stands there already.

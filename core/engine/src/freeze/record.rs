@@ -28,6 +28,7 @@ use crate::resource::group::{Alive, Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Mapping, Run, Source};
 use crate::resource::memory::segment::Segments;
+use crate::resource::memory::vdso::Sort;
 use crate::resource::memory::{Memory, layout, policy, protection_keys};
 use crate::resource::namespace::inner::{Place, called_at};
 use crate::resource::origin::Origin;
@@ -66,7 +67,7 @@ pub fn record(
     verdict: &mut Verdict,
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
-    let (vdso, mut buffer, asked) = (memory::vdso(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
+    let (vdsos, mut buffer, asked) = (memory::vdsos(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
     let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::of(open), Segments::default());
     let mut registry = Registry {
         members: facts,
@@ -102,7 +103,8 @@ pub fn record(
         filesystems: told.filesystems.records,
         open_files: told.open_files,
         hold: None,
-        vdso,
+        vdso: vdsos.0,
+        narrow_vdso: vdsos.1,
         mapped_files: mapped.records,
         contents: contents.records,
         segments: segments.records,
@@ -259,6 +261,7 @@ fn life(
         }
     }
     Life::Alive(Box::new(Alive {
+        ia32: living.sort == Sort::Ia32,
         stop: stop(process.stopped_by, found, &told.continued),
         memory: memory_of(&answers, living, mappings, executable),
         threads: answers.threads,
@@ -303,6 +306,7 @@ fn memory_of(answers: &Answers, living: &LivingFacts, mut mappings: Vec<Mapping>
         protection_keys: protection_keys::answer(&asked.keys, batch, &mappings),
         mappings,
         rings: asked.settled.clone(),
+        own_segments: asked.own_segments.clone(),
         lock_future: answers.lock_future,
     }
 }

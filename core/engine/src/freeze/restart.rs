@@ -13,7 +13,7 @@ use super::stopped::Stopped;
 use crate::kernel::ptrace::{self, Event, GeneralRegisters};
 use crate::kernel::{Answer, Errno, memory};
 use crate::model::RemotePtr;
-use crate::puppet::arch;
+use crate::puppet::arch::{self, Abi};
 
 /// How often a thread may go on. Whoever waits is known at the first look; something may interrupt it before.
 const TRIES: usize = 50;
@@ -33,7 +33,7 @@ impl Stopped {
             event = self.stop_again(pid, tid)?;
         }
         if event == Event::Interrupted {
-            event = self.leave_the_entry(pid, tid)?;
+            event = self.leave_the_vdso(pid, tid)?;
         }
         for _ in 0..TRIES {
             if !matches!(event, Event::Interrupted | Event::GroupStop(_)) || !self.hides_its_call(tid)? {
@@ -106,7 +106,7 @@ impl Stopped {
 
     fn hides_its_call(&self, tid: Tid) -> Answer<bool> {
         let registers = ptrace::general_registers(tid)?;
-        let goes_on = (libc::SYS_restart_syscall, arch::restart::RESTART_RESTARTBLOCK);
+        let goes_on = (Abi::of(tid, &registers).restart(), arch::restart::RESTART_RESTARTBLOCK);
         let inside = arch::interrupted_call(&registers) == Some(goes_on) && self.waits.call(tid).is_none();
         Ok(inside || stands_before_restart(tid, &registers))
     }
@@ -115,7 +115,9 @@ impl Stopped {
 /// Whether the next thing a thread does is restart_syscall(2): the kernel has sent it there, and it has not gone yet.
 fn stands_before_restart(tid: Tid, registers: &GeneralRegisters) -> bool {
     let mut next = [0; arch::SYSCALL_INSTRUCTION.len()];
-    registers.rax == libc::SYS_restart_syscall as u64
+    let sorts = if arch::is_narrow(registers) { &[Abi::Ia32][..] } else { &[Abi::Native, Abi::Ia32][..] };
+    let mut sorts = sorts.iter().filter(|abi| registers.rax == abi.restart() as u64).peekable();
+    sorts.peek().is_some()
         && memory::read(Pid(tid.0), RemotePtr(registers.rip), &mut next).is_ok()
-        && next == arch::SYSCALL_INSTRUCTION
+        && sorts.any(|abi| next == abi.instruction())
 }

@@ -13,7 +13,7 @@ use crate::kernel::ptrace::{self, Event};
 use crate::kernel::{Answer, Errno, pidfd};
 use crate::proc::stat::{self, State};
 use crate::proc::{self, ProcError};
-use crate::puppet::{Ground, Puppet, Stage};
+use crate::puppet::{Ground, Puppet, Stage, arch};
 use crate::resource::task::{interrupted, seccomp, signals};
 use crate::survey::control_group;
 use crate::survey::select::named;
@@ -205,23 +205,20 @@ impl Stopped {
             Ok(mut puppet) => {
                 // Whoever is about to take a signal was interrupted by that, and not by us.
                 if waiting & !puppet.mask == 0 {
-                    interrupted::step_back(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
+                    interrupted::step_back(Pid(tid.0), &mut puppet.registers, puppet.abi, self.waits.waited(tid));
                 }
                 if let Some(call) = self.waits.call(tid) {
-                    interrupted::name(call, &mut puppet.registers);
+                    interrupted::name(call, &mut puppet.registers, puppet.abi);
                 }
-                if waiting & !puppet.mask == 0 && seccomp::forbids_restart(tid, &puppet.registers) {
-                    interrupted::forgo_the_rest(Pid(tid.0), &mut puppet.registers, self.waits.waited(tid));
+                if waiting & !puppet.mask == 0 && seccomp::forbids_restart(tid, &puppet.registers, puppet.abi) {
+                    let waited = self.waits.waited(tid);
+                    interrupted::forgo_the_rest(Pid(tid.0), &mut puppet.registers, puppet.abi, waited);
                 }
                 puppet.settle().map_err(failed)?;
                 let place = if tid.0 == pid.0 { 0 } else { process.puppets.len() };
                 process.puppets.insert(place, puppet);
                 process.pending.insert(place, pending);
                 Ok(())
-            }
-            Err(Errno::ENOEXEC) => {
-                let what = phrase!("it is a 32-bit program, and those cannot be frozen yet");
-                Err(Problem::blocks(ProblemKind::Processor, what).of(&named(pid)).way_out(phrase!("Pause it instead")))
             }
             Err(Errno::EBUSY) => Err(has_no_marker(tid).of(&named(pid))),
             Err(errno) => Err(failed(errno)),
@@ -287,9 +284,14 @@ impl StoppedProcess {
         let Some(first) = self.puppets.first() else { return Ok(()) };
         self.shared_pending = signals::pending(first.tid, true)?;
         let shared = signals::set_of(&self.shared_pending);
+        let narrow = self.puppets.iter().any(|puppet| arch::is_narrow(&puppet.registers));
+        // A handler of a 32-bit program does not keep the registers that the engine has to itself in such a program.
+        let caught = || proc::parsed(self.pid, "status", proc::status::parse).map_or(0, |status| status.caught);
+        let caught = if narrow { caught() } else { 0 };
         for (puppet, pending) in self.puppets.iter_mut().zip(&mut self.pending) {
             *pending = signals::pending(puppet.tid, false)?;
-            puppet.avoid(shared | signals::set_of(pending))?;
+            let waiting = shared | signals::set_of(pending);
+            puppet.avoid(waiting | caught).or_else(|_| puppet.avoid(waiting))?;
         }
         Ok(())
     }

@@ -9,13 +9,15 @@ use super::waiting::Waits;
 use crate::kernel::Errno;
 use crate::model::RemotePtr;
 use crate::proc;
-use crate::proc::maps::{MappingName, VmFlags};
+use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::proc::status::Status;
+use crate::puppet::arch;
 use crate::puppet::kernel;
 use crate::puppet::stage::{Stage, find_instruction};
 use crate::puppet::{Batch, Call, Foothold, Ground, Puppet, PuppetError, run_together};
 use crate::resource::group::Thread;
-use crate::resource::memory::{Ring, layout, policy, protection_keys, ring};
+use crate::resource::memory::vdso::Sort;
+use crate::resource::memory::{OwnSegment, Ring, layout, own_segments, policy, protection_keys, ring};
 use serde_bytes::ByteBuf;
 
 use crate::resource::task::attributes::{self, ProcessAttributes, ThreadAttributes, Told};
@@ -65,6 +67,10 @@ pub struct AskedMemory {
     pub rings: Vec<(u64, Call)>,
     /// The same, once they have [settled](super::rings::settle).
     pub settled: Vec<Ring>,
+    /// Whether there are segments of its own.
+    segments: Call,
+    /// The same, once they have been read.
+    pub own_segments: Vec<OwnSegment>,
 }
 
 struct AskedThread {
@@ -76,11 +82,11 @@ struct AskedThread {
     landlock: Option<Call>,
 }
 
-fn ask_thread(batch: &mut Batch, witness: Option<Tid>) -> AskedThread {
+fn ask_thread(batch: &mut Batch, witness: Option<Tid>, narrow: bool) -> AskedThread {
     AskedThread {
         credentials: credentials::ask(batch),
         signals: signals::ask_thread(batch),
-        futexes: futexes::ask(batch),
+        futexes: futexes::ask(batch, narrow),
         attributes: attributes::ask_thread(batch),
         legacy: legacy::ask(batch),
         landlock: landlock::ask(witness, batch),
@@ -104,14 +110,14 @@ pub fn ask(
     for puppet in &process.puppets {
         let found = by_tid.get(&puppet.tid).ok_or_else(|| gone(&facts.shown))?;
         let mut batch = Batch::new();
-        asked.push(ask_thread(&mut batch, witness(witnesses, found, facts)?));
+        asked.push(ask_thread(&mut batch, witness(witnesses, found, facts)?, is_narrow(living, puppet)));
         batches.push(batch);
     }
     let Some(first) = batches.first_mut() else { return Err(gone(&facts.shown)) };
     let dispositions = signals::ask_dispositions(first);
     let asked_timers = timers::ask(&living.timers, first);
     let asked_process = attributes::ask_process(first);
-    let asked_memory = ask_memory(living, first);
+    let mut asked_memory = ask_memory(living, first);
     let asked_children = stop::ask_continued(children, first);
     run_together(&mut process.puppets, &stage, &mut batches).map_err(puppet)?;
 
@@ -133,8 +139,8 @@ pub fn ask(
         let others = threads.first().cloned().ok_or_else(|| gone(&facts.shown))?;
         threads.insert(0, exited_leader(leader, facts, others));
     }
-    leave_confined(process).map_err(puppet)?;
     let first = batches.swap_remove(0);
+    ask_for_more(process, &stage, &first, &mut asked_memory).map_err(puppet)?;
     problems.extend(ring::judge(&asked_memory.rings, &first));
     Ok(Answers {
         continued: stop::answer_continued(&asked_children, &first),
@@ -147,6 +153,24 @@ pub fn ask(
         lock_future: lock_future(process, living),
         problems: problems.into_iter().map(|problem| problem.of(&facts.shown)).collect(),
     })
+}
+
+/// Asks for what few have, once they have said so; then nobody is asked any more.
+fn ask_for_more(
+    process: &mut StoppedProcess,
+    stage: &Stage,
+    said: &Batch,
+    memory: &mut AskedMemory,
+) -> Result<(), PuppetError> {
+    if let Some(leader) = process.puppets.first_mut() {
+        memory.own_segments = own_segments::read(memory.segments, said, leader, stage)?;
+    }
+    leave_confined(process)
+}
+
+/// Whether a thread may have what only 32-bit programs register.
+fn is_narrow(living: &LivingFacts, puppet: &Puppet) -> bool {
+    living.sort == Sort::Ia32 || arch::is_narrow(&puppet.registers)
 }
 
 /// Tells those in a pid namespace further in what they are called there.
@@ -196,6 +220,8 @@ fn ask_memory(living: &LivingFacts, batch: &mut Batch) -> AskedMemory {
         policies: policy::ask_mappings(starts, batch),
         rings: ring::ask(living.mappings.iter(), batch),
         settled: Vec::new(),
+        segments: own_segments::ask(batch),
+        own_segments: Vec::new(),
     }
 }
 
@@ -285,9 +311,37 @@ fn prepare(process: &mut StoppedProcess, living: &LivingFacts) -> Result<Option<
         || places.iter().find_map(|found| find_instruction(first, RemotePtr(found.start), RemotePtr(found.end)));
     let ground = foothold.map(Ground::Foothold).or_else(|| instruction().map(Ground::Instruction));
     let Some(ground) = ground else { return Ok(None) };
-    let stage = Stage::build(first, ground, None, threads)?;
+    let narrow =
+        has_no_high_addresses(living) || process.puppets.iter().any(|puppet| arch::is_narrow(&puppet.registers));
+    let place = if narrow {
+        let Some(place) = low_place(living, Stage::length(threads)) else { return Ok(None) };
+        Some(place)
+    } else {
+        None
+    };
+    let Some(first) = process.puppets.first_mut() else { return Ok(None) };
+    let stage = Stage::build(first, ground, place, threads)?;
     process.stage = Some((stage, ground));
     Ok(Some(stage))
+}
+
+/// Whether all that a process has lies where a 32-bit program could have it. The kernel gives such a program nothing higher up, and does
+/// not tell which one it means by that.
+fn has_no_high_addresses(living: &LivingFacts) -> bool {
+    let mut all = living.mappings.iter().filter(|found| found.name != MappingName::Vsyscall);
+    all.all(|found| found.end <= arch::NARROW_END)
+}
+
+/// Room among the addresses of a 32-bit program, where the kernel would look for it: as high up as it goes, and where a stack grows to
+/// only if there is no other.
+fn low_place(living: &LivingFacts, length: u64) -> Option<RemotePtr> {
+    const LOWEST: u64 = 1 << 20;
+    let low = || living.mappings.iter().filter(|found| found.start < arch::NARROW_END);
+    let ends = std::iter::once(LOWEST).chain(low().map(|found| found.end.max(LOWEST)));
+    let gaps: Vec<_> = ends.zip(low()).filter(|(end, above)| above.start.saturating_sub(length) >= *end).collect();
+    let grows = |above: &DetailedMapping| above.flags.contains(VmFlags::GROWS_DOWN);
+    let usual = gaps.iter().rev().find(|(_, above)| !grows(above)).map(|(_, above)| above.start - length);
+    usual.or_else(|| gaps.last().map(|(end, _)| *end)).map(RemotePtr)
 }
 
 fn thread(
@@ -301,7 +355,7 @@ fn thread(
     let puppet = &process.puppets[index];
     let tid: Tid = puppet.tid;
     let mut general = puppet.registers;
-    let interrupted = interrupted::record(Pid(tid.0), &mut general, waits.waited(tid));
+    let interrupted = interrupted::record(Pid(tid.0), &mut general, puppet.abi, waits.waited(tid));
     Ok(Thread {
         tid,
         inner: found.status.namespace_pid.get(1..).unwrap_or_default().to_vec(),

@@ -13,12 +13,13 @@ use dormouse_wire::{Pid, Tid};
 use crate::kernel::{clocks, sched};
 use crate::proc::syscall::{self, InSyscall};
 use crate::proc::{self, stat};
-use crate::resource::task::interrupted::{is_timed, resumed};
+use crate::puppet::arch::{Abi, NARROW_END};
+use crate::resource::task::interrupted::{is_timed, resumed, resumed_ia32};
 
 /// A thread that waits.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    /// The call, where it is known.
+    /// The call, where it is known, by its number for who has made it.
     call: Option<i64>,
     processor: i32,
     began: Option<u64>,
@@ -35,18 +36,24 @@ pub struct Waits {
 impl Waits {
     /// Looks at a thread that still runs.
     pub fn look(&mut self, pid: Pid, tid: Tid) {
-        let Ok(InSyscall::Inside { number, arguments, .. }) = proc::parsed_thread(pid, tid, "syscall", syscall::parse)
+        let Ok(InSyscall::Inside { number, arguments, program, .. }) =
+            proc::parsed_thread(pid, tid, "syscall", syscall::parse)
         else {
             return;
         };
-        let call = if number == libc::SYS_restart_syscall {
+        // The code of 64-bit programs lies higher up in general, so that most need not be looked at.
+        let abi = if program < NARROW_END { Abi::behind(tid, program) } else { Abi::Native };
+        let call = if number == abi.restart() {
             let place = proc::read_thread(pid, tid, "wchan").unwrap_or_default();
-            resumed(place.trim_ascii(), arguments[0])
+            match abi {
+                Abi::Native => resumed(place.trim_ascii(), arguments[0]),
+                Abi::Ia32 => resumed_ia32(Pid(tid.0), place.trim_ascii(), &arguments),
+            }
         } else {
             Some(number)
         };
         // Only a call with a timeout is gone on with in that way.
-        if number != libc::SYS_restart_syscall && !is_timed(number, &arguments) {
+        if number != abi.restart() && !is_timed(abi, number, &arguments) {
             return;
         }
         let began = proc::read_thread(pid, tid, "sched").ok().and_then(|text| proc::sched::exec_start(&text));

@@ -60,7 +60,7 @@ impl Bystander {
 }
 
 /// The last number of the line NSpid, proc_pid_status(5). A kernel without pid namespaces has no such line.
-fn called(pid: Pid) -> Answer<Tid> {
+pub(super) fn called(pid: Pid) -> Answer<Tid> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Errno::ESRCH)?;
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     let last = numbers.and_then(|numbers| numbers.split_ascii_whitespace().next_back()?.parse().ok());

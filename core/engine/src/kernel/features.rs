@@ -11,6 +11,13 @@ pub fn timer_ids() -> bool {
     answer != Err(Errno::EINVAL)
 }
 
+/// Whether processes may have segments of their own, modify_ldt(2): CONFIG_MODIFY_LDT_SYSCALL.
+pub fn own_segments() -> bool {
+    const READ: i32 = 0;
+    // SAFETY: the call is asked for nothing, and writes nothing.
+    checked(unsafe { libc::syscall(libc::SYS_modify_ldt, READ, std::ptr::null_mut::<u8>(), 0) }) != Err(Errno::ENOSYS)
+}
+
 /// Whether the kernel has Landlock, and it is switched on: landlock(7), Linux 5.13.
 pub fn landlock() -> bool {
     const VERSION: u32 = 1;

@@ -7,8 +7,8 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::{Answer, Errno, checked};
 
-/// Opens a file that exists, with O_CLOEXEC and never as our controlling terminal. openat2(2): the flags of the
-/// description are the given ones, where open(2) would add O_LARGEFILE.
+/// Opens a file that exists, with O_CLOEXEC and never as our controlling terminal. openat2(2) adds O_LARGEFILE to the flags of
+/// the description, but with O_PATH.
 pub fn open(path: &Path, flags: i32) -> Answer<OwnedFd> {
     let mut flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC;
     if !flags.contains(OFlag::O_PATH) {

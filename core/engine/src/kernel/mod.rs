@@ -12,6 +12,7 @@ pub mod features;
 pub mod files;
 pub mod guard;
 pub mod huge_pages;
+pub mod ia32;
 pub mod identity;
 pub mod inet;
 pub mod inner_namespaces;

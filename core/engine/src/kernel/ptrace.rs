@@ -36,9 +36,7 @@ mod request {
 }
 
 /// Register sets by note type, elf(5).
-const NT_PRSTATUS: u64 = 1;
 const NT_X86_XSTATE: u64 = 0x202;
-const NT_PRFPREG: u64 = 2;
 
 /// Length of the registers as FXSAVE stores them: all that there is without XSAVE.
 pub const FXSAVE: usize = 512;
@@ -225,22 +223,41 @@ pub struct GeneralRegisters {
     pub gs: u64,
 }
 
-/// Reads the general registers. A 32-bit thread answers with a shorter set: ENOEXEC here.
+/// Reads the general registers, in this form also those of a thread that runs 32-bit code: PTRACE_GETREGSET would give
+/// fewer and shorter ones then.
 pub fn general_registers(thread: Tid) -> Answer<GeneralRegisters> {
     let mut registers = GeneralRegisters::default();
-    let mut vector = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<GeneralRegisters>() };
-    call(libc::PTRACE_GETREGSET, thread, NT_PRSTATUS, &raw mut vector as u64)?;
-    if vector.iov_len == size_of::<GeneralRegisters>() { Ok(registers) } else { Err(Errno::ENOEXEC) }
+    call(libc::PTRACE_GETREGS, thread, 0, &raw mut registers as u64)?;
+    Ok(registers)
 }
 
 /// Writes the general registers.
 pub fn set_general_registers(thread: Tid, registers: &GeneralRegisters) -> Answer<()> {
-    let mut vector = libc::iovec {
-        iov_base: std::ptr::from_ref(registers).cast_mut().cast(),
-        iov_len: size_of::<GeneralRegisters>(),
-    };
-    call(libc::PTRACE_SETREGSET, thread, NT_PRSTATUS, &raw mut vector as u64).map(drop)
+    call(libc::PTRACE_SETREGS, thread, 0, std::ptr::from_ref(registers) as u64).map(drop)
 }
+
+/// A segment of a thread, `struct user_desc`, set_thread_area(2): number, base, limit, flags. A 32-bit program has its
+/// thread-local storage in one.
+pub type Segment = [u32; 4];
+
+/// The numbers of the segments that a thread has for itself in the table of the kernel (GDT_ENTRY_TLS_MIN and those behind
+/// it), x86-64.
+pub const SEGMENTS: std::ops::RangeInclusive<u32> = 12..=14;
+
+/// One of the thread's own segments. EIO: this kernel knows no 32-bit programs.
+pub fn segment(thread: Tid, number: u32) -> Answer<Segment> {
+    let mut segment = Segment::default();
+    call(GET_THREAD_AREA, thread, number.into(), segment.as_mut_ptr() as u64)?;
+    Ok(segment)
+}
+
+/// Sets one of the thread's own segments. The kernel refuses any that could be of harm.
+pub fn set_segment(thread: Tid, segment: &Segment) -> Answer<()> {
+    call(SET_THREAD_AREA, thread, segment[0].into(), segment.as_ptr() as u64).map(drop)
+}
+
+const GET_THREAD_AREA: u32 = 25;
+const SET_THREAD_AREA: u32 = 26;
 
 /// Reads the extended state (x87, SSE, AVX, AMX, protection keys) in the standard XSAVE format, whatever its size; where the
 /// processor has no XSAVE, that is what FXSAVE stores.
@@ -251,7 +268,7 @@ pub fn extended_registers(thread: Tid) -> Answer<Vec<u8>> {
     match call(libc::PTRACE_GETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64) {
         Err(Errno::ENODEV) => {
             vector.iov_len = FXSAVE;
-            call(libc::PTRACE_GETREGSET, thread, NT_PRFPREG, &raw mut vector as u64)?
+            call(libc::PTRACE_GETFPREGS, thread, 0, area.as_mut_ptr() as u64)?
         }
         answer => answer?,
     };
@@ -272,9 +289,11 @@ pub fn extended_registers(thread: Tid) -> Answer<Vec<u8>> {
 
 /// Writes the extended state, as long as [`extended_registers`] reads it.
 pub fn set_extended_registers(thread: Tid, area: &[u8]) -> Answer<()> {
+    if area.len() == FXSAVE {
+        return call(libc::PTRACE_SETFPREGS, thread, 0, area.as_ptr() as u64).map(drop);
+    }
     let mut vector = libc::iovec { iov_base: area.as_ptr().cast_mut().cast(), iov_len: area.len() };
-    let set = if area.len() == FXSAVE { NT_PRFPREG } else { NT_X86_XSTATE };
-    call(libc::PTRACE_SETREGSET, thread, set, &raw mut vector as u64).map(drop)
+    call(libc::PTRACE_SETREGSET, thread, NT_X86_XSTATE, &raw mut vector as u64).map(drop)
 }
 
 /// Whether the thread has a map of I/O ports that it may use, ioperm(2).

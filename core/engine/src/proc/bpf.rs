@@ -4,13 +4,27 @@
 /// A system call: `struct seccomp_data` in words of 32 bits.
 pub type Data = [u32; 16];
 
-/// `struct seccomp_data` of a call of a 64-bit program.
-pub fn call(number: i64, instruction: u64, arguments: [u64; 6]) -> Data {
+/// Of which machine a system call is, for filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// This one.
+    Own,
+    /// That of 32-bit programs on x86-64.
+    Ia32,
+}
+
+/// `struct seccomp_data` of a call.
+pub fn call(machine: Machine, number: i64, instruction: u64, arguments: [u64; 6]) -> Data {
     const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
     const AUDIT_ARCH_AARCH64: u32 = 0xc000_00b7;
+    const AUDIT_ARCH_I386: u32 = 0x4000_0003;
     let mut data = [0; 16];
     data[0] = number as u32;
-    data[1] = if cfg!(target_arch = "aarch64") { AUDIT_ARCH_AARCH64 } else { AUDIT_ARCH_X86_64 };
+    data[1] = match machine {
+        Machine::Ia32 => AUDIT_ARCH_I386,
+        Machine::Own if cfg!(target_arch = "aarch64") => AUDIT_ARCH_AARCH64,
+        Machine::Own => AUDIT_ARCH_X86_64,
+    };
     for (at, word) in [instruction].iter().chain(&arguments).enumerate() {
         data[2 + 2 * at] = *word as u32;
         data[3 + 2 * at] = (*word >> 32) as u32;
@@ -130,7 +144,7 @@ mod tests {
             (0x06, 0, 0, ALLOW),
             (0x06, 0, 0, KILL),
         ]);
-        let answer = |number, argument| run(&program, &call(number, 0, [0, argument, 0, 0, 0, 0]));
+        let answer = |number, argument| run(&program, &call(Machine::Own, number, 0, [0, argument, 0, 0, 0, 0]));
         assert_eq!((answer(5, 0), answer(6, 0)), (Some(ALLOW), Some(KILL)));
         assert_eq!((answer(7, 0x1_0000_0006), answer(7, 0x4_0000_0003)), (Some(ALLOW), Some(KILL)));
     }

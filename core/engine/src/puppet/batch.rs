@@ -118,6 +118,17 @@ impl Batch {
         self.push(number, arguments, arch::STOP_AT_ERROR, purpose.into())
     }
 
+    /// The same as [`ask`](Self::ask), as 32-bit programs make the call and by its number there. The desk must lie where
+    /// such a program could have it.
+    pub fn ask_ia32(&mut self, number: i64, arguments: &[Argument]) -> Call {
+        self.push(number, arguments, arch::IA32, Cow::Borrowed(""))
+    }
+
+    /// The same as [`must`](Self::must), as 32-bit programs make the call.
+    pub fn must_ia32(&mut self, purpose: impl Into<Cow<'static, str>>, number: i64, arguments: &[Argument]) -> Call {
+        self.push(number, arguments, arch::STOP_AT_ERROR | arch::IA32, purpose.into())
+    }
+
     /// No call: the thread uses AMX tiles and leaves them empty, so that it has room for some.
     pub fn use_tiles(&mut self) {
         let shape = self.bytes(&arch::tile_shape());

@@ -7,6 +7,7 @@
 #[path = "x86_64.rs"]
 pub mod arch;
 pub mod batch;
+mod calls;
 mod error;
 pub mod foothold;
 pub mod stage;

@@ -9,7 +9,7 @@ use crate::kernel::ptrace::{self, Event, GeneralRegisters, PATIENCE, SyscallDisp
 use crate::kernel::{Answer, Errno};
 use crate::model::RemotePtr;
 
-use super::arch::{self, RECORD};
+use super::arch::{self, Abi, RECORD};
 use super::batch::{Batch, FailedCall, Slot};
 use super::error::{PuppetError, kernel};
 use super::stage::Desk;
@@ -21,14 +21,16 @@ pub struct Puppet {
     pub pid: Pid,
     /// Its own id.
     pub tid: Tid,
-    /// What it and its process are called in the pid namespace that they live in.
-    called: (Pid, Tid),
     /// The registers it was stopped with.
     pub registers: GeneralRegisters,
     /// The signal mask it was stopped with.
     pub mask: u64,
+    /// How it makes system calls, or has made the one that it stands in.
+    pub abi: Abi,
     /// What became of its system calls when it was stopped.
     pub dispatch: Option<SyscallDispatch>,
+    /// What it and its process are called in the pid namespace that they live in.
+    pub(super) called: (Pid, Tid),
     pub(super) marker: i32,
     entered: bool,
     confined: bool,
@@ -48,7 +50,7 @@ fn marker(pending: u64) -> Answer<i32> {
     MARKERS.into_iter().find(|signal| pending & bit(*signal) == 0).ok_or(Errno::EBUSY)
 }
 
-fn bit(signal: i32) -> u64 {
+pub(super) fn bit(signal: i32) -> u64 {
     1 << (signal - 1)
 }
 
@@ -65,6 +67,7 @@ impl Puppet {
             called,
             registers,
             mask,
+            abi: Abi::of(tid, &registers),
             dispatch,
             marker,
             entered: false,
@@ -100,13 +103,13 @@ impl Puppet {
     }
 
     /// The process as its memory is reached: by this thread, for the leader may have exited.
-    fn space(&self) -> Pid {
+    pub(super) fn space(&self) -> Pid {
         Pid(self.tid.0)
     }
 
     /// Blocks all signals but the marker, for as long as the engine works in the thread. After its registers have been
     /// set: from there on it finds its way back by itself, with its own mask, should the engine die.
-    fn enter(&mut self) -> Result<(), PuppetError> {
+    pub(super) fn enter(&mut self) -> Result<(), PuppetError> {
         if !self.entered {
             ptrace::set_signal_mask(self.tid, !bit(self.marker)).map_err(kernel("block the thread's signals"))?;
             if self.dispatch.is_some() {
@@ -196,7 +199,8 @@ impl Puppet {
 
     /// What the thread goes back to by itself when the engine is gone.
     pub(super) fn return_frame(&self) -> Vec<u8> {
-        arch::return_frame(self.called.0.0, self.called.1.0, self.marker, self.mask, &self.registers)
+        let who = (self.called.0.0, self.called.1.0, self.marker);
+        arch::return_frame(who, self.mask, &self.registers, self.abi)
     }
 
     /// Waits for the end of the round and takes the answers.
@@ -411,90 +415,4 @@ pub fn run_together(puppets: &mut [Puppet], stage: &super::Stage, batches: &mut 
         }
     }
     failure.map_or(Ok(()), Err)
-}
-
-impl Puppet {
-    /// Lets the thread go to the entry of a system call from which it does not come back. No signal comes in between any
-    /// more, whatever mask it is given there.
-    pub fn go_to_call(&mut self, instruction: RemotePtr, number: i64, arguments: [u64; 6]) -> Result<(), PuppetError> {
-        self.enter()?;
-        let registers = arch::enter_call(&self.registers, instruction, number, arguments);
-        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        self.run_to_border_of_call()
-    }
-
-    /// Lets the thread stop its whole process by a signal. Answers false where the kernel ignores the signal.
-    pub fn stop_process(&mut self, instruction: RemotePtr, signal: i32) -> Result<bool, PuppetError> {
-        self.single_call(instruction, libc::SYS_kill, [self.called.0.0 as u64, signal as u64, 0, 0, 0, 0])?;
-        ptrace::set_signal_mask(self.tid, !bit(self.marker) & !bit(signal))
-            .map_err(kernel("unblock the signal that stops it"))?;
-        let stops = self.join_stop(instruction)?;
-        ptrace::set_signal_mask(self.tid, !bit(self.marker)).map_err(kernel("block the thread's signals"))?;
-        Ok(stops)
-    }
-
-    /// Lets the thread take part in the stop of its process. Answers false where it does not stop.
-    pub fn join_stop(&mut self, instruction: RemotePtr) -> Result<bool, PuppetError> {
-        self.enter()?;
-        // If it is not stopped, it comes to the entry of this call.
-        let registers = arch::enter_call(&self.registers, instruction, libc::SYS_getpid, [0; 6]);
-        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        let mut taken = 0;
-        loop {
-            self.let_run_to_call(taken)?;
-            taken = match self.wait()? {
-                Event::GroupStop(_) => return Ok(true),
-                Event::Syscall => return Ok(false),
-                Event::Ended(_) => return Err(PuppetError::Ended),
-                Event::Signal(signal @ (libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => signal,
-                _ => 0,
-            };
-        }
-    }
-
-    /// Runs to the next entry to or exit from a system call.
-    fn run_to_border_of_call(&mut self) -> Result<(), PuppetError> {
-        loop {
-            self.let_run_to_call(0)?;
-            match self.wait()? {
-                Event::Syscall => return Ok(()),
-                Event::Ended(_) => return Err(PuppetError::Ended),
-                Event::Signal(signal @ (libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGTRAP)) => {
-                    return Err(PuppetError::Fault(signal));
-                }
-                Event::Signal(signal) if signal != self.marker => self.stop_signals.push(signal),
-                _ => {}
-            }
-        }
-    }
-
-    /// Makes one system call that is interrupted as soon as it waits, so that the kernel keeps what is left of it; answers
-    /// the kernel's inner value, -ERESTART_RESTARTBLOCK where it waits, or what the call has answered at once. `data` is
-    /// written to its place before.
-    pub fn interrupted_call(
-        &mut self,
-        instruction: RemotePtr,
-        (number, arguments): (i64, [u64; 6]),
-        (place, data): (RemotePtr, &[u8]),
-    ) -> Result<i64, PuppetError> {
-        self.enter()?;
-        memory::write(self.space(), place, data).map_err(kernel("write the engine's pages in the process"))?;
-        let registers = arch::enter_call(&self.registers, instruction, number, arguments);
-        ptrace::set_general_registers(self.tid, &registers).map_err(kernel("set the thread's registers"))?;
-        self.run_to_border_of_call()?;
-        // It stands before the call: the interrupt is there already when it begins to wait.
-        ptrace::interrupt(self.tid).map_err(kernel("interrupt the thread"))?;
-        self.let_run()?;
-        loop {
-            match self.wait()? {
-                Event::Interrupted | Event::GroupStop(_) => break,
-                Event::Ended(_) => return Err(PuppetError::Ended),
-                Event::Signal(signal) if signal != self.marker => self.stop_signals.push(signal),
-                _ => {}
-            }
-            self.let_run()?;
-        }
-        let registers = ptrace::general_registers(self.tid).map_err(kernel("read the registers"))?;
-        Ok(arch::call_result(&registers))
-    }
 }

@@ -9,6 +9,91 @@ use crate::model::RemotePtr;
 /// `syscall`, the instruction.
 pub const SYSCALL_INSTRUCTION: [u8; 2] = [0x0f, 0x05];
 
+/// `int 0x80`, that of 32-bit programs. The kernel makes whoever came by `sysenter` stand behind one, too.
+const OLD_SYSCALL_INSTRUCTION: [u8; 2] = [0xcd, 0x80];
+
+/// The segments of 64-bit code, and of its stack.
+const CODE: u64 = 0x33;
+const STACK: u64 = 0x2b;
+
+/// Addresses that a 32-bit program can name lie below this.
+pub const NARROW_END: u64 = 1 << 32;
+
+/// Which numbers system calls have, and what they are given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Abi {
+    /// That of 64-bit programs.
+    #[default]
+    Native,
+    /// That of 32-bit programs (i386). A 64-bit program may make such a call, too.
+    Ia32,
+}
+
+impl Abi {
+    /// By which one a stopped thread has made the call that it stands in, or would make its next one.
+    pub fn of(thread: Tid, registers: &GeneralRegisters) -> Self {
+        if is_narrow(registers) {
+            return Self::Ia32;
+        }
+        // Nobody else needs to be looked at.
+        let is_inside = interrupted_call(registers).is_some_and(|(_, answer)| (-4095..0).contains(&answer));
+        if is_inside { Self::behind(thread, registers.rip) } else { Self::Native }
+    }
+
+    /// By which one a thread makes a call that stands behind an instruction there.
+    pub fn behind(thread: Tid, program: u64) -> Self {
+        let mut found = [0; OLD_SYSCALL_INSTRUCTION.len()];
+        let place = RemotePtr(program.wrapping_sub(found.len() as u64));
+        let is_old = memory::read(Pid(thread.0), place, &mut found).is_ok() && found == OLD_SYSCALL_INSTRUCTION;
+        if is_old { Self::Ia32 } else { Self::Native }
+    }
+
+    /// The number of restart_syscall(2).
+    pub fn restart(self) -> i64 {
+        match self {
+            Self::Native => libc::SYS_restart_syscall,
+            Self::Ia32 => 0,
+        }
+    }
+
+    /// The instruction that makes a call, where the kernel lets a call be made again.
+    pub fn instruction(self) -> [u8; 2] {
+        match self {
+            Self::Native => SYSCALL_INSTRUCTION,
+            Self::Ia32 => OLD_SYSCALL_INSTRUCTION,
+        }
+    }
+
+    /// The arguments of a call.
+    pub fn arguments(self, registers: &GeneralRegisters) -> [u64; 6] {
+        let GeneralRegisters { rbx, rcx, rdx, rsi, rdi, rbp, r10, r8, r9, .. } = *registers;
+        match self {
+            Self::Native => [rdi, rsi, rdx, r10, r8, r9],
+            Self::Ia32 => [rbx, rcx, rdx, rsi, rdi, rbp].map(|argument| argument & 0xffff_ffff),
+        }
+    }
+
+    /// Where the nth argument of a call stands.
+    pub fn argument(self, registers: &mut GeneralRegisters, index: usize) -> &mut u64 {
+        match (self, index) {
+            (Self::Native, 0) | (Self::Ia32, 4) => &mut registers.rdi,
+            (Self::Native, 1) | (Self::Ia32, 3) => &mut registers.rsi,
+            (_, 2) => &mut registers.rdx,
+            (Self::Native, 3) => &mut registers.r10,
+            (Self::Native, 4) => &mut registers.r8,
+            (Self::Native, _) => &mut registers.r9,
+            (Self::Ia32, 0) => &mut registers.rbx,
+            (Self::Ia32, 1) => &mut registers.rcx,
+            (Self::Ia32, _) => &mut registers.rbp,
+        }
+    }
+}
+
+/// Whether a thread runs 32-bit code, user_64bit_mode() of the kernel.
+pub fn is_narrow(registers: &GeneralRegisters) -> bool {
+    registers.cs != CODE
+}
+
 /// Bytes that the kernel lets a leaf function use below the stack pointer (System V ABI); nothing may be put there.
 pub const RED_ZONE: u64 = 128;
 
@@ -21,6 +106,10 @@ pub const STOP_AT_ERROR: u32 = 1;
 /// A record's flag: no call, but a first use of AMX tiles of the shape that argument 0 points to. The kernel makes room for
 /// a thread's tiles when it meets one (XFD), and takes none from a tracer before.
 pub const USE_TILES: u32 = 2;
+
+/// A record's flag: a call as 32-bit programs make it. What its arguments point to must lie where such a program could
+/// have it.
+pub const IA32: u32 = 4;
 
 /// A shape of tiles as `ldtilecfg` takes it: tile 0 of 16 rows of 64 bytes.
 pub fn tile_shape() -> [u8; 64] {
@@ -96,6 +185,8 @@ core::arch::global_asm!(
     "mov r9, [r9]",
     "8: test eax, 2",
     "jnz 7f",
+    "test eax, 4",
+    "jnz 5f",
     "mov rax, [r12]",
     "syscall",
     "6: mov [r12 + 64], rax",
@@ -110,6 +201,16 @@ core::arch::global_asm!(
     "tilezero tmm0",
     "tilerelease",
     "xor eax, eax",
+    "jmp 6b",
+    "5: mov rbx, rdi",
+    "mov rcx, rsi",
+    "mov rsi, r10",
+    "mov rdi, r8",
+    "mov rbp, r9",
+    "mov rax, [r12]",
+    ".globl dormouse_stage_old_call",
+    "dormouse_stage_old_call:",
+    "int 0x80",
     "jmp 6b",
     // tgkill(tgid, tid, signal)
     "9: mov eax, 234",
@@ -149,6 +250,7 @@ core::arch::global_asm!(
 
 unsafe extern "C" {
     static dormouse_stage_begin: u8;
+    static dormouse_stage_old_call: u8;
     static dormouse_stage_back: u8;
     static dormouse_stage_end: u8;
 }
@@ -163,6 +265,11 @@ pub fn stage_code() -> &'static [u8] {
 /// Where in it the way back begins, behind the call that sends the signal.
 fn way_back() -> usize {
     (&raw const dormouse_stage_back) as usize - (&raw const dormouse_stage_begin) as usize
+}
+
+/// Where in it stands an `int 0x80`.
+fn old_call() -> usize {
+    (&raw const dormouse_stage_old_call) as usize - (&raw const dormouse_stage_begin) as usize
 }
 
 /// Whether a thread has walked its batch to the end, in the loop at `code`.
@@ -202,8 +309,8 @@ pub fn enter_foothold(
 
 /// What the thread goes back to when the tracer is gone: registers that make the kernel's restart of an interrupted
 /// call happen by themselves.
-pub fn return_frame(pid: i32, tid: i32, marker: i32, mask: u64, registers: &GeneralRegisters) -> Vec<u8> {
-    let back = restarted_by_hand(registers);
+pub fn return_frame((pid, tid, marker): (i32, i32, i32), mask: u64, registers: &GeneralRegisters, abi: Abi) -> Vec<u8> {
+    let back = restarted_by_hand(registers, abi);
     let mut frame = Vec::with_capacity(FRAME);
     for word in [pid, tid, marker, 0] {
         frame.extend(word.to_ne_bytes());
@@ -255,13 +362,14 @@ pub fn interrupted_call(registers: &GeneralRegisters) -> Option<(i64, i64)> {
     (number >= 0).then_some((number, registers.rax as i64))
 }
 
-/// What the kernel does on the way back to user mode when no signal is delivered: steps back onto the `syscall`.
-pub fn restarted_by_hand(registers: &GeneralRegisters) -> GeneralRegisters {
+/// What the kernel does on the way back to user mode when no signal is delivered: steps back onto the instruction that makes
+/// the call.
+pub fn restarted_by_hand(registers: &GeneralRegisters, abi: Abi) -> GeneralRegisters {
     let mut back = *registers;
     let Some((number, answer)) = interrupted_call(registers) else { return back };
     match answer {
         restart::RESTARTSYS | restart::RESTARTNOINTR | restart::RESTARTNOHAND => back.rax = number as u64,
-        restart::RESTART_RESTARTBLOCK => back.rax = libc::SYS_restart_syscall as u64,
+        restart::RESTART_RESTARTBLOCK => back.rax = abi.restart() as u64,
         _ => return back,
     }
     back.rip -= SYSCALL_INSTRUCTION.len() as u64;
@@ -285,6 +393,8 @@ pub fn enter_stage(
         eflags: 0x202,
         // Not inside a system call: the kernel has nothing to restart.
         orig_rax: u64::MAX,
+        cs: CODE,
+        ss: STACK,
         ..*base
     }
 }
@@ -308,8 +418,19 @@ pub fn enter_call(
         r9,
         eflags: 0x202,
         orig_rax: u64::MAX,
+        cs: CODE,
+        ss: STACK,
         ..*base
     }
+}
+
+/// The same before one call as a 32-bit program makes it, in the loop at `code`.
+pub fn enter_old_call(base: &GeneralRegisters, code: RemotePtr, number: i64, arguments: [u64; 6]) -> GeneralRegisters {
+    let mut registers = enter_call(base, code + old_call() as u64, number, [0; 6]);
+    for (index, argument) in arguments.into_iter().enumerate() {
+        *Abi::Ia32.argument(&mut registers, index) = argument;
+    }
+    registers
 }
 
 /// The bytes of [`jump`].
@@ -326,6 +447,23 @@ pub fn jump(target: u64) -> [u8; JUMP] {
 pub fn plain_call(number: i64) -> [u8; 8] {
     let [a, b, c, d] = (number as u32).to_le_bytes();
     [0xb8, a, b, c, d, 0x0f, 0x05, 0xc3]
+}
+
+/// The bytes of [`narrow_jump`].
+pub const NARROW_JUMP: usize = 5;
+
+/// A jump of 32-bit code at `from`, to any address it knows: `jmp`, and how far.
+pub fn narrow_jump(from: u64, target: u64) -> [u8; NARROW_JUMP] {
+    let far = (target as u32).wrapping_sub(from as u32).wrapping_sub(NARROW_JUMP as u32);
+    let [a, b, c, d] = far.to_le_bytes();
+    [0xe9, a, b, c, d]
+}
+
+/// The same as [`plain_call`] in 32-bit code, which has its arguments on the stack: `push ebx; mov ebx, [esp + 8]; mov ecx,
+/// [esp + 12]; mov edx, [esp + 16]; mov eax, number; int 0x80; pop ebx; ret`.
+pub fn narrow_plain_call(number: i64) -> [u8; 22] {
+    let [a, b, c, d] = (number as u32).to_le_bytes();
+    [0x53, 0x8b, 0x5c, 0x24, 8, 0x8b, 0x4c, 0x24, 12, 0x8b, 0x54, 0x24, 16, 0xb8, a, b, c, d, 0xcd, 0x80, 0x5b, 0xc3]
 }
 
 /// The kernel's answer to the call a thread has just left.

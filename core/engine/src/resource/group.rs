@@ -50,6 +50,9 @@ pub struct Group {
     pub hold: Option<String>,
     /// The vdso its processes had.
     pub vdso: Option<Vdso>,
+    /// The vdso those had that are 32-bit programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrow_vdso: Option<Vdso>,
     /// Files that are mapped.
     pub mapped_files: Vec<NamedFile>,
     /// Files without a name, whose content is in the image.
@@ -163,6 +166,9 @@ pub enum Life {
 /// All that a living process holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alive {
+    /// It is a 32-bit program (i386), with the vdso of such programs and handlers of signals as they have.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ia32: bool,
     /// Whether it was stopped.
     pub stop: Stop,
     /// Its threads, the leader first.
@@ -192,6 +198,15 @@ pub struct Alive {
 }
 
 impl Alive {
+    /// Whether system calls must be made in it as 32-bit programs make them, so that what these point to must lie where such a
+    /// program could have it.
+    pub fn is_narrow(&self) -> bool {
+        let calls = |thread: &Thread| {
+            thread.futexes.narrow_robust_list != 0 || thread.interrupted.is_some_and(|call| call.ia32)
+        };
+        self.ia32 || self.threads.iter().any(calls)
+    }
+
     /// The thread group leader.
     pub fn leader(&self) -> Option<&Thread> {
         self.threads.first()

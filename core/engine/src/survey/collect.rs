@@ -1,6 +1,8 @@
 //! What /proc tells of a process.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -8,14 +10,18 @@ use std::path::Path;
 use dormouse_wire::{Pid, ProcessName, Tid};
 
 use crate::kernel::threads::{beside, each};
+use crate::kernel::{memory, procfs};
+use crate::model::RemotePtr;
 use crate::proc::cgroup::{self, CgroupMembership};
 use crate::proc::limits::Limits;
-use crate::proc::maps::DetailedMapping;
+use crate::proc::maps::{DetailedMapping, MappingName};
 use crate::proc::stat::{Stat, State};
 use crate::proc::status::Status;
 use crate::proc::timens::{self, ClockOffsets};
 use crate::proc::timers::PosixTimer;
 use crate::proc::{self, ProcError, limits, numbers, stat, status, timers};
+use crate::puppet::arch::NARROW_END;
+use crate::resource::memory::vdso::Sort;
 use crate::resource::task::filesystem::Ended;
 
 /// What /proc tells of a process.
@@ -44,6 +50,8 @@ pub struct LivingFacts {
     pub addresses: Stat,
     /// proc_pid_smaps(5).
     pub mappings: Vec<DetailedMapping>,
+    /// What sort of program it runs.
+    pub sort: Sort,
     /// proc_pid_limits(5).
     pub limits: Limits,
     /// proc_pid_timers(5).
@@ -148,9 +156,11 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
     let time_namespace = |name: &str| optional(proc::link_thread(pid, speaker, &format!("ns/{name}")));
     let (working_directory, root) = (proc::link_thread(pid, speaker, "cwd")?, proc::link_thread(pid, speaker, "root")?);
     let has_ended = |name: &str, link: &[u8]| has_ended(&proc::thread_folder(pid, speaker).join(name), link);
+    let mappings = mappings?;
     Ok(LivingFacts {
         addresses: proc::parsed_thread(pid, speaker, "stat", stat::parse)?,
-        mappings: mappings?,
+        sort: sort(speaker, &mappings),
+        mappings,
         limits: proc::parsed_thread(pid, speaker, "limits", limits::parse)?,
         timers: proc::parsed(pid, "timers", timers::parse)?,
         auxiliary: proc::read_thread(pid, speaker, "auxv")?,
@@ -169,6 +179,23 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         control_groups,
     })
 }
+
+/// What sort of program a process runs: by its vdso, which the kernel gives to each sort of them, else by the file. One of 64 bits has
+/// what the kernel gave it higher up, so that most need not be looked at.
+fn sort(speaker: Tid, mappings: &[DetailedMapping]) -> Sort {
+    let mut header = [0; Sort::HEADER];
+    let read = match mappings.iter().find(|found| found.name == MappingName::Vdso) {
+        Some(vdso) if vdso.start >= NARROW_END => return Sort::Native,
+        Some(vdso) => memory::read(Pid(speaker.0), RemotePtr(vdso.start), &mut header).is_ok(),
+        None if mappings.iter().any(|found| (NARROW_END..KERNEL).contains(&found.start)) => return Sort::Native,
+        None => File::open(procfs::path(format!("{speaker}/exe")))
+            .is_ok_and(|mut file| file.read_exact(&mut header).is_ok()),
+    };
+    if read { Sort::of(&header) } else { Sort::Native }
+}
+
+/// Addresses of the kernel, the page for vsyscalls among them.
+const KERNEL: u64 = 1 << 63;
 
 /// Whether a directory is one in /proc of a process that has ended: another process may have its number meanwhile. The kernel does not call
 /// it deleted.

@@ -11,6 +11,7 @@ use crate::kernel::outside;
 use crate::proc;
 use crate::resource::fd;
 use crate::resource::memory::mapping;
+use crate::resource::memory::vdso::Sort;
 use crate::resource::task::control_group;
 use crate::resource::task::limits::Reach;
 use crate::resource::task::zombie;
@@ -26,6 +27,7 @@ pub fn judge(processes: &[ProcessFacts], files: &OpenFiles, sharers: &[Sharer]) 
         }
         if let Some(living) = &process.living {
             problems.extend(places(process, living));
+            problems.extend(odd_sort(process, living));
             problems.extend(reach.judge(living.limits.iter().map(|limit| limit.hard), &process.shown));
             problems.extend(living.mappings.iter().flat_map(|found| mapping::judge(found, &process.shown)));
             let elsewhere = living.threads.iter().filter_map(|thread| thread.control_groups.as_ref()).flatten();
@@ -86,6 +88,15 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
         refuse(ProblemKind::Tracer, what, phrase!("Let the debugger go first"));
     }
     problems
+}
+
+/// Programs with short addresses in 64-bit code.
+fn odd_sort(process: &ProcessFacts, living: &LivingFacts) -> Option<Problem> {
+    if living.sort != Sort::Other {
+        return None;
+    }
+    let what = phrase!("it is a program of the x32 ABI, and those cannot be frozen yet");
+    Some(Problem::blocks(ProblemKind::Processor, what).of(&process.shown).way_out(phrase!("Pause it instead")))
 }
 
 /// All come back with the clocks of the first one.

@@ -402,6 +402,7 @@ impl Built {
             stage: self.stage,
             instruction: self.instruction,
             kernel: self.kernel.clone(),
+            narrow: self.narrow,
         })
     }
 

@@ -112,7 +112,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     if !problems.is_empty() {
         return problems;
     }
-    problems.extend(super::old_vdso::check(group));
+    problems.extend(super::vdsos::check(group));
     problems.extend(super::processor::preflight(group, reader));
     problems.extend(pids(group));
     problems.extend(privileges(group, user::made().is_none()));

@@ -11,7 +11,7 @@ use crate::kernel::system_v::Object;
 use crate::resource::group::{Alive, Group, Life, Process, Thread};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
-use crate::resource::memory::{protection_keys, ring, segment};
+use crate::resource::memory::{own_segments, protection_keys, ring, segment};
 use crate::resource::namespace::{Namespaces, inner};
 use crate::resource::system_v::semaphores;
 use crate::resource::task::interrupted;
@@ -159,7 +159,7 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     if !alive.stop.is_possible() {
         lies.push(format!("pid {pid} cannot have been stopped by that signal"));
     }
-    if alive.threads.iter().filter_map(|thread| thread.interrupted).any(|call| !interrupted::is_kept(call.number)) {
+    if alive.threads.iter().filter_map(|thread| thread.interrupted).any(|call| !interrupted::is_possible(call)) {
         lies.push(format!("pid {pid} was in a system call of which the kernel keeps nothing"));
     }
     if alive.timers.posix.iter().any(|timer| !(0..most_timers()).contains(&timer.id)) {
@@ -178,6 +178,9 @@ fn alive_consistent(group: &Group, reader: &Reader, pid: Pid, alive: &Alive) -> 
     }
     if !ring::are_possible(&alive.memory.rings, &alive.memory.mappings) {
         lies.push(format!("pid {pid} has contexts for asynchronous I/O that cannot be"));
+    }
+    if !own_segments::are_possible(&alive.memory.own_segments) {
+        lies.push(format!("pid {pid} has segments of its own that cannot be"));
     }
     let mut end = 0;
     for mapping in &alive.memory.mappings {

@@ -15,7 +15,7 @@ use crate::arguments;
 use crate::puppet::{Batch, Call, run_together};
 use crate::resource::fd::{FileId, FileTable, Finish, OpenFile, kind_named, leases, locks, notify};
 use crate::resource::group::{Alive, Group};
-use crate::resource::memory::{Memory, layout, protection_keys, ring};
+use crate::resource::memory::{Memory, layout, own_segments, protection_keys, ring};
 use crate::resource::namespace::inner::called;
 use crate::resource::task::{attributes, credentials, futexes, limits, scheduling, signals, timers};
 
@@ -120,6 +120,7 @@ fn memory(record: &Memory, batch: &mut Batch) {
         mapping.finish(&record.protection_keys, batch);
     }
     protection_keys::give_back(&record.protection_keys, &record.mappings, batch);
+    own_segments::restore(&record.own_segments, batch);
     if record.lock_future != 0 {
         batch.must("lock memory to come", libc::SYS_mlockall, arguments![record.lock_future]);
     }
@@ -183,7 +184,7 @@ fn signals_and_timers(built: &mut Built, alive: &Alive, home: &Home<'_>, restore
     let mut batch = Batch::new();
     // The ends of the zombies, which the group has seen already.
     signals::forget(libc::SIGCHLD, &mut batch);
-    signals::restore_dispositions(&alive.dispositions, &mut batch);
+    signals::restore_dispositions(&alive.dispositions, alive.ia32, &mut batch);
     timers::create(&home::timers(alive), restore_ids, &mut batch);
     attributes::restore_process(&alive.attributes, &mut batch);
     signals::restore_pending(&alive.pending, called(home.process).0, None, &mut batch);

@@ -16,7 +16,6 @@ mod huge_pages;
 mod inner;
 mod late;
 mod objects;
-mod old_vdso;
 mod parts;
 mod processor;
 mod relations;
@@ -30,6 +29,7 @@ mod system_v;
 mod terminals;
 mod tree;
 mod trust;
+mod vdsos;
 mod watches;
 mod zombies;
 
@@ -87,7 +87,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     }
 
     progress.begins(Phase::Building, 0);
-    let old_vdso = old_vdso::OldVdso::of(&mut group)?;
+    let vdsos = vdsos::Vdsos::of(&mut group)?;
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
     let inner = inner::make(&group)?;
@@ -100,7 +100,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let way = late::Way::open(&objects, &group)?;
     // Behind the tree when all is dropped: a control group in which somebody is cannot be removed.
     let mut places = control_groups::Places::of(&group, &reader, options);
-    let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, (&inner, &mut places), progress)?;
+    let mut tree = tree::Tree::build(&group, &vdsos, &objects, &reader, (&inner, &mut places), progress)?;
     places.losses().into_iter().for_each(|lost| add(&mut losses, lost));
     late::restore(&mut tree, &group, &mut objects, &reader, &inner, options, &way)?;
     relations::restore(&mut tree, &group)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dormouse_wire::{Phrase, Problem, ProblemKind, Tid, phrase};
 
 use crate::image::{Reader, SectionKind};
-use crate::kernel::processor;
+use crate::kernel::{features, processor};
 use crate::resource::group::{Alive, Group, Process};
 use crate::resource::origin::Origin;
 use crate::resource::task::attributes::TILES;
@@ -51,6 +51,11 @@ fn of_machine(origin: &Origin, here: &[String]) -> Vec<Problem> {
 
 fn of_process(alive: &Alive, places: &Places<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if !alive.memory.own_segments.is_empty() && !features::own_segments() {
+        let what = phrase!("it has segments of its own (modify_ldt), and this kernel gives none");
+        let problem = Problem::blocks(ProblemKind::Kernel, what);
+        problems.push(problem.way_out(phrase!("Thaw it under a kernel with CONFIG_MODIFY_LDT_SYSCALL")));
+    }
     let mut lacks = |what: Phrase| problems.push(Problem::blocks(ProblemKind::Processor, what).way_out(WAY_OUT));
     if alive.memory.protection_keys.are_used(&alive.memory.mappings) && !places.have_keys() {
         lacks(phrase!("it uses memory protection keys, which the processor here lacks"));

@@ -77,7 +77,13 @@ fn calls_made_again(built: &mut Built, alive: &Alive) -> Result<Vec<GeneralRegis
         let desk = built.stage.desk(index);
         let arguments = interrupted::again(call, &thread.registers.general, desk.frame);
         let answer = puppet
-            .interrupted_call(built.instruction, (call.number, arguments), (desk.frame, &interrupted::rest_bytes(call)))
+            .interrupted_call(
+                built.instruction,
+                &desk,
+                call.abi(),
+                (call.number, arguments),
+                &interrupted::rest_bytes(call),
+            )
             .map_err(|error| failed(&error, &built.shown))?;
         if answer != arch::restart::RESTART_RESTARTBLOCK {
             // What it waited for is there already.

@@ -6,13 +6,14 @@ use dormouse_wire::{Pid, Problem, ProblemKind, phrase};
 use super::objects::Objects;
 use super::parts::Parts;
 use super::tree::{Built, failed};
+use super::vdsos::Vdsos;
 use crate::arguments;
-use crate::kernel::ptrace;
+use crate::kernel::{ia32, ptrace};
 use crate::model::RemotePtr;
 use crate::proc;
 use crate::proc::maps::{MappingName, parse_maps};
 use crate::puppet::stage::{Stage, find_instruction};
-use crate::puppet::{Batch, Ground};
+use crate::puppet::{Batch, Ground, arch};
 use crate::resource::group::{Alive, Group};
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::mapping::{Mapping, PAGE, Source};
@@ -35,11 +36,12 @@ pub struct Place {
 pub const PARKING: u64 = 1 << 20;
 
 impl Place {
-    /// Finds addresses that neither the engine nor any process of the group uses.
+    /// Finds addresses that neither the engine nor any process of the group uses; such as 32-bit programs can name, if there are any.
     pub fn find(group: &Group) -> Result<Self, Problem> {
-        const LOWEST: u64 = 1 << 32;
-        const HIGHEST: u64 = 0x7000_0000_0000;
         const ALIGNMENT: u64 = 2 << 20;
+        let narrow = group.processes.iter().filter_map(|process| process.alive()).any(Alive::is_narrow);
+        let (lowest, highest) =
+            if narrow { (16 << 20, arch::NARROW_END) } else { (arch::NARROW_END, 0x7000_0000_0000) };
         let threads =
             group.processes.iter().filter_map(|process| process.alive()).map(|alive| alive.threads.len()).max();
         let threads = threads.unwrap_or(1).max(1);
@@ -49,7 +51,7 @@ impl Place {
             alive.memory.mappings.iter().map(|mapping| Range { start: mapping.start, end: mapping.end })
         }));
         used.sort_by_key(|range| range.start);
-        let mut at = LOWEST;
+        let mut at = lowest;
         for range in used {
             // A stack that grows down wants room below it.
             if range.start >= at + length + ALIGNMENT {
@@ -57,7 +59,7 @@ impl Place {
             }
             at = at.max(range.end.next_multiple_of(ALIGNMENT));
         }
-        if at + length > HIGHEST {
+        if at + length > highest {
             return Err(Problem::blocks(
                 ProblemKind::Memory,
                 phrase!("no addresses are free in all processes of the group"),
@@ -137,23 +139,30 @@ pub fn build(
     alive: &Alive,
     parent: Option<&Alive>,
     objects: &Objects,
-    place: Place,
+    (place, vdsos): (Place, &Vdsos),
 ) -> Result<(), Problem> {
     let mut batch = Batch::new();
     let inheritance = parent.map(|parent| parent.memory.mappings.as_slice()).unwrap_or_default();
     let kept: Vec<Vec<Range>> = alive.memory.mappings.iter().map(|mapping| kept(mapping, inheritance)).collect();
     let all_kept: Vec<Range> = kept.iter().flatten().copied().collect();
     let kernel: Vec<&Mapping> = alive.memory.mappings.iter().filter(|mapping| mapping.is_of_the_kernel()).collect();
-    let moves = moves(built, &kernel)?;
-    if moves {
-        park(built, place, &mut batch);
-    }
+    let parks = if built.narrow == alive.ia32 {
+        let moves = moves(built, &kernel);
+        if moves {
+            park(built, place, &mut batch);
+        }
+        moves
+    } else {
+        change(built, alive.ia32, vdsos, place, &mut batch)?;
+        !kernel.is_empty()
+    };
+    has_their_layout(built, &kernel)?;
     for mapping in inheritance.iter().filter(|mapping| !mapping.is_of_the_kernel()) {
         for range in without(Range { start: mapping.start, end: mapping.end }, &all_kept) {
             unmap(&mut batch, range);
         }
     }
-    if moves {
+    if parks {
         unpark(built, place, &kernel, &mut batch);
     }
     let mappings = &alive.memory.mappings;
@@ -250,7 +259,33 @@ fn prepare(mapping: &Mapping, kept: &[Range], batch: &mut Batch) {
 }
 
 /// Whether the kernel's own mappings are not where the record has them.
-fn moves(built: &Built, wanted: &[&Mapping]) -> Result<bool, Problem> {
+fn moves(built: &Built, wanted: &[&Mapping]) -> bool {
+    built.kernel.iter().zip(wanted).any(|(range, mapping)| range.start != mapping.start)
+}
+
+/// Takes on what the kernel has for programs of the other sort, in the room to put the vdso aside: a process has one vdso only.
+fn change(built: &mut Built, narrow: bool, vdsos: &Vdsos, place: Place, batch: &mut Batch) -> Result<(), Problem> {
+    let here = vdsos.here(narrow).and_then(|here| Some((here, here.instruction()?)));
+    let (here, instruction) = here.ok_or_else(|| {
+        let what = phrase!("this kernel has no vdso for programs of its sort");
+        Problem::blocks(ProblemKind::Kernel, what).of(&built.shown)
+    })?;
+    built.kernel.iter().for_each(|range| unmap(batch, *range));
+    let which = if narrow { ia32::ARCH_MAP_VDSO_32 } else { ia32::ARCH_MAP_VDSO_64 };
+    batch.must("take on the vdso of another sort of programs", libc::SYS_arch_prctl, arguments![which, place.parking]);
+    let mut at = place.parking.0;
+    let ranges = here.lengths.iter().map(|length| {
+        at += length;
+        Range { start: at - length, end: at }
+    });
+    built.kernel = ranges.collect();
+    built.instruction = place.parking + instruction;
+    built.narrow = narrow;
+    Ok(())
+}
+
+/// Whether the kernel's own mappings are as those of the record.
+fn has_their_layout(built: &Built, wanted: &[&Mapping]) -> Result<(), Problem> {
     let sizes =
         |ranges: &mut dyn Iterator<Item = (u64, u64)>| ranges.map(|(start, end)| end - start).collect::<Vec<_>>();
     let here = sizes(&mut built.kernel.iter().map(|range| (range.start, range.end)));
@@ -259,7 +294,7 @@ fn moves(built: &Built, wanted: &[&Mapping]) -> Result<bool, Problem> {
         let what = phrase!("the vdso of this kernel has another layout than the one it was frozen under");
         return Err(Problem::blocks(ProblemKind::Kernel, what).of(&built.shown));
     }
-    Ok(built.kernel.iter().zip(wanted).any(|(range, mapping)| range.start != mapping.start))
+    Ok(())
 }
 
 fn mremap(batch: &mut Batch, from: Range, to: u64) {

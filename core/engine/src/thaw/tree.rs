@@ -12,10 +12,10 @@ use super::control_groups::Places;
 use super::home;
 use super::inner::InnerMade;
 use super::objects::Objects;
-use super::old_vdso::OldVdso;
 use super::sharing::Sharing;
 use super::space;
 use super::standins::{self, StandIn};
+use super::vdsos::Vdsos;
 use crate::arguments;
 use crate::image::Reader;
 use crate::kernel::clone::sleeping_child;
@@ -58,6 +58,8 @@ pub struct Built {
     pub instruction: RemotePtr,
     /// Where the kernel's own mappings are.
     pub kernel: Vec<crate::resource::memory::inherit::Range>,
+    /// They are those of a 32-bit program.
+    pub narrow: bool,
 }
 
 impl Built {
@@ -90,7 +92,7 @@ pub fn failed(error: &PuppetError, process: &ProcessName) -> Problem {
 /// What building needs to know.
 struct Builder<'a> {
     group: &'a Group,
-    old_vdso: Option<&'a OldVdso>,
+    vdsos: &'a Vdsos,
     objects: &'a Objects,
     reader: &'a Reader,
     places: &'a mut Places,
@@ -113,13 +115,13 @@ impl Tree {
     /// Builds all processes with their memory and sessions, and their threads.
     pub fn build(
         group: &Group,
-        old_vdso: Option<&OldVdso>,
+        vdsos: &Vdsos,
         objects: &Objects,
         reader: &Reader,
         (inner, places): (&InnerMade, &mut Places),
         progress: &dyn Progress,
     ) -> Result<Self, Problem> {
-        let place = space::Place { stays_parked: old_vdso.is_some(), ..space::Place::find(group)? };
+        let place = space::Place { stays_parked: vdsos.stays_aside(false), ..space::Place::find(group)? };
         let mut children: HashMap<Pid, Vec<usize>> = HashMap::new();
         let mut roots = Vec::new();
         for (index, process) in group.processes.iter().enumerate() {
@@ -137,8 +139,7 @@ impl Tree {
         };
         let fill = super::fill::Fill::new();
         let sharing = Sharing::of(group)?;
-        let mut builder =
-            Builder { group, old_vdso, objects, reader, places, progress, inner, fill, children, sharing };
+        let mut builder = Builder { group, vdsos, objects, reader, places, progress, inner, fill, children, sharing };
         progress.begins(dormouse_wire::Phase::Reading, super::fill::bytes(group));
         let (orphans, roots): (Vec<usize>, Vec<usize>) =
             roots.into_iter().partition(|root| standins::led_by(group, &group.processes[*root]).is_some());
@@ -269,6 +270,7 @@ impl Tree {
             stage: Stage::at(self.place.stage, self.place.threads),
             instruction: RemotePtr::NULL,
             kernel: Vec::new(),
+            narrow: false,
         })
     }
 
@@ -282,11 +284,9 @@ impl Tree {
         }
         if let (Some(built), Some(alive)) = (self.built[index].as_mut(), process.alive()) {
             let from = parent.and_then(|parent| group.processes[parent].alive());
-            space::build(built, alive, from, builder.objects, self.place)?;
+            space::build(built, alive, from, builder.objects, (self.place, builder.vdsos))?;
             builder.fill.pages(process, alive, builder.reader, builder.progress)?;
-            if let Some(old) = builder.old_vdso {
-                old.write(built, index, parent, self.place)?;
-            }
+            builder.vdsos.write(built, index, parent, self.place)?;
         }
         let children = builder.children.get(&process.pid()).cloned().unwrap_or_default();
         let leads = process.family.leads_session();

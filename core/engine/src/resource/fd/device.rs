@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, OpenFile, Restore, path_of};
+use crate::kernel::Errno;
 use crate::kernel::identity::{Acting, Identity};
-use crate::kernel::{Errno, files};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
 
@@ -86,6 +86,6 @@ impl FileKind for Device {
                 .at(shown(&path))
         };
         let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(problem)?;
-        files::open(&path, file.flags_again()).map_err(problem)
+        file.open_again(&path).map_err(problem)
     }
 }

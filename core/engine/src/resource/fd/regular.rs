@@ -1,14 +1,15 @@
 //! Files and directories that have a name: opened again by it, with the rights of their owner, open(2).
 
-// zoo: regular_file
+// zoo: regular_file ia32
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use dormouse_wire::{Problem, ProblemKind, phrase};
 
-use super::{Capture, Contents, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, leases};
+use super::{Capture, Contents, FileFacts, FileId, FileKind, FilesFacts, O_LARGEFILE, OpenFile, Restore, leases};
 use crate::kernel::identity::{Acting, Identity};
-use crate::kernel::{Answer, Errno, files};
+use crate::kernel::{Answer, Errno, files, ia32};
 use crate::resource::content;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::NamedFile;
@@ -52,7 +53,7 @@ impl FileKind for Regular {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        opened(record, file, || files::open(&record.path(), file.flags_again()))
+        opened(record, file, || file.open_again(&record.path()))
     }
 }
 
@@ -71,6 +72,19 @@ pub fn opened(record: &NamedFile, file: &OpenFile, open: impl FnOnce() -> Answer
 }
 
 impl OpenFile {
+    /// Opens it again; where a 32-bit program had opened it, as such a program does, unless it has become too large for that.
+    pub fn open_again(&self, path: &Path) -> Answer<OwnedFd> {
+        let flags = self.flags_again();
+        let open = || files::open(path, flags);
+        if flags & (libc::O_PATH | O_LARGEFILE) != 0 {
+            return open();
+        }
+        match ia32::open(path, flags) {
+            Err(Errno::EOVERFLOW | Errno::ENOSYS) => open(),
+            answer => answer,
+        }
+    }
+
     /// The flags to open it with again: without those that were for its first opening alone.
     pub fn flags_again(&self) -> i32 {
         self.flags & !(libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC)

@@ -5,6 +5,7 @@
 pub mod inherit;
 pub mod layout;
 pub mod mapping;
+pub mod own_segments;
 pub mod policy;
 pub mod protection_keys;
 pub mod ring;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layout::Layout;
 pub use mapping::{Backing, Mapping, Run, Source};
+pub use own_segments::OwnSegment;
 pub use protection_keys::ProtectionKeys;
 pub use ring::Ring;
 
@@ -32,4 +34,7 @@ pub struct Memory {
     /// Its contexts for asynchronous I/O.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rings: Vec<Ring>,
+    /// Segments of its own, modify_ldt(2), those that are not empty: number, and the descriptor of the processor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_segments: Vec<OwnSegment>,
 }

@@ -1,7 +1,7 @@
 //! What the kernel does for a thread when it ends or is preempted: the list of robust futexes, get_robust_list(2); the
 //! word it clears, set_tid_address(2); restartable sequences, rseq(2).
 
-// zoo: rseq
+// zoo: rseq ia32
 
 use dormouse_wire::Tid;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,22 @@ pub struct Futexes {
     pub clear_child_tid: u64,
     /// Its rseq area.
     pub restartable_sequences: RestartableSequences,
+    /// Head of the robust list that it has registered as 32-bit programs do, `struct compat_robust_list_head`; 0: none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub narrow_robust_list: u32,
 }
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none(head: &u32) -> bool {
+    *head == 0
+}
+
+/// System calls of 32-bit programs.
+const SET_ROBUST_LIST: i64 = 311;
+const GET_ROBUST_LIST: i64 = 312;
+
+/// The length of the head in their memory.
+const NARROW_HEAD: u32 = 12;
 
 /// What was asked.
 #[derive(Debug)]
@@ -32,10 +47,11 @@ pub struct Asked {
     length: Slot,
     clear: Call,
     address: Slot,
+    narrow: Option<(Call, Slot)>,
 }
 
-/// Asks the thread.
-pub fn ask(batch: &mut Batch) -> Asked {
+/// Asks the thread; `narrow`: also for what only 32-bit programs have.
+pub fn ask(batch: &mut Batch, narrow: bool) -> Asked {
     const PR_GET_TID_ADDRESS: i32 = 40;
     let (head, length, address) = (batch.space(8), batch.space(8), batch.space(8));
     Asked {
@@ -44,6 +60,10 @@ pub fn ask(batch: &mut Batch) -> Asked {
         length,
         clear: batch.ask(libc::SYS_prctl, arguments![PR_GET_TID_ADDRESS, address]),
         address,
+        narrow: narrow.then(|| {
+            let (head, length) = (batch.space(4), batch.space(4));
+            (batch.ask_ia32(GET_ROBUST_LIST, arguments![0, head, length]), head)
+        }),
     }
 }
 
@@ -52,11 +72,13 @@ pub fn answer(asked: &Asked, batch: &Batch, thread: Tid) -> Answer<Futexes> {
     batch.result(asked.robust)?;
     // EINVAL: a kernel without CONFIG_CHECKPOINT_RESTORE.
     batch.result(asked.clear)?;
+    let narrow = asked.narrow.map(|(call, head)| batch.result(call).map(|_| batch.read_u32(head, 0))).transpose()?;
     Ok(Futexes {
         robust_list: batch.read_u64(asked.head, 0),
         robust_length: batch.read_u64(asked.length, 0),
         clear_child_tid: batch.read_u64(asked.address, 0),
         restartable_sequences: ptrace::restartable_sequences(thread)?,
+        narrow_robust_list: narrow.unwrap_or(0),
     })
 }
 
@@ -72,6 +94,13 @@ pub fn restore(record: &Futexes, batch: &mut Batch) {
             "register the list of robust futexes",
             libc::SYS_set_robust_list,
             arguments![record.robust_list, record.robust_length],
+        );
+    }
+    if record.narrow_robust_list != 0 {
+        batch.must_ia32(
+            "register the list of robust futexes of a 32-bit program",
+            SET_ROBUST_LIST,
+            arguments![u64::from(record.narrow_robust_list), NARROW_HEAD],
         );
     }
     let area = record.restartable_sequences;

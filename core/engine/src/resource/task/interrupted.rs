@@ -9,14 +9,17 @@
 //! - calls that a stop turns into EINTR, signal(7): epoll_wait(2), sigtimedwait(2), semtimedop(2) and others. The thread
 //!   steps back onto them, with what was left of their timeout.
 
-// zoo: sleeps
+//!
+//! A 32-bit program makes these calls by other numbers, and gives some of them shorter times.
+
+// zoo: sleeps ia32
 
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::memory;
 use crate::kernel::ptrace::GeneralRegisters;
 use crate::model::RemotePtr;
-use crate::puppet::arch::{self, RED_ZONE, restart};
+use crate::puppet::arch::{self, Abi, RED_ZONE, restart};
 use dormouse_wire::Pid;
 
 /// A call whose rest the kernel must keep again.
@@ -26,6 +29,49 @@ pub struct InterruptedCall {
     pub number: i64,
     /// Nanoseconds that were left of its timeout.
     pub rest: u64,
+    /// It was made as 32-bit programs do, and has its number there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ia32: bool,
+}
+
+impl InterruptedCall {
+    /// How it was made.
+    pub fn abi(self) -> Abi {
+        if self.ia32 { Abi::Ia32 } else { Abi::Native }
+    }
+}
+
+/// Numbers of system calls for 32-bit programs (i386); what ends in 64 takes a `struct timespec` of 64-bit words.
+mod ia32 {
+    pub const READ: i64 = 3;
+    pub const WRITE: i64 = 4;
+    pub const SOCKETCALL: i64 = 102;
+    pub const IPC: i64 = 117;
+    pub const READV: i64 = 145;
+    pub const WRITEV: i64 = 146;
+    pub const NANOSLEEP: i64 = 162;
+    pub const POLL: i64 = 168;
+    pub const RT_SIGTIMEDWAIT: i64 = 177;
+    pub const FUTEX: i64 = 240;
+    pub const IO_GETEVENTS: i64 = 247;
+    pub const EPOLL_WAIT: i64 = 256;
+    pub const CLOCK_NANOSLEEP: i64 = 267;
+    pub const EPOLL_PWAIT: i64 = 319;
+    pub const CONNECT: i64 = 362;
+    pub const ACCEPT4: i64 = 364;
+    pub const SENDTO: i64 = 369;
+    pub const SENDMSG: i64 = 370;
+    pub const RECVFROM: i64 = 371;
+    pub const RECVMSG: i64 = 372;
+    pub const IO_PGETEVENTS: i64 = 385;
+    pub const MSGSND: i64 = 400;
+    pub const MSGRCV: i64 = 401;
+    pub const CLOCK_NANOSLEEP_64: i64 = 407;
+    pub const IO_PGETEVENTS_64: i64 = 416;
+    pub const SEMTIMEDOP_64: i64 = 420;
+    pub const RT_SIGTIMEDWAIT_64: i64 = 421;
+    pub const FUTEX_64: i64 = 422;
+    pub const EPOLL_PWAIT2: i64 = 441;
 }
 
 /// How a call is told its timeout.
@@ -37,10 +83,15 @@ enum Timeout {
     Milliseconds(usize),
     /// A `struct timespec` the nth argument points to; null: none.
     Timespec(usize),
+    /// The same of two words of 32 bits.
+    ShortTimespec(usize),
 }
 
 /// Calls that a stop turns into EINTR, and that can be made again: nothing has happened yet when they answer it.
-fn repeated(number: i64) -> Option<Timeout> {
+fn repeated(abi: Abi, number: i64, arguments: &[u64; 6]) -> Option<Timeout> {
+    if abi == Abi::Ia32 {
+        return repeated_ia32(number, arguments);
+    }
     Some(match number {
         libc::SYS_epoll_wait | libc::SYS_epoll_pwait => Timeout::Milliseconds(3),
         libc::SYS_epoll_pwait2 | libc::SYS_semtimedop => Timeout::Timespec(3),
@@ -65,13 +116,45 @@ fn repeated(number: i64) -> Option<Timeout> {
     })
 }
 
-/// Calls whose rest the kernel keeps.
-fn kept(number: i64) -> Option<Timeout> {
+fn repeated_ia32(number: i64, arguments: &[u64; 6]) -> Option<Timeout> {
+    /// semtimedop(2) as ipc(2) knows it; the number of a version may stand above it.
+    const SEMTIMEDOP: u64 = 4;
     Some(match number {
-        libc::SYS_nanosleep => Timeout::Timespec(0),
-        libc::SYS_clock_nanosleep => Timeout::Timespec(2),
-        libc::SYS_poll => Timeout::Milliseconds(2),
-        libc::SYS_futex => Timeout::Timespec(3),
+        ia32::EPOLL_WAIT | ia32::EPOLL_PWAIT => Timeout::Milliseconds(3),
+        ia32::EPOLL_PWAIT2 | ia32::SEMTIMEDOP_64 => Timeout::Timespec(3),
+        ia32::RT_SIGTIMEDWAIT_64 => Timeout::Timespec(2),
+        ia32::RT_SIGTIMEDWAIT => Timeout::ShortTimespec(2),
+        ia32::IO_PGETEVENTS_64 => Timeout::Timespec(4),
+        ia32::IO_GETEVENTS | ia32::IO_PGETEVENTS => Timeout::ShortTimespec(4),
+        ia32::IPC if arguments[0] & 0xffff == SEMTIMEDOP => Timeout::ShortTimespec(5),
+        ia32::IPC
+        | ia32::SOCKETCALL
+        | ia32::READ
+        | ia32::READV
+        | ia32::WRITE
+        | ia32::WRITEV
+        | ia32::CONNECT
+        | ia32::RECVFROM
+        | ia32::RECVMSG
+        | ia32::SENDTO
+        | ia32::SENDMSG
+        | ia32::ACCEPT4
+        | ia32::MSGRCV
+        | ia32::MSGSND => Timeout::None,
+        _ => return None,
+    })
+}
+
+/// Calls whose rest the kernel keeps.
+fn kept(abi: Abi, number: i64) -> Option<Timeout> {
+    Some(match (abi, number) {
+        (Abi::Native, libc::SYS_nanosleep) => Timeout::Timespec(0),
+        (Abi::Native, libc::SYS_clock_nanosleep) | (Abi::Ia32, ia32::CLOCK_NANOSLEEP_64) => Timeout::Timespec(2),
+        (Abi::Native, libc::SYS_poll) | (Abi::Ia32, ia32::POLL) => Timeout::Milliseconds(2),
+        (Abi::Native, libc::SYS_futex) | (Abi::Ia32, ia32::FUTEX_64) => Timeout::Timespec(3),
+        (Abi::Ia32, ia32::NANOSLEEP) => Timeout::ShortTimespec(0),
+        (Abi::Ia32, ia32::CLOCK_NANOSLEEP) => Timeout::ShortTimespec(2),
+        (Abi::Ia32, ia32::FUTEX) => Timeout::ShortTimespec(3),
         _ => return None,
     })
 }
@@ -93,40 +176,59 @@ pub fn resumed(place: &[u8], first: u64) -> Option<i64> {
     }
 }
 
-/// Whether the kernel keeps what is left of this call, so that a record of it may be true.
-pub fn is_kept(number: i64) -> bool {
-    kept(number).is_some()
+/// The same for a 32-bit program. By which of two numbers it has made a call is told by how long its times are: where the kernel has
+/// written what is left, it did so as the call takes it. A short time of whole seconds may be taken for a long one, of some
+/// nanoseconds more: it ends later by less than a second then.
+pub fn resumed_ia32(pid: Pid, place: &[u8], arguments: &[u64; 6]) -> Option<i64> {
+    let is_long = |address: u64| {
+        let mut words = [0; 8];
+        memory::read(pid, RemotePtr(address), &mut words).is_ok_and(|()| words[4..] == [0; 4])
+    };
+    // Here pointers are as short as clocks; those of processors, which are negative, are waited for elsewhere.
+    let first = if place.windows(3).any(|part| part == b"cpu") { 0 } else { arguments[0] };
+    let first = if first < 4096 { first } else { u64::MAX };
+    let [_, _, whole, rest, ..] = *arguments;
+    Some(match resumed(place, first)? {
+        libc::SYS_poll => ia32::POLL,
+        libc::SYS_futex if is_long(rest) => ia32::FUTEX_64,
+        libc::SYS_futex => ia32::FUTEX,
+        libc::SYS_clock_nanosleep if is_long(if rest == 0 { whole } else { rest }) => ia32::CLOCK_NANOSLEEP_64,
+        libc::SYS_clock_nanosleep => ia32::CLOCK_NANOSLEEP,
+        _ => ia32::NANOSLEEP,
+    })
+}
+
+/// Whether a record of this call may be true: the kernel keeps what is left of it.
+pub fn is_possible(call: InterruptedCall) -> bool {
+    kept(call.abi(), call.number).is_some()
 }
 
 /// Names the call in the registers of a thread that was going on with it by restart_syscall(2).
-pub fn name(call: i64, registers: &mut GeneralRegisters) {
-    if registers.orig_rax == libc::SYS_restart_syscall as u64 {
+pub fn name(call: i64, registers: &mut GeneralRegisters, abi: Abi) {
+    if registers.orig_rax == abi.restart() as u64 {
         registers.orig_rax = call as u64;
     }
 }
 
 /// Whether a call waits with a timeout that counts from its start, so that it matters since when it waits.
-pub fn is_timed(number: i64, arguments: &[u64; 6]) -> bool {
-    match repeated(number).or_else(|| kept(number)) {
+pub fn is_timed(abi: Abi, number: i64, arguments: &[u64; 6]) -> bool {
+    match repeated(abi, number, arguments).or_else(|| kept(abi, number)) {
         None | Some(Timeout::None) => false,
         Some(Timeout::Milliseconds(index)) => !(arguments[index] as i32).is_negative(),
-        Some(Timeout::Timespec(index)) => arguments[index] != 0,
+        Some(Timeout::Timespec(index) | Timeout::ShortTimespec(index)) => arguments[index] != 0,
     }
 }
 
-fn arguments(registers: &GeneralRegisters) -> [u64; 6] {
-    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
-}
-
 /// Reads the whole timeout in nanoseconds.
-fn timeout(pid: Pid, how: Timeout, registers: &GeneralRegisters) -> Option<u64> {
+fn timeout(pid: Pid, how: Timeout, arguments: &[u64; 6]) -> Option<u64> {
     match how {
         Timeout::None => None,
         Timeout::Milliseconds(index) => {
-            let milliseconds = arguments(registers)[index] as i32;
+            let milliseconds = arguments[index] as i32;
             u64::try_from(milliseconds).ok().map(|milliseconds| milliseconds * 1_000_000)
         }
-        Timeout::Timespec(index) => timespec(pid, arguments(registers)[index]),
+        Timeout::Timespec(index) => timespec(pid, arguments[index]),
+        Timeout::ShortTimespec(index) => short_timespec(pid, arguments[index]),
     }
 }
 
@@ -135,116 +237,132 @@ fn timespec(pid: Pid, address: u64) -> Option<u64> {
         return None;
     }
     let seconds = memory::read_u64(pid, RemotePtr(address)).ok()?;
-    let nanoseconds = memory::read_u64(pid, RemotePtr(address) + 8).ok()?;
+    // The upper half is padding where a 32-bit program has written it.
+    let nanoseconds = memory::read_u64(pid, RemotePtr(address) + 8).ok()? & 0xffff_ffff;
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+}
+
+fn short_timespec(pid: Pid, address: u64) -> Option<u64> {
+    if address == 0 {
+        return None;
+    }
+    let both = memory::read_u64(pid, RemotePtr(address)).ok()?;
+    (both & 0xffff_ffff).checked_mul(1_000_000_000)?.checked_add(both >> 32)
+}
+
+/// A time as a call takes it.
+fn time_bytes(how: Timeout, rest: u64) -> Vec<u8> {
+    let (seconds, nanoseconds) = (rest / 1_000_000_000, rest % 1_000_000_000);
+    match how {
+        // Longer than such a program can say it waits for ever, or for 68 years.
+        Timeout::ShortTimespec(_) => {
+            let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+            [seconds.to_ne_bytes(), (nanoseconds as u32).to_ne_bytes()].concat()
+        }
+        _ => [seconds, nanoseconds].map(u64::to_ne_bytes).concat(),
+    }
 }
 
 /// Steps a thread back onto a call that our stop, and no signal, has turned into EINTR. `waited`: nanoseconds since it
 /// began to wait.
 ///
 /// Where the timeout lies in memory, what is left of it goes below the thread's stack, where nothing of it lives.
-pub fn step_back(pid: Pid, registers: &mut GeneralRegisters, waited: u64) {
+pub fn step_back(pid: Pid, registers: &mut GeneralRegisters, abi: Abi, waited: u64) {
     let Some((number, answer)) = arch::interrupted_call(registers) else { return };
-    let Some(how) = repeated(number).filter(|_| answer == -i64::from(libc::EINTR)) else { return };
-    let rest = timeout(pid, how, registers).map(|whole| whole.saturating_sub(waited));
-    make_again(pid, registers, number, (how, rest));
+    let arguments = abi.arguments(registers);
+    let Some(how) = repeated(abi, number, &arguments).filter(|_| answer == -i64::from(libc::EINTR)) else { return };
+    let rest = timeout(pid, how, &arguments).map(|whole| whole.saturating_sub(waited));
+    make_again(pid, registers, (abi, number), (how, rest));
 }
 
 /// Steps a thread back onto a call whose rest the kernel would keep, for one that must not go on with it by
 /// restart_syscall(2), and be it that the kernel does not know of the rest any more.
-pub fn forgo_the_rest(pid: Pid, registers: &mut GeneralRegisters, waited: u64) {
-    if let Some(InterruptedCall { number, rest }) = record(pid, registers, waited)
-        && let Some(how) = kept(number)
+pub fn forgo_the_rest(pid: Pid, registers: &mut GeneralRegisters, abi: Abi, waited: u64) {
+    if let Some(InterruptedCall { number, rest, .. }) = record(pid, registers, abi, waited)
+        && let Some(how) = kept(abi, number)
     {
-        make_again(pid, registers, number, (how, Some(rest)));
+        make_again(pid, registers, (abi, number), (how, Some(rest)));
     }
 }
 
 /// Steps a thread back onto a call, with this rest of its timeout.
-fn make_again(pid: Pid, registers: &mut GeneralRegisters, number: i64, rest: (Timeout, Option<u64>)) {
+fn make_again(pid: Pid, registers: &mut GeneralRegisters, (abi, number): (Abi, i64), rest: (Timeout, Option<u64>)) {
     let mut back = *registers;
     match rest {
-        (Timeout::Milliseconds(index), Some(rest)) => *argument(&mut back, index) = rest.div_ceil(1_000_000),
-        (Timeout::Timespec(index), Some(rest)) => {
+        (Timeout::Milliseconds(index), Some(rest)) => *abi.argument(&mut back, index) = rest.div_ceil(1_000_000),
+        (how @ (Timeout::Timespec(index) | Timeout::ShortTimespec(index)), Some(rest)) => {
             let place = (registers.rsp - RED_ZONE - 64) & !15;
-            let bytes = [rest / 1_000_000_000, rest % 1_000_000_000].map(u64::to_ne_bytes).concat();
-            if memory::write(pid, RemotePtr(place), &bytes).is_ok() {
-                *argument(&mut back, index) = place;
+            if memory::write(pid, RemotePtr(place), &time_bytes(how, rest)).is_ok() {
+                *abi.argument(&mut back, index) = place;
             }
         }
         _ => {}
     }
-    back.rax = number as u64;
-    back.orig_rax = u64::MAX;
-    back.rip -= arch::SYSCALL_INSTRUCTION.len() as u64;
+    onto_the_call(&mut back, number);
     *registers = back;
 }
 
-fn argument(registers: &mut GeneralRegisters, index: usize) -> &mut u64 {
-    match index {
-        0 => &mut registers.rdi,
-        1 => &mut registers.rsi,
-        2 => &mut registers.rdx,
-        3 => &mut registers.r10,
-        4 => &mut registers.r8,
-        _ => &mut registers.r9,
-    }
+/// Lets a thread make a call from the beginning.
+fn onto_the_call(registers: &mut GeneralRegisters, number: i64) {
+    registers.rax = number as u64;
+    registers.orig_rax = u64::MAX;
+    // The instructions of all sorts are as long.
+    registers.rip -= arch::SYSCALL_INSTRUCTION.len() as u64;
 }
 
 /// What the thaw must know of a call whose rest the kernel keeps. The registers are changed where the call can simply be
 /// made again, because its timeout is a point in time.
-pub fn record(pid: Pid, registers: &mut GeneralRegisters, waited: u64) -> Option<InterruptedCall> {
+pub fn record(pid: Pid, registers: &mut GeneralRegisters, abi: Abi, waited: u64) -> Option<InterruptedCall> {
     let (number, answer) = arch::interrupted_call(registers)?;
     if answer != restart::RESTART_RESTARTBLOCK {
         return None;
     }
-    let how = kept(number)?;
-    let step_back = |registers: &mut GeneralRegisters| {
-        registers.rax = number as u64;
-        registers.orig_rax = u64::MAX;
-        registers.rip -= arch::SYSCALL_INSTRUCTION.len() as u64;
-    };
-    let rest_written = match number {
+    let (how, arguments) = (kept(abi, number)?, abi.arguments(registers));
+    let rest_written = match (abi, number) {
         // The kernel has told what is left, where it was asked to.
-        libc::SYS_nanosleep => timespec(pid, registers.rsi),
-        libc::SYS_clock_nanosleep => timespec(pid, registers.r10),
-        libc::SYS_futex if registers.rsi & 0x7f != FUTEX_WAIT => {
-            step_back(registers);
+        (Abi::Native, libc::SYS_nanosleep) => timespec(pid, arguments[1]),
+        (Abi::Native, libc::SYS_clock_nanosleep) | (Abi::Ia32, ia32::CLOCK_NANOSLEEP_64) => timespec(pid, arguments[3]),
+        (Abi::Ia32, ia32::NANOSLEEP) => short_timespec(pid, arguments[1]),
+        (Abi::Ia32, ia32::CLOCK_NANOSLEEP) => short_timespec(pid, arguments[3]),
+        (Abi::Native, libc::SYS_futex) | (Abi::Ia32, ia32::FUTEX | ia32::FUTEX_64)
+            if arguments[1] & 0x7f != FUTEX_WAIT =>
+        {
+            onto_the_call(registers, number);
             return None;
         }
         _ => None,
     };
-    let rest = rest_written.or_else(|| Some(timeout(pid, how, registers)?.saturating_sub(waited)));
+    let rest = rest_written.or_else(|| Some(timeout(pid, how, &arguments)?.saturating_sub(waited)));
     if rest.is_none() {
         // It waits for ever.
-        step_back(registers);
+        onto_the_call(registers, number);
     }
-    Some(InterruptedCall { number, rest: rest? })
+    Some(InterruptedCall { number, rest: rest?, ia32: abi == Abi::Ia32 })
 }
 
 const FUTEX_WAIT: u64 = 0;
 const IO_PGETEVENTS: i64 = 333;
 
-/// The arguments with which the thawed thread makes the call again; `place`: where what is left is written as a `struct
-/// timespec`.
+/// The arguments with which the thawed thread makes the call again; `place`: where what is left is written as
+/// [`rest_bytes`].
 pub fn again(call: InterruptedCall, registers: &GeneralRegisters, place: RemotePtr) -> [u64; 6] {
-    let mut arguments = arguments(registers);
-    match kept(call.number) {
+    let mut arguments = call.abi().arguments(registers);
+    match kept(call.abi(), call.number) {
         Some(Timeout::Milliseconds(index)) => arguments[index] = call.rest.div_ceil(1_000_000),
-        Some(Timeout::Timespec(index)) => arguments[index] = place.0,
+        Some(Timeout::Timespec(index) | Timeout::ShortTimespec(index)) => arguments[index] = place.0,
         _ => {}
     }
     arguments
 }
 
-/// What is left, as a `struct timespec`.
+/// What is left, as the `struct timespec` that the call takes.
 pub fn rest_bytes(call: InterruptedCall) -> Vec<u8> {
-    [call.rest / 1_000_000_000, call.rest % 1_000_000_000].map(u64::to_ne_bytes).concat()
+    time_bytes(kept(call.abi(), call.number).unwrap_or(Timeout::None), call.rest)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::resumed;
+    use super::*;
 
     #[test]
     fn a_call_that_goes_on_is_known_by_where_it_waits() {
@@ -257,5 +375,34 @@ mod tests {
         assert_eq!(call("0", 0), None);
         assert_eq!(call("do_signal_stop", 0x7fe1_8833_8ec8), None);
         assert_eq!(call("ptrace_stop", 1), None);
+    }
+
+    #[test]
+    fn a_32_bit_program_is_known_by_how_long_its_times_are() {
+        let own = Pid(std::process::id() as i32);
+        let (short, long) = ([7_u32, 5, 1, 1], [7_u32, 0, 5, 0]);
+        let at = |time: &[u32; 4]| time.as_ptr() as u64;
+        let call = |place: &str, arguments| resumed_ia32(own, place.as_bytes(), &arguments);
+        let futex = |time| call("futex_do_wait", [0x0804_9000, 128, 1, time, 0, 0]);
+        assert_eq!((futex(at(&short)), futex(at(&long))), (Some(ia32::FUTEX), Some(ia32::FUTEX_64)));
+        let clock = |time, rest| call("hrtimer_nanosleep", [1, 0, time, rest, 0, 0]);
+        assert_eq!(clock(at(&short), 0), Some(ia32::CLOCK_NANOSLEEP));
+        assert_eq!(clock(at(&long), 0), Some(ia32::CLOCK_NANOSLEEP_64));
+        // What the kernel has written last tells more.
+        assert_eq!(clock(at(&long), at(&short)), Some(ia32::CLOCK_NANOSLEEP));
+        // A pointer is no negative clock, but where a processor's time is waited for.
+        assert_eq!(call("hrtimer_nanosleep", [0xffc0_1230, 0, 0, 0, 0, 0]), Some(ia32::NANOSLEEP));
+        let of_processor = call("do_cpu_nanosleep", [0xffff_fffa, 0, at(&long), 0, 0, 0]);
+        assert_eq!(of_processor, Some(ia32::CLOCK_NANOSLEEP_64));
+        assert_eq!(call("do_poll", [0, 0, 5000, 0, 0, 0]), Some(ia32::POLL));
+    }
+
+    #[test]
+    fn times_are_as_long_as_the_call_takes_them() {
+        let call = |number, ia32| InterruptedCall { number, rest: 3_000_000_007, ia32 };
+        assert_eq!(rest_bytes(call(ia32::FUTEX, true)), [3, 0, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(rest_bytes(call(ia32::FUTEX_64, true)), [3, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(is_possible(call(ia32::FUTEX, true)) && !is_possible(call(ia32::FUTEX, false)));
+        assert!(is_possible(call(libc::SYS_nanosleep, false)) && !is_possible(call(libc::SYS_nanosleep, true)));
     }
 }

@@ -1,7 +1,7 @@
-//! What few programs have and none can be given back: segments of a process's own (modify_ldt(2)), rights on I/O ports
-//! (ioperm(2)), key rings of a process's or a thread's own, keyrings(7).
+//! What few programs have and none can be given back: rights on I/O ports (ioperm(2)), key rings of a process's or a thread's own,
+//! keyrings(7).
 
-// zoo: segments
+// zoo: key_ring
 
 use dormouse_wire::{Phrase, Problem, ProblemKind, Tid, phrase};
 
@@ -12,22 +12,16 @@ use crate::puppet::{Batch, Call};
 /// What was asked of a thread.
 #[derive(Debug)]
 pub struct Asked {
-    segments: Call,
     key_rings: [Call; 2],
 }
 
 /// Asks a thread.
 pub fn ask(batch: &mut Batch) -> Asked {
-    const READ: i32 = 0;
     const GET_KEYRING_ID: i32 = 0;
     const THREAD: i32 = -1;
     const PROCESS: i32 = -2;
-    let some = batch.space(8);
     let ring = |ring: i32, batch: &mut Batch| batch.ask(libc::SYS_keyctl, arguments![GET_KEYRING_ID, ring, 0]);
-    Asked {
-        segments: batch.ask(libc::SYS_modify_ldt, arguments![READ, some, 8]),
-        key_rings: [ring(THREAD, batch), ring(PROCESS, batch)],
-    }
+    Asked { key_rings: [ring(THREAD, batch), ring(PROCESS, batch)] }
 }
 
 /// What of it stands in the way.
@@ -36,10 +30,6 @@ pub fn judge(asked: &Asked, batch: &Batch, thread: Tid) -> Vec<Problem> {
     let mut refuse = |what: Phrase| {
         problems.push(Problem::blocks(ProblemKind::Processor, what).way_out(phrase!("Pause the group instead")));
     };
-    // The answer is an int in a long.
-    if batch.result(asked.segments).is_ok_and(|bytes| bytes as i32 > 0) {
-        refuse(phrase!("it has segments of its own (modify_ldt), which cannot be given back yet"));
-    }
     if ptrace::has_io_ports(thread) {
         refuse(phrase!("it has rights on I/O ports (ioperm), which cannot be given back"));
     }

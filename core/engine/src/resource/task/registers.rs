@@ -4,16 +4,16 @@
 //! The format is the processor's: where a component lies differs between makers, and how long the area is depends on the
 //! kernel too. So the group keeps the places with it, and the thaw moves each component to where it belongs here.
 
-// zoo: registers
+// zoo: registers ia32
 
 use serde::{Deserialize, Serialize};
 
 use dormouse_wire::Tid;
 
 use super::attributes::TILES;
-use crate::kernel::Answer;
 use crate::kernel::processor::{self, Component};
-use crate::kernel::ptrace::{self, FXSAVE, GeneralRegisters};
+use crate::kernel::ptrace::{self, FXSAVE, GeneralRegisters, SEGMENTS, Segment};
+use crate::kernel::{Answer, Errno};
 
 /// Length of the area up to the first component: what FXSAVE stores, and the header, which begins with the bits of the
 /// components in use.
@@ -38,6 +38,9 @@ pub struct Registers {
     pub extended: Vec<u8>,
     /// Length of the area in bytes.
     pub extended_length: usize,
+    /// Segments of its own, `struct user_desc`, set_thread_area(2): a 32-bit program has its thread-local storage in one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Segment>,
 }
 
 /// Reads the extended ones; the general ones were read when the thread stopped.
@@ -47,7 +50,21 @@ pub fn capture(thread: Tid, general: &GeneralRegisters) -> Answer<Registers> {
     let used = extended.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     extended.truncate(used);
     extended.shrink_to_fit();
-    Ok(Registers { general: *general, extended, extended_length })
+    Ok(Registers { general: *general, extended, extended_length, segments: segments(thread)? })
+}
+
+/// Those that are not empty. A kernel that knows no 32-bit programs has none.
+fn segments(thread: Tid) -> Answer<Vec<Segment>> {
+    /// The flags of an empty one: read_exec_only and seg_not_present.
+    const EMPTY: u32 = 1 << 3 | 1 << 5;
+    let mut segments = Vec::new();
+    for number in SEGMENTS {
+        match ptrace::segment(thread, number) {
+            Ok([_, 0, 0, EMPTY]) | Err(Errno::EIO) => {}
+            found => segments.push(found?),
+        }
+    }
+    Ok(segments)
 }
 
 /// Where components lie in the image, and where here.
@@ -130,6 +147,8 @@ impl Registers {
 
 /// Sets both; `general` are those of the record, as the thaw has made them fit.
 pub fn restore(record: &Registers, general: &GeneralRegisters, thread: Tid, places: &Places<'_>) -> Answer<()> {
+    // Before the registers, which refer to them.
+    record.segments.iter().try_for_each(|segment| ptrace::set_segment(thread, segment))?;
     let length = ptrace::extended_registers(thread)?.len();
     ptrace::set_extended_registers(thread, &places.moved(record, length))?;
     ptrace::set_general_registers(thread, general)
@@ -189,7 +208,7 @@ mod tests {
             used |= 1 << component.number;
         }
         extended[FXSAVE..FXSAVE + 8].copy_from_slice(&used.to_le_bytes());
-        Registers { general: GeneralRegisters::default(), extended, extended_length: length }
+        Registers { general: GeneralRegisters::default(), extended, extended_length: length, segments: Vec::new() }
     }
 
     #[test]

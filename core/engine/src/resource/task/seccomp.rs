@@ -19,7 +19,8 @@ use crate::kernel::seccomp::{self, INSTRUCTION, Installed};
 use crate::kernel::{Answer, Errno};
 use crate::proc::bpf;
 use crate::proc::status::Status;
-use crate::puppet::{Batch, arch};
+use crate::puppet::Batch;
+use crate::puppet::arch::{self, Abi};
 
 /// How a thread is confined.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +110,7 @@ fn notifies(program: &[u8]) -> bool {
 
 /// Whether a stopped tracee must not go on with the call that was interrupted in the way that the kernel would, by
 /// restart_syscall(2): its filters forbid that.
-pub fn forbids_restart(thread: Tid, registers: &GeneralRegisters) -> bool {
+pub fn forbids_restart(thread: Tid, registers: &GeneralRegisters, abi: Abi) -> bool {
     const ACTION: u32 = 0xffff_0000;
     // SECCOMP_RET_ALLOW and SECCOMP_RET_LOG.
     const HARMLESS: [u32; 2] = [0x7fff_0000, 0x7ffc_0000];
@@ -118,8 +119,8 @@ pub fn forbids_restart(thread: Tid, registers: &GeneralRegisters) -> bool {
     }
     // Who has none, or may not be asked, is not spared.
     let filters = seccomp::filters(thread).unwrap_or_default();
-    let GeneralRegisters { rip, rdi, rsi, rdx, r10, r8, r9, .. } = *registers;
-    let data = bpf::call(libc::SYS_restart_syscall, rip, [rdi, rsi, rdx, r10, r8, r9]);
+    let machine = if abi == Abi::Ia32 { bpf::Machine::Ia32 } else { bpf::Machine::Own };
+    let data = bpf::call(machine, abi.restart(), registers.rip, abi.arguments(registers));
     let answers = filters.iter().filter_map(|filter| bpf::run(&filter.program, &data));
     answers.into_iter().any(|answer| !HARMLESS.contains(&(answer & ACTION)))
 }

@@ -60,12 +60,26 @@ pub fn answer_dispositions(asked: &AskedDispositions, batch: &Batch) -> Answer<V
     Ok(dispositions)
 }
 
-/// Sets every disposition, the default ones too: the engine's own were inherited.
-pub fn restore_dispositions(record: &[Disposition], batch: &mut Batch) {
+/// Sets every disposition, the default ones too: the engine's own were inherited. `narrow`: the handlers are those of a 32-bit
+/// program, which are called in another way. The kernel tells that from how they are set, and does not tell it again.
+pub fn restore_dispositions(record: &[Disposition], narrow: bool, batch: &mut Batch) {
     for signal in (1..=LAST).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
         let default = Disposition { signal, ..Disposition::default() };
-        restore_disposition(record.iter().find(|disposition| disposition.signal == signal).unwrap_or(&default), batch);
+        let disposition = record.iter().find(|disposition| disposition.signal == signal).unwrap_or(&default);
+        if narrow {
+            restore_narrow(disposition, batch);
+        } else {
+            restore_disposition(disposition, batch);
+        }
     }
+}
+
+/// The same as a 32-bit program does it: `struct compat_sigaction` of the kernel.
+fn restore_narrow(record: &Disposition, batch: &mut Batch) {
+    const RT_SIGACTION: i64 = 174;
+    let words = [record.handler, record.flags, record.restorer].map(|word| (word as u32).to_ne_bytes());
+    let action = batch.bytes(&[words.as_flattened(), &record.mask.to_ne_bytes()].concat());
+    batch.must_ia32("set a signal's disposition", RT_SIGACTION, arguments![record.signal, action, 0, 8]);
 }
 
 /// Sets one disposition.

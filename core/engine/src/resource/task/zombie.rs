@@ -102,7 +102,7 @@ pub fn restore(record: &Zombie, own: Privileges, batch: &mut Batch) {
         })
         .map(|(signal, handler)| Disposition { signal, handler, flags: 0, restorer: 0, mask: 0 })
         .collect();
-    signals::restore_dispositions(&dispositions, batch);
+    signals::restore_dispositions(&dispositions, false, batch);
     if deadly != 0 {
         let none = batch.bytes(&[0; 16]);
         batch.must("forbid core files", libc::SYS_prlimit64, arguments![0, libc::RLIMIT_CORE, none, 0]);
