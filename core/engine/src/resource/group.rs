@@ -14,6 +14,7 @@ use super::moves::{Move, Moving};
 use super::named_file::NamedFile;
 use super::namespace::Namespaces;
 use super::namespace::inner::{Inner, Place, called_at};
+use super::namespace::mount::Filesystem as MountedFilesystem;
 use super::system_v::queue::Queue;
 use super::system_v::semaphores::Set;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
@@ -66,6 +67,9 @@ pub struct Group {
     /// Namespaces that only some of its processes live in, each behind those that it lies in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inner: Vec<Inner>,
+    /// The filesystems that are mounted in those for mounts, and are not of the outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<MountedFilesystem>,
     /// The control groups that its processes and threads are in, and those above these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub control_groups: Vec<ControlGroup>,

@@ -16,6 +16,7 @@ use crate::proc::status::Status;
 use crate::proc::timens::{self, ClockOffsets};
 use crate::proc::timers::PosixTimer;
 use crate::proc::{self, ProcError, limits, numbers, stat, status, timers};
+use crate::resource::fd::MountsWithin;
 use crate::resource::task::filesystem::Ended;
 
 /// What /proc tells of a process.
@@ -70,6 +71,8 @@ pub struct LivingFacts {
     pub coredump_filter: u32,
     /// Where it is among the control groups, cgroups(7).
     pub control_groups: Vec<CgroupMembership>,
+    /// The mounts that it lives among, where those are not those of the others.
+    pub mounts: Option<MountsWithin>,
 }
 
 /// What /proc tells of a thread.
@@ -149,6 +152,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         threads,
         speaker,
         control_groups,
+        mounts: None,
     })
 }
 

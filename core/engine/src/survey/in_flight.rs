@@ -96,6 +96,7 @@ fn identify(file: OwnedFd, receiver: FileId, found: &mut FilesFacts) -> Answer<F
         info,
         locks: Vec::new(),
         owner: receiver.owner.clone(),
+        mounts: None,
     };
     found.files.push(facts);
     Ok(id)

@@ -14,7 +14,9 @@ mod hold;
 mod home;
 mod huge_pages;
 mod inner;
+mod inner_mounts;
 mod late;
+mod numbers;
 mod objects;
 mod old_vdso;
 mod parts;
@@ -90,7 +92,8 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let old_vdso = old_vdso::OldVdso::of(&mut group)?;
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
-    let inner = inner::make(&group)?;
+    let mut inner = inner::make(&group, &reader)?;
+    blueprint::look_within(&group, &inner, &reader)?;
     let mut objects = objects::Objects::make(&group, &reader, &inner, options)?;
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
@@ -100,6 +103,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let way = late::Way::open(&objects, &group)?;
     // Behind the tree when all is dropped: a control group in which somebody is cannot be removed.
     let mut places = control_groups::Places::of(&group, &reader, options);
+    inner.root(&group, &mut places)?;
     let mut tree = tree::Tree::build(&group, old_vdso.as_ref(), &objects, &reader, (&inner, &mut places), progress)?;
     places.losses().into_iter().for_each(|lost| add(&mut losses, lost));
     late::restore(&mut tree, &group, &mut objects, &reader, &inner, options, &way)?;

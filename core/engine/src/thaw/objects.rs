@@ -42,13 +42,13 @@ impl Objects {
         let segments = group.segments.iter().map(|segment| (segment.id, segment.attached_length())).collect();
         let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new(), segments };
         for file in &group.mapped_files {
-            let opened = open_mapped(file)?;
+            let opened = inner.among(file.mounts, || open_mapped(file))??;
             objects.mapped.push(objects.raise(&opened)?);
         }
         let mut buffer = PageBuffer::new();
         for (index, content) in group.contents.iter().enumerate() {
             let nameless = group.open_files.iter().find(|file| nameless(file) == Some(index)).map(|file| file.flags);
-            let mut file = content.restore(nameless, reader, &mut buffer)?;
+            let mut file = inner.among(content.mounts, || content.restore(nameless, reader, &mut buffer))??;
             if is_run(group, index) {
                 // What anybody has open for writing cannot be run.
                 file = content::reopen(&file, libc::O_RDONLY).map(File::from).map_err(|error| {
@@ -108,9 +108,10 @@ impl Objects {
                     buffer,
                     terminal: options.terminal.as_deref(),
                     other_ends: &mut other_ends,
-                    networks: inner.namespaces(),
+                    namespaces: inner.namespaces(),
                 };
-                let made = kind.restore(id, file, &mut restore)?;
+                let mounts = file.mounts.filter(|_| !kind.makes_several());
+                let made = inner.among(mounts, || kind.restore(id, file, &mut restore))??;
                 let raised = self.raise(&made)?;
                 self.open.insert(id, raised);
             }
@@ -130,7 +131,7 @@ impl Objects {
             buffer,
             terminal: options.terminal.as_deref(),
             other_ends: &mut other_ends,
-            networks: inner.namespaces(),
+            namespaces: inner.namespaces(),
         };
         if late.is_none() {
             KINDS.iter().try_for_each(|kind| kind.complete(&mut restore))?;

@@ -110,7 +110,7 @@ impl Seen {
     /// What a person is told of it: the kinds, and what of the outside is mounted in it.
     pub fn shown(&self) -> Sandbox {
         let namespaces = self.own.iter().map(|kind| (*kind).to_owned()).collect();
-        Sandbox { namespaces, paths: listed(self.mounts.record()) }
+        Sandbox { namespaces, paths: listed(&self.mounts.record()) }
     }
 
     /// The record; the content of filesystems goes into the image.
