@@ -115,7 +115,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     objects.seal(&group)?;
     cancelled(progress)?;
     kept.start()?;
-    objects.start(&group)?;
+    objects.start(&group, &inner)?;
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;
     let used = system_v::restore(&group)?;

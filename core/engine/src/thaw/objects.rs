@@ -186,12 +186,16 @@ impl Objects {
     }
 
     /// Starts what has been standing still: the last thing before the group runs.
-    pub fn start(&self, group: &Group) -> Result<(), Problem> {
+    pub fn start(&self, group: &Group, inner: &InnerMade) -> Result<(), Problem> {
         let start = |ready: bool| {
             self.open.iter().try_for_each(|(id, made)| {
                 let file = &group.open_files[id.0];
                 let kind = kind_named(file)?;
-                if kind.starts_ready(file)? == ready { kind.start(file, made) } else { Ok(()) }
+                if kind.starts_ready(file)? == ready {
+                    inner.among(file.mounts, || kind.start(file, made))?
+                } else {
+                    Ok(())
+                }
             })
         };
         start(true)?;
