@@ -1,6 +1,6 @@
 """Mounts, host names and control groups that only parts of a program have: its first process lives outside of all of them. Says in the end
 whether everybody has what it had, and whether what two of them share is still one thing."""
-import array, ctypes, json, mmap, os, select, socket, subprocess, sys, time
+import ctypes, json, mmap, os, select, socket, subprocess, sys, time
 
 KINDS = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"]
 libc = ctypes.CDLL(None, use_errno=True)
@@ -26,9 +26,10 @@ def write(path, text):
 
 class Part:
     """A part of the program, which has told its parent that it is ready, and tells it how it finds itself when it is asked."""
-    def __init__(self, kind, *options):
+    def __init__(self, kind, *options, script=os.path.abspath(__file__)):
+        self.kind = kind
         self.own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        words = [*options, sys.executable, "-ISB", os.path.abspath(__file__), "part", kind, str(theirs.fileno())]
+        words = [*options, "python3", "-ISB", script, "part", kind, str(theirs.fileno())]
         self.process = subprocess.Popen(words, pass_fds=[theirs.fileno()])
         theirs.close()
         self.files = []
@@ -37,70 +38,56 @@ class Part:
         text, files, _, _ = socket.recv_fds(self.own, 200000, 10)
         self.files += files
         return json.loads(text)
-    def asked(self, word="?"):
-        self.own.send(word.encode())
+    def asked(self):
+        self.own.send(b"?")
         return self.hear()
     def end(self):
         self.own.close()
         return self.process.wait()
 
-class Private:
-    """Holds all that can be held in a filesystem that only it sees."""
-    def __init__(self, below):
-        libc.sethostname(b"within", 6)
-        self.place = "/mnt"
-        mount("private", "/mnt", "tmpfs", options="size=8m,mode=1777")
-        folder = os.path.dirname(os.path.abspath(__file__))
-        os.makedirs(folder + "/low", exist_ok=True)
-        os.makedirs("/mnt/here/deep")
-        mount(folder + "/low", "/mnt/here/deep", None, BIND)
-        mount(None, "/mnt/here/deep", None, BIND | REMOUNT | READ_ONLY)
-        write("/mnt/text", "words of a part")
-        os.link("/mnt/text", "/mnt/other name")
-        os.symlink("text", "/mnt/link")
-        self.file = open("/mnt/text", "r+")
+class Sandboxed:
+    """Holds all that can be held in a filesystem in memory that only it sees."""
+    def __init__(self, place="/tmp"):
+        self.below = None
+        self.place = place
+        write(place + "/text", "words of a part")
+        os.link(place + "/text", place + "/other name")
+        os.symlink("text", place + "/link")
+        self.file = open(place + "/text", "r+")
         self.file.seek(6)
-        self.gone = open("/mnt/gone", "w+")
+        self.gone = open(place + "/gone", "w+")
         self.gone.write("g" * 5000)
         self.gone.flush()
-        os.unlink("/mnt/gone")
-        write("/mnt/map", "m" * 8192)
-        with open("/mnt/map", "r+b") as mapped:
+        os.unlink(place + "/gone")
+        write(place + "/map", "m" * 8192)
+        with open(place + "/map", "r+b") as mapped:
             self.map = mmap.mmap(mapped.fileno(), 8192)
-        os.mkdir("/mnt/watched")
-        os.chdir("/mnt/watched")
+        os.mkdir(place + "/watched")
+        os.chdir(place + "/watched")
         self.watch = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        assert libc.inotify_add_watch(self.watch, b"/mnt/watched", 0x100) == 1
+        assert libc.inotify_add_watch(self.watch, os.fsencode(place + "/watched"), 0x100) == 1
         self.server = socket.socket(socket.AF_UNIX)
-        self.server.bind("/mnt/socket")
+        self.server.bind(place + "/socket")
         self.server.listen(1)
-        self.below = Part("deeper", "unshare", "-m") if below else None
     def lends(self):
-        self.lent = open("/mnt/lent", "w+")
+        self.lent = open(self.place + "/lent", "w+")
         self.lent.write("lent")
         self.lent.flush()
         return [self.lent.fileno()]
     def found(self):
+        place = self.place
         client = socket.socket(socket.AF_UNIX)
-        client.connect("/mnt/socket")
+        client.connect(place + "/socket")
         self.server.accept()[0].close()
-        assert open("/mnt/map").read(1) == chr(self.map[0])
-        self.map[0] = self.map[0] ^ 1
-        assert open("/mnt/map").read(1) == chr(self.map[0])
-        self.map[0] = self.map[0] ^ 1
-        write("/mnt/watched/new", "")
-        os.unlink("/mnt/watched/new")
-        told = self.told()
+        for _ in range(2):
+            self.map[0] = self.map[0] ^ 1
+            assert open(place + "/map", "rb").read(1)[0] == self.map[0]
+        write(place + "/watched/new", "")
+        os.unlink(place + "/watched/new")
         self.gone.seek(0)
-        try:
-            write("/mnt/here/deep/x", "")
-            raise SystemExit("what was read-only can be written")
-        except OSError:
-            pass
-        return dict(text=os.pread(self.file.fileno(), 100, 0).decode(), position=self.file.tell(), gone=self.gone.read(), told=told,
-                    names=os.stat("/mnt/text").st_nlink, same=os.path.samefile("/mnt/text", "/mnt/other name"), link=os.readlink("/mnt/link"),
-                    below=self.below and self.below.asked(), cwd=os.getcwd())
-
+        return dict(text=os.pread(self.file.fileno(), 100, 0).decode(), position=self.file.tell(), gone=self.gone.read(), told=self.told(),
+                    names=os.stat(place + "/text").st_nlink, same=os.path.samefile(place + "/text", place + "/other name"),
+                    link=os.readlink(place + "/link"), below=self.below and self.below.asked(), cwd=os.getcwd())
     def told(self):
         """Whether something was made where it watches. A thaw says that something may have been missed; nobody waits for that."""
         told = False
@@ -111,9 +98,29 @@ class Private:
                 told, said = told or int.from_bytes(said[4:8], "little") == 0x100, said[16 + length:]
         return told
 
+class Private(Sandboxed):
+    """The same, and parts of the outside; others live further in."""
+    def __init__(self):
+        libc.sethostname(b"within", 6)
+        mount("private", "/mnt", "tmpfs", options="size=8m,mode=1777")
+        folder = os.path.dirname(os.path.abspath(__file__))
+        os.makedirs(folder + "/low", exist_ok=True)
+        os.makedirs("/mnt/here/deep")
+        mount(folder + "/low", "/mnt/here/deep", None, BIND)
+        mount(None, "/mnt/here/deep", None, BIND | REMOUNT | READ_ONLY)
+        Sandboxed.__init__(self, "/mnt")
+        self.below = Part("deeper", "unshare", "-m")
+    def found(self):
+        try:
+            write("/mnt/here/deep/x", "")
+            raise SystemExit("what was read-only can be written")
+        except OSError:
+            pass
+        return Sandboxed.found(self)
+
 class Deeper:
     """Sees what the one around it has mounted, and some of its own."""
-    def __init__(self, _):
+    def __init__(self):
         os.mkdir("/mnt/deepest")
         mount("deepest", "/mnt/deepest", "tmpfs", options="size=1m")
         mount("/mnt/here", "/mnt/watched", None, BIND)
@@ -131,7 +138,7 @@ class Deeper:
 
 class Pids:
     """Has a /proc of its own, that shows it alone."""
-    def __init__(self, _):
+    def __init__(self):
         self.below = None
         os.chdir("/proc")
     def lends(self):
@@ -142,7 +149,7 @@ class Pids:
 
 class Turned:
     """Has gone to mounts of its own without starting a program: what it had opened and mapped before lies outside."""
-    def __init__(self, _):
+    def __init__(self):
         self.before = open(os.path.abspath(__file__))
         assert libc.unshare(0x20000) == 0
         mount(None, "/", None, REC | PRIVATE)
@@ -156,17 +163,29 @@ class Turned:
     def found(self):
         return dict(before=os.pread(self.before.fileno(), 3, 0).decode(), after=os.pread(self.after.fileno(), 10, 0).decode())
 
-PARTS = {"private": Private, "deeper": Deeper, "pids": Pids, "turned": Turned}
+PARTS = {"private": Private, "deeper": Deeper, "pids": Pids, "turned": Turned, "sandboxed": Sandboxed}
+
+BWRAP = """bwrap --unshare-all --cap-drop ALL --hostname within --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin /bin
+--ro-bind /etc /etc --proc /proc --dev /dev --tmpfs /tmp --chdir /tmp --ro-bind""".split()
+
+def begin(kind):
+    if kind == "private":
+        return Part(kind, "unshare", "-m", "-u", "-C")
+    if kind == "pids":
+        return Part(kind, "unshare", "-m", "-p", "--fork", "--mount-proc")
+    if kind == "sandboxed":
+        return Part(kind, *BWRAP, os.path.dirname(os.path.abspath(__file__)), "/work", script="/work/mounts.py")
+    return Part(kind)
 
 def part(kind, channel):
     channel = socket.socket(fileno=channel)
-    own = PARTS[kind](kind == "private")
+    own = PARTS[kind]()
     lent = own.lends()
     def told():
         return json.dumps(dict(own.found(), table=table(), host=os.uname().nodename)).encode()
     socket.send_fds(channel, [told()], lent)
     # What the thaw tells is read at once: else it would be lost by the next freeze.
-    ready = [channel] + ([own.watch] if kind == "private" else [])
+    ready = [channel] + ([own.watch] if hasattr(own, "watch") else [])
     while True:
         if channel not in select.select(ready, [], [])[0]:
             own.told()
@@ -177,14 +196,15 @@ def part(kind, channel):
     if own.below:
         assert own.below.end() == 0
 
-def whole():
-    parts = [Part("private", "unshare", "-m", "-u", "-C"), Part("pids", "unshare", "-m", "-p", "--fork", "--mount-proc"), Part("turned")]
-    lent = os.fdopen(parts[0].files[0], "r+")
-    def children(pid):
-        found = [pid]
-        for one in found:
-            found += map(int, open("/proc/%d/task/%d/children" % (one, one)).read().split())
-        return found
+def children(pid):
+    found = [pid]
+    for one in found:
+        found += map(int, open("/proc/%d/task/%d/children" % (one, one)).read().split())
+    return found
+
+def whole(kinds):
+    parts = [begin(kind) for kind in kinds]
+    lent = [(part, os.fdopen(part.files[0], "r+")) for part in parts if part.files]
     def seen():
         own, every = namespaces(), []
         for part in parts:
@@ -195,9 +215,10 @@ def whole():
     def asked():
         return [part.asked() for part in parts]
     before = seen(), asked()
-    assert before[0][0] == ["cgroup", "mnt", "uts"], before[0]
-    assert before[1][0]["host"] == "within" != os.uname().nodename
-    outside = table()
+    for part, theirs, told in zip(parts, before[0], before[1]):
+        if part.kind in ("private", "sandboxed"):
+            assert told["host"] == "within" != os.uname().nodename
+    assert "private" not in kinds or before[0][0] == ["cgroup", "mnt", "uts"], before[0]
     print("ready", flush=True)
     while not os.path.exists("go"):
         time.sleep(0.01)
@@ -206,16 +227,19 @@ def whole():
     for one, other in zip(before[1], after[1]):
         for key in one:
             assert one[key] == other[key], "%s: %r\nhas become\n%r" % (key, one[key], other[key])
-    lent.seek(0)
-    assert lent.read() == "lent", "what was lent is another file"
-    lent.write(" and back")
-    lent.flush()
-    inside = "/proc/%d/root" % parts[0].process.pid
-    assert open(inside + "/mnt/lent").read() == "lent and back"
-    deeper = children(parts[0].process.pid)[1]
-    write("/proc/%d/root/mnt/one" % deeper, "one")
-    assert open(inside + "/mnt/one").read() == "one", "what two of them see is two filesystems"
-    assert not os.path.exists("/mnt/lent") and not os.path.exists("/mnt/after"), "the mounts of a part are seen outside"
+    for part, file in lent:
+        file.seek(0)
+        assert file.read() == "lent", "what was lent is another file"
+        file.write(" and back")
+        file.flush()
+        place = "/mnt" if part.kind == "private" else "/tmp"
+        inside = "/proc/%d/root%s" % (children(part.process.pid)[-1], place)
+        assert open(inside + "/lent").read() == "lent and back"
+        if part.kind == "private":
+            write(inside + "/one", "one")
+            assert open("/proc/%d/root/mnt/one" % part.process.pid).read() == "one", "what two of them see is two filesystems"
+        assert not os.path.exists(place + "/lent"), "the mounts of a part are seen outside"
+    assert not os.path.exists("/mnt/after"), "the mounts of a part are seen outside"
     for one in parts:
         assert one.end() == 0
     print("all is as it was", flush=True)
@@ -223,4 +247,4 @@ def whole():
 if sys.argv[1:2] == ["part"]:
     part(sys.argv[2], int(sys.argv[3]))
 else:
-    whole()
+    whole(sys.argv[1:])

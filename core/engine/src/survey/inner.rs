@@ -373,8 +373,14 @@ impl InnerFacts {
 
     /// Whoever else lives in them, and would be left alone there.
     fn guests(&mut self, processes: &[ProcessFacts]) {
+        // So many are told: where the engine is the one that lives elsewhere, it is everybody.
+        const FEW: usize = 8;
+        let before = self.problems.len();
         let known: Vec<((&'static str, u64), usize)> = self.known.iter().map(|(key, index)| (*key, *index)).collect();
         for pid in proc::list_pids().unwrap_or_default() {
+            if self.problems.len() >= before + FEW {
+                break;
+            }
             if processes.iter().any(|process| process.pid == pid) {
                 continue;
             }
@@ -403,6 +409,10 @@ impl InnerFacts {
         };
         let members: Vec<Member> = processes.iter().zip(&self.places).filter_map(member).collect();
         self.problems.extend(inner::judge(&self.all, &members));
+        let owner = |place: &Place| place.mnt.and_then(|mounts| self.all[mounts].owner);
+        let mut owned = processes.iter().zip(&self.places).filter(|(_, place)| owner(place).is_some());
+        let mighty = owned.find(|(process, _)| credentials::of_status(&process.status, 0).may_administrate());
+        self.problems.extend(mighty.map(|(process, _)| member::may_change_mounts(&process.shown)));
     }
 }
 

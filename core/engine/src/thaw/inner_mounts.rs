@@ -32,8 +32,10 @@ impl Workshop {
     /// This thread goes there.
     fn open() -> Answer<Self> {
         let outside = Standpoint::here()?;
-        namespaces::part_with(&["mnt"])?;
-        let opened = mounts::keep_to_ourselves().and_then(|()| Standpoint::here());
+        // Of mounts that belong to a user namespace nobody gets a part alone where others stand on it.
+        let opened = user::unlocked().map_or(Ok(()), namespaces::enter_mounts);
+        let opened = opened.and_then(|()| namespaces::part_with(&["mnt"]));
+        let opened = opened.and_then(|()| mounts::keep_to_ourselves()).and_then(|()| Standpoint::here());
         match opened {
             Ok(inside) => Ok(Self { outside, inside }),
             Err(errno) => {

@@ -154,7 +154,7 @@ pub fn verify(group: &Group) -> Option<&'static str> {
         if (one.kind == "mnt") == one.mounts.is_empty() || one.kind != "uts" && one.names.is_some() {
             return Some("a namespace within the group that is of two kinds");
         }
-        if one.settings.iter().any(|setting| !settings::is_kept(setting)) {
+        if one.settings.iter().any(|setting| !settings::is_of(&one.kind, setting)) {
             return Some("a setting that belongs to the whole system");
         }
     }

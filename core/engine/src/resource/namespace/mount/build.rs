@@ -210,6 +210,7 @@ impl Owner<'_> {
             Ok(vec![files::open(Path::new("/proc/self/ns/mnt"), libc::O_RDONLY)?])
         })?;
         let copy = copy.pop().ok_or(Errno::ECHILD)?;
+        user::keep_unlocked(files::open(Path::new("/proc/self/ns/mnt"), libc::O_RDONLY)?);
         namespaces::enter_mounts(&copy)?;
         user::keep_mounts(copy);
         Ok(())

@@ -191,14 +191,7 @@ impl Mounts {
 
     /// What of the outside is seen where.
     pub fn shown(&self) -> Vec<Shown> {
-        let shown = |mount: &Mount| {
-            let origin = match &mount.origin {
-                Origin::Outside { path: outside, .. } => Some(path(outside).to_owned()),
-                Origin::Own { .. } => None,
-            };
-            Shown { point: path(&mount.mount_point).to_owned(), origin }
-        };
-        self.mounts.iter().map(shown).collect()
+        self.mounts.iter().map(Mount::shown).collect()
     }
 
     /// Leads what it needs of the outside to where that has moved; where the group sees it stays.
@@ -214,6 +207,15 @@ impl Mounts {
 }
 
 impl Mount {
+    /// What of the outside is seen where.
+    pub fn shown(&self) -> Shown {
+        let origin = match &self.origin {
+            Origin::Outside { path: outside, .. } => Some(path(outside).to_owned()),
+            Origin::Own { .. } => None,
+        };
+        Shown { point: path(&self.mount_point).to_owned(), origin }
+    }
+
     /// Leads it to where what is mounted has moved.
     pub fn moved(&mut self, mut lead: impl FnMut(&mut ByteBuf)) {
         if let Origin::Outside { path, .. } = &mut self.origin {
