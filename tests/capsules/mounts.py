@@ -26,11 +26,11 @@ def write(path, text):
 
 class Part:
     """A part of the program, which has told its parent that it is ready, and tells it how it finds itself when it is asked."""
-    def __init__(self, kind, *options, script=os.path.abspath(__file__)):
+    def __init__(self, kind, *options, script=os.path.abspath(__file__), more=()):
         self.kind = kind
         self.own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         words = [*options, "python3", "-ISB", script, "part", kind, str(theirs.fileno())]
-        self.process = subprocess.Popen(words, pass_fds=[theirs.fileno()])
+        self.process = subprocess.Popen(words, pass_fds=[theirs.fileno(), *more])
         theirs.close()
         self.files = []
         self.seen = self.hear()
@@ -85,7 +85,8 @@ class Sandboxed:
         write(place + "/watched/new", "")
         os.unlink(place + "/watched/new")
         self.gone.seek(0)
-        return dict(text=os.pread(self.file.fileno(), 100, 0).decode(), position=self.file.tell(), gone=self.gone.read(), told=self.told(),
+        shown = open("/shown").read() if os.path.exists("/shown") else None
+        return dict(shown=shown, text=os.pread(self.file.fileno(), 100, 0).decode(), position=self.file.tell(), gone=self.gone.read(), told=self.told(),
                     names=os.stat(place + "/text").st_nlink, same=os.path.samefile(place + "/text", place + "/other name"),
                     link=os.readlink(place + "/link"), below=self.below and self.below.asked(), cwd=os.getcwd())
     def told(self):
@@ -137,15 +138,20 @@ class Deeper:
         return dict(own=os.pread(self.file.fileno(), 10, 0).decode(), there=sorted(os.listdir("/mnt")), watched=os.listdir("/mnt/watched"))
 
 class Pids:
-    """Has a /proc of its own, that shows it alone."""
+    """Has a /proc of its own, that shows it alone, and files of it open."""
     def __init__(self):
+        self.status = open("/proc/self/status")
+        self.own = os.open("/proc/%d/task/%d" % (os.getpid(), os.getpid()), os.O_RDONLY)
         self.below = None
         os.chdir("/proc")
     def lends(self):
         return []
     def found(self):
         pids = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-        return dict(pids=pids, pid=os.getpid(), cwd=os.getcwd(), command=open("/proc/self/comm").read())
+        self.status.seek(0)
+        lines = [line for line in self.status if line.startswith(("Pid:", "NSpid:"))]
+        return dict(pids=pids, pid=os.getpid(), cwd=os.getcwd(), command=open("/proc/self/comm").read(), lines=lines,
+                    own=os.readlink("/proc/self/fd/%d" % self.own), there="stat" in os.listdir(self.own))
 
 class Turned:
     """Has gone to mounts of its own without starting a program: what it had opened and mapped before lies outside."""
@@ -174,7 +180,14 @@ def begin(kind):
     if kind == "pids":
         return Part(kind, "unshare", "-m", "-p", "--fork", "--mount-proc")
     if kind == "sandboxed":
-        return Part(kind, *BWRAP, os.path.dirname(os.path.abspath(__file__)), "/work", script="/work/mounts.py")
+        # A file that bubblewrap mounts and removes, as flatpak gives each app one.
+        shown, tells = os.pipe()
+        os.write(tells, b"what is shown")
+        os.close(tells)
+        words = [*BWRAP, os.path.dirname(os.path.abspath(__file__)), "/work", "--ro-bind-data", str(shown), "/shown"]
+        part = Part(kind, *words, script="/work/mounts.py", more=[shown])
+        os.close(shown)
+        return part
     return Part(kind)
 
 def part(kind, channel):

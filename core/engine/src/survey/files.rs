@@ -155,6 +155,7 @@ impl Collector {
             info,
             owner: owner(process),
             mounts: None,
+            tells_of: None,
         });
         self.open.facts.by_descriptor.insert((process.pid, number), id);
         self.alike.entry(likeness).or_default().push(id);

@@ -62,7 +62,7 @@ impl Found {
             };
             if joined.is_empty() {
                 let mut inner = inner::look(&mut processes);
-                inner.place_files(&mut open.facts);
+                inner.place_files(&mut open.facts, &processes);
                 inner.sockets(&open.facts);
                 return Ok(Self { processes, open, sharers, inner });
             }

@@ -97,6 +97,7 @@ fn identify(file: OwnedFd, receiver: FileId, found: &mut FilesFacts) -> Answer<F
         locks: Vec::new(),
         owner: receiver.owner.clone(),
         mounts: None,
+        tells_of: None,
     };
     found.files.push(facts);
     Ok(id)

@@ -9,7 +9,6 @@ use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 
 use super::control_groups::Places;
 use super::inner_mounts::{self, MountsMade};
-use crate::Asker;
 use crate::image::Reader;
 use crate::kernel::among::among;
 use crate::kernel::inner_namespaces::{Maid, Maker};
@@ -21,6 +20,7 @@ use crate::resource::namespace::network::Loopback;
 use crate::resource::namespace::settings;
 use crate::resource::namespace::user::{self, Made, UserNamespace};
 use crate::resource::task::credentials::{Credentials, Privileges};
+use crate::{Asker, ThawOptions};
 
 /// Those that have been made.
 #[derive(Debug, Default)]
@@ -66,7 +66,7 @@ pub fn preflight(group: &Group, reader: &Reader, asker: Option<&Asker>) -> Vec<P
 }
 
 /// Makes them.
-pub fn make(group: &Group, reader: &Reader) -> Result<InnerMade, Problem> {
+pub fn make(group: &Group, reader: &Reader, options: &ThawOptions) -> Result<InnerMade, Problem> {
     let mut all = InnerMade::default();
     for (index, inner) in group.inner.iter().enumerate() {
         let inhabitants = || group.processes.iter().filter(|process| process.place.user == Some(index));
@@ -84,7 +84,7 @@ pub fn make(group: &Group, reader: &Reader) -> Result<InnerMade, Problem> {
         }
         all.made.push(made);
     }
-    all.mounts = inner_mounts::make(group, reader, &all)?;
+    all.mounts = inner_mounts::make(group, (reader, options), &all)?;
     for (index, namespace) in std::mem::take(&mut all.mounts.namespaces) {
         all.made[index] = Some(namespace);
     }

@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use dormouse_wire::{Problem, phrase};
+use serde_bytes::ByteBuf;
 
 use super::inner::{InnerMade, first_group};
+use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
 use crate::kernel::among::{Standpoint, among};
 use crate::kernel::inner_namespaces::Maid;
@@ -17,7 +20,7 @@ use crate::resource::fd::path_of;
 use crate::resource::group::Group;
 use crate::resource::namespace::inner;
 use crate::resource::namespace::mount::build::{
-    Bench, dress, failed, fill, new, of_outside, part, place_on, recipe, spread_by_name, unbegun, unmade,
+    Bench, dress, failed, fill, new, of_outside, part, place_on, recipe, remove_again, spread_by_name, unbegun, unmade,
 };
 use crate::resource::namespace::mount::{Filesystem, Mount, Origin, Table};
 use crate::resource::namespace::user::{self, UserNamespace};
@@ -65,7 +68,21 @@ fn tables(group: &Group) -> impl Iterator<Item = (usize, Table<'_>)> {
 
 /// What of the outside is missing.
 pub fn preflight(group: &Group) -> Vec<Problem> {
-    tables(group).flat_map(|(_, table)| table.preflight()).collect()
+    let all = tables(group).map(|(_, table)| {
+        table.mounts.iter().filter(|mount| mount.terminal().is_none() && !mount.is_socket()).cloned()
+    });
+    all.flat_map(|mounts| Table { filesystems: &group.mounted, mounts: &mounts.collect::<Vec<_>>() }.preflight())
+        .collect()
+}
+
+/// A mount with what takes the place of a terminal outside: that of the thaw, or none.
+fn at_terminal(mount: &Mount, terminal: Option<&Path>) -> Mount {
+    let mut led = mount.clone();
+    if mount.terminal().is_some() {
+        let terminal = terminal.unwrap_or(Path::new("/dev/null"));
+        led.moved(|path| *path = ByteBuf::from(terminal.as_os_str().as_bytes()));
+    }
+    led
 }
 
 /// What there is to be mounted, by the places in a table; none of what shows a pid namespace within the group.
@@ -81,13 +98,20 @@ pub struct MountsMade {
 }
 
 /// Makes all of them but for what comes late.
-pub fn make(group: &Group, reader: &Reader, inner: &InnerMade) -> Result<MountsMade, Problem> {
+pub fn make(
+    group: &Group,
+    (reader, options): (&Reader, &ThawOptions),
+    inner: &InnerMade,
+) -> Result<MountsMade, Problem> {
     if tables(group).next().is_none() {
         return Ok(MountsMade::default());
     }
     Workshop::work(|workshop| {
         // As long as all paths of the outside are there.
-        let take = |mount| of_outside(mount, true);
+        let take = |mount: &Mount| match mount.is_socket() {
+            true => Ok(None),
+            false => of_outside(&at_terminal(mount, options.terminal.as_deref()), true),
+        };
         let taken = tables(group).map(|(_, table)| table.mounts.iter().map(take).collect());
         let taken = taken.collect::<Result<Vec<Parts>, Problem>>()?;
         let filesystems = filesystems(group, inner)?;
@@ -112,6 +136,9 @@ pub fn make(group: &Group, reader: &Reader, inner: &InnerMade) -> Result<MountsM
             }
             all.namespaces.insert(index, one(workshop, table.mounts, early, group.inner[index].owner, inner)?);
             all.late.insert(index, parts);
+        }
+        for (record, made) in group.mounted.iter().zip(&filesystems) {
+            made.as_ref().map_or(Ok(()), |made| remove_again(record, made))?;
         }
         Ok(all)
     })
@@ -204,6 +231,7 @@ impl MountsMade {
                 let pids = group.mounted.get(*filesystem).and_then(|record| record.place.pid);
                 pids.and_then(|pids| procs.get(&pids)).map(|proc| part(mount, proc, root)).transpose()
             }
+            Origin::Outside { .. } if mount.is_socket() => of_outside(mount, true),
             Origin::Outside { .. } => Ok(None),
         };
         let shown = Workshop::work(|_| {

@@ -92,7 +92,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let old_vdso = old_vdso::OldVdso::of(&mut group)?;
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
-    let mut inner = inner::make(&group, &reader)?;
+    let mut inner = inner::make(&group, &reader, options)?;
     blueprint::look_within(&group, &inner, &reader)?;
     let mut objects = objects::Objects::make(&group, &reader, &inner, options)?;
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;

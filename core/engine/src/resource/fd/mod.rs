@@ -124,6 +124,9 @@ pub struct FileFacts {
     pub owner: Owner,
     /// Among which mounts within the group it was opened, if not among those of the others.
     pub mounts: Option<MountsWithin>,
+    /// Of a file of proc(5) that shows a pid namespace within the group: the process that it tells of, and its thread, as the engine calls
+    /// them.
+    pub tells_of: Option<(Pid, Option<Tid>)>,
 }
 
 impl FileFacts {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, Tid, phrase};
 
 use super::{InnerFacts, usual, way_out};
 use crate::image::{PageBuffer, PageSink};
@@ -14,10 +14,12 @@ use crate::kernel::among::among;
 use crate::kernel::outside::Outside;
 use crate::kernel::{files, procfs, socket};
 use crate::proc;
+use crate::proc::fdinfo::FdDetail;
+use crate::proc::status::Status;
 use crate::resource::fd::unix::facts::is_unix;
-use crate::resource::fd::{FileFacts, FilesFacts, MountsWithin};
-use crate::resource::namespace::inner::Place;
-use crate::resource::namespace::mount::{Filesystem, Home};
+use crate::resource::fd::{FileFacts, FilesFacts, MountsWithin, process_file, shown_bytes};
+use crate::resource::namespace::inner::{self, Place};
+use crate::resource::namespace::mount::{Filesystem, Home, Mount};
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 
 impl InnerFacts {
@@ -83,10 +85,12 @@ impl InnerFacts {
     }
 
     /// Says of each file among which of them it was opened.
-    pub fn place_files(&mut self, files: &mut FilesFacts) {
+    pub fn place_files(&mut self, files: &mut FilesFacts, processes: &[ProcessFacts]) {
         if self.mounted.is_empty() {
             return;
         }
+        let lost = self.terminals(files);
+        self.problems.extend(lost);
         // As long as paths mean here what they mean to the engine.
         files.look_outside();
         let members = files.members.clone();
@@ -99,22 +103,60 @@ impl InnerFacts {
                 None => None,
             };
             file.mounts = self.mounted.iter().find(|(found, _)| Some(*found) == index).map(|(_, own)| own.clone());
+            file.tells_of = self.told_of(file, processes);
             if let Some(what) = self.shown_by(file) {
                 self.problems.push(file.problem(ProblemKind::File, what).way_out(way_out()));
             }
         }
     }
 
+    /// Terminals of the group itself that are mounted somewhere: they are made later than what is mounted.
+    fn terminals(&self, files: &FilesFacts) -> Vec<Problem> {
+        let told = files.files.iter().flat_map(|file| &file.info.details);
+        let own: BTreeSet<i32> =
+            told.filter_map(|told| if let FdDetail::TtyIndex(index) = told { Some(*index) } else { None }).collect();
+        let all = self.plan.tables().iter().flatten();
+        let lost = all.filter(|mount| mount.terminal().is_some_and(|number| own.contains(&(number as i32))));
+        let lose = |mount: &Mount| {
+            let what = phrase!("a terminal of the group is mounted there");
+            let loss = phrase!("it: the terminal of the thaw, or nothing (/dev/null), is there then");
+            Problem::loses(ProblemKind::Namespace, what, loss).at(shown_bytes(&mount.mount_point))
+        };
+        lost.map(lose).collect()
+    }
+
     /// What is in the way of a file of a filesystem that shows what has other numbers at the thaw.
     fn shown_by(&self, file: &FileFacts) -> Option<Phrase> {
-        let device = file.stat.st_dev;
-        let found: &Filesystem = self.plan.filesystem_on((libc::major(device), libc::minor(device)))?;
-        match found.kind.as_str() {
+        match self.filesystem_of(file)?.kind.as_str() {
+            "proc" if file.tells_of.is_some() => None,
             "proc" => Some(phrase!("it is a file of a proc of a part of the group, which cannot be given back yet")),
             "devpts" => Some(phrase!("it is a terminal of a part of the group alone, which cannot be given back yet")),
             "mqueue" => Some(phrase!("it is a message queue of a part of the group, which cannot be given back yet")),
             _ => None,
         }
+    }
+
+    /// The filesystem within the group that a file lies on.
+    fn filesystem_of(&self, file: &FileFacts) -> Option<&Filesystem> {
+        let device = file.stat.st_dev;
+        self.plan.filesystem_on((libc::major(device), libc::minor(device)))
+    }
+
+    /// The process, and perhaps its thread, that a file of a proc(5) within the group tells of, if that is a member.
+    fn told_of(&self, file: &FileFacts, processes: &[ProcessFacts]) -> Option<(Pid, Option<Tid>)> {
+        let pids = self.filesystem_of(file).filter(|found| found.kind == "proc")?.place.pid;
+        let level = inner::levels(&self.all, pids).len();
+        let (process, thread) = process_file::subject(&file.link)?;
+        let is_called = |status: &Status, number: i32| status.namespace_pid.get(level) == Some(&number);
+        let lives = |place: &Place| {
+            inner::levels(&self.all, place.pid).get(..level) == Some(&inner::levels(&self.all, pids)[..])
+        };
+        let all = processes.iter().zip(&self.places).filter(|(_, place)| lives(place));
+        let (found, _) = all.into_iter().find(|(found, _)| is_called(&found.status, process.0))?;
+        let Some(thread) = thread else { return Some((found.pid, None)) };
+        let threads = found.living.as_ref().map(|living| living.threads.as_slice()).unwrap_or_default();
+        let thread = threads.iter().find(|one| is_called(&one.status, thread.0))?;
+        Some((found.pid, Some(thread.tid)))
     }
 
     /// Reads the content of their filesystems into the image, and completes the records.
@@ -141,7 +183,7 @@ fn mount_of(file: &FileFacts) -> Option<u64> {
 }
 
 /// What is in the way of leading a process back to its directories: they must be found by their names among its mounts.
-fn stands(living: &mut LivingFacts, pid: dormouse_wire::Pid, own: &MountsWithin) -> Vec<Phrase> {
+fn stands(living: &mut LivingFacts, pid: Pid, own: &MountsWithin) -> Vec<Phrase> {
     let folder = proc::thread_folder(pid, living.speaker);
     let mut lost = Vec::new();
     let both = [

@@ -64,6 +64,9 @@ pub fn build(record: &Mounts, owner: Option<&Owner<'_>>, reader: &Reader) -> Res
         mounts::attach(&one, &place).map_err(failed(mount, phrase!("it cannot be put there")))?;
         made.push(one);
     }
+    for (filesystem, made) in record.filesystems.iter().zip(&filesystems) {
+        remove_again(filesystem, made)?;
+    }
     let root = made.first().ok_or_else(|| unbegun(Errno::ENOENT))?;
     mounts::become_root(root).map_err(unbegun)?;
     let Some(owner) = owner else { return spread(record, &made) };
@@ -112,6 +115,12 @@ pub fn fill(
     let somebody = somebody.filter(|_| record.is_its_makers());
     let _making = somebody.map(Making::begin).transpose().map_err(unmade(record))?;
     record.trees.iter().try_for_each(|tree| tree.restore(&mounts::reached_by(filesystem.as_fd()), reader, buffer))
+}
+
+/// Removes the names of those files that had none any more, once all are mounted.
+pub fn remove_again(record: &Filesystem, filesystem: &OwnedFd) -> Result<(), Problem> {
+    let place = mounts::reached_by(filesystem.as_fd());
+    record.trees.iter().try_for_each(|tree| tree.remove_again(&place)).map_err(unmade(record))
 }
 
 /// Lets those spread what is mounted below them that did.

@@ -40,6 +40,8 @@ struct Source {
     /// Where that is mounted, and by which table.
     place: PathBuf,
     table: usize,
+    /// It is a file whose name was removed since.
+    removed: bool,
 }
 
 /// In which namespaces those live who live among the mounts that are looked at.
@@ -137,12 +139,15 @@ impl Plan {
         let kind = String::from_utf8_lossy(&mount.filesystem).into_owned();
         let at = || shown(path(&mount.mount_point));
         let way_out = phrase!("Pause the group instead, or start the sandbox without it");
-        if let Some(root) = mount.root.strip_suffix(b"//deleted") {
+        let is_outside = || around.iter().any(|other| other.device == mount.device);
+        let removed = mount.root.strip_suffix(b"//deleted");
+        let is_file = || files::place(path(&mount.mount_point)).is_ok_and(|place| place.file_type == libc::S_IFREG);
+        if let Some(root) = removed.filter(|_| is_outside() || kind != "tmpfs" || !visible || !is_file()) {
             let what = phrase!("a removed file or folder is mounted there ({shown})", shown = shown(path(root)));
             self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
             return None;
         }
-        if around.iter().any(|other| other.device == mount.device) {
+        if is_outside() {
             let origin = of_outside(mount, visible, around, outside);
             if origin.is_none() && visible {
                 let what = phrase!(
@@ -183,15 +188,24 @@ impl Plan {
             return None;
         }
         if kind == "tmpfs" {
-            self.content(filesystem, mount, visible);
+            self.content(filesystem, mount, visible, home);
         }
-        Some(Origin::Own { filesystem, root: ByteBuf::from(mount.root.clone()) })
+        Some(Origin::Own { filesystem, root: ByteBuf::from(removed.unwrap_or(&mount.root)) })
     }
 
     /// Notes where what is mounted there can be read.
-    fn content(&mut self, filesystem: usize, mount: &Found, visible: bool) {
+    fn content(&mut self, filesystem: usize, mount: &Found, visible: bool, home: &Home<'_>) {
+        let (place, table) = (path(&mount.mount_point).to_owned(), self.tables.len().saturating_sub(1));
+        if let Some(root) = mount.root.strip_suffix(b"//deleted") {
+            let known = |one: &Source| one.removed && one.filesystem == filesystem && one.root.as_slice() == root;
+            if !self.sources.iter().any(known) {
+                self.sources.push(Source { filesystem, root: ByteBuf::from(root), place, table, removed: true });
+            }
+            return;
+        }
         let root = ByteBuf::from(mount.root.clone());
-        if self.covers(filesystem, &root) {
+        // Nobody takes away what lies over it among mounts that belong to a user namespace, mount_namespaces(7).
+        if self.covers(filesystem, &root) || !visible && home.place.user.is_some() {
             return;
         }
         if !visible {
@@ -199,13 +213,17 @@ impl Plan {
             return;
         }
         // Parts of it that were found before are parts of this one.
-        self.sources.retain(|one| !(one.filesystem == filesystem && path(&one.root).starts_with(path(&mount.root))));
-        let (place, table) = (path(&mount.mount_point).to_owned(), self.tables.len().saturating_sub(1));
-        self.sources.push(Source { filesystem, root, place, table });
+        let is_part = |one: &Source| {
+            one.filesystem == filesystem && !one.removed && path(&one.root).starts_with(path(&mount.root))
+        };
+        self.sources.retain(|one| !is_part(one));
+        self.sources.push(Source { filesystem, root, place, table, removed: false });
     }
 
     fn covers(&self, filesystem: usize, part: &[u8]) -> bool {
-        self.sources.iter().any(|one| one.filesystem == filesystem && path(part).starts_with(path(&one.root)))
+        self.sources
+            .iter()
+            .any(|one| one.filesystem == filesystem && !one.removed && path(part).starts_with(path(&one.root)))
     }
 
     /// What lies hidden everywhere.
@@ -223,6 +241,11 @@ impl Plan {
         Mounts { filesystems: self.filesystems.clone(), mounts }
     }
 
+    /// The mounts of each namespace.
+    pub fn tables(&self) -> &[Vec<Mount>] {
+        &self.tables
+    }
+
     /// The filesystem on this device.
     pub fn filesystem_on(&self, device: (u32, u32)) -> Option<&Filesystem> {
         self.known.get(&device).map(|index| &self.filesystems[*index])
@@ -232,20 +255,24 @@ impl Plan {
     pub fn read(&mut self, table: usize, sink: &PageSink, buffer: &mut PageBuffer) -> Result<(), Problem> {
         for source in self.sources.iter().filter(|source| source.table == table) {
             let entries = tree::capture(&source.place, sink, buffer)?;
-            self.filesystems[source.filesystem].trees.push(Tree { root: source.root.clone(), entries });
+            let tree = Tree { root: source.root.clone(), entries, removed: source.removed };
+            self.filesystems[source.filesystem].trees.push(tree);
         }
         Ok(())
     }
 
     /// The filesystems, and the mounts of each namespace.
-    pub fn into_parts(self) -> (Vec<Filesystem>, Vec<Vec<Mount>>) {
+    pub fn into_parts(mut self) -> (Vec<Filesystem>, Vec<Vec<Mount>>) {
+        // A folder above one that was removed comes with the rest.
+        self.filesystems.iter_mut().for_each(|filesystem| filesystem.trees.sort_by_key(|tree| tree.removed));
         (self.filesystems, self.tables)
     }
 
     /// Reads the content into the image: of a whole group.
     pub fn capture(mut self, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Mounts, Problem> {
         self.read(0, sink, buffer)?;
-        Ok(self.record())
+        let (filesystems, mut tables) = self.into_parts();
+        Ok(Mounts { filesystems, mounts: tables.pop().unwrap_or_default() })
     }
 }
 

@@ -207,6 +207,17 @@ impl Mounts {
 }
 
 impl Mount {
+    /// Whether the file of a socket of the outside is mounted: it may be one that the group binds.
+    pub fn is_socket(&self) -> bool {
+        matches!(self.origin, Origin::Outside { file_type: libc::S_IFSOCK, .. })
+    }
+
+    /// The number of the terminal of the outside that is mounted there, as bubblewrap has it at /dev/console: at the thaw, it may be another's.
+    pub fn terminal(&self) -> Option<u32> {
+        let Origin::Outside { path, file_type: libc::S_IFCHR } = &self.origin else { return None };
+        std::str::from_utf8(path.strip_prefix(b"/dev/pts/")?).ok()?.parse().ok()
+    }
+
     /// What of the outside is seen where.
     pub fn shown(&self) -> Shown {
         let origin = match &self.origin {
@@ -303,13 +314,14 @@ impl<'a> Table<'a> {
         (filesystem.kind == "proc" && root == b"/").then_some(filesystem)
     }
 
-    /// Which of the mounts have to wait until somebody lives in the pid namespace that they show, or that what they stand on shows.
+    /// Which of the mounts have to wait: until somebody lives in the pid namespace that they show, until a socket is bound, or for what they
+    /// stand on.
     pub fn late(self) -> Vec<bool> {
         let mut late: Vec<bool> = Vec::with_capacity(self.mounts.len());
         for mount in self.mounts {
             let shows = self.own(mount).is_some_and(|(filesystem, _)| filesystem.place.pid.is_some());
             let stands_on = mount.parent.and_then(|parent| late.get(parent).copied()).unwrap_or_default();
-            late.push(shows || stands_on);
+            late.push(shows || stands_on || mount.is_socket());
         }
         late
     }
