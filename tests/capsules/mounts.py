@@ -17,8 +17,16 @@ def namespaces(pid="self"):
 
 def table():
     """What is mounted where, but for what hides below others: no numbers that another boot would give otherwise."""
-    lines = [line.split(" - ") for line in open("/proc/self/mountinfo").read().splitlines()]
-    return sorted({one.split()[4]: one.split()[3:6] + other.split()[:1] for one, other in lines}.values())
+    found = {}
+    for line in open("/proc/self/mountinfo"):
+        one, other = [part.split() for part in line.split(" - ")]
+        try:
+            device = os.stat(one[4]).st_dev
+        except OSError:
+            continue
+        if one[2] == "%d:%d" % (os.major(device), os.minor(device)):
+            found[one[4]] = one[3:6] + other[:1]
+    return sorted(found.values())
 
 def write(path, text):
     with open(path, "w") as file:
@@ -117,7 +125,8 @@ class Private(Sandboxed):
             raise SystemExit("what was read-only can be written")
         except OSError:
             pass
-        return Sandboxed.found(self)
+        # It is at the root of its own control groups.
+        return dict(Sandboxed.found(self), groups=open("/proc/self/cgroup").read())
 
 class Deeper:
     """Sees what the one around it has mounted, and some of its own."""

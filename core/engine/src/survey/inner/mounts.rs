@@ -56,8 +56,8 @@ impl InnerFacts {
 
     /// Looks at one of them.
     fn table(&mut self, index: usize, door: &Path) -> Result<(), Phrase> {
-        let outside = Outside::here(Vec::new()).map_err(|error| phrase!("{why}", why = error))?;
-        let namespace = files::open(door, libc::O_RDONLY).map_err(|errno| phrase!("{why}", why = errno.desc()))?;
+        let outside = Outside::here(Vec::new()).map_err(|error| Phrase::verbatim(error.to_string()))?;
+        let namespace = files::open(door, libc::O_RDONLY).map_err(|errno| Phrase::verbatim(errno.desc().to_owned()))?;
         let known = self.known.iter().map(|(key, index)| (*key, Some(*index)));
         let all = known.chain(usual().into_iter().map(|key| (key, None)));
         let pids = all.filter(|((kind, _), _)| *kind == "pid").map(|((_, inode), index)| (inode, index)).collect();
@@ -75,8 +75,8 @@ impl InnerFacts {
         };
         let home = Home { place, pids: Some(&pids) };
         let plan = &mut self.plan;
-        let seen =
-            among(&namespace, || plan.add(&outside, &home)).map_err(|errno| phrase!("{why}", why = errno.desc()))?;
+        let seen = among(&namespace, || plan.add(&outside, &home))
+            .map_err(|errno| Phrase::verbatim(errno.desc().to_owned()))?;
         let ids: BTreeSet<u64> = seen.map_err(|error| error.said())?.into_iter().map(|id| id as u64).collect();
         self.mount_ids.extend(ids.iter().map(|id| (*id, index)));
         let within = MountsWithin { index, namespace: Arc::new(namespace), ids: Arc::new(ids) };
