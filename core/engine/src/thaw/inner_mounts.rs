@@ -231,18 +231,24 @@ impl MountsMade {
                 let pids = group.mounted.get(*filesystem).and_then(|record| record.place.pid);
                 pids.and_then(|pids| procs.get(&pids)).map(|proc| part(mount, proc, root)).transpose()
             }
-            Origin::Outside { .. } if mount.is_socket() => of_outside(mount, true),
             Origin::Outside { .. } => Ok(None),
         };
-        let shown = Workshop::work(|_| {
+        let socket = |mount: &Mount| if mount.is_socket() { of_outside(mount, true) } else { Ok(None) };
+        let parts = Workshop::work(|_| {
+            // As long as all paths of the outside are there.
+            let sockets = waiting.iter().map(|(_, table)| table.mounts.iter().map(socket).collect());
+            let sockets = sockets.collect::<Result<Vec<Parts>, Problem>>()?;
             let bench = Bench::set_up().map_err(unbegun)?;
             for (pids, proc) in procs {
                 bench.put(*pids, proc).map_err(|errno| inner::unmade("pid", errno))?;
             }
-            let of_table = |(_, table): &(usize, Table<'_>)| table.mounts.iter().map(shown).collect();
-            waiting.iter().map(of_table).collect::<Result<Vec<Parts>, Problem>>()
+            let all = waiting.iter().zip(sockets).map(|((_, table), sockets)| {
+                let all = table.mounts.iter().zip(sockets);
+                all.map(|(mount, socket)| Ok(shown(mount)?.or(socket))).collect()
+            });
+            all.collect::<Result<Vec<Parts>, Problem>>()
         })?;
-        for ((index, table), shown) in waiting.into_iter().zip(shown) {
+        for ((index, table), shown) in waiting.into_iter().zip(parts) {
             let (Some(namespace), Some(others)) = (inner.namespace(index), self.late.get(&index)) else { continue };
             let parts = shown.iter().zip(others).map(|(one, other)| one.as_ref().or(other.as_ref()));
             among(namespace, || put_late(table.mounts, parts)).map_err(unbegun)??;
