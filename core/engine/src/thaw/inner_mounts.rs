@@ -108,9 +108,9 @@ pub fn make(
     }
     Workshop::work(|workshop| {
         // As long as all paths of the outside are there.
-        let take = |mount: &Mount| match mount.is_socket() {
-            true => Ok(None),
-            false => of_outside(&at_terminal(mount, options.terminal.as_deref()), true),
+        let take = |mount: &Mount| {
+            let terminal = options.terminal.as_deref();
+            if mount.is_socket() { Ok(None) } else { of_outside(&at_terminal(mount, terminal), true) }
         };
         let taken = tables(group).map(|(_, table)| table.mounts.iter().map(take).collect());
         let taken = taken.collect::<Result<Vec<Parts>, Problem>>()?;

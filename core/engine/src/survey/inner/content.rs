@@ -91,12 +91,11 @@ impl InnerFacts {
             }
             _ => None,
         };
-        match roots {
-            Some(roots) => drop(self.roots.insert(index, roots)),
-            None => {
-                let what = phrase!("the root of its cgroup namespace cannot be told");
-                self.refuse(process, what);
-            }
+        if let Some(roots) = roots {
+            self.roots.insert(index, roots);
+        } else {
+            let what = phrase!("the root of its cgroup namespace cannot be told");
+            self.refuse(process, what);
         }
     }
 }

@@ -247,9 +247,9 @@ fn verify_filesystems(filesystems: &[Filesystem], reader: &Reader) -> Option<&'s
 
 /// What is wrong with all that is said of mounts within a group.
 pub fn verify_inner(all: &[Inner], filesystems: &[Filesystem], reader: &Reader) -> Option<&'static str> {
-    let tables =
+    let mut tables =
         all.iter().filter(|inner| inner.kind == "mnt").map(|inner| Table { filesystems, mounts: &inner.mounts });
-    if let Some(odd) = tables.filter_map(|table| table.verify()).next() {
+    if let Some(odd) = tables.find_map(Table::verify) {
         return Some(odd);
     }
     let is_named = |filesystem: &Filesystem| {
