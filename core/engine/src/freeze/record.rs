@@ -88,9 +88,7 @@ pub fn record(
         },
     );
     let (mut told, bytes) = (told?, stored?);
-    inner.mark(&mut told.open_files);
-    let mounted = inner.capture(sink, &mut buffer)?;
-    inner.root(&mut told.control_groups);
+    let mounted = inner.complete((&mut told.open_files, &mut told.control_groups), sink, &mut buffer)?;
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
             let memory = executable.map(|executable| (mappings, executable));

@@ -112,8 +112,7 @@ impl Objects {
                 };
                 let mounts = file.mounts.filter(|_| !kind.makes_several());
                 let made = inner.among(mounts, || kind.restore(id, file, &mut restore))??;
-                let raised = self.raise(&made)?;
-                self.open.insert(id, raised);
+                self.keep(id, &made)?;
             }
             // Kinds may have made others along with their own, under low numbers.
             if later.len() == before {
@@ -147,6 +146,12 @@ impl Objects {
             let raised = self.raise(&self.open[&id])?;
             self.open.insert(id, raised);
         }
+        Ok(())
+    }
+
+    fn keep(&mut self, id: FileId, made: &OwnedFd) -> Result<(), Problem> {
+        let raised = self.raise(made)?;
+        self.open.insert(id, raised);
         Ok(())
     }
 

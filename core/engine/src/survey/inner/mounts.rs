@@ -17,9 +17,10 @@ use crate::proc;
 use crate::proc::fdinfo::FdDetail;
 use crate::proc::status::Status;
 use crate::resource::fd::unix::facts::is_unix;
-use crate::resource::fd::{FileFacts, FilesFacts, MountsWithin, process_file, shown_bytes};
+use crate::resource::fd::{FileFacts, FilesFacts, MountsWithin, OpenFile, process_file, shown_bytes};
 use crate::resource::namespace::inner::{self, Place};
 use crate::resource::namespace::mount::{Filesystem, Home, Mount};
+use crate::resource::task::control_group::Captured;
 use crate::survey::collect::{LivingFacts, ProcessFacts};
 
 impl InnerFacts {
@@ -159,8 +160,20 @@ impl InnerFacts {
         Some((found.pid, Some(thread.tid)))
     }
 
-    /// Reads the content of their filesystems into the image, and completes the records.
-    pub fn capture(&mut self, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Vec<Filesystem>, Problem> {
+    /// Completes the records; answers those of the filesystems that are mounted.
+    pub fn complete(
+        &mut self,
+        (files, control_groups): (&mut [OpenFile], &mut Captured),
+        sink: &PageSink,
+        buffer: &mut PageBuffer,
+    ) -> Result<Vec<Filesystem>, Problem> {
+        self.mark(files);
+        self.root(control_groups);
+        self.capture(sink, buffer)
+    }
+
+    /// Reads the content of their filesystems into the image.
+    fn capture(&mut self, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Vec<Filesystem>, Problem> {
         let mut plan = std::mem::take(&mut self.plan);
         for (table, (_, within)) in self.mounted.iter().enumerate() {
             MountsWithin::among(Some(within), || plan.read(table, sink, buffer)).map_err(MountsWithin::unseen)??;

@@ -168,20 +168,12 @@ impl Plan {
             self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
             return None;
         }
-        let filesystem = match self.known.get(&mount.device) {
-            Some(known) => *known,
-            None => match placed(&kind, mount, visible, home) {
-                Ok(Some(place)) => {
-                    self.filesystems.push(Filesystem { place, ..filesystem(&kind, mount) });
-                    self.known.insert(mount.device, self.filesystems.len() - 1);
-                    self.filesystems.len() - 1
-                }
-                Ok(None) => return None,
-                Err(what) => {
-                    self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
-                    return None;
-                }
-            },
+        let filesystem = match self.own(&kind, mount, visible, home) {
+            Ok(filesystem) => filesystem?,
+            Err(what) => {
+                self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
+                return None;
+            }
         };
         // Nobody is shown it there, and it could not be put there in the end.
         if !visible && self.filesystems[filesystem].place.pid.is_some() {
@@ -191,6 +183,18 @@ impl Plan {
             self.content(filesystem, mount, visible, home);
         }
         Some(Origin::Own { filesystem, root: ByteBuf::from(removed.unwrap_or(&mount.root)) })
+    }
+
+    /// The number of a filesystem of the group's own; none: it shows what nobody sees there.
+    fn own(&mut self, kind: &str, mount: &Found, visible: bool, home: &Home<'_>) -> Result<Option<usize>, Phrase> {
+        if let Some(known) = self.known.get(&mount.device) {
+            return Ok(Some(*known));
+        }
+        let Some(place) = placed(kind, mount, visible, home)? else { return Ok(None) };
+        let number = self.filesystems.len();
+        self.filesystems.push(Filesystem { place, ..filesystem(kind, mount) });
+        self.known.insert(mount.device, number);
+        Ok(Some(number))
     }
 
     /// Notes where what is mounted there can be read.
