@@ -14,7 +14,7 @@ TEST_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme appstream at-spi2-core bas
 BENCH_PACKAGES := $(BUILD_PACKAGES) adwaita-icon-theme at-spi2-core dbus fonts-cantarell libglib2.0-bin lsof postgresql xvfb
 ALL_PACKAGES := $(TEST_PACKAGES) busybox-static cpio gnome-shell gnome-shell-extension-appindicator kcalc kexec-tools \
 	libreoffice-gtk3 libreoffice-writer mariadb-client mariadb-server nginx-light openssh-client openssh-server \
-	python3-dbusmock python3-pika qemu-system-x86 rabbitmq-server
+	python3-dbusmock python3-pika qemu-system-x86 rabbitmq-server surf xdg-dbus-proxy
 
 CARGO := $(or $(shell command -v cargo),$(wildcard $(HOME)/.cargo/bin/cargo),cargo)
 # Freezing takes privileges: the build runs as you are, and what needs root goes through sudo.

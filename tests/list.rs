@@ -286,7 +286,7 @@ fn who_cannot_be_cut_from_each_other_is_one_group() {
 const JUDGED: &str = r#"
 setsid sleep 600 >/dev/null 2>&1 &
 free=$!
-setsid unshare --uts sleep 600 >/dev/null 2>&1 &
+setsid unshare --mount sh -c 'mount -t ramfs ramfs /mnt && exec sleep 600' >/dev/null 2>&1 &
 held=$!
 for pid in $free $held; do
     until grep -qx sleep /proc/$pid/comm; do sleep 0.05; done

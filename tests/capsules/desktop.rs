@@ -68,6 +68,8 @@ pub struct App<'a> {
     pub first: &'a str,
     /// A part of the title of its window.
     pub title: &'a str,
+    /// What bubblewrap is told besides.
+    pub sandbox: &'a [&'a str],
     /// What is typed in each round.
     pub keys: &'a [&'a str],
     /// So often it sleeps and wakes, with something typed between.
@@ -81,7 +83,7 @@ pub fn goes_on(user: User, app: App<'_>) {
         let own = if user == User::Root { &[][..] } else { &["--unshare-user"] };
         bwrap(
             folder,
-            &[own, &["--ro-bind", "/var", "/var", "--tmpfs", "/run"]].concat(),
+            &[own, &["--ro-bind", "/var", "/var", "--tmpfs", "/run"], app.sandbox].concat(),
             &["sh", "desktop.sh", app.program, app.first],
         )
     });
@@ -111,8 +113,14 @@ pub fn goes_on(user: User, app: App<'_>) {
     end(init(&folder));
 }
 
-const CALCULATOR: App<'_> =
-    App { program: "gnome-calculator", first: "", title: "Calculator", keys: &["plus", "7", "Return"], rounds: 5 };
+const CALCULATOR: App<'_> = App {
+    program: "gnome-calculator",
+    first: "",
+    title: "Calculator",
+    sandbox: &[],
+    keys: &["plus", "7", "Return"],
+    rounds: 5,
+};
 
 #[test]
 fn a_calculator_with_its_display_and_its_bus_goes_on_computing() {

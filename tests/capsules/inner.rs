@@ -36,7 +36,7 @@ fn parts_in_sandboxes_of_their_own_go_on() {
     ends_right(job);
 }
 
-fn job_pid(job: &mut Job) -> String {
+pub fn job_pid(job: &mut Job) -> String {
     job.specimen().pid().to_string()
 }
 
@@ -100,7 +100,7 @@ fn parts_in_sandboxes_go_on_in_a_pid_namespace_of_the_group() {
     goes_on_in_a_pid_namespace(job);
 }
 
-fn goes_on_in_a_pid_namespace(mut job: Job) {
+pub fn goes_on_in_a_pid_namespace(mut job: Job) {
     let (folder, image) = (job.specimen().folder(), job.specimen().image().to_string_lossy().into_owned());
     let outcome = run(&mut job, &["thaw", "--pid-namespace", "always", &image]);
     assert!(outcome.status.success(), "{}", outcome.said);
@@ -118,10 +118,11 @@ fn a_killed_thaw_leaves_nothing_of_parts_in_sandboxes() {
         thaw_and_kill(&image, Duration::from_millis(moment));
         let settled = until(PATIENCE, || {
             harness::group::reap(&frozen);
-            let there = parts_of(&folder);
+            let there = parts_of(&folder, PROGRAM.0);
             [0, frozen.len()].contains(&there.len()).then_some(there)
         });
-        let there = settled.unwrap_or_else(|| panic!("some of it are left after {moment} ms: {:?}", parts_of(&folder)));
+        let there = settled
+            .unwrap_or_else(|| panic!("some of it are left after {moment} ms: {:?}", parts_of(&folder, PROGRAM.0)));
         // It may have been let go before it was killed.
         if let Some(first) = there.first() {
             let _ = fs::remove_file(&image);
@@ -133,8 +134,8 @@ fn a_killed_thaw_leaves_nothing_of_parts_in_sandboxes() {
 }
 
 /// The processes of the program in this folder.
-fn parts_of(folder: &Path) -> Vec<i32> {
-    let name = folder.join(PROGRAM.0).to_string_lossy().into_owned();
+pub fn parts_of(folder: &Path, program: &str) -> Vec<i32> {
+    let name = folder.join(program).to_string_lossy().into_owned();
     let is_one = |pid: &i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(&name)
@@ -203,7 +204,7 @@ fn a_record_of_inner_namespaces_that_lies_does_no_harm() {
         }
         let gone = until(PATIENCE, || {
             harness::group::reap(&frozen);
-            parts_of(&folder).is_empty().then_some(())
+            parts_of(&folder, PROGRAM.0).is_empty().then_some(())
         });
         assert!(gone.is_some(), "turn {turn}: somebody is left: {}", outcome.said);
     }
@@ -212,7 +213,7 @@ fn a_record_of_inner_namespaces_that_lies_does_no_harm() {
     ends_right(job);
 }
 
-fn remove(path: &Path) {
+pub fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 

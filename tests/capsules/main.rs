@@ -6,6 +6,7 @@
 mod desktop;
 mod inner;
 mod lies;
+mod mounts;
 #[cfg(feature = "heavy")]
 mod programs;
 mod users;
@@ -96,8 +97,17 @@ fn in_unshare(kinds: &str, script: &str) -> Job {
 }
 
 fn in_unshare_of(user: User, kinds: &[&str], script: &str) -> Job {
+    in_unshare_by(user, kinds, script, ("capsule.py", PROGRAM))
+}
+
+/// The same with another program in its folder, of root.
+fn in_unshare_with(kinds: &[&str], script: &str, program: (&str, &str)) -> Job {
+    in_unshare_by(User::Root, kinds, script, program)
+}
+
+fn in_unshare_by(user: User, kinds: &[&str], script: &str, (name, text): (&str, &str)) -> Job {
     let job = Job::start("unshare", user, |folder| {
-        write(folder, "capsule.py", PROGRAM);
+        write(folder, name, text);
         let begin = "mount -t tmpfs -o size=2g,mode=1777 private /mnt && mount --bind";
         let script = format!("{begin} {} /srv && cd /srv && {script}", folder.display());
         let mut command = Command::new("unshare");
@@ -297,9 +307,11 @@ fn end(init: i32) {
 
 const WAITS: &str = "echo ready; exec sleep 1000";
 
+/// Mounts of a part alone: what it has mounted there is of a kind that cannot be made again.
 #[test]
-fn a_sandbox_within_a_sandbox_is_refused_by_name() {
-    refused(in_unshare("-mp", &format!("unshare -u sleep 1000 & {WAITS}")), "in a uts namespace of its own");
+fn a_filesystem_of_a_part_that_cannot_come_back_is_refused_by_its_place() {
+    let script = format!("unshare -m sh -c 'mount -t ramfs ramfs /media && exec sleep 1000' & sleep 0.5; {WAITS}");
+    refused(in_unshare("-mp", &script), "/media Why a ramfs of the group's own is mounted there");
 }
 
 #[test]

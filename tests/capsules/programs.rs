@@ -8,7 +8,14 @@ const LINE: &[&str] = &["d", "o", "r", "m", "o", "u", "s", "e", "Return"];
 
 #[test]
 fn a_calculator_of_kde_goes_on_computing() {
-    let app = App { program: "kcalc", first: MANAGED, title: "KCalc", keys: &["plus", "7", "Return"], rounds: 10 };
+    let app = App {
+        program: "kcalc",
+        first: MANAGED,
+        title: "KCalc",
+        sandbox: &[],
+        keys: &["plus", "7", "Return"],
+        rounds: 10,
+    };
     goes_on(User::Root, app);
 }
 
@@ -37,6 +44,7 @@ const WORD_PROCESSOR: App<'_> = App {
     program: "soffice --writer --norestore --nologo -env:UserInstallation=file:///tmp/home/office",
     first: WRITER,
     title: "Writer",
+    sandbox: &[],
     keys: LINE,
     rounds: 10,
 };
@@ -84,6 +92,7 @@ const CONFINED: App<'_> = App {
     program: "firefox-esr --no-remote --profile /tmp/home/profile file:///tmp/home/page.html",
     first: BROWSER,
     title: "page to write on",
+    sandbox: &[],
     keys: LINE,
     rounds: 10,
 };
@@ -96,4 +105,26 @@ fn a_browser_whose_pages_are_confined_goes_on_writing() {
 #[test]
 fn a_browser_in_a_capsule_of_an_ordinary_user_goes_on_writing() {
     goes_on(User::Ordinary, App { rounds: 3, ..CONFINED });
+}
+
+/// Its pages, and what lets them talk to the bus, are in sandboxes of bubblewrap's, each with mounts of its own.
+const PAGES: &str = r#"
+matchbox-window-manager -use_titlebar no > /tmp/manager.log 2>&1 &
+cat > /tmp/home/page.html << 'END'
+<!DOCTYPE html><meta charset=utf-8><title>page to write on</title><textarea autofocus rows=25 cols=60></textarea>
+END
+export WEBKIT_FORCE_SANDBOX=1
+"#;
+
+#[test]
+fn a_browser_of_webkit_whose_pages_are_in_bubblewrap_goes_on_writing() {
+    let app = App {
+        program: "surf file:///tmp/home/page.html",
+        first: PAGES,
+        title: "page to write on",
+        sandbox: &["--ro-bind", "/sys", "/sys"],
+        keys: LINE,
+        rounds: 3,
+    };
+    goes_on(User::Ordinary, app);
 }

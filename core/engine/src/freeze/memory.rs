@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, Tid, phrase};
+use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 use serde_bytes::ByteBuf;
 
 use super::pages::Piece;
@@ -17,7 +17,7 @@ use crate::model::RemotePtr;
 use crate::proc;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::resource::content::{self, Origin};
-use crate::resource::fd::{Contents, leases};
+use crate::resource::fd::{Contents, MountsWithin, leases};
 use crate::resource::likeness::{self, Likeness};
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::layout::Executable;
@@ -35,9 +35,9 @@ use crate::survey::mapped;
 pub struct MappedFiles {
     /// The records.
     pub records: Vec<NamedFile>,
-    known: HashMap<(Vec<u8>, bool, Owner), usize>,
+    known: HashMap<Key, usize>,
     /// Who opens them, where that is somebody else than who has them mapped.
-    openers: HashMap<(Vec<u8>, bool, Owner), Owner>,
+    openers: HashMap<Key, Owner>,
     /// Files with a lease of the group's, by device and inode: to open one would keep the engine waiting for who stands still.
     leased: HashSet<(u64, u64)>,
     /// Those whose content is to be looked at, by their records.
@@ -45,6 +45,9 @@ pub struct MappedFiles {
     /// How many bytes may be read for that.
     left: u64,
 }
+
+/// Which file: its name, among which mounts, whether it is for writing, and for whom it is opened.
+type Key = (Vec<u8>, Option<usize>, bool, Owner);
 
 impl MappedFiles {
     /// None yet; `open`: the open files of the group.
@@ -98,13 +101,23 @@ pub struct Registry<'a> {
 
 impl Registry<'_> {
     /// The record of a mapped file, by the name that it has now.
-    fn mapped(&mut self, name: &[u8], through: &str, found: &DetailedMapping, owner: &Owner) -> std::io::Result<usize> {
-        let key = (name.to_vec(), mapped::is_for_writing(found), owner.clone());
+    fn mapped(
+        &mut self,
+        (name, living): (&[u8], &LivingFacts),
+        through: &str,
+        found: &DetailedMapping,
+        owner: &Owner,
+    ) -> std::io::Result<usize> {
+        let mounts = mapped::mounts_of(living, Path::new(through));
+        let key = (name.to_vec(), mounts.map(|mounts| mounts.index), mapped::is_for_writing(found), owner.clone());
         let members = self.members;
         // Where nobody may, that was said before.
-        let find = || mapped::opener(members, name, found, owner).unwrap_or_else(|_| owner.clone());
+        let find = || {
+            let opener = MountsWithin::among(mounts, || mapped::opener(members, name, found, owner));
+            opener.and_then(|opener| opener).unwrap_or_else(|_| owner.clone())
+        };
         let opener = self.mapped.openers.entry(key).or_insert_with(find).clone();
-        let index = self.named(name, through, mapped::is_for_writing(found), &opener)?;
+        let index = self.named((name, living), through, mapped::is_for_writing(found), &opener)?;
         if opener != *owner
             && let Some(record) = self.mapped.records.get_mut(index)
             && record.ends.is_none()
@@ -114,16 +127,28 @@ impl Registry<'_> {
         Ok(index)
     }
 
-    fn named(&mut self, path: &[u8], through: &str, writable: bool, owner: &Owner) -> std::io::Result<usize> {
-        let key = (path.to_vec(), writable, owner.clone());
+    fn named(
+        &mut self,
+        (path, living): (&[u8], &LivingFacts),
+        through: &str,
+        writable: bool,
+        owner: &Owner,
+    ) -> std::io::Result<usize> {
+        let mounts = mapped::mounts_of(living, Path::new(through));
+        let index = mounts.map(|mounts| mounts.index);
+        let key = (path.to_vec(), index, writable, owner.clone());
         if let Some(known) = self.mapped.known.get(&key) {
             return Ok(*known);
         }
         let place = files::open(Path::new(through), libc::O_PATH)?;
         let stat = files::stat(&place)?;
-        let record = NamedFile::of(path, &stat, writable, owner);
-        let leads_to_it = || files::identity(&record.path()).is_ok_and(|found| found == (stat.st_dev, stat.st_ino));
-        if outside::known().is_some() && !record.outside && !leads_to_it() {
+        let seen = MountsWithin::among(mounts, || {
+            let record = NamedFile { mounts: index, ..NamedFile::of(path, &stat, writable, owner) };
+            let found = files::identity(&record.path());
+            (record, found.is_ok_and(|found| found == (stat.st_dev, stat.st_ino)))
+        });
+        let (record, leads_to_it) = seen?;
+        if (outside::known().is_some() || living.mounts.is_some()) && !record.outside && !leads_to_it {
             let what =
                 phrase!("{record} is neither in the sandbox nor outside of it by that name", record = record.shown());
             return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what.to_string()));
@@ -133,7 +158,12 @@ impl Registry<'_> {
         Ok(self.mapped.records.len() - 1)
     }
 
-    fn content(&mut self, through: &str, origin: impl FnOnce(&File) -> Origin) -> Result<usize, Problem> {
+    fn content(
+        &mut self,
+        living: &LivingFacts,
+        through: &str,
+        origin: impl FnOnce(&File) -> Origin,
+    ) -> Result<usize, Problem> {
         let problem = |error: &dyn std::fmt::Display| {
             Problem::blocks(
                 ProblemKind::DeletedFile,
@@ -143,7 +173,8 @@ impl Registry<'_> {
         let file = File::open(through).map_err(|error| problem(&error))?;
         let stat = files::stat(&file).map_err(|error| problem(&error))?;
         let origin = origin(&file);
-        self.contents.index(&file, &stat, origin, self.sink, self.buffer)
+        let mounts = mapped::mounts_of(living, Path::new(through)).map(|mounts| mounts.index);
+        self.contents.index(&file, &stat, (origin, mounts), self.sink, self.buffer)
     }
 }
 
@@ -170,7 +201,7 @@ fn mappings(
     let owner = crate::survey::files::owner(process);
     let mut records = Vec::with_capacity(living.mappings.len());
     for found in living.mappings.iter().filter(|found| found.name != MappingName::Vsyscall) {
-        let backing = backing(living.speaker, found, &owner, registry).map_err(|problem| problem.of(&process.shown))?;
+        let backing = backing(living, found, &owner, registry).map_err(|problem| problem.of(&process.shown))?;
         let name = match &found.name {
             MappingName::AnonymousName(name) | MappingName::AnonymousShared(name) => Some(ByteBuf::from(name.clone())),
             _ => None,
@@ -216,18 +247,18 @@ fn vdso(facts: &[ProcessFacts], sort: Sort) -> Option<Vdso> {
 const HUGE: &[u8] = b"/anon_hugepage (deleted)";
 
 fn backing(
-    speaker: Tid,
+    living: &LivingFacts,
     found: &DetailedMapping,
     owner: &Owner,
     registry: &mut Registry<'_>,
 ) -> Result<Backing, Problem> {
-    let through = crate::kernel::procfs::path(format!("{speaker}/map_files/{:x}-{:x}", found.start, found.end));
+    let through = mapped::reached_through(living, found);
     let through = through.to_string_lossy();
     let path = match &found.name {
         MappingName::Vdso => return Ok(Backing::Vdso),
         MappingName::Vvar | MappingName::VvarVclock => return Ok(Backing::Vvar),
         MappingName::AnonymousShared(_) => {
-            return registry.content(&through, |_| Origin::SharedAnonymous).map(Backing::Content);
+            return registry.content(living, &through, |_| Origin::SharedAnonymous).map(Backing::Content);
         }
         MappingName::File(path) => path,
         _ => return Ok(Backing::Anonymous),
@@ -243,9 +274,9 @@ fn backing(
         return segments.index(found, || File::open(&*through), sink, registry.buffer).map(Backing::Segment);
     }
     let (name, deleted) = proc::strip_deleted(path);
-    if deleted && let Some(other) = other_name(name, &through)? {
+    if deleted && let Some(other) = other_name(name, living, &through)? {
         return registry
-            .mapped(&other, &through, found, owner)
+            .mapped((&other, living), &through, found, owner)
             .map(Backing::File)
             .map_err(|error| unseen(&other, error.to_string()));
     }
@@ -253,12 +284,15 @@ fn backing(
         let origin = |file: &File| {
             crate::resource::fd::origin_of(path, owner, content::seals(file)).unwrap_or(Origin::SharedAnonymous)
         };
-        return registry.content(&through, origin).map(Backing::Content);
+        return registry.content(living, &through, origin).map(Backing::Content);
     }
     // What reads as a line feed may be the letters `\012`, proc_pid_maps(5); the link has the name as it is.
     let link = name.contains(&b'\n').then(|| std::fs::read_link(&*through).ok()).flatten();
     let name = link.as_ref().map_or(name, |link| OsStrExt::as_bytes(link.as_os_str()));
-    registry.mapped(name, &through, found, owner).map(Backing::File).map_err(|error| unseen(name, error.to_string()))
+    registry
+        .mapped((name, living), &through, found, owner)
+        .map(Backing::File)
+        .map_err(|error| unseen(name, error.to_string()))
 }
 
 fn unseen(name: &[u8], error: impl Into<Phrase>) -> Problem {
@@ -268,13 +302,14 @@ fn unseen(name: &[u8], error: impl Into<Phrase>) -> Problem {
 }
 
 /// The name that a mapped file still has when the one it was opened by was removed; it must not become two files.
-fn other_name(removed: &[u8], through: &str) -> Result<Option<Vec<u8>>, Problem> {
+fn other_name(removed: &[u8], living: &LivingFacts, through: &str) -> Result<Option<Vec<u8>>, Problem> {
     let place = files::open(Path::new(through), libc::O_PATH).map_err(|errno| unseen(removed, errno.desc()))?;
     let stat = files::stat(&place).map_err(|errno| unseen(removed, errno.desc()))?;
     if stat.st_nlink == 0 {
         return Ok(None);
     }
-    let found = named_file::other_name(Path::new(std::ffi::OsStr::from_bytes(removed)), &stat);
+    let find = || named_file::other_name(Path::new(std::ffi::OsStr::from_bytes(removed)), &stat);
+    let found = MountsWithin::among(mapped::mounts_of(living, Path::new(through)), find).unwrap_or_default();
     found.map(|path| Some(path.into_os_string().into_encoded_bytes())).ok_or_else(|| {
         let problem = unseen(removed, phrase!("its name was removed, and the other name that it has cannot be found"));
         problem.way_out(phrase!("Link it to its folder again (ln)"))
@@ -295,8 +330,11 @@ fn executable(
         Problem::blocks(ProblemKind::File, phrase!("its executable cannot be looked at: {why}", why = error))
             .of(&process.shown)
     };
-    if deleted && let Some(other) = other_name(path, &through).map_err(|problem| problem.of(&process.shown))? {
-        return registry.named(&other, &through, false, &owner).map(Executable::Named).map_err(|error| unseen(&error));
+    if deleted && let Some(other) = other_name(path, living, &through).map_err(|problem| problem.of(&process.shown))? {
+        return registry
+            .named((&other, living), &through, false, &owner)
+            .map(Executable::Named)
+            .map_err(|error| unseen(&error));
     }
     if deleted {
         let origin = |file: &File| {
@@ -304,14 +342,14 @@ fn executable(
                 .unwrap_or(Origin::SharedAnonymous)
         };
         return registry
-            .content(&through, origin)
+            .content(living, &through, origin)
             .map(Executable::Content)
             .map_err(|problem| problem.of(&process.shown));
     }
     let is_it = |found: &&DetailedMapping| matches!(&found.name, MappingName::File(name) if name.as_slice() == path);
     let found = match living.mappings.iter().find(is_it) {
-        Some(found) if !mapped::is_for_writing(found) => registry.mapped(path, &through, found, &owner),
-        _ => registry.named(path, &through, false, &owner),
+        Some(found) if !mapped::is_for_writing(found) => registry.mapped((path, living), &through, found, &owner),
+        _ => registry.named((path, living), &through, false, &owner),
     };
     found.map(Executable::Named).map_err(|error| unseen(&error))
 }

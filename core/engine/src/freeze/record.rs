@@ -62,7 +62,7 @@ pub fn record(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],
     open: &mut OpenFiles,
-    inner: InnerFacts,
+    mut inner: InnerFacts,
     sink: &PageSink,
     verdict: &mut Verdict,
     progress: &dyn Progress,
@@ -89,7 +89,7 @@ pub fn record(
         },
     );
     let (mut told, bytes) = (told?, stored?);
-    inner.mark(&mut told.open_files);
+    let mounted = inner.complete((&mut told.open_files, &mut told.control_groups), sink, &mut buffer)?;
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
             let memory = executable.map(|executable| (mappings, executable));
@@ -111,6 +111,7 @@ pub fn record(
         semaphores: told.semaphores,
         queues: told.queues,
         inner: inner.all,
+        mounted,
         control_groups: told.control_groups.records,
         components: told.components,
         clocks: clocks(facts),

@@ -2,17 +2,18 @@
 
 use std::ffi::CString;
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::Pid;
+use dormouse_wire::{FdNumber, Pid};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 
 use super::clone::CloneArguments;
-use super::{Answer, Errno, checked, files};
+use super::mounts::Recipe;
+use super::{Answer, Errno, checked, files, pidfd};
 
 const NO_SETUID_FIXUP: u32 = 1 << 2;
 
@@ -27,12 +28,13 @@ pub type Maker<'a> = (u32, u32, &'a [u32]);
 pub struct Maid(Pid);
 
 impl Maid {
-    /// Makes a namespace of this kind (`ipc`, `net` or `user`), in a user namespace if one is named, and as somebody else if he is named.
+    /// Makes a namespace of this kind (`ipc`, `net`, `user` or `uts`), in a user namespace if one is named, and as somebody else if he is named.
     pub fn make(kind: &str, within: Option<&OwnedFd>, who: Option<Maker<'_>>) -> Answer<Self> {
         let flag = match kind {
             "ipc" => libc::CLONE_NEWIPC,
             "net" => libc::CLONE_NEWNET,
             "user" => libc::CLONE_NEWUSER,
+            "uts" => libc::CLONE_NEWUTS,
             _ => return Err(Errno::EINVAL),
         };
         let within = within.map(AsRawFd::as_raw_fd);
@@ -46,6 +48,57 @@ impl Maid {
             // SAFETY: integers only.
             checked(unsafe { libc::syscall(libc::SYS_unshare, flag) }).map(drop)
         })
+    }
+
+    /// Makes a namespace of control groups, in a user namespace if one is named: those are the roots of it to which `send` sends whoever
+    /// makes it.
+    pub fn rooted(within: Option<&OwnedFd>, send: impl FnOnce(Pid)) -> Answer<Self> {
+        let within = within.map(AsRawFd::as_raw_fd);
+        let (mut hears, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
+        let work = || {
+            hears.read_exact(&mut [0]).map_err(|_| Errno::EPIPE)?;
+            if let Some(within) = within {
+                enter(within)?;
+            }
+            // SAFETY: integers only.
+            checked(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_NEWCGROUP) }).map(|_| 0)
+        };
+        let lead = |child| {
+            send(child);
+            says.write_all(b"g").map_err(|_| Errno::EPIPE)
+        };
+        fork_led(work, lead).map(|(maid, _)| maid)
+    }
+
+    /// One that stays among the mounts of this thread, or in a copy of them that belongs to a user namespace: nobody but root outside can
+    /// take apart in there what was put together here, mount_namespaces(7).
+    pub fn stay(within: Option<&OwnedFd>) -> Answer<Self> {
+        let within = within.map(AsRawFd::as_raw_fd);
+        fork(|| {
+            let Some(within) = within else { return Ok(()) };
+            enter(within)?;
+            // SAFETY: integers only.
+            checked(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_NEWNS) }).map(drop)
+        })
+    }
+
+    /// A filesystem that belongs to a user namespace, made by somebody.
+    pub fn filesystem(recipe: &Recipe, within: &OwnedFd, who: Maker<'_>) -> Answer<OwnedFd> {
+        let (user, group, groups) = who;
+        let within = within.as_raw_fd();
+        let (maid, number) = fork_told(|| {
+            become_somebody(user, group, groups)?;
+            enter(within)?;
+            // SAFETY: integers only.
+            checked(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_NEWNS) })?;
+            recipe.make().map(IntoRawFd::into_raw_fd)
+        })?;
+        maid.take(number)
+    }
+
+    /// A descriptor of its own.
+    fn take(&self, number: RawFd) -> Answer<OwnedFd> {
+        pidfd::get_fd(pidfd::open(self.0)?.as_fd(), FdNumber(number))
     }
 
     /// One that does nothing but be in a user namespace, for its files in /proc.
@@ -134,6 +187,16 @@ impl Drop for Maid {
 /// A child that does this, tells how it went, and waits. It may have been copied while other threads held locks: what it does are system
 /// calls only.
 fn fork(work: impl FnOnce() -> Answer<()>) -> Answer<Maid> {
+    fork_told(|| work().map(|()| 0)).map(|(maid, _)| maid)
+}
+
+/// The same; what it answers is not negative, and is told.
+fn fork_told(work: impl FnOnce() -> Answer<i32>) -> Answer<(Maid, i32)> {
+    fork_led(work, |_| Ok(()))
+}
+
+/// The same, with what is done about it as soon as it is there.
+fn fork_led(work: impl FnOnce() -> Answer<i32>, lead: impl FnOnce(Pid) -> Answer<()>) -> Answer<(Maid, i32)> {
     let (mut answers, mut says) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
     let (arguments, own) =
         (CloneArguments { exit_signal: libc::SIGCHLD as u64, ..CloneArguments::default() }, std::process::id() as i32);
@@ -142,22 +205,28 @@ fn fork(work: impl FnOnce() -> Answer<()>) -> Answer<Maid> {
         -1 => Err(Errno::last()),
         0 => {
             end_with(own);
-            let error = work().err().map_or(0, |errno| errno as i32);
+            let told = work().unwrap_or_else(|errno| -(errno as i32));
             // A change of users has made the kernel forget it, prctl(2).
             end_with(own);
-            let _ = says.write_all(&error.to_ne_bytes());
+            let _ = says.write_all(&told.to_ne_bytes());
             super::clone::sleep()
         }
         child => {
             let made = Maid(Pid(child as i32));
             drop(says);
-            let mut error = [0; 4];
-            answers.read_exact(&mut error).map_err(|_| Errno::ECHILD)?;
-            match i32::from_ne_bytes(error) {
-                0 => Ok(made),
-                errno => Err(Errno::from_raw(errno)),
-            }
+            lead(made.0)?;
+            Ok((made, heard(&mut answers)?))
         }
+    }
+}
+
+/// What a child tells: an answer, or a negative reason.
+fn heard(answers: &mut PipeReader) -> Answer<i32> {
+    let mut told = [0; 4];
+    answers.read_exact(&mut told).map_err(|_| Errno::ECHILD)?;
+    match i32::from_ne_bytes(told) {
+        answer @ 0.. => Ok(answer),
+        reason => Err(Errno::from_raw(reason.wrapping_neg())),
     }
 }
 
@@ -214,14 +283,17 @@ pub struct Namer {
     child: Maid,
     asks: PipeWriter,
     answers: PipeReader,
+    /// The number under which it has a proc(5) of the pid namespace.
+    proc: Answer<RawFd>,
 }
 
 impl Namer {
     /// Sends one into a pid namespace, where it has this number.
     pub fn enter(pids: &impl AsFd, number: i32) -> Answer<Self> {
         let file = super::namespaces::next_pid_file().map_err(|_| Errno::EACCES)?;
+        let proc = Recipe::of("proc", b"proc", &[])?;
         let pipe = || std::io::pipe().map_err(|_| Errno::EMFILE);
-        let ((mut hears, asks), (answers, mut says)) = (pipe()?, pipe()?);
+        let ((mut hears, asks), (mut answers, mut says)) = (pipe()?, pipe()?);
         let wanted = [number];
         let arguments = CloneArguments {
             exit_signal: libc::SIGCHLD as u64,
@@ -233,22 +305,25 @@ impl Namer {
             // SAFETY: without CLONE_VM the child has its own copy of our memory; the arguments live across the call.
             let made = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) };
             if made == 0 {
-                serve(&file, &mut hears, &mut says);
+                serve((&file, &proc), &mut hears, &mut says);
             }
             checked(made).map(|made| Maid(Pid(made as i32)))
         })??;
-        Ok(Self { child: made, asks, answers })
+        // Nobody waits for one that has ended.
+        drop((hears, says));
+        let proc = heard(&mut answers);
+        Ok(Self { child: made, asks, answers, proc })
+    }
+
+    /// A proc(5) that shows the pid namespace, attached nowhere.
+    pub fn proc(&self) -> Answer<OwnedFd> {
+        self.child.take(self.proc?)
     }
 
     /// The next one that is born in the namespace has this number, if it is free.
     pub fn name(&mut self, number: i32) -> Answer<()> {
         self.asks.write_all(&number.to_ne_bytes()).map_err(|_| Errno::EPIPE)?;
-        let mut error = [0; 4];
-        self.answers.read_exact(&mut error).map_err(|_| Errno::ECHILD)?;
-        match i32::from_ne_bytes(error) {
-            0 => Ok(()),
-            errno => Err(Errno::from_raw(errno)),
-        }
+        heard(&mut self.answers).map(drop)
     }
 
     /// Its pid.
@@ -258,8 +333,12 @@ impl Namer {
 }
 
 /// In the child: system calls only, and no end of its own.
-fn serve(file: &std::fs::File, hears: &mut PipeReader, says: &mut PipeWriter) -> ! {
+fn serve((file, proc): (&std::fs::File, &Recipe), hears: &mut PipeReader, says: &mut PipeWriter) -> ! {
     end_with(0);
+    let made = proc.make().map_or_else(|errno| -(errno as i32), IntoRawFd::into_raw_fd);
+    if says.write_all(&made.to_ne_bytes()).is_err() {
+        super::clone::sleep()
+    }
     let mut number = [0; 4];
     while hears.read_exact(&mut number).is_ok() {
         let (mut digits, mut length) = ([0; 12], 0);
@@ -274,7 +353,7 @@ fn serve(file: &std::fs::File, hears: &mut PipeReader, says: &mut PipeWriter) ->
         }
         let written = file.write_all_at(&digits[12 - length..], 0);
         let error = written.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
-        if says.write_all(&error.to_ne_bytes()).is_err() {
+        if says.write_all(&(-error).to_ne_bytes()).is_err() {
             break;
         }
     }

@@ -2,6 +2,7 @@
 //! with types, and returns an [`Errno`].
 
 pub mod advice;
+pub mod among;
 pub mod anonymous;
 pub mod buffer;
 pub mod bystander;

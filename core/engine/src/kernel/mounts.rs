@@ -68,32 +68,53 @@ pub fn duplicate(of: &impl AsFd) -> Answer<OwnedFd> {
 
 /// A new filesystem of this type, attached nowhere. Its options are words, or words with a value.
 pub fn new_filesystem(kind: &str, source: &[u8], options: &[(Vec<u8>, Option<Vec<u8>>)]) -> Answer<OwnedFd> {
-    const FSOPEN_CLOEXEC: i32 = 1;
-    const FSMOUNT_CLOEXEC: i32 = 1;
-    const SET_FLAG: i32 = 0;
-    const SET_STRING: i32 = 1;
-    const CREATE: i32 = 6;
-    let kind = CString::new(kind).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: the name ends with a zero.
-    let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
-    let set = |command: i32, key: &[u8], value: Option<&[u8]>| {
-        let key = CString::new(key).map_err(|_| Errno::EINVAL)?;
-        let value = value.map(CString::new).transpose().map_err(|_| Errno::EINVAL)?;
-        let value = value.as_ref().map_or(std::ptr::null(), |value| value.as_ptr());
-        // SAFETY: key and value end with a zero and live through the call; a flag has no value.
-        checked(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key.as_ptr(), value, 0) })
-    };
-    if !source.is_empty() {
-        set(SET_STRING, b"source", Some(source))?;
+    Recipe::of(kind, source, options)?.make()
+}
+
+/// How a filesystem is made, told in advance: what remains to be done are system calls only.
+#[derive(Debug)]
+pub struct Recipe {
+    kind: CString,
+    /// Keys and values.
+    settings: Vec<(CString, Option<CString>)>,
+}
+
+impl Recipe {
+    /// Of a filesystem of this type.
+    pub fn of(kind: &str, source: &[u8], options: &[(Vec<u8>, Option<Vec<u8>>)]) -> Answer<Self> {
+        let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::EINVAL);
+        let mut settings = Vec::new();
+        if !source.is_empty() {
+            settings.push((text(b"source")?, Some(text(source)?)));
+        }
+        for (key, value) in options {
+            settings.push((text(key)?, value.as_deref().map(text).transpose()?));
+        }
+        Ok(Self { kind: text(kind.as_bytes())?, settings })
     }
-    for (key, value) in options {
-        set(if value.is_some() { SET_STRING } else { SET_FLAG }, key, value.as_deref())?;
+
+    /// Makes it, attached nowhere.
+    pub fn make(&self) -> Answer<OwnedFd> {
+        const FSOPEN_CLOEXEC: i32 = 1;
+        const FSMOUNT_CLOEXEC: i32 = 1;
+        const SET_FLAG: i32 = 0;
+        const SET_STRING: i32 = 1;
+        const CREATE: i32 = 6;
+        // SAFETY: the name ends with a zero.
+        let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, self.kind.as_ptr(), FSOPEN_CLOEXEC) })?;
+        let none: *const libc::c_char = std::ptr::null();
+        for (key, value) in &self.settings {
+            let (command, value) = value.as_ref().map_or((SET_FLAG, none), |value| (SET_STRING, value.as_ptr()));
+            // SAFETY: key and value end with a zero and live through the call; a flag has no value.
+            checked(unsafe {
+                libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key.as_ptr(), value, 0)
+            })?;
+        }
+        // SAFETY: this command takes neither key nor value.
+        checked(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), CREATE, none, none, 0) })?;
+        // SAFETY: integers only.
+        descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0) })
     }
-    let none: *const libc::c_char = std::ptr::null();
-    // SAFETY: this command takes neither key nor value.
-    checked(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), CREATE, none, none, 0) })?;
-    // SAFETY: integers only.
-    descriptor(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0) })
 }
 
 /// Attaches a mount to a place, on top of what is mounted there: move_mount(2).
@@ -154,6 +175,11 @@ pub fn keep_to_ourselves() -> Answer<()> {
 pub fn become_root(root: &OwnedFd) -> Answer<()> {
     let top = super::files::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
     attach(root, &top)?;
+    leave_old_root(root)
+}
+
+/// The same, of one that lies over the root already.
+pub fn leave_old_root(root: &OwnedFd) -> Answer<()> {
     nix::unistd::fchdir(root)?;
     nix::unistd::pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;

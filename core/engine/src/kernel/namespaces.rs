@@ -61,7 +61,7 @@ pub fn enter(namespaces: &[OwnedFd]) -> Answer<()> {
 
 /// Does something in a namespace of this kind, and comes back: this thread alone. Not for users, nor for mounts.
 pub fn visit<T>(namespace: &impl AsFd, kind: &str, work: impl FnOnce() -> T) -> Answer<T> {
-    let own = files::open(&Path::new("/proc/thread-self/ns").join(kind), libc::O_RDONLY)?;
+    let own = files::open(&super::procfs::path("thread-self/ns").join(kind), libc::O_RDONLY)?;
     setns(namespace, CloneFlags::empty())?;
     let done = work();
     setns(own, CloneFlags::empty())?;

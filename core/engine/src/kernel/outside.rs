@@ -31,7 +31,7 @@ impl Outside {
         Ok(Self {
             root: files::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?,
             place: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
-            mounts: std::fs::read("/proc/self/mountinfo")?,
+            mounts: std::fs::read(super::procfs::path("thread-self/mountinfo"))?,
             own,
         })
     }

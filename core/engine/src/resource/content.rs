@@ -36,6 +36,9 @@ pub struct Content {
     /// The size of the huge pages that it consists of (hugetlb), bytes; 0: of ordinary pages.
     #[serde(default, skip_serializing_if = "is_ordinary")]
     pub huge_page: u64,
+    /// Among which mounts within the group it lay, by the place of those in the list of namespaces; none: those of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<usize>,
 }
 
 /// Where a file without a name comes from.
@@ -93,6 +96,7 @@ pub fn capture(file: &File, origin: Origin, sink: &PageSink, buffer: &mut PageBu
         pages: capture_pages(file, metadata.len(), sink, buffer, &failed)?,
         origin: origin.clone(),
         huge_page: huge_pages::size_of(file).unwrap_or(0),
+        mounts: None,
     })
 }
 

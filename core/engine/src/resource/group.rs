@@ -1,5 +1,7 @@
 //! The record of a whole group: what the image's section `Group` holds.
 
+use std::collections::HashMap;
+
 use dormouse_wire::{Pid, Problem, ProcessName, Tid};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -10,10 +12,11 @@ use super::fd::{FileTable, OpenFile, kind_named};
 use super::memory::Memory;
 use super::memory::segment::Segment;
 use super::memory::vdso::Vdso;
-use super::moves::{Move, Moving};
+use super::moves::{Move, Moving, Shown};
 use super::named_file::NamedFile;
 use super::namespace::Namespaces;
 use super::namespace::inner::{Inner, Place, called_at};
+use super::namespace::mount::{Filesystem as MountedFilesystem, Mount};
 use super::system_v::queue::Queue;
 use super::system_v::semaphores::Set;
 use super::task::attributes::{ProcessAttributes, ThreadAttributes};
@@ -69,6 +72,9 @@ pub struct Group {
     /// Namespaces that only some of its processes live in, each behind those that it lies in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inner: Vec<Inner>,
+    /// The filesystems that are mounted in those for mounts, and are not of the outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<MountedFilesystem>,
     /// The control groups that its processes and threads are in, and those above these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub control_groups: Vec<ControlGroup>,
@@ -91,16 +97,43 @@ impl Group {
         if let Some(namespaces) = namespaces {
             namespaces.mounts.moved(&mut moving);
         }
-        self.filesystems.iter_mut().for_each(|place| place.moved(&mut moving));
-        self.mapped_files.iter_mut().for_each(|file| file.moved(&mut moving));
-        self.contents.iter_mut().for_each(|content| content.moved(&mut moving));
+        let further_in: Vec<Vec<Shown>> =
+            self.inner.iter().map(|inner| inner.mounts.iter().map(Mount::shown).collect()).collect();
+        for inner in &mut self.inner {
+            inner.mounts.iter_mut().for_each(|mount| mount.moved(|path| moving.path(path)));
+        }
+        self.mounted.iter_mut().for_each(|filesystem| filesystem.moved(|path| moving.path(path)));
+        let homes: HashMap<usize, usize> = self.homes().collect();
+        for (index, place) in self.filesystems.iter_mut().enumerate() {
+            let home = homes.get(&index).and_then(|mounts| further_in.get(*mounts));
+            among(&mut moving, home, |moving| place.moved(moving));
+        }
+        let within = |mounts: Option<usize>| mounts.and_then(|mounts| further_in.get(mounts));
+        for file in &mut self.mapped_files {
+            among(&mut moving, within(file.mounts), |moving| file.moved(moving));
+        }
+        for content in &mut self.contents {
+            among(&mut moving, within(content.mounts), |moving| content.moved(moving));
+        }
         for file in &mut self.open_files {
             // A kind that is not known is told by the preflight.
             if let Ok(kind) = kind_named(file) {
-                kind.moved(file, &mut moving);
+                among(&mut moving, within(file.mounts), |moving| kind.moved(file, moving));
             }
         }
         moving.problems()
+    }
+
+    /// Which places in the filesystem lie among mounts within the group.
+    fn homes(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.processes.iter().filter_map(|process| Some((process.alive()?.filesystem, process.place.mnt?)))
+    }
+}
+
+fn among(moving: &mut Moving<'_>, mounts: Option<&Vec<Shown>>, work: impl FnOnce(&mut Moving<'_>)) {
+    match mounts {
+        None => work(moving),
+        Some(mounts) => moving.among(mounts, work),
     }
 }
 

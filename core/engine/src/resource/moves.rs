@@ -103,6 +103,21 @@ impl<'a> Moving<'a> {
         shows.max_by_key(|(depth, _)| *depth).map(|(_, place)| place)
     }
 
+    /// Does something about paths of those who see these mounts, of which each shows something that the group has.
+    pub fn among<T>(&mut self, mounts: &[Shown], work: impl FnOnce(&mut Self) -> T) -> T {
+        let around = self.within.take();
+        let outside = |origin: &PathBuf| {
+            let Some(around) = &around else { return Some(origin.clone()) };
+            let mount = seen_on(around, origin)?;
+            Some(joined(mount.origin.as_ref()?, origin.strip_prefix(&mount.point).ok()?))
+        };
+        let led = |shown: &Shown| Shown { origin: shown.origin.as_ref().and_then(outside), ..shown.clone() };
+        self.within = Some(mounts.iter().map(led).collect());
+        let done = work(self);
+        self.within = around;
+        done
+    }
+
     /// A path of this system, whatever mounts the group has.
     pub fn outside(&mut self, path: &mut ByteBuf) {
         let old = PathBuf::from(OsStr::from_bytes(path));

@@ -36,6 +36,10 @@ pub struct NamedFile {
     /// It lies outside of the mounts that the group has for itself: it was opened before them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outside: bool,
+    /// Of a mapped file: among which mounts within the group it lies, by the place of those in the list of namespaces; none: those of the
+    /// others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<usize>,
     /// What is known of the content of a mapped file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub likeness: Option<Likeness>,
@@ -73,6 +77,7 @@ impl NamedFile {
             writable,
             owner: owner.clone(),
             outside: is_outside(path, stat),
+            mounts: None,
             likeness: None,
         }
     }

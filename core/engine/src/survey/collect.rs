@@ -21,6 +21,7 @@ use crate::proc::timens::{self, ClockOffsets};
 use crate::proc::timers::PosixTimer;
 use crate::proc::{self, ProcError, limits, numbers, stat, status, timers};
 use crate::puppet::arch::NARROW_END;
+use crate::resource::fd::MountsWithin;
 use crate::resource::memory::vdso::Sort;
 use crate::resource::task::filesystem::Ended;
 
@@ -78,6 +79,8 @@ pub struct LivingFacts {
     pub coredump_filter: u32,
     /// Where it is among the control groups, cgroups(7).
     pub control_groups: Vec<CgroupMembership>,
+    /// The mounts that it lives among, where those are not those of the others.
+    pub mounts: Option<MountsWithin>,
 }
 
 /// What /proc tells of a thread.
@@ -177,6 +180,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         threads,
         speaker,
         control_groups,
+        mounts: None,
     })
 }
 

@@ -154,6 +154,8 @@ impl Collector {
             locks: locks(process.pid, number, &info).collect(),
             info,
             owner: owner(process),
+            mounts: None,
+            tells_of: None,
         });
         self.open.facts.by_descriptor.insert((process.pid, number), id);
         self.alike.entry(likeness).or_default().push(id);

@@ -48,12 +48,12 @@ impl Found {
             let members = hold(&seeds).map_err(Unseen::Failed)?;
             let collected =
                 threads::each(&members, |pid| collect::process(*pid).map_err(|error| unreadable(*pid, &error)));
-            let processes = collected.into_iter().collect::<Result<Vec<_>, _>>().map_err(Unseen::Failed)?;
+            let mut processes = collected.into_iter().collect::<Result<Vec<_>, _>>().map_err(Unseen::Failed)?;
             let unanswered = own_servers::judge(&processes);
             if !unanswered.is_empty() {
                 return Err(Unseen::Refused(unanswered));
             }
-            let open = files::collect(&processes, queues, selection).map_err(Unseen::Refused)?;
+            let mut open = files::collect(&processes, queues, selection).map_err(Unseen::Refused)?;
             let sharers = connect::sharers(&processes);
             let joined = if selection.tree_only {
                 Vec::new()
@@ -61,7 +61,8 @@ impl Found {
                 [connect::joined(&processes, &open, &sharers), connect::orphans(&processes)].concat()
             };
             if joined.is_empty() {
-                let mut inner = inner::look(&processes);
+                let mut inner = inner::look(&mut processes);
+                inner.place_files(&mut open.facts, &processes);
                 inner.sockets(&open.facts);
                 return Ok(Self { processes, open, sharers, inner });
             }

@@ -96,6 +96,8 @@ fn identify(file: OwnedFd, receiver: FileId, found: &mut FilesFacts) -> Answer<F
         info,
         locks: Vec::new(),
         owner: receiver.owner.clone(),
+        mounts: None,
+        tells_of: None,
     };
     found.files.push(facts);
     Ok(id)

@@ -1,7 +1,10 @@
 //! Namespaces that only some members live in: which there are, who lives where, and what of them cannot be given back.
 
+mod content;
+mod mounts;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
@@ -10,13 +13,14 @@ use super::collect::{LivingFacts, NAMESPACES, ProcessFacts};
 use super::{select, strangers};
 use crate::Asker;
 use crate::kernel::kcmp::{Owners, Shared};
-use crate::kernel::{Answer, Errno, files, mounts, namespaces, outside, socket, user_namespaces as kernel};
+use crate::kernel::{Answer, Errno, files, outside, socket, user_namespaces as kernel};
+use crate::proc::cgroup::CgroupMembership;
 use crate::proc::{self, stat};
 use crate::resource::fd::unix::facts::is_unix;
-use crate::resource::fd::{FileFacts, FileId, FilesFacts, OpenFile};
-use crate::resource::namespace::inner::{self, Inner, KINDS, Member, Place};
-use crate::resource::namespace::network::{self, Loopback};
-use crate::resource::namespace::{member, settings, user};
+use crate::resource::fd::{FileFacts, FileId, FilesFacts, MountsWithin, OpenFile};
+use crate::resource::namespace::inner::{self, Inner, Member, Place};
+use crate::resource::namespace::mount::Plan;
+use crate::resource::namespace::{member, user};
 use crate::resource::task::{credentials, scheduling, timers};
 
 /// The namespaces within a group.
@@ -34,6 +38,13 @@ pub struct InnerFacts {
     users: BTreeMap<usize, OwnedFd>,
     /// In which of them sockets are.
     networks: BTreeMap<FileId, usize>,
+    /// The roots of those for control groups.
+    roots: BTreeMap<usize, Vec<CgroupMembership>>,
+    /// What is mounted in those for mounts, and the places of these in the list.
+    plan: Plan,
+    mounted: Vec<(usize, MountsWithin)>,
+    /// In which of them a mount is, by its id.
+    mount_ids: BTreeMap<u64, usize>,
 }
 
 /// A kind of namespace, and the inode of one.
@@ -51,7 +62,7 @@ fn usual() -> Vec<Usual> {
 }
 
 /// Looks at those of these processes.
-pub fn look(processes: &[ProcessFacts]) -> InnerFacts {
+pub fn look(processes: &mut [ProcessFacts]) -> InnerFacts {
     let usual = usual();
     let is_usual = |process: &ProcessFacts| {
         let stays = |living: &LivingFacts| for_children(process, living) == inode_of(living, "pid");
@@ -65,7 +76,7 @@ pub fn look(processes: &[ProcessFacts]) -> InnerFacts {
     }
     let mut found = InnerFacts::default();
     let mut doors: BTreeMap<usize, PathBuf> = BTreeMap::new();
-    for process in processes {
+    for process in &*processes {
         let place = process.living.as_ref().map(|living| found.place(process, living, &usual, &mut doors));
         found.places.push(place.unwrap_or_default());
     }
@@ -75,9 +86,10 @@ pub fn look(processes: &[ProcessFacts]) -> InnerFacts {
         found.sharers(processes);
         found.guests(processes);
         found.owners(processes);
-        for (index, door) in doors {
-            found.content(index, &door);
+        for (index, door) in &doors {
+            found.content(*index, door, processes);
         }
+        found.mounts(processes, &doors);
     }
     found
 }
@@ -178,10 +190,6 @@ impl InnerFacts {
         // Users first, for they are mighty over the rest.
         let (users, others): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|(kind, _)| *kind == "user");
         for (kind, inode) in users.into_iter().chain(others) {
-            if !KINDS.contains(&kind) {
-                self.problems.push(namespace(kind).of(&process.shown));
-                continue;
-            }
             let link = proc::thread_folder(process.pid, living.speaker).join("ns").join(kind);
             match self.find_or_add(kind, inode, &link, usual) {
                 Ok(Some(index)) => {
@@ -365,8 +373,14 @@ impl InnerFacts {
 
     /// Whoever else lives in them, and would be left alone there.
     fn guests(&mut self, processes: &[ProcessFacts]) {
+        // So many are told: where the engine is the one that lives elsewhere, it is everybody.
+        const FEW: usize = 8;
+        let before = self.problems.len();
         let known: Vec<((&'static str, u64), usize)> = self.known.iter().map(|(key, index)| (*key, *index)).collect();
         for pid in proc::list_pids().unwrap_or_default() {
+            if self.problems.len() >= before + FEW {
+                break;
+            }
             if processes.iter().any(|process| process.pid == pid) {
                 continue;
             }
@@ -395,43 +409,10 @@ impl InnerFacts {
         };
         let members: Vec<Member> = processes.iter().zip(&self.places).filter_map(member).collect();
         self.problems.extend(inner::judge(&self.all, &members));
-    }
-
-    /// What is in one, seen from within.
-    fn content(&mut self, index: usize, door: &Path) {
-        let kind = self.all[index].kind.clone();
-        let look = |kind: &str| -> Answer<(Inner, Vec<Problem>)> {
-            let namespace = files::open(door, libc::O_RDONLY)?;
-            let mut inner = Inner::default();
-            let problems = namespaces::visit(&namespace, kind, || {
-                if kind != "net" {
-                    inner.settings = settings::of_ipc();
-                    return objects();
-                }
-                inner.settings = settings::of_network();
-                let mut problems = network::judge();
-                match Loopback::here() {
-                    Ok(loopback) => inner.loopback = Some(loopback),
-                    Err(problem) => problems.push(problem),
-                }
-                problems
-            })?;
-            Ok((inner, problems))
-        };
-        if kind != "net" && kind != "ipc" {
-            return;
-        }
-        match look(&kind) {
-            Ok((seen, problems)) => {
-                let one = &mut self.all[index];
-                (one.loopback, one.settings) = (seen.loopback, seen.settings);
-                self.problems.extend(problems);
-            }
-            Err(errno) => {
-                let what = phrase!("its {kind} namespace cannot be looked at: {why}", kind, why = errno.desc());
-                self.problems.push(Problem::blocks(ProblemKind::Namespace, what).way_out(way_out()));
-            }
-        }
+        let owner = |place: &Place| place.mnt.and_then(|mounts| self.all[mounts].owner);
+        let mut owned = processes.iter().zip(&self.places).filter(|(_, place)| owner(place).is_some());
+        let mighty = owned.find(|(process, _)| credentials::of_status(&process.status, 0).may_administrate());
+        self.problems.extend(mighty.map(|(process, _)| member::may_change_mounts(&process.shown)));
     }
 }
 
@@ -450,38 +431,4 @@ fn is_outside(led: Pid, processes: &[ProcessFacts]) -> bool {
     let others = proc::list_pids().unwrap_or_default();
     let others = others.into_iter().filter(|pid| !processes.iter().any(|process| process.pid == *pid));
     others.into_iter().any(|pid| proc::parsed(pid, "stat", stat::parse).is_ok_and(|found| found.pgrp == led))
-}
-
-/// What is in the ipc namespace of this thread, and cannot be given back.
-fn objects() -> Vec<Problem> {
-    let queues = mounts::new_filesystem("mqueue", b"mqueue", &[])
-        .map_err(std::io::Error::from)
-        .and_then(|mounted| Ok(std::fs::read_dir(mounts::reached_by(mounted.as_fd()))?.count()));
-    let is_empty = |list: &str| {
-        let read = std::fs::read(Path::new("/proc/sysvipc").join(list));
-        read.is_ok_and(|text| text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() <= 1)
-    };
-    if ["shm", "sem", "msg"].into_iter().all(is_empty) && matches!(queues, Ok(0)) {
-        return Vec::new();
-    }
-    let what = phrase!(
-        "there are System V objects or message queues in an ipc namespace within the group, which cannot be given back yet"
-    );
-    vec![Problem::blocks(ProblemKind::Namespace, what).way_out(way_out())]
-}
-
-/// A namespace that not all members live in, or that comes without the others that a sandbox has.
-fn namespace(kind: &str) -> Problem {
-    if outside::known().is_some() {
-        let what = phrase!(
-            "it is in a {kind} namespace of its own, within the sandbox of the group: sandboxes within sandboxes cannot be given back yet",
-            kind
-        );
-        return Problem::blocks(ProblemKind::Namespace, what).way_out(way_out());
-    }
-    let what = phrase!("it is in a namespace of its own ({kind}), which cannot be given back yet", kind);
-    let way_out = phrase!(
-        "Freeze all that is in its sandbox, if that has processes and mounts of its own, or pause the group instead"
-    );
-    Problem::blocks(ProblemKind::Namespace, what).way_out(way_out)
 }

@@ -4,22 +4,34 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Problem, ProblemKind, phrase};
 
 use super::collect::{LivingFacts, ProcessFacts};
 use super::files;
 use crate::kernel::identity::{Acting, Identity};
-use crate::kernel::outside;
-use crate::kernel::{Answer, Errno};
+use crate::kernel::{Answer, Errno, files as kernel_files, outside, procfs};
 use crate::proc;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
+use crate::resource::fd::MountsWithin;
 use crate::resource::named_file::{Owner, shown};
 
 /// Whether what is written through a mapping is in its file, which then was open for writing.
 pub fn is_for_writing(mapping: &DetailedMapping) -> bool {
     mapping.flags.contains(VmFlags::MAY_SHARE) && mapping.flags.contains(VmFlags::MAY_WRITE)
+}
+
+/// Among which mounts within the group a file lies that somebody has mapped, and that is reached by this path; none: those of the others.
+pub fn mounts_of<'a>(living: &'a LivingFacts, through: &Path) -> Option<&'a MountsWithin> {
+    let own = living.mounts.as_ref()?;
+    let mount = kernel_files::place(through).map_or(0, |place| place.mount);
+    own.ids.contains(&mount).then_some(own)
+}
+
+/// The path by which what a mapping shows is reached.
+pub fn reached_through(living: &LivingFacts, mapping: &DetailedMapping) -> PathBuf {
+    procfs::path(format!("{}/map_files/{:x}-{:x}", living.speaker, mapping.start, mapping.end))
 }
 
 /// Who opens a mapped file, which has this name now, for a process: itself, else another member that has it mapped in the same way and
@@ -43,15 +55,19 @@ fn may_open(name: &[u8], for_writing: bool, owner: &Owner) -> Answer<()> {
     let rights = if for_writing { libc::R_OK | libc::W_OK } else { libc::R_OK };
     // Whom the engine cannot act as is not asked.
     let Ok(_acting) = Acting::begin(&Identity::from(owner)) else { return Ok(()) };
-    let here = crate::kernel::files::may_access(path, rights);
+    let here = kernel_files::may_access(path, rights);
     // It may lie outside of the mounts that the group has for itself.
-    let reached = outside::known().map(|around| crate::kernel::files::may_access(&around.reach(path), rights));
+    let reached = outside::known().map(|around| kernel_files::may_access(&around.reach(path), rights));
     if reached == Some(Ok(())) { Ok(()) } else { here }
+}
+
+fn mounts_index(living: &LivingFacts) -> Option<usize> {
+    living.mounts.as_ref().map(|mounts| mounts.index)
 }
 
 /// Those that nobody may open again.
 pub fn judge(members: &[ProcessFacts]) -> Vec<Problem> {
-    let (mut all, mut problems) = (HashMap::<Owner, HashSet<(&[u8], bool)>>::new(), Vec::new());
+    let (mut all, mut problems) = (HashMap::<Owner, HashSet<(&[u8], bool, Option<usize>)>>::new(), Vec::new());
     for member in members {
         let Some(living) = &member.living else { continue };
         let owner = files::owner(member);
@@ -59,10 +75,12 @@ pub fn judge(members: &[ProcessFacts]) -> Vec<Problem> {
         for mapping in &living.mappings {
             let MappingName::File(name) = &mapping.name else { continue };
             let is_one = mapping.inode != 0 && name.starts_with(b"/") && !proc::strip_deleted(name).1;
-            if !is_one || !known.insert((name, is_for_writing(mapping))) {
+            if !is_one || !known.insert((name, is_for_writing(mapping), mounts_index(living))) {
                 continue;
             }
-            let Err(errno) = opener(members, name, mapping, &owner) else { continue };
+            let mounts = living.mounts.as_ref().and_then(|_| mounts_of(living, &reached_through(living, mapping)));
+            let opener = MountsWithin::among(mounts, || opener(members, name, mapping, &owner));
+            let Err(errno) = opener.and_then(|opener| opener) else { continue };
             let what = phrase!(
                 "it has mapped the file, and user {user} may not open it again: {why}",
                 user = owner.user,

@@ -2,22 +2,19 @@
 //! who is in a user namespace further in is not: for him the next number is named to the kernel in each of them, and whoever came with
 //! another one, because somebody else was faster, ends and is made again.
 
-use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, ProcessName, Tid, phrase};
-use nix::fcntl::Flock;
 
+use super::home;
 use super::inner::InnerMade;
+use super::numbers::Numbers;
 use super::tree::{Built, end, failed, stopped, wait_born};
-use super::{home, standins};
 use crate::arguments;
+use crate::kernel::Errno;
 use crate::kernel::clone::CloneArguments;
-use crate::kernel::inner_namespaces::Namer;
 use crate::kernel::ptrace::{self, Event};
-use crate::kernel::{Answer, Errno, files, namespaces};
 use crate::proc;
 use crate::puppet::{Batch, Puppet};
 use crate::resource::group::{Group, Process, Thread};
@@ -106,92 +103,9 @@ impl Birth<'_> {
         self.taken(phrase!("it was made, and has ended at once"))
     }
 
-    fn taken(&self, why: Phrase) -> Problem {
+    pub(super) fn taken(&self, why: Phrase) -> Problem {
         let problem = Problem::blocks(ProblemKind::PidTaken, why).of(self.shown);
         problem.way_out(phrase!("Try again"))
-    }
-}
-
-/// Who names numbers in the pid namespaces within a group, and which ones nobody wants.
-#[derive(Debug)]
-pub struct Numbers {
-    namers: BTreeMap<usize, Namer>,
-    /// Numbers that nobody has or wants, here or further in: for helpers.
-    spare: Vec<i32>,
-    /// The last number that was given outside before one was named.
-    last: Option<i32>,
-    /// Held from then on.
-    turn: Option<Flock<File>>,
-}
-
-impl Numbers {
-    /// For a group.
-    pub fn of(group: &Group) -> Result<Self, Problem> {
-        let namespaces = group.inner.iter().filter(|inner| inner.kind == "pid").count();
-        let spare = if group.inner.is_empty() { Vec::new() } else { standins::free_pids(group, namespaces + 1)? };
-        Ok(Self { namers: BTreeMap::new(), spare, last: None, turn: None })
-    }
-
-    /// There is somebody now in this pid namespace, within these others.
-    pub(super) fn opened(&mut self, namespace: usize, first: Pid, around: &[usize]) -> Result<(), Problem> {
-        let failed = |errno: Errno| inner::unmade("pid", errno);
-        // The last one stays for those who are there for a moment only.
-        let spare = if self.spare.len() > 1 { self.spare.remove(0) } else { self.any_number() };
-        let door = files::open(&proc::folder(first).join("ns/pid"), libc::O_RDONLY).map_err(failed)?;
-        // It stays, and must have no number that somebody wants.
-        self.name_outside(spare).map_err(failed)?;
-        for level in around {
-            self.namers.get_mut(level).map_or(Ok(()), |namer| namer.name(spare)).map_err(failed)?;
-        }
-        let namer = Namer::enter(&door, spare);
-        self.go_on();
-        let namer = namer.map_err(failed)?;
-        self.namers.insert(namespace, namer);
-        Ok(())
-    }
-
-    /// All are there. Nobody of ours is to be left in a namespace when its first process ends, which waits for that.
-    pub fn dismiss(&mut self) {
-        self.namers.clear();
-    }
-
-    /// What is to be born next has these numbers further in.
-    fn name(&mut self, birth: &Birth<'_>, further_in: &[i32]) -> Result<(), Problem> {
-        for (level, number) in birth.levels.iter().zip(further_in) {
-            let Some(namer) = self.namers.get_mut(level) else { continue };
-            namer.name(*number).map_err(|errno| {
-                let (number, why) = (birth.number, errno.desc());
-                birth.taken(phrase!("its number, {number}, cannot be chosen: {why}", number, why))
-            })?;
-        }
-        Ok(())
-    }
-
-    /// And this one outside, unless somebody else is faster.
-    fn name_outside(&mut self, number: i32) -> Answer<()> {
-        let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-        self.turn = namespaces::turn_to_name();
-        self.last = namespaces::last_pid().ok();
-        namespaces::next_pid(number).map_err(errno)
-    }
-
-    /// Somebody has been born: others are given numbers again where they were before, and none of the group's.
-    fn go_on(&mut self) {
-        if let Some(last) = self.last.take() {
-            // Where that fails, others are given numbers from elsewhere, as after a turn of the count.
-            let _ = namespaces::next_pid(last.saturating_add(1));
-        }
-        self.turn = None;
-    }
-
-    /// Numbers for somebody who is needed for a moment.
-    fn any(&self, birth: &Birth<'_>) -> (i32, Vec<i32>) {
-        let spare = self.any_number();
-        (spare, vec![spare; birth.levels.len()])
-    }
-
-    fn any_number(&self) -> i32 {
-        self.spare.last().copied().unwrap_or(i32::from(i16::MAX))
     }
 }
 

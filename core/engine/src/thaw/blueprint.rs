@@ -6,8 +6,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use dormouse_wire::{ByteSize, Phrase, Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{ByteSize, Phrase, Pid, Problem, ProblemKind, Severity, phrase};
 
+use super::inner::InnerMade;
 use super::{consistent, trust};
 use crate::image::{Reader, SectionKind};
 use crate::kernel::identity::Acting;
@@ -19,11 +20,12 @@ use crate::resource::group::{Group, Life, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
 use crate::resource::named_file::shown;
+use crate::resource::namespace::mount::Table;
 use crate::resource::namespace::{Namespaces, user};
 use crate::resource::task::credentials::{Credentials, Privileges};
 use crate::resource::task::limits::Reach;
 use crate::resource::task::seccomp::Seccomp;
-use crate::{Pids, ThawOptions, pid_namespace};
+use crate::{Pids, ThawError, ThawOptions, pid_namespace};
 
 /// What stands in the way of a thaw of this record, whoever wrote it, and what would be lost by one. Makes nothing.
 pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
@@ -120,8 +122,33 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(super::terminals::preflight(group, options));
     problems.extend(room(group));
     problems.extend(super::huge_pages::preflight(group));
-    problems.extend(places(group, trust::is_mighty(reader)));
-    for (index, file) in group.mapped_files.iter().enumerate() {
+    problems.extend(super::control_groups::preflight(group, reader, options));
+    problems.extend(super::segments::preflight(group));
+    problems.extend(super::system_v::preflight(group));
+    problems.extend(files_among(group, reader, None));
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+/// What can be said of files and directories among mounts within the group, now that those have been made; nothing else is there yet.
+pub fn look_within(group: &Group, inner: &InnerMade, reader: &Reader) -> Result<(), ThawError> {
+    let mut problems = Vec::new();
+    for (index, _) in group.inner.iter().enumerate().filter(|(_, inner)| inner.kind == "mnt") {
+        problems.extend(inner.among(Some(index), || files_among(group, reader, Some(index)))?);
+    }
+    problems.sort();
+    problems.dedup();
+    if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
+        return Err(ThawError::Refused(problems));
+    }
+    Ok(())
+}
+
+/// Files that are missing or have changed, and directories that cannot be entered: of those among these mounts, by their names here.
+fn files_among(group: &Group, reader: &Reader, mounts: Option<usize>) -> Vec<Problem> {
+    let mut problems = places(group, trust::is_mighty(reader), mounts);
+    for (index, file) in group.mapped_files.iter().enumerate().filter(|(_, file)| file.mounts == mounts) {
         let mut problem = file.check(true);
         if problem.is_empty() {
             problem.extend(file.may_open(if file.writable { libc::O_RDWR } else { libc::O_RDONLY }));
@@ -130,18 +157,13 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
         let users = group.processes.iter().filter(|process| uses(process, index)).count();
         problems.extend(problem.into_iter().filter(|_| users > 0));
     }
-    problems.extend(super::control_groups::preflight(group, reader, options));
-    problems.extend(super::segments::preflight(group));
-    problems.extend(super::system_v::preflight(group));
-    problems.extend(group.contents.iter().filter_map(Content::preflight));
-    for file in &group.open_files {
+    problems.extend(group.contents.iter().filter(|one| one.mounts == mounts).filter_map(Content::preflight));
+    for file in group.open_files.iter().filter(|file| file.mounts == mounts) {
         match kind_named(file) {
             Ok(kind) => problems.extend(kind.preflight(file)),
             Err(problem) => problems.push(problem),
         }
     }
-    problems.sort();
-    problems.dedup();
     problems
 }
 
@@ -211,9 +233,10 @@ fn privileges(group: &Group, outside: bool) -> Vec<Problem> {
 }
 
 /// Working and root directories that are not there, or that the process may not enter; `mighty`: root enters them for it.
-fn places(group: &Group, mighty: bool) -> Vec<Problem> {
+fn places(group: &Group, mighty: bool, mounts: Option<usize>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for process in &group.processes {
+    let late = mounts.map(|mounts| late_places(group, mounts)).unwrap_or_default();
+    for process in group.processes.iter().filter(|process| process.place.mnt == mounts) {
         let Some(alive) = process.alive() else { continue };
         let Some(place) = group.filesystems.get(alive.filesystem) else { continue };
         let credentials = alive.threads.first().map(|thread| &thread.credentials).filter(|_| !mighty);
@@ -227,6 +250,9 @@ fn places(group: &Group, mighty: bool) -> Vec<Problem> {
         for (what, path, _) in named.into_iter().filter(|(.., ended)| !ended) {
             // With a dot behind it for the right to enter it.
             let path = Path::new(OsStr::from_bytes(path));
+            if late.iter().any(|late| path.starts_with(late)) {
+                continue;
+            }
             if let Err(errno) = files::open(&path.join("."), libc::O_PATH | libc::O_DIRECTORY) {
                 let problem = phrase!("its {what} cannot be entered: {why}", what, why = errno.desc());
                 let problem = Problem::blocks(ProblemKind::File, problem).of(&process.shown()).at(shown(path));
@@ -235,6 +261,14 @@ fn places(group: &Group, mighty: bool) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Where something is mounted that is not there before the processes are.
+fn late_places(group: &Group, mounts: usize) -> Vec<&Path> {
+    let Some(inner) = group.inner.get(mounts) else { return Vec::new() };
+    let late = Table { filesystems: &group.mounted, mounts: &inner.mounts }.late();
+    let late = inner.mounts.iter().zip(late).filter(|(_, late)| *late);
+    late.map(|(mount, _)| Path::new(OsStr::from_bytes(&mount.mount_point))).collect()
 }
 
 /// Filters can be held off by somebody mighty only, for as long as the engine works in those that they confine.

@@ -12,7 +12,7 @@ use crate::resource::group::{Alive, Group, Life, Process, Thread};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Source};
 use crate::resource::memory::{own_segments, protection_keys, ring, segment};
-use crate::resource::namespace::{Namespaces, inner};
+use crate::resource::namespace::{Namespaces, inner, mount};
 use crate::resource::system_v::semaphores;
 use crate::resource::task::interrupted;
 use crate::resource::task::seccomp::{Filter, Seccomp};
@@ -60,19 +60,21 @@ pub fn problems(group: &Group, reader: &Reader) -> Vec<Problem> {
     }
     problems.extend(objects(group).into_iter().map(lie));
     problems.extend(inner::verify(group).map(|odd| lie(odd.to_owned())));
+    problems.extend(mount::verify_inner(&group.inner, &group.mounted, reader).map(|odd| lie(odd.to_owned())));
     problems.extend(places(group).into_iter().map(lie));
     problems.extend(control_groups(group).map(lie));
     problems
 }
 
-/// Whoever shares a place in the filesystem lives in the same user namespace, setns(2).
+/// Whoever shares a place in the filesystem lives in the same user namespace, and among the same mounts, setns(2).
 fn places(group: &Group) -> Vec<String> {
     let mut lies = Vec::new();
-    let mut users = HashMap::new();
+    let mut homes = HashMap::new();
     for process in &group.processes {
         let Some(own) = process.alive() else { continue };
-        if *users.entry(own.filesystem).or_insert(process.place.user) != process.place.user {
-            lies.push(format!("pid {} shares its working directory across user namespaces", process.pid()));
+        let home = (process.place.user, process.place.mnt);
+        if *homes.entry(own.filesystem).or_insert(home) != home {
+            lies.push(format!("pid {} shares its working directory across namespaces", process.pid()));
         }
     }
     lies

@@ -78,11 +78,14 @@ impl Places {
         if parent.and_then(alive).is_some_and(|parent| parent.control_groups == *wanted) {
             return;
         }
-        let pid = group.processes[index].pid();
+        self.send(group, wanted, group.processes[index].pid());
+    }
+
+    /// Sends somebody who is no member to these control groups.
+    pub fn send(&mut self, group: &Group, wanted: &[usize], pid: Pid) {
         let now = proc::parsed(pid, "cgroup", cgroup::parse).unwrap_or_default();
         for record in wanted {
-            let there = &group.control_groups[*record];
-            if !now.iter().any(|membership| there.is(membership)) {
+            if !now.iter().any(|membership| group.control_groups[*record].is(membership)) {
                 self.join(group, *record, pid.0, "cgroup.procs");
             }
         }

@@ -5,13 +5,13 @@ use std::os::fd::AsRawFd;
 
 use dormouse_wire::{Problem, ProblemKind};
 
-use super::birth::Numbers;
 use super::inner::InnerMade;
+use super::numbers::Numbers;
 use super::tree::{Built, Tree};
 use crate::arguments;
 use crate::puppet::Batch;
 use crate::resource::group::{Alive, Group, Process};
-use crate::resource::namespace::inner::{Place, levels};
+use crate::resource::namespace::inner::{self, Place, levels};
 use crate::resource::namespace::user;
 use crate::resource::task::credentials::{self, Credentials, Privileges};
 use crate::resource::task::filesystem::Filesystem;
@@ -62,7 +62,8 @@ pub fn lead_children(tree: &mut Tree, index: usize, group: &Group) -> Result<(),
     }
     let Some(built) = tree.built[index].as_mut() else { return Ok(()) };
     let mut batch = Batch::new();
-    let path = batch.text(format!("/proc/{}/ns/pid", first.pid()).as_bytes());
+    let path =
+        batch.text(format!("/proc/{}/ns/pid", inner::shown_as(group, &group.processes[index], first)).as_bytes());
     let door = batch.must(
         "open the pid namespace of its children",
         libc::SYS_openat,
@@ -86,7 +87,14 @@ pub fn go_one(built: &mut Built, process: &Process, inner: &InnerMade) -> Result
 /// born in them.
 pub fn enter(built: &mut Built, own: Place, parent: Place, inner: &InnerMade) -> Result<(), Problem> {
     let mut batch = Batch::new();
-    for (kind, flag) in [("net", libc::CLONE_NEWNET), ("ipc", libc::CLONE_NEWIPC)] {
+    let kinds = [
+        ("net", libc::CLONE_NEWNET),
+        ("ipc", libc::CLONE_NEWIPC),
+        ("uts", libc::CLONE_NEWUTS),
+        ("cgroup", libc::CLONE_NEWCGROUP),
+        ("mnt", libc::CLONE_NEWNS),
+    ];
+    for (kind, flag) in kinds {
         let entered = own.of(kind).filter(|_| own.of(kind) != parent.of(kind));
         if let Some(namespace) = entered.and_then(|place| inner.namespace(place)) {
             let purpose = format!("go into its {kind} namespace");

@@ -24,7 +24,9 @@ pub struct Way(Option<(OwnedFd, OwnedFd)>);
 impl Way {
     /// Opens it where it is needed, before any process is there.
     pub fn open(objects: &Objects, group: &Group) -> Result<Self, Problem> {
-        if user::made().is_none() && group.processes.iter().all(|process| process.place.user.is_none()) {
+        // Whoever lives among other pids does not find the engine by its own.
+        let finds_it = |process: &Process| process.place.user.is_none() && process.place.pid.is_none();
+        if user::made().is_none() && group.processes.iter().all(finds_it) {
             return Ok(Self(None));
         }
         let raised = |file: &OwnedFd| files::duplicate_above(file, objects.base);

@@ -14,7 +14,9 @@ mod hold;
 mod home;
 mod huge_pages;
 mod inner;
+mod inner_mounts;
 mod late;
+mod numbers;
 mod objects;
 mod parts;
 mod processor;
@@ -90,7 +92,8 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let vdsos = vdsos::Vdsos::of(&mut group)?;
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
-    let inner = inner::make(&group)?;
+    // Its control groups behind the tree when all is dropped: one in which somebody is cannot be removed.
+    let (inner, mut places) = homes(&group, &reader, options)?;
     let mut objects = objects::Objects::make(&group, &reader, &inner, options)?;
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
@@ -98,8 +101,6 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     losses.extend(blueprint::own_pids(options).into_iter().chain(inner.losses.iter().cloned()));
     losses.extend(group.clocks.restore());
     let way = late::Way::open(&objects, &group)?;
-    // Behind the tree when all is dropped: a control group in which somebody is cannot be removed.
-    let mut places = control_groups::Places::of(&group, &reader, options);
     let mut tree = tree::Tree::build(&group, &vdsos, &objects, &reader, (&inner, &mut places), progress)?;
     places.losses().into_iter().for_each(|lost| add(&mut losses, lost));
     late::restore(&mut tree, &group, &mut objects, &reader, &inner, options, &way)?;
@@ -111,7 +112,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     objects.seal(&group)?;
     cancelled(progress)?;
     kept.start()?;
-    objects.start(&group)?;
+    objects.start(&group, &inner)?;
     let lent = terminals::lend(&group, options)?;
     segments::remove_again(&segments, &group)?;
     let used = system_v::restore(&group)?;
@@ -131,6 +132,19 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         foreground: terminals::job(&group, options),
         losses,
     })
+}
+
+/// The namespaces within the group, with what is in them looked at, and its control groups, each made when somebody goes there.
+fn homes(
+    group: &Group,
+    reader: &Reader,
+    options: &ThawOptions,
+) -> Result<(inner::InnerMade, control_groups::Places), ThawError> {
+    let mut inner = inner::make(group, reader, options)?;
+    blueprint::look_within(group, &inner, reader)?;
+    let mut places = control_groups::Places::of(group, reader, options);
+    inner.root(group, &mut places)?;
+    Ok((inner, places))
 }
 
 /// What is not told already.

@@ -42,13 +42,13 @@ impl Objects {
         let segments = group.segments.iter().map(|segment| (segment.id, segment.attached_length())).collect();
         let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new(), segments };
         for file in &group.mapped_files {
-            let opened = open_mapped(file)?;
+            let opened = inner.among(file.mounts, || open_mapped(file))??;
             objects.mapped.push(objects.raise(&opened)?);
         }
         let mut buffer = PageBuffer::new();
         for (index, content) in group.contents.iter().enumerate() {
             let nameless = group.open_files.iter().find(|file| nameless(file) == Some(index)).map(|file| file.flags);
-            let mut file = content.restore(nameless, reader, &mut buffer)?;
+            let mut file = inner.among(content.mounts, || content.restore(nameless, reader, &mut buffer))??;
             if is_run(group, index) {
                 // What anybody has open for writing cannot be run.
                 file = content::reopen(&file, libc::O_RDONLY).map(File::from).map_err(|error| {
@@ -108,11 +108,11 @@ impl Objects {
                     buffer,
                     terminal: options.terminal.as_deref(),
                     other_ends: &mut other_ends,
-                    networks: inner.namespaces(),
+                    namespaces: inner.namespaces(),
                 };
-                let made = kind.restore(id, file, &mut restore)?;
-                let raised = self.raise(&made)?;
-                self.open.insert(id, raised);
+                let mounts = file.mounts.filter(|_| !kind.makes_several());
+                let made = inner.among(mounts, || kind.restore(id, file, &mut restore))??;
+                self.keep(id, &made)?;
             }
             // Kinds may have made others along with their own, under low numbers.
             if later.len() == before {
@@ -130,7 +130,7 @@ impl Objects {
             buffer,
             terminal: options.terminal.as_deref(),
             other_ends: &mut other_ends,
-            networks: inner.namespaces(),
+            namespaces: inner.namespaces(),
         };
         if late.is_none() {
             KINDS.iter().try_for_each(|kind| kind.complete(&mut restore))?;
@@ -146,6 +146,12 @@ impl Objects {
             let raised = self.raise(&self.open[&id])?;
             self.open.insert(id, raised);
         }
+        Ok(())
+    }
+
+    fn keep(&mut self, id: FileId, made: &OwnedFd) -> Result<(), Problem> {
+        let raised = self.raise(made)?;
+        self.open.insert(id, raised);
         Ok(())
     }
 
@@ -185,12 +191,16 @@ impl Objects {
     }
 
     /// Starts what has been standing still: the last thing before the group runs.
-    pub fn start(&self, group: &Group) -> Result<(), Problem> {
+    pub fn start(&self, group: &Group, inner: &InnerMade) -> Result<(), Problem> {
         let start = |ready: bool| {
             self.open.iter().try_for_each(|(id, made)| {
                 let file = &group.open_files[id.0];
                 let kind = kind_named(file)?;
-                if kind.starts_ready(file)? == ready { kind.start(file, made) } else { Ok(()) }
+                if kind.starts_ready(file)? == ready {
+                    inner.among(file.mounts, || kind.start(file, made))?
+                } else {
+                    Ok(())
+                }
             })
         };
         start(true)?;

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 
-use super::birth::{Member, Numbers, not_born};
+use super::birth::{Member, not_born};
 use super::control_groups::Places;
 use super::home;
 use super::inner::InnerMade;
+use super::numbers::Numbers;
 use super::objects::Objects;
 use super::sharing::Sharing;
 use super::space;
@@ -148,6 +149,7 @@ impl Tree {
         }
         tree.orphans(&mut builder, orphans)?;
         tree.unshare(&builder.sharing)?;
+        inner.show(group, tree.numbers.procs())?;
         home::go(&mut tree)?;
         home::go_further_in(&mut tree, group, inner)?;
         for index in 0..group.processes.len() {

@@ -45,15 +45,16 @@ impl Contents {
         &mut self,
         file: &File,
         stat: &libc::stat,
-        origin: Origin,
+        (origin, mounts): (Origin, Option<usize>),
         sink: &PageSink,
         buffer: &mut PageBuffer,
     ) -> Result<usize, Problem> {
         if let Some(known) = self.known.get(&(stat.st_dev, stat.st_ino)) {
             return Ok(*known);
         }
+        let mounts = mounts.filter(|_| matches!(origin, Origin::Deleted { .. }));
         let content = content::capture(file, origin, sink, buffer)?;
-        self.records.push(content);
+        self.records.push(Content { mounts, ..content });
         self.known.insert((stat.st_dev, stat.st_ino), self.records.len() - 1);
         Ok(self.records.len() - 1)
     }
@@ -124,7 +125,8 @@ impl FileKind for ContentFile {
         let readable = content::reopen(&facts.file, libc::O_RDONLY).map_err(|error| {
             facts.problem(ProblemKind::DeletedFile, phrase!("it cannot be read: {why}", why = error))
         })?;
-        capture.contents.index(&readable.into(), &facts.stat, origin, capture.sink, capture.buffer)
+        let mounts = facts.mounts.as_ref().map(|mounts| mounts.index);
+        capture.contents.index(&readable.into(), &facts.stat, (origin, mounts), capture.sink, capture.buffer)
     }
 
     fn restore(

@@ -234,7 +234,7 @@ impl Mark {
 
 /// The id, device and place of the mounts that can be reached at their places: over others something else is mounted.
 fn mount_points() -> Vec<(i32, (u32, u32), PathBuf)> {
-    let mounts = parsed_system("self/mountinfo", mountinfo::parse).unwrap_or_default();
+    let mounts = parsed_system("thread-self/mountinfo", mountinfo::parse).unwrap_or_default();
     let place = |mount: &mountinfo::Mount| PathBuf::from(OsStr::from_bytes(&mount.mount_point));
     let is_seen = |(id, _, point): &(i32, (u32, u32), PathBuf)| mount_at(point) == Some(*id);
     mounts.iter().map(|mount| (mount.id, mount.device, place(mount))).filter(is_seen).collect()
@@ -244,7 +244,7 @@ fn mount_points() -> Vec<(i32, (u32, u32), PathBuf)> {
 fn mount_at(path: &Path) -> Option<i32> {
     let opened = files::open(path, libc::O_PATH | libc::O_NOFOLLOW).ok()?;
     let own = opened.as_raw_fd();
-    Some(parsed_system(&format!("self/fdinfo/{own}"), fdinfo::parse).ok()?.mount_id)
+    Some(parsed_system(&format!("thread-self/fdinfo/{own}"), fdinfo::parse).ok()?.mount_id)
 }
 
 /// FAN_CLASS_* and FAN_REPORT_*, and how files are opened, from `fanotify flags:200 event-flags:0`.

@@ -7,6 +7,9 @@ mod content;
 pub use content::{Contents, nameless, not_made, origin_of};
 mod device;
 pub mod epoll;
+mod erased;
+pub use erased::AnyFileKind;
+use erased::typed;
 mod eventfd;
 pub mod fanotify;
 mod fifo;
@@ -15,6 +18,8 @@ pub mod leases;
 mod linked;
 pub mod locks;
 pub mod message_queue;
+mod mounts;
+pub use mounts::MountsWithin;
 mod named;
 pub use named::{own_path, path_of, shown_bytes};
 pub mod network;
@@ -85,6 +90,9 @@ pub struct OpenFile {
     /// The network within the group that a socket belongs to, by its place in the list of namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<usize>,
+    /// Among which mounts within the group it is opened, by the place of those in the list of namespaces; none: those of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounts: Option<usize>,
     /// Its locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<locks::FileLock>,
@@ -116,6 +124,11 @@ pub struct FileFacts {
     pub locks: Vec<locks::SeenLock>,
     /// With whose rights it is opened again.
     pub owner: Owner,
+    /// Among which mounts within the group it was opened, if not among those of the others.
+    pub mounts: Option<MountsWithin>,
+    /// Of a file of proc(5) that shows a pid namespace within the group: the process that it tells of, and its thread, as the engine calls
+    /// them.
+    pub tells_of: Option<(Pid, Option<Tid>)>,
 }
 
 impl FileFacts {
@@ -182,6 +195,11 @@ impl FilesFacts {
         self.held_outside_at((stat.st_dev, stat.st_ino))
     }
 
+    /// Looks now who else holds what the group has open.
+    pub fn look_outside(&self) {
+        self.outside.get_or_init(|| outside::Outside::scan(self));
+    }
+
     /// The same by device and inode number.
     pub fn held_outside_at(&self, place: (u64, u64)) -> &[Holder] {
         self.outside.get_or_init(|| outside::Outside::scan(self)).holders(place)
@@ -240,8 +258,8 @@ pub struct Restore<'a> {
     /// Other ends of files, by whose other end they are, that the group does not have: there until all is in the files
     /// that is to come from them.
     pub other_ends: &'a mut BTreeMap<FileId, OwnedFd>,
-    /// The networks within the group, by their places in the list of namespaces.
-    pub networks: &'a [Option<OwnedFd>],
+    /// The networks and mounts within the group, by their places in the list of namespaces.
+    pub namespaces: &'a [Option<OwnedFd>],
 }
 
 /// What a kind does to a descriptor inside a process, once the process has all its descriptors.
@@ -289,6 +307,11 @@ pub trait FileKind: Sync {
         false
     }
 
+    /// Whether it makes several at once, and goes for each to where that belongs.
+    fn makes_several(&self) -> bool {
+        false
+    }
+
     /// Files that must be made before this one.
     fn needs(&self, _record: &Self::Record) -> Vec<FileId> {
         Vec::new()
@@ -320,107 +343,6 @@ pub trait FileKind: Sync {
     /// What begins to run when the group does, such as a timer: done by the engine when all else is in place.
     fn start(&self, _record: &Self::Record, _file: &OpenFile, _made: &OwnedFd) -> Result<(), Problem> {
         Ok(())
-    }
-}
-
-/// A kind with its type erased.
-pub trait AnyFileKind: Sync {
-    /// See [`FileKind::name`].
-    fn name(&self) -> &'static str;
-    /// See [`FileKind::claims`].
-    fn claims(&self, facts: &FileFacts) -> bool;
-    /// See [`FileKind::judge`].
-    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem>;
-    /// See [`FileKind::capture`].
-    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem>;
-    /// See [`FileKind::moved`]. A record that cannot be read stays as it is: the preflight tells of it.
-    fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>);
-    /// See [`FileKind::preflight`].
-    fn preflight(&self, file: &OpenFile) -> Vec<Problem>;
-    /// See [`FileKind::is_late`].
-    fn is_late(&self) -> bool;
-    /// See [`FileKind::needs`].
-    fn needs(&self, file: &OpenFile) -> Result<Vec<FileId>, Problem>;
-    /// See [`FileKind::restore`].
-    fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem>;
-    /// See [`FileKind::complete`].
-    fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem>;
-    /// See [`FileKind::finish`].
-    fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem>;
-    /// See [`FileKind::starts_ready`].
-    fn starts_ready(&self, file: &OpenFile) -> Result<bool, Problem>;
-    /// See [`FileKind::start`].
-    fn start(&self, file: &OpenFile, made: &OwnedFd) -> Result<(), Problem>;
-}
-
-fn typed<T: DeserializeOwned>(file: &OpenFile) -> Result<T, Problem> {
-    file.record.deserialized().map_err(|error| {
-        Problem::blocks(
-            ProblemKind::Image,
-            phrase!("the record of a file of kind \"{kind}\" cannot be read: {why}", kind = file.kind, why = error),
-        )
-    })
-}
-
-impl<K: FileKind> AnyFileKind for K {
-    fn name(&self) -> &'static str {
-        FileKind::name(self)
-    }
-
-    fn claims(&self, facts: &FileFacts) -> bool {
-        FileKind::claims(self, facts)
-    }
-
-    fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
-        FileKind::judge(self, facts, files)
-    }
-
-    fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem> {
-        let record = FileKind::capture(self, facts, capture)?;
-        ciborium::Value::serialized(&record)
-            .map_err(|error| facts.problem(ProblemKind::Image, phrase!("it cannot be recorded: {why}", why = error)))
-    }
-
-    fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>) {
-        let Ok(mut record) = typed(file) else { return };
-        FileKind::moved(self, &mut record, moving);
-        file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
-    }
-
-    fn preflight(&self, file: &OpenFile) -> Vec<Problem> {
-        match typed(file) {
-            Ok(record) => FileKind::preflight(self, &record, file),
-            Err(problem) => vec![problem],
-        }
-    }
-
-    fn is_late(&self) -> bool {
-        FileKind::is_late(self)
-    }
-
-    fn needs(&self, file: &OpenFile) -> Result<Vec<FileId>, Problem> {
-        Ok(FileKind::needs(self, &typed(file)?))
-    }
-
-    fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem> {
-        FileKind::restore(self, &typed(file)?, id, file, restore)
-    }
-
-    fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem> {
-        FileKind::complete(self, restore)
-    }
-
-    fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem> {
-        FileKind::finish(self, &typed(file)?, finish);
-        Ok(())
-    }
-
-    fn starts_ready(&self, file: &OpenFile) -> Result<bool, Problem> {
-        Ok(FileKind::starts_ready(self, &typed(file)?))
-    }
-
-    fn start(&self, file: &OpenFile, made: &OwnedFd) -> Result<(), Problem> {
-        FileKind::start(self, &typed(file)?, file, made)
     }
 }
 
@@ -468,6 +390,10 @@ pub fn kind_named(file: &OpenFile) -> Result<&'static dyn AnyFileKind, Problem> 
 
 /// The record of a file.
 pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile, Problem> {
+    facts.among_its_mounts(|| captured(facts, capture)).map_err(MountsWithin::unseen)?
+}
+
+fn captured(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile, Problem> {
     let kind = kind_of(facts);
     Ok(OpenFile {
         kind: kind.name().to_owned(),
@@ -475,6 +401,7 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
         position: facts.info.position,
         notify: notify::capture(facts, capture.files)?,
         network: None,
+        mounts: facts.mounts.as_ref().map(|mounts| mounts.index),
         lease: leases::capture(facts)?,
         locks: locks::capture(facts),
         record: kind.capture(facts, capture)?,
@@ -483,6 +410,10 @@ pub fn capture(facts: &FileFacts, capture: &mut Capture<'_>) -> Result<OpenFile,
 
 /// What stands in the way of freezing a file, whatever its kind, and what would be lost.
 pub fn judge(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
+    facts.among_its_mounts(|| judged(facts, files)).unwrap_or_else(|errno| vec![MountsWithin::unseen(errno)])
+}
+
+fn judged(facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
     let of_kind = kind_of(facts).judge(facts, files).into_iter();
     of_kind.chain(locks::judge(facts, files)).chain(notify::judge(facts, files)).chain(leases::judge(facts)).collect()
 }

@@ -31,7 +31,7 @@ impl FileFacts {
     /// Whether this path leads to it.
     pub fn is_at(&self, path: &Path) -> bool {
         use std::os::unix::fs::MetadataExt;
-        let found = path.symlink_metadata();
+        let found = self.among_its_mounts(|| path.symlink_metadata()).unwrap_or_else(|errno| Err(errno.into()));
         found.is_ok_and(|found| (found.dev(), found.ino()) == (self.stat.st_dev, self.stat.st_ino))
     }
 }

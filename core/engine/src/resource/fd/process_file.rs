@@ -34,6 +34,9 @@ pub struct Record {
     process: Option<Pid>,
     /// Its thread, for one below `task`.
     thread: Option<Tid>,
+    /// What both are called in the pid namespace that the proc(5) shows, where that is one within the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    called: Option<(Pid, Option<Tid>)>,
     /// The name below the directory of the process or the thread; empty: that directory itself.
     name: ByteBuf,
     /// It can be sought in, and is at the position of the open file.
@@ -115,6 +118,11 @@ impl Place {
     }
 }
 
+/// The process, and perhaps its thread, that a file below this path tells of, by their numbers there.
+pub fn subject(link: &[u8]) -> Option<(Pid, Option<Tid>)> {
+    Place::parse(link).map(|place| (place.process, place.thread))
+}
+
 impl Record {
     fn path(&self, process: Pid, thread: Option<Tid>) -> String {
         let name = String::from_utf8_lossy(&self.name);
@@ -149,7 +157,7 @@ impl FileKind for ProcessFile {
             let problem = facts.problem(ProblemKind::File, what);
             return vec![problem.way_out(phrase!("Close it in the program, or pause the group instead"))];
         }
-        if files.members.contains(&place.process) {
+        if files.members.contains(&facts.tells_of.map_or(place.process, |(process, _)| process)) {
             return Vec::new();
         }
         let what = phrase!("it tells of a process outside the group, which may be another one at the thaw");
@@ -163,17 +171,22 @@ impl FileKind for ProcessFile {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         let place = Place::parse(&facts.link)
             .ok_or_else(|| facts.problem(ProblemKind::File, phrase!("which process it tells of cannot be read")))?;
-        let is_inside = capture.files.members.contains(&place.process);
+        let called = facts.tells_of.map(|_| (place.process, place.thread));
+        let (process, thread) = facts.tells_of.unwrap_or((place.process, place.thread));
+        let is_inside = capture.files.members.contains(&process);
         Ok(Record {
-            process: is_inside.then_some(place.process),
-            thread: place.thread,
+            process: is_inside.then_some(process),
+            thread,
+            called,
             name: ByteBuf::from(place.name),
             placed: facts.info.position != 0 && !facts.is_path_only(),
         })
     }
 
     fn preflight(&self, record: &Record, file: &OpenFile) -> Vec<Problem> {
-        let is_possible = record.place().may_be_opened_again(file.flags);
+        // By other numbers than those that are its own it is found among other mounts only.
+        let is_found = record.called.is_none() || record.process.is_some() && file.mounts.is_some();
+        let is_possible = record.place().may_be_opened_again(file.flags) && is_found;
         let lie = || {
             let what = phrase!(
                 "the image holds a file of a process that is not to be opened: {name}",
@@ -215,7 +228,8 @@ fn open(record: &Record, flags: i32, threads: &BTreeSet<Tid>) -> Answer<OwnedFd>
         if !threads.contains(&thread) || !threads.contains(&process.leader()) {
             return Err(Errno::ESRCH);
         }
-        files::open(Path::new(&record.path(process, record.thread)), flags)?
+        let (process, thread) = record.called.unwrap_or((process, record.thread));
+        files::open(Path::new(&record.path(process, thread)), flags)?
     } else {
         // It ends when it is dropped, behind the opening.
         let gone = Bystander::new(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), None)?;
@@ -273,7 +287,7 @@ mod tests {
             return Ok(());
         }
         for (thread, name) in [(None, "stat"), (Some(Tid(7)), "stat")] {
-            let record = Record { process: None, thread, name: ByteBuf::from(name), placed: false };
+            let record = Record { process: None, thread, called: None, name: ByteBuf::from(name), placed: false };
             let opened = open(&record, libc::O_RDONLY, &BTreeSet::new())?;
             let mut text = Vec::new();
             let read = std::io::Read::read_to_end(&mut std::fs::File::from(opened), &mut text);

@@ -66,7 +66,7 @@ impl Watched {
     }
 
     fn by_handle(&self) -> Option<Place> {
-        let mounts = parsed_system("self/mountinfo", mountinfo::parse).ok()?;
+        let mounts = parsed_system("thread-self/mountinfo", mountinfo::parse).ok()?;
         let here = mounts.iter().filter(|mount| mount.device == self.device && !self.handle.is_empty());
         let mut removed = None;
         for mount in here {

@@ -1,5 +1,6 @@
 //! Namespaces that only some members of a group live in, each in one of those around it, as browsers make them for their parts:
-//! user_namespaces(7), pid_namespaces(7), network_namespaces(7), ipc_namespaces(7). All pids in all records are those that the engine sees;
+//! user_namespaces(7), pid_namespaces(7), network_namespaces(7), ipc_namespaces(7), uts_namespaces(7), cgroup_namespaces(7),
+//! mount_namespaces(7), of which `mount/mod.rs` tells more. All pids in all records are those that the engine sees;
 //! what a process is called further in stands beside them.
 
 // zoo: none, because a sandbox within a group is made by a program's own parts: see tests/capsules and tests/programs
@@ -7,6 +8,8 @@
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 use serde::{Deserialize, Serialize};
 
+use super::mount::{Mount, Table};
+use super::names::Names;
 use super::network::Loopback;
 use super::settings::{self, Setting};
 use super::user::{self, UserNamespace};
@@ -17,7 +20,7 @@ use crate::resource::task::credentials::Credentials;
 /// A namespace that only some members live in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inner {
-    /// `ipc`, `net`, `pid` or `user`.
+    /// `cgroup`, `ipc`, `mnt`, `net`, `pid`, `user` or `uts`.
     pub kind: String,
     /// The user namespace that it belongs to, or lies in: one further up in the list; none: that of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,17 +37,32 @@ pub struct Inner {
     /// Settings of the kernel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
+    /// The names in one of uts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Names>,
+    /// The control groups that are the roots of one of those, one of each hierarchy, indices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<usize>,
+    /// The mounts in one of mounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
 }
 
 /// The kinds that can be given back to some members alone.
-pub const KINDS: [&str; 4] = ["ipc", "net", "pid", "user"];
+pub const KINDS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
 
 /// In which of them a process lives, by kind: places in the list; none: in that of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
+    /// Of control groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<usize>,
     /// Of System V IPC and message queues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipc: Option<usize>,
+    /// Of mounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mnt: Option<usize>,
     /// The network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub net: Option<usize>,
@@ -54,6 +72,9 @@ pub struct Place {
     /// Of users.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<usize>,
+    /// Of the names of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uts: Option<usize>,
     /// Of pids, for its children to come, where that is not its own: unshare(1) makes one so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub children: Option<usize>,
@@ -68,9 +89,12 @@ impl Place {
     /// The one of this kind.
     pub fn of(&self, kind: &str) -> Option<usize> {
         match kind {
+            "cgroup" => self.cgroup,
             "ipc" => self.ipc,
+            "mnt" => self.mnt,
             "net" => self.net,
             "pid" => self.pid,
+            "uts" => self.uts,
             _ => self.user,
         }
     }
@@ -78,9 +102,12 @@ impl Place {
     /// Names the one of this kind.
     pub fn put(&mut self, kind: &str, inner: usize) {
         let place = match kind {
+            "cgroup" => &mut self.cgroup,
             "ipc" => &mut self.ipc,
+            "mnt" => &mut self.mnt,
             "net" => &mut self.net,
             "pid" => &mut self.pid,
+            "uts" => &mut self.uts,
             _ => &mut self.user,
         };
         *place = Some(inner);
@@ -124,9 +151,21 @@ pub fn verify(group: &Group) -> Option<&'static str> {
         if let Some(odd) = one.users.as_ref().and_then(|users| users.verify(around)) {
             return Some(odd);
         }
-        if one.settings.iter().any(|setting| !settings::is_kept(setting)) {
+        if (one.kind == "mnt") == one.mounts.is_empty() || one.kind != "uts" && one.names.is_some() {
+            return Some("a namespace within the group that is of two kinds");
+        }
+        if one.settings.iter().any(|setting| !settings::is_of(&one.kind, setting)) {
             return Some("a setting that belongs to the whole system");
         }
+    }
+    let mounts = group.open_files.iter().map(|file| file.mounts);
+    let mounts = mounts.chain(group.mapped_files.iter().map(|file| file.mounts));
+    let mut mounts = mounts.chain(group.contents.iter().map(|content| content.mounts)).flatten();
+    if mounts.any(|mounts| all.get(mounts).is_none_or(|inner| inner.kind != "mnt")) {
+        return Some("a file among mounts that are none");
+    }
+    if all.iter().flat_map(|inner| &inner.roots).any(|root| *root >= group.control_groups.len()) {
+        return Some("a namespace with a control group that is not there");
     }
     let networks = group.open_files.iter().filter_map(|file| file.network);
     if networks.into_iter().any(|network| all.get(network).is_none_or(|inner| inner.kind != "net")) {
@@ -181,6 +220,9 @@ pub fn born_in(all: &[Inner], pids: Option<usize>) -> Option<usize> {
     pids.and_then(|pids| all.get(pids)?.owner)
 }
 
+/// The kinds that one goes into where one is mighty over them, and that are inherited otherwise.
+pub const ENTERED: [&str; 5] = ["cgroup", "ipc", "mnt", "net", "uts"];
+
 /// Whether a process at one place can have a child at another, which has this number where that lives.
 pub fn can_come(all: &[Inner], parent: Place, child: Place, number: Option<i32>) -> bool {
     let home = born_in(all, child.pid);
@@ -195,7 +237,7 @@ pub fn can_come(all: &[Inner], parent: Place, child: Place, number: Option<i32>)
         let enters = child.of(kind).is_some_and(|inner| lies_in(all, owner(inner), home));
         child.of(kind) == parent.of(kind) || enters
     };
-    is_born && lies_in(all, child.user, home) && enters("net") && enters("ipc")
+    is_born && lies_in(all, child.user, home) && ENTERED.into_iter().all(enters)
 }
 
 /// The namespaces of pids that somebody has a number in, the outermost first.
@@ -243,6 +285,14 @@ pub fn called_by_parent(group: &Group, process: &Process) -> Pid {
 /// What a process is called where it lives itself.
 pub fn called(process: &Process) -> Pid {
     Pid(called_at(process.pid().0, &process.inner, process.inner.len()))
+}
+
+/// By which number one process finds another in /proc: that of the pid namespace which what is mounted there shows.
+pub fn shown_as(group: &Group, finder: &Process, other: &Process) -> Pid {
+    let mounts = finder.place.mnt.and_then(|mounts| group.inner.get(mounts));
+    let proc = mounts.and_then(|inner| Table { filesystems: &group.mounted, mounts: &inner.mounts }.proc());
+    let level = proc.map_or(0, |proc| levels(&group.inner, proc.place.pid).len());
+    Pid(called_at(other.pid().0, &other.inner, level))
 }
 
 /// What is said where one cannot be made.

@@ -17,6 +17,13 @@ pub fn shares_its_place(member: &ProcessName) -> Problem {
     refuse(member, what)
 }
 
+/// What is put together anew for a user namespace comes back as one piece: who is mighty in it cannot take it apart any more.
+pub fn may_change_mounts(member: &ProcessName) -> Problem {
+    let what = phrase!("it may change the mounts of its sandbox, which belong to a user namespace");
+    let loss = phrase!("its right to unmount what is mounted there now, or to mount it with other flags");
+    Problem::loses(ProblemKind::Namespace, what, loss).of(member)
+}
+
 /// It has a priority, or a timer, that wants a capability outside: sched(7), timer_create(2).
 pub fn is_favoured(member: &ProcessName) -> Problem {
     let what =

@@ -98,20 +98,17 @@ impl Seen {
         user::goes_home(&self.users, &self.owned)
     }
 
-    /// What is put together anew for a user namespace comes back as one piece: who is mighty in it cannot take it apart any more.
+    /// Who could take its mounts apart, and cannot any more.
     pub fn locked(&self, members: &[(ProcessName, Credentials)]) -> Option<Problem> {
-        const CAP_SYS_ADMIN: u64 = 1 << 21;
-        let is_mighty = |(_, member): &&(ProcessName, Credentials)| member.permitted & CAP_SYS_ADMIN != 0;
+        let is_mighty = |(_, member): &&(ProcessName, Credentials)| member.may_administrate();
         let (shown, _) = members.iter().find(is_mighty).filter(|_| user::owner(&self.owned, "mnt").is_some())?;
-        let what = phrase!("it may change the mounts of its sandbox, which belong to a user namespace");
-        let loss = phrase!("its right to unmount what is mounted there now, or to mount it with other flags");
-        Some(Problem::loses(ProblemKind::Namespace, what, loss).of(shown))
+        Some(member::may_change_mounts(shown))
     }
 
     /// What a person is told of it: the kinds, and what of the outside is mounted in it.
     pub fn shown(&self) -> Sandbox {
         let namespaces = self.own.iter().map(|kind| (*kind).to_owned()).collect();
-        Sandbox { namespaces, paths: listed(self.mounts.record()) }
+        Sandbox { namespaces, paths: listed(&self.mounts.record()) }
     }
 
     /// The record; the content of filesystems goes into the image.

@@ -77,6 +77,12 @@ pub fn is_kept(setting: &Setting) -> bool {
     plain && !setting.name.contains(&0) && (of_network || OF_IPC.iter().any(|own| Path::new(own) == name))
 }
 
+/// Whether it is one of a namespace of this kind: any other would be that of somebody else.
+pub fn is_of(kind: &str, setting: &Setting) -> bool {
+    let of_network = setting.name.starts_with(b"net/");
+    is_kept(setting) && (kind == "net" && of_network || kind == "ipc" && !of_network)
+}
+
 /// Gives them to the namespaces of this process, which must be its own, where they differ. What a kernel does not take is lost.
 pub fn restore(settings: &[Setting]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -107,5 +113,7 @@ mod tests {
         for name in ["kernel/core_pattern", "net/../kernel/core_pattern", "/proc/sys/net/x", "net", "", "net/a\0"] {
             assert!(!is_kept(&setting(name)), "{name}");
         }
+        assert!(is_of("net", &setting("net/ipv4/ip_forward")) && is_of("ipc", &setting("kernel/shmmax")));
+        assert!(!is_of("ipc", &setting("net/ipv4/ip_forward")) && !is_of("uts", &setting("kernel/shmmax")));
     }
 }

@@ -323,6 +323,18 @@ pub fn mounts() -> Option<&'static OwnedFd> {
     MOUNTS.get()
 }
 
+static UNLOCKED: OnceLock<OwnedFd> = OnceLock::new();
+
+/// This is the mount namespace that that one was copied from: in it, root can take apart what was put together.
+pub fn keep_unlocked(namespace: OwnedFd) {
+    let _ = UNLOCKED.set(namespace);
+}
+
+/// The same.
+pub fn unlocked() -> Option<&'static OwnedFd> {
+    UNLOCKED.get()
+}
+
 impl Made {
     /// Where its members live.
     pub fn home(&self) -> Option<(&UserNamespace, &OwnedFd)> {

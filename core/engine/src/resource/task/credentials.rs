@@ -165,6 +165,12 @@ fn bits(set: u64) -> impl Iterator<Item = u32> {
 }
 
 impl Credentials {
+    /// Whether it may administrate its user namespace, CAP_SYS_ADMIN.
+    pub fn may_administrate(&self) -> bool {
+        const CAP_SYS_ADMIN: u64 = 1 << 21;
+        self.permitted & CAP_SYS_ADMIN != 0
+    }
+
     /// Who it is towards files.
     pub fn towards_files(&self) -> Identity {
         Identity { user: self.users[3], group: self.groups[3], groups: self.supplementary.clone() }

@@ -11,7 +11,7 @@ use dormouse_wire::{Problem, phrase};
 
 use super::super::{FileId, OpenFile, Restore};
 use super::name::{Name, address_of};
-use super::{Credentials, Record, State, failed, in_network_of, lie, records};
+use super::{Credentials, Record, State, at_home_of, failed, lie, records};
 use crate::kernel::stand_in::{Person, in_place_of};
 use crate::kernel::{Answer, Errno, files, socket};
 
@@ -46,7 +46,7 @@ impl Within<'_> {
 
     /// Does something there.
     fn run<T>(self, id: FileId, work: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
-        in_network_of((self.0, self.1), id, work)
+        at_home_of((self.0, self.1), id, work)
     }
 
     /// Does something where an end of a connection belongs, or else the other one.
@@ -61,7 +61,7 @@ impl Within<'_> {
 /// Makes all unix sockets of the image.
 pub fn make_all(restore: &mut Restore<'_>) -> Result<(), Problem> {
     let mut plan = Plan::of(restore.open_files)?;
-    let within = Within(restore.open_files, restore.networks);
+    let within = Within(restore.open_files, restore.namespaces);
     plan.alone(within)?;
     plan.connections(within)?;
     for (id, made) in &plan.made {

@@ -12,7 +12,7 @@ use super::super::{FileId, Restore};
 use super::connections::{Plan, as_made_by, listen};
 use super::name::{Name, address_of};
 use super::queue::{From, Message};
-use super::{Credentials, Record, State, failed, in_network_of, lie};
+use super::{Credentials, Record, State, at_home_of, failed, lie};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::socket::{self, UnixAddress};
 use crate::kernel::{Answer, Errno, files};
@@ -35,21 +35,21 @@ pub fn complete(restore: &mut Restore<'_>) -> Result<(), Problem> {
         match record.kind {
             libc::SOCK_DGRAM if strange && socket::peer_address(made).is_err() => late.push(*id),
             libc::SOCK_DGRAM => {
-                in_network_of((restore.open_files, restore.networks), *id, || connect(record, *id, &records, restore))?;
+                at_home_of((restore.open_files, restore.namespaces), *id, || connect(record, *id, &records, restore))?;
             }
             _ => {}
         }
     }
     let mut strangers = Strangers::new();
     for (id, record) in &records {
-        in_network_of((restore.open_files, restore.networks), *id, || {
+        at_home_of((restore.open_files, restore.namespaces), *id, || {
             let mut deliver = |message| deliver(*id, record, message, restore, &mut strangers);
             record.queue.iter().try_for_each(&mut deliver)
         })?;
     }
     for (id, record) in &records {
         if late.contains(id) {
-            in_network_of((restore.open_files, restore.networks), *id, || connect(record, *id, &records, restore))?;
+            at_home_of((restore.open_files, restore.namespaces), *id, || connect(record, *id, &records, restore))?;
         }
         if let State::Listening { backlog, waiting } = &record.state {
             wait(made(restore, *id)?, (record, *backlog), waiting, &records, restore)?;

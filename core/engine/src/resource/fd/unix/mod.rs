@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use crate::kernel::among::among;
 use crate::kernel::socket;
 use crate::kernel::stand_in::Person;
 use crate::kernel::{Errno, namespaces};
@@ -183,6 +184,10 @@ impl FileKind for Unix {
         restore.made.remove(&id).ok_or_else(|| lie("a unix socket that cannot be made"))
     }
 
+    fn makes_several(&self) -> bool {
+        true
+    }
+
     fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem> {
         contents::complete(restore)
     }
@@ -277,14 +282,19 @@ fn state(facts: &FileFacts, link: Link, backlog: u32, files: &FilesFacts) -> Res
     })
 }
 
-/// Does something in the network that a file of the group belongs to.
-pub(super) fn in_network_of<T>(
-    (open_files, networks): (&[OpenFile], &[Option<OwnedFd>]),
+/// Does something in the network and among the mounts that a file of the group belongs to.
+pub(super) fn at_home_of<T>(
+    (open_files, namespaces): (&[OpenFile], &[Option<OwnedFd>]),
     file: FileId,
     work: impl FnOnce() -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let network = open_files.get(file.0).and_then(|file| file.network);
-    match network.and_then(|network| networks.get(network)?.as_ref()) {
+    let file = open_files.get(file.0);
+    let namespace = |index: Option<usize>| namespaces.get(index?)?.as_ref();
+    let work = || match namespace(file.and_then(|file| file.mounts)) {
+        None => work(),
+        Some(mounts) => among(mounts, work).map_err(|errno| inner::unmade("mnt", errno))?,
+    };
+    match namespace(file.and_then(|file| file.network)) {
         None => work(),
         Some(network) => namespaces::visit(network, "net", work).map_err(|errno| inner::unmade("net", errno))?,
     }

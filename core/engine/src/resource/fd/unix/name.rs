@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::super::{FileFacts, path_of};
-use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::identity::{Acting, Identity, Making};
 use crate::kernel::socket::{self, UnixAddress};
 use crate::kernel::{Answer, Errno, files};
 use crate::proc;
@@ -89,8 +89,20 @@ impl Name {
         match self {
             Self::Abstract(_) => socket::bind(socket, &self.address()?),
             Self::Path(path) => {
-                let room = Room::make(&std::env::temp_dir())?;
-                bind_in(room.0.as_path(), path, socket, &self.address()?)
+                let parent = std::env::temp_dir();
+                let bind = || {
+                    let room = Room::make(&parent)?;
+                    bind_in(room.0.as_path(), path, socket, &self.address()?)
+                };
+                match bind() {
+                    // It belongs to a user namespace, which has a name for its owner at least.
+                    Err(Errno::EOVERFLOW) => {
+                        let owner = files::stat(&files::open(&parent, libc::O_PATH)?)?;
+                        let _making = Making::begin((owner.st_uid, owner.st_gid))?;
+                        bind()
+                    }
+                    bound => bound,
+                }
             }
         }
     }

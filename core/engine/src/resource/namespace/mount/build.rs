@@ -11,12 +11,14 @@ use serde_bytes::ByteBuf;
 use super::{Filesystem, Mount, Mounts, Origin, path, relative};
 use crate::image::{PageBuffer, Reader};
 use crate::kernel::identity::Making;
+use crate::kernel::mounts::Recipe;
 use crate::kernel::{Answer, Errno, files, mounts};
 use crate::kernel::{namespaces, user_namespaces};
 use crate::resource::named_file::shown;
 use crate::resource::namespace::user::{self, UserNamespace};
 
-fn failed(mount: &Mount, what: Phrase) -> impl Fn(Errno) -> Problem {
+/// What is said of a mount that cannot be made again.
+pub fn failed(mount: &Mount, what: Phrase) -> impl Fn(Errno) -> Problem {
     let place = shown(path(&mount.mount_point));
     move |errno| {
         let what = phrase!("a mount cannot be made again: {what}: {why}", what, why = errno.desc());
@@ -24,7 +26,8 @@ fn failed(mount: &Mount, what: Phrase) -> impl Fn(Errno) -> Problem {
     }
 }
 
-fn unbegun(errno: Errno) -> Problem {
+/// What is said where nothing can be made.
+pub fn unbegun(errno: Errno) -> Problem {
     let what = phrase!("the mounts of the group cannot be made again: {why}", why = errno.desc());
     Problem::blocks(ProblemKind::Namespace, what).way_out(phrase!("Run Dormouse as root, outside of any sandbox"))
 }
@@ -42,49 +45,82 @@ pub fn build(record: &Mounts, owner: Option<&Owner<'_>>, reader: &Reader) -> Res
     for (index, (filesystem, made)) in record.filesystems.iter().zip(&filesystems).enumerate() {
         bench.put(index, made).map_err(unmade(filesystem))?;
         let somebody = owner.and_then(|owner| owner.record.somebody());
-        let somebody = somebody.filter(|_| filesystem.is_its_makers());
-        let _making = somebody.map(Making::begin).transpose().map_err(unmade(filesystem))?;
-        for tree in &filesystem.trees {
-            tree.restore(&mounts::reached_by(made.as_fd()), reader, &mut buffer)?;
-        }
+        fill(filesystem, made, somebody, (reader, &mut buffer))?;
     }
     let mut made: Vec<OwnedFd> = Vec::with_capacity(record.mounts.len());
     for (mount, taken) in record.mounts.iter().zip(&mut taken) {
         let one = match (&mount.origin, taken.take()) {
-            (Origin::Own { filesystem, root }, _) => {
-                let part = mounts::below(&filesystems[*filesystem], &relative(root, b"/"));
-                part.and_then(|part| mounts::duplicate(&part))
-                    .map_err(failed(mount, phrase!("what is mounted is not there")))?
-            }
+            (Origin::Own { filesystem, root }, _) => part(mount, &filesystems[*filesystem], root)?,
             (Origin::Outside { .. }, Some(taken)) => taken,
             (Origin::Outside { .. }, None) => {
                 return Err(failed(mount, phrase!("it was not taken hold of"))(Errno::EBADF));
             }
         };
-        mounts::set_attributes(&one, mount.attributes).map_err(failed(mount, phrase!("its attributes")))?;
-        if !mount.receives {
-            mounts::set_propagation(&one, MsFlags::MS_PRIVATE).map_err(failed(mount, phrase!("how it spreads")))?;
-        }
+        dress(mount, &one)?;
         let place = match mount.parent {
             None => bench.place("root").map_err(unbegun)?,
-            Some(parent) => {
-                let below = relative(&mount.mount_point, &record.mounts[parent].mount_point);
-                mounts::below(&made[parent], &below).map_err(failed(mount, phrase!("there is no such place")))?
-            }
+            Some(parent) => place_on(mount, &record.mounts[parent], &made[parent])?,
         };
         mounts::attach(&one, &place).map_err(failed(mount, phrase!("it cannot be put there")))?;
         made.push(one);
+    }
+    for (filesystem, made) in record.filesystems.iter().zip(&filesystems) {
+        remove_again(filesystem, made)?;
     }
     let root = made.first().ok_or_else(|| unbegun(Errno::ENOENT))?;
     mounts::become_root(root).map_err(unbegun)?;
     let Some(owner) = owner else { return spread(record, &made) };
     drop(made);
     owner.take_over().map_err(unbegun)?;
-    let shared = record.mounts.iter().filter(|mount| mount.shares);
+    spread_by_name(&record.mounts);
+    Ok(())
+}
+
+/// A mount of its own of a part of a filesystem, which is mounted in the mount namespace of this thread.
+pub fn part(mount: &Mount, filesystem: &OwnedFd, root: &[u8]) -> Result<OwnedFd, Problem> {
+    let part = mounts::below(filesystem, &relative(root, b"/"));
+    part.and_then(|part| mounts::duplicate(&part)).map_err(failed(mount, phrase!("what is mounted is not there")))
+}
+
+/// Gives a mount its attributes, before it is attached.
+pub fn dress(mount: &Mount, one: &OwnedFd) -> Result<(), Problem> {
+    mounts::set_attributes(one, mount.attributes).map_err(failed(mount, phrase!("its attributes")))?;
+    if !mount.receives {
+        mounts::set_propagation(one, MsFlags::MS_PRIVATE).map_err(failed(mount, phrase!("how it spreads")))?;
+    }
+    Ok(())
+}
+
+/// Where a mount stands on the one that it is mounted on.
+pub fn place_on(mount: &Mount, parent: &Mount, made: &OwnedFd) -> Result<OwnedFd, Problem> {
+    let below = relative(&mount.mount_point, &parent.mount_point);
+    mounts::below(made, &below).map_err(failed(mount, phrase!("there is no such place")))
+}
+
+/// Lets those of the mounts of this thread spread what is mounted below them that did.
+pub fn spread_by_name(mounts: &[Mount]) {
+    let shared = mounts.iter().filter(|mount| mount.shares);
     let reached = shared.filter_map(|mount| files::open(path(&mount.mount_point), libc::O_PATH).ok());
     // One that is hidden has nobody to spread to.
     reached.for_each(|one| mounts::set_propagation(&one, MsFlags::MS_SHARED).unwrap_or_default());
-    Ok(())
+}
+
+/// Makes what is in a filesystem that this descriptor leads to; `somebody`: as whom, where it belongs to a user namespace.
+pub fn fill(
+    record: &Filesystem,
+    filesystem: &OwnedFd,
+    somebody: Option<(u32, u32)>,
+    (reader, buffer): (&Reader, &mut PageBuffer),
+) -> Result<(), Problem> {
+    let somebody = somebody.filter(|_| record.is_its_makers());
+    let _making = somebody.map(Making::begin).transpose().map_err(unmade(record))?;
+    record.trees.iter().try_for_each(|tree| tree.restore(&mounts::reached_by(filesystem.as_fd()), reader, buffer))
+}
+
+/// Removes the names of those files that had none any more, once all are mounted.
+pub fn remove_again(record: &Filesystem, filesystem: &OwnedFd) -> Result<(), Problem> {
+    let place = mounts::reached_by(filesystem.as_fd());
+    record.trees.iter().try_for_each(|tree| tree.remove_again(&place)).map_err(unmade(record))
 }
 
 /// Lets those spread what is mounted below them that did.
@@ -95,8 +131,10 @@ fn spread(record: &Mounts, made: &[OwnedFd]) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A mount of its own of what a mount shows of the outside, if it does.
+///
 /// `strictly`: the path must not lead through links that somebody who gains by it may have made since.
-fn of_outside(mount: &Mount, strictly: bool) -> Result<Option<OwnedFd>, Problem> {
+pub fn of_outside(mount: &Mount, strictly: bool) -> Result<Option<OwnedFd>, Problem> {
     let Origin::Outside { path: outside, file_type } = &mount.origin else { return Ok(None) };
     let flags = libc::O_PATH | libc::O_NOFOLLOW;
     let found = if strictly { files::open_plainly(path(outside), flags) } else { files::open(path(outside), flags) };
@@ -109,11 +147,12 @@ fn of_outside(mount: &Mount, strictly: bool) -> Result<Option<OwnedFd>, Problem>
 }
 
 /// A filesystem in memory on which the others stand while all is put together.
-struct Bench(OwnedFd);
+#[derive(Debug)]
+pub struct Bench(OwnedFd);
 
 impl Bench {
     /// It covers a folder that is not needed any more.
-    fn set_up() -> Answer<Self> {
+    pub fn set_up() -> Answer<Self> {
         let bench = mounts::new_filesystem("tmpfs", b"", &[])?;
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         let mut places = ["/tmp", "/var", "/mnt", "/usr"].into_iter();
@@ -128,13 +167,15 @@ impl Bench {
         files::open(&place, libc::O_PATH | libc::O_DIRECTORY)
     }
 
-    fn put(&self, index: usize, filesystem: &OwnedFd) -> Answer<()> {
+    /// Puts a filesystem on it.
+    pub fn put(&self, index: usize, filesystem: &OwnedFd) -> Answer<()> {
         mounts::set_propagation(filesystem, MsFlags::MS_PRIVATE)?;
         mounts::attach(filesystem, &self.place(&index.to_string())?)
     }
 }
 
-fn unmade(record: &Filesystem) -> impl Fn(Errno) -> Problem {
+/// What is said of a filesystem that cannot be made again.
+pub fn unmade(record: &Filesystem) -> impl Fn(Errno) -> Problem {
     move |errno| {
         let what =
             phrase!("a filesystem of type {kind} cannot be made again: {why}", kind = record.kind, why = errno.desc());
@@ -159,29 +200,14 @@ impl Owner<'_> {
         if !record.is_its_makers() {
             return new(record);
         }
-        let record = Filesystem { options: self.options(record)?, trees: Vec::new(), ..record.clone() };
+        let recipe = recipe(record, Some(self.record))?;
         let made = user_namespaces::elsewhere(|| {
             user_namespaces::become_user(self.maker.0, self.maker.1, &[])?;
             user_namespaces::enter(self.namespace)?;
             namespaces::part_with(&["mnt"])?;
-            Ok(vec![bare(&record)?])
+            Ok(vec![recipe.make()?])
         });
-        made.and_then(|mut made| made.pop().ok_or(Errno::ECHILD)).map_err(unmade(&record))
-    }
-
-    /// Ids in options are shown as they are called outside, and taken as they are called inside.
-    fn options(&self, record: &Filesystem) -> Result<Vec<(ByteBuf, Option<ByteBuf>)>, Problem> {
-        let translate = |(key, value): &(ByteBuf, Option<ByteBuf>)| {
-            let extents = match key.as_slice() {
-                b"uid" => &self.record.users,
-                b"gid" => &self.record.groups,
-                _ => return Ok((key.clone(), value.clone())),
-            };
-            let id = value.as_ref().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-            let id = id.and_then(|id| user::inside(extents, id)).ok_or_else(|| unmade(record)(Errno::EOVERFLOW))?;
-            Ok((key.clone(), Some(ByteBuf::from(id.to_string()))))
-        };
-        record.options.iter().map(translate).collect()
+        made.and_then(|mut made| made.pop().ok_or(Errno::ECHILD)).map_err(unmade(record))
     }
 
     /// All mounts of this process from now on belong to it, in a copy in which nobody but root outside can take apart what was put together
@@ -193,6 +219,7 @@ impl Owner<'_> {
             Ok(vec![files::open(Path::new("/proc/self/ns/mnt"), libc::O_RDONLY)?])
         })?;
         let copy = copy.pop().ok_or(Errno::ECHILD)?;
+        user::keep_unlocked(files::open(Path::new("/proc/self/ns/mnt"), libc::O_RDONLY)?);
         namespaces::enter_mounts(&copy)?;
         user::keep_mounts(copy);
         Ok(())
@@ -200,12 +227,23 @@ impl Owner<'_> {
 }
 
 /// A filesystem, empty and attached nowhere.
-fn new(record: &Filesystem) -> Result<OwnedFd, Problem> {
-    bare(record).map_err(unmade(record))
+pub fn new(record: &Filesystem) -> Result<OwnedFd, Problem> {
+    recipe(record, None)?.make().map_err(unmade(record))
 }
 
-fn bare(record: &Filesystem) -> Answer<OwnedFd> {
-    let plain = |(key, value): &(ByteBuf, Option<ByteBuf>)| (key.to_vec(), value.as_ref().map(|value| value.to_vec()));
-    let options: Vec<_> = record.options.iter().map(plain).collect();
-    mounts::new_filesystem(&record.kind, &record.source, &options)
+/// How a filesystem is made; `within`: by somebody in this user namespace. Ids in options are shown as they are called outside, and taken as
+/// they are called inside.
+pub fn recipe(record: &Filesystem, within: Option<&UserNamespace>) -> Result<Recipe, Problem> {
+    let plain = |(key, value): &(ByteBuf, Option<ByteBuf>)| {
+        let extents = match (key.as_slice(), within) {
+            (b"uid", Some(within)) => &within.users,
+            (b"gid", Some(within)) => &within.groups,
+            _ => return Ok((key.to_vec(), value.as_ref().map(|value| value.to_vec()))),
+        };
+        let id = value.as_ref().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        let id = id.and_then(|id| user::inside(extents, id)).ok_or_else(|| unmade(record)(Errno::EOVERFLOW))?;
+        Ok((key.to_vec(), Some(id.to_string().into_bytes())))
+    };
+    let options = record.options.iter().map(plain).collect::<Result<Vec<_>, Problem>>()?;
+    Recipe::of(&record.kind, &record.source, &options).map_err(unmade(record))
 }

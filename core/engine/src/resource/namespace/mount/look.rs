@@ -1,6 +1,6 @@
 //! What a mount namespace looks like from within: which mount is a part of the outside, and which is the group's own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,47 +14,50 @@ use crate::kernel::{files, mounts};
 use crate::proc::mountinfo::{self, Mount as Found};
 use crate::proc::{ProcError, text};
 use crate::resource::named_file::shown;
+use crate::resource::namespace::inner::Place;
 
 /// What is to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
-    /// The record, but for the content of filesystems.
-    record: Mounts,
+    /// The filesystems, but for their content.
+    filesystems: Vec<Filesystem>,
+    /// The mounts of each namespace that was looked at.
+    tables: Vec<Vec<Mount>>,
     /// What stands in the way, and what would be lost.
     pub problems: Vec<Problem>,
-    /// Where the content is found: the filesystem, what of it, and where that is mounted.
-    sources: Vec<(usize, ByteBuf, PathBuf)>,
+    sources: Vec<Source>,
+    /// Filesystems that lie hidden somewhere: which, what of it, and where.
+    hidden: Vec<(usize, ByteBuf, String)>,
     known: HashMap<(u32, u32), usize>,
+}
+
+/// Where the content of a filesystem is found.
+#[derive(Debug)]
+struct Source {
+    filesystem: usize,
+    /// What of it.
+    root: ByteBuf,
+    /// Where that is mounted, and by which table.
+    place: PathBuf,
+    table: usize,
+    /// It is a file whose name was removed since.
+    removed: bool,
+}
+
+/// In which namespaces those live who live among the mounts that are looked at.
+#[derive(Debug)]
+pub struct Home<'a> {
+    /// Of filesystems that are seen for the first time there.
+    pub place: Place,
+    /// Which of them the pid namespaces are in which somebody lives, by their inodes. None for a whole group, which has one alone.
+    pub pids: Option<&'a BTreeMap<u64, Option<usize>>>,
 }
 
 /// Looks at the mounts of this process, which has come from there.
 pub fn look(outside: &Outside) -> Result<Plan, ProcError> {
-    let found = parents_first(crate::proc::parsed_system("self/mountinfo", mountinfo::parse)?);
-    let around = mountinfo::parse(outside.mounts()).unwrap_or_default();
-    let mut plan = Plan { record: Mounts::default(), problems: Vec::new(), sources: Vec::new(), known: HashMap::new() };
-    let (mut places, mut skipped): (HashMap<i32, usize>, HashSet<i32>) = (HashMap::new(), HashSet::new());
-    for mount in &found {
-        let visible = files::place(path(&mount.mount_point)).is_ok_and(|place| place.mount == mount.id as u64);
-        let parent = places.get(&mount.parent).copied();
-        // Nobody can reach one by a name that hides below another and has no path outside either: what stands on it stands on what it
-        // stood on.
-        let lies_below = skipped.contains(&mount.parent) && !visible;
-        let origin = if lies_below { None } else { plan.origin(mount, visible, &around, outside) };
-        let Some(origin) = origin else {
-            skipped.insert(mount.id);
-            places.extend(parent.map(|parent| (mount.id, parent)));
-            continue;
-        };
-        places.insert(mount.id, plan.record.mounts.len());
-        plan.record.mounts.push(Mount {
-            parent,
-            mount_point: ByteBuf::from(mount.mount_point.clone()),
-            attributes: attributes(mount),
-            receives: mount.propagation.master.is_some(),
-            shares: mount.propagation.shared.is_some(),
-            origin,
-        });
-    }
+    let mut plan = Plan::default();
+    plan.add(outside, &Home { place: Place::default(), pids: None })?;
+    plan.problems.extend(plan.unseen());
     Ok(plan)
 }
 
@@ -94,17 +97,57 @@ fn attributes(mount: &Found) -> u64 {
 }
 
 impl Plan {
+    /// Looks at the mounts of this thread, which has come from there; answers their ids.
+    pub fn add(&mut self, outside: &Outside, home: &Home<'_>) -> Result<Vec<i32>, ProcError> {
+        let found = parents_first(crate::proc::parsed_system("thread-self/mountinfo", mountinfo::parse)?);
+        let around = mountinfo::parse(outside.mounts()).unwrap_or_default();
+        self.tables.push(Vec::new());
+        let (mut places, mut skipped): (HashMap<i32, usize>, HashSet<i32>) = (HashMap::new(), HashSet::new());
+        for mount in &found {
+            let visible = files::place(path(&mount.mount_point)).is_ok_and(|place| place.mount == mount.id as u64);
+            let parent = places.get(&mount.parent).copied();
+            // Nobody can reach one by a name that hides below another and has no path outside either: what stands on it stands on what
+            // it stood on.
+            let lies_below = skipped.contains(&mount.parent) && !visible;
+            let origin = if lies_below { None } else { self.origin(mount, visible, &around, (outside, home)) };
+            let (Some(origin), Some(table)) = (origin, self.tables.last_mut()) else {
+                skipped.insert(mount.id);
+                places.extend(parent.map(|parent| (mount.id, parent)));
+                continue;
+            };
+            places.insert(mount.id, table.len());
+            table.push(Mount {
+                parent,
+                mount_point: ByteBuf::from(mount.mount_point.clone()),
+                attributes: attributes(mount),
+                receives: mount.propagation.master.is_some(),
+                shares: mount.propagation.shared.is_some(),
+                origin,
+            });
+        }
+        Ok(found.iter().map(|mount| mount.id).collect())
+    }
+
     /// What is mounted; none: it is of no use, or stands in the way.
-    fn origin(&mut self, mount: &Found, visible: bool, around: &[Found], outside: &Outside) -> Option<Origin> {
+    fn origin(
+        &mut self,
+        mount: &Found,
+        visible: bool,
+        around: &[Found],
+        (outside, home): (&Outside, &Home<'_>),
+    ) -> Option<Origin> {
         let kind = String::from_utf8_lossy(&mount.filesystem).into_owned();
         let at = || shown(path(&mount.mount_point));
         let way_out = phrase!("Pause the group instead, or start the sandbox without it");
-        if let Some(root) = mount.root.strip_suffix(b"//deleted") {
+        let is_outside = || around.iter().any(|other| other.device == mount.device);
+        let removed = mount.root.strip_suffix(b"//deleted");
+        let is_file = || files::place(path(&mount.mount_point)).is_ok_and(|place| place.file_type == libc::S_IFREG);
+        if let Some(root) = removed.filter(|_| is_outside() || kind != "tmpfs" || !visible || !is_file()) {
             let what = phrase!("a removed file or folder is mounted there ({shown})", shown = shown(path(root)));
             self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
             return None;
         }
-        if around.iter().any(|other| other.device == mount.device) {
+        if is_outside() {
             let origin = of_outside(mount, visible, around, outside);
             if origin.is_none() && visible {
                 let what = phrase!(
@@ -125,48 +168,145 @@ impl Plan {
             self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
             return None;
         }
-        let filesystem = *self.known.entry(mount.device).or_insert_with(|| {
-            self.record.filesystems.push(filesystem(&kind, mount));
-            self.record.filesystems.len() - 1
-        });
-        if kind == "tmpfs" {
-            self.content(filesystem, mount, visible);
+        let filesystem = match self.own(&kind, mount, visible, home) {
+            Ok(filesystem) => filesystem?,
+            Err(what) => {
+                self.problems.push(Problem::blocks(ProblemKind::Namespace, what).at(at()).way_out(way_out));
+                return None;
+            }
+        };
+        // Nobody is shown it there, and it could not be put there in the end.
+        if !visible && self.filesystems[filesystem].place.pid.is_some() {
+            return None;
         }
-        Some(Origin::Own { filesystem, root: ByteBuf::from(mount.root.clone()) })
+        if kind == "tmpfs" {
+            self.content(filesystem, mount, visible, home);
+        }
+        Some(Origin::Own { filesystem, root: ByteBuf::from(removed.unwrap_or(&mount.root)) })
+    }
+
+    /// The number of a filesystem of the group's own; none: it shows what nobody sees there.
+    fn own(&mut self, kind: &str, mount: &Found, visible: bool, home: &Home<'_>) -> Result<Option<usize>, Phrase> {
+        if let Some(known) = self.known.get(&mount.device) {
+            return Ok(Some(*known));
+        }
+        let Some(place) = placed(kind, mount, visible, home)? else { return Ok(None) };
+        let number = self.filesystems.len();
+        self.filesystems.push(Filesystem { place, ..filesystem(kind, mount) });
+        self.known.insert(mount.device, number);
+        Ok(Some(number))
     }
 
     /// Notes where what is mounted there can be read.
-    fn content(&mut self, filesystem: usize, mount: &Found, visible: bool) {
-        let covers =
-            |(of, root, _): &(usize, ByteBuf, PathBuf)| *of == filesystem && path(&mount.root).starts_with(path(root));
-        if self.sources.iter().any(covers) {
+    fn content(&mut self, filesystem: usize, mount: &Found, visible: bool, home: &Home<'_>) {
+        let (place, table) = (path(&mount.mount_point).to_owned(), self.tables.len().saturating_sub(1));
+        if let Some(root) = mount.root.strip_suffix(b"//deleted") {
+            let known = |one: &Source| one.removed && one.filesystem == filesystem && one.root.as_slice() == root;
+            if !self.sources.iter().any(known) {
+                self.sources.push(Source { filesystem, root: ByteBuf::from(root), place, table, removed: true });
+            }
+            return;
+        }
+        let root = ByteBuf::from(mount.root.clone());
+        // Nobody takes away what lies over it among mounts that belong to a user namespace, mount_namespaces(7).
+        if self.covers(filesystem, &root) || !visible && home.place.user.is_some() {
             return;
         }
         if !visible {
-            let what = phrase!("a filesystem of the group's own lies hidden there, below another mount");
-            let loss = phrase!("what is in it");
-            self.problems.push(Problem::loses(ProblemKind::Namespace, what, loss).at(shown(path(&mount.mount_point))));
+            self.hidden.push((filesystem, root, shown(path(&mount.mount_point))));
             return;
         }
         // Parts of it that were found before are parts of this one.
-        self.sources.retain(|(of, root, _)| !(*of == filesystem && path(root).starts_with(path(&mount.root))));
-        self.sources.push((filesystem, ByteBuf::from(mount.root.clone()), path(&mount.mount_point).to_owned()));
+        let is_part = |one: &Source| {
+            one.filesystem == filesystem && !one.removed && path(&one.root).starts_with(path(&mount.root))
+        };
+        self.sources.retain(|one| !is_part(one));
+        self.sources.push(Source { filesystem, root, place, table, removed: false });
     }
 
-    /// The record as far as it is known by now.
-    pub fn record(&self) -> &Mounts {
-        &self.record
+    fn covers(&self, filesystem: usize, part: &[u8]) -> bool {
+        self.sources
+            .iter()
+            .any(|one| one.filesystem == filesystem && !one.removed && path(part).starts_with(path(&one.root)))
     }
 
-    /// Reads the content into the image.
-    pub fn capture(self, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Mounts, Problem> {
-        let mut record = self.record;
-        for (filesystem, root, place) in self.sources {
-            let entries = tree::capture(&place, sink, buffer)?;
-            record.filesystems[filesystem].trees.push(Tree { root, entries });
+    /// What lies hidden everywhere.
+    pub fn unseen(&self) -> Vec<Problem> {
+        let what = phrase!("a filesystem of the group's own lies hidden there, below another mount");
+        let hidden = self.hidden.iter().filter(|(filesystem, root, _)| !self.covers(*filesystem, root));
+        let lost =
+            |at: &String| Problem::loses(ProblemKind::Namespace, what.clone(), phrase!("what is in it")).at(at.clone());
+        hidden.map(|(.., at)| lost(at)).collect()
+    }
+
+    /// The record of a whole group, as far as it is known by now.
+    pub fn record(&self) -> Mounts {
+        let mounts = self.tables.first().cloned().unwrap_or_default();
+        Mounts { filesystems: self.filesystems.clone(), mounts }
+    }
+
+    /// The mounts of each namespace.
+    pub fn tables(&self) -> &[Vec<Mount>] {
+        &self.tables
+    }
+
+    /// The filesystem on this device.
+    pub fn filesystem_on(&self, device: (u32, u32)) -> Option<&Filesystem> {
+        self.known.get(&device).map(|index| &self.filesystems[*index])
+    }
+
+    /// Reads the content that is found by a table into the image, among the mounts of that.
+    pub fn read(&mut self, table: usize, sink: &PageSink, buffer: &mut PageBuffer) -> Result<(), Problem> {
+        for source in self.sources.iter().filter(|source| source.table == table) {
+            let entries = tree::capture(&source.place, sink, buffer)?;
+            let tree = Tree { root: source.root.clone(), entries, removed: source.removed };
+            self.filesystems[source.filesystem].trees.push(tree);
         }
-        Ok(record)
+        Ok(())
     }
+
+    /// The filesystems, and the mounts of each namespace.
+    pub fn into_parts(mut self) -> (Vec<Filesystem>, Vec<Vec<Mount>>) {
+        // A folder above one that was removed comes with the rest.
+        self.filesystems.iter_mut().for_each(|filesystem| filesystem.trees.sort_by_key(|tree| tree.removed));
+        (self.filesystems, self.tables)
+    }
+
+    /// Reads the content into the image: of a whole group.
+    pub fn capture(mut self, sink: &PageSink, buffer: &mut PageBuffer) -> Result<Mounts, Problem> {
+        self.read(0, sink, buffer)?;
+        let (filesystems, mut tables) = self.into_parts();
+        Ok(Mounts { filesystems, mounts: tables.pop().unwrap_or_default() })
+    }
+}
+
+/// In which namespaces a filesystem was made; none: it shows what nobody sees there.
+fn placed(kind: &str, mount: &Found, visible: bool, home: &Home<'_>) -> Result<Option<Place>, Phrase> {
+    let Some(known) = home.pids else { return Ok(Some(Place::default())) };
+    let own = home.place;
+    Ok(Some(match kind {
+        "proc" if !visible => return Ok(None),
+        "proc" if !filesystem(kind, mount).options.is_empty() => {
+            return Err(phrase!("a proc with options of its own is mounted there, which cannot be given back yet"));
+        }
+        "proc" => Place { pid: *known.get(&init_of(mount)?).ok_or_else(unpeopled)?, ..Place::default() },
+        "sysfs" => Place { net: own.net, ..Place::default() },
+        "mqueue" => Place { ipc: own.ipc, ..Place::default() },
+        _ => Place { user: own.user, ..Place::default() },
+    }))
+}
+
+fn unpeopled() -> Phrase {
+    phrase!("a proc is mounted there that shows a pid namespace in which nobody of the group lives")
+}
+
+/// The pid namespace that a proc(5) shows, by the first process that it shows.
+fn init_of(mount: &Found) -> Result<u64, Phrase> {
+    if mount.root.as_slice() != b"/" {
+        return Err(phrase!("a part of a proc is mounted there, without the rest of it"));
+    }
+    let link = std::fs::read_link(path(&mount.mount_point).join("1/ns/pid")).map_err(|_| unpeopled())?;
+    crate::proc::ns::parse(link.as_os_str().as_bytes()).map(|link| link.inode).map_err(|_| unpeopled())
 }
 
 /// What keeps a filesystem from being made again by its options.
@@ -217,6 +357,7 @@ fn filesystem(kind: &str, mount: &Found) -> Filesystem {
         source: ByteBuf::from(mount.source.clone()),
         options: mount.super_options.split(|byte| *byte == b',').filter(counts).map(option).collect(),
         trees: Vec::new(),
+        place: Place::default(),
     }
 }
 

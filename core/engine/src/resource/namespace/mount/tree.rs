@@ -16,7 +16,7 @@ use serde_bytes::ByteBuf;
 
 use super::path;
 use crate::image::{PageBuffer, PageSink, Reader};
-use crate::kernel::{Errno, files, mounts};
+use crate::kernel::{Answer, Errno, files, mounts};
 use crate::resource::content::{self, Stored};
 use crate::resource::named_file::shown;
 
@@ -27,6 +27,9 @@ pub struct Tree {
     pub root: ByteBuf,
     /// What is there, each after the folder it is in; the first is what is at the root.
     pub entries: Vec<Entry>,
+    /// It is a file whose name was removed when it had been mounted, as bubblewrap has what it is given to show.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
 }
 
 /// A file of whatever type.
@@ -95,7 +98,9 @@ impl Tree {
                 folders.insert(name);
             }
         }
-        self.entries.is_empty() || !super::is_plain(&self.root)
+        let is_file = || self.entries.iter().all(|entry| entry.file_type() == libc::S_IFREG);
+        let is_removable = || self.root.as_slice() != b"/" && self.entries.len() == 1 && is_file();
+        self.entries.is_empty() || !super::is_plain(&self.root) || self.removed && !is_removable()
     }
 }
 
@@ -201,6 +206,14 @@ impl Tree {
         self.entries.iter().all(fits)
     }
 
+    /// Removes the name of a file that is mounted everywhere by now, in the filesystem that is reached by this path.
+    pub fn remove_again(&self, filesystem: &Path) -> Answer<()> {
+        if !self.removed {
+            return Ok(());
+        }
+        nix::unistd::unlink(&filesystem.join(path(&self.root).strip_prefix("/").unwrap_or(Path::new(""))))
+    }
+
     /// Makes all of it in a filesystem that is reached by this path.
     pub fn restore(&self, filesystem: &Path, reader: &Reader, buffer: &mut PageBuffer) -> Result<(), Problem> {
         let root = filesystem.join(path(&self.root).strip_prefix("/").unwrap_or(Path::new("")));
@@ -296,7 +309,7 @@ mod tests {
 
     fn tree(entries: &[(&str, u32)]) -> Tree {
         let entries = entries.iter().map(|(name, mode)| entry(name, *mode)).collect();
-        Tree { root: ByteBuf::from("/"), entries }
+        Tree { root: ByteBuf::from("/"), entries, removed: false }
     }
 
     #[test]
@@ -321,5 +334,8 @@ mod tests {
         assert!(!linked.is_odd());
         linked.entries[2].name_of = Some(2);
         assert!(linked.is_odd());
+        let gone = |root: &str, mode| Tree { root: ByteBuf::from(root), removed: true, ..tree(&[("", mode)]) };
+        assert!(!gone("/file", file).is_odd());
+        assert!(gone("/", file).is_odd() && gone("/folder", folder).is_odd() && gone("/../file", file).is_odd());
     }
 }
