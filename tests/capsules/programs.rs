@@ -108,13 +108,13 @@ fn a_browser_in_a_capsule_of_an_ordinary_user_goes_on_writing() {
 }
 
 /// Its pages, and what lets them talk to the bus, are in sandboxes of bubblewrap's, each with mounts of its own.
-const PAGES: &str = r#"
+const PAGES: &str = r"
 matchbox-window-manager -use_titlebar no > /tmp/manager.log 2>&1 &
 cat > /tmp/home/page.html << 'END'
 <!DOCTYPE html><meta charset=utf-8><title>page to write on</title><textarea autofocus rows=25 cols=60></textarea>
 END
 export WEBKIT_FORCE_SANDBOX=1
-"#;
+";
 
 #[test]
 fn a_browser_of_webkit_whose_pages_are_in_bubblewrap_goes_on_writing() {

@@ -92,8 +92,7 @@ pub fn record(
     let mounted = inner.complete((&mut told.open_files, &mut told.control_groups), sink, &mut buffer)?;
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {
-            let memory = executable.map(|executable| (mappings, executable));
-            let life = life(process, found, &mut told, index, memory);
+            let life = life(process, found, &mut told, index, executable.map(|executable| (mappings, executable)));
             member(found, told.families[index].clone(), inner.places.get(index), life)
         })
         .collect();
