@@ -12,6 +12,8 @@ const PACKET: i32 = libc::SOL_PACKET;
 /// A type of frames that nobody else sends, IEEE 802 local experimental; each run of this program has words of its own in them.
 const EXPERIMENT: u16 = 0x88b5;
 const LOOPBACK: u32 = 1;
+/// PACKET_VNET_HDR_SZ, since Linux 6.6.
+const VNET_HDR_SZ: i32 = 24;
 
 /// `struct sockaddr_ll` for all hosts of the loopback device.
 fn address(protocol: u16) -> [u8; 20] {
@@ -81,6 +83,8 @@ pub fn hold(stage: &mut Stage) -> Held {
     set(&plain, PACKET, libc::PACKET_AUXDATA, 1)?;
     set(&plain, libc::SOL_SOCKET, libc::SO_RCVBUF, 50_000)?;
     hear(&plain, libc::PACKET_MR_MULTICAST as u16, &[1, 0, 0x5e, 1, 2, 3])?;
+    // Twice: one of them can be taken back.
+    hear(&plain, libc::PACKET_MR_PROMISC as u16, &[])?;
     hear(&plain, libc::PACKET_MR_PROMISC as u16, &[])?;
     bind(&plain)?;
     filter(&shared, word)?;
@@ -90,6 +94,7 @@ pub fn hold(stage: &mut Stage) -> Held {
     set(&shared, PACKET, libc::PACKET_FANOUT, group)?;
     set(&deaf, PACKET, libc::PACKET_VERSION, 2)?;
     set(&deaf, PACKET, libc::PACKET_RESERVE, 16)?;
+    set(&deaf, PACKET, VNET_HDR_SZ, 12)?;
     let counted = "/sys/class/net/lo/flags";
     stage.keeps(|wrong| {
         wrong.gives("where it is bound", bound(&plain), (EXPERIMENT, LOOPBACK));
@@ -98,6 +103,7 @@ pub fn hold(stage: &mut Stage) -> Held {
         wrong.gives("SO_RCVBUF", get(&plain, libc::SOL_SOCKET, libc::SO_RCVBUF), 100_000);
         wrong.gives("PACKET_FANOUT", get(&shared, PACKET, libc::PACKET_FANOUT), group);
         wrong.gives("PACKET_VERSION", get(&deaf, PACKET, libc::PACKET_VERSION), 2);
+        wrong.gives("PACKET_VNET_HDR_SZ", get(&deaf, PACKET, VNET_HDR_SZ), 12);
         wrong.gives("PACKET_RESERVE", get(&deaf, PACKET, libc::PACKET_RESERVE), 16);
         // IFF_PROMISC is set as long as somebody listens so.
         let flags = std::fs::read_to_string(counted).unwrap_or_default();

@@ -143,6 +143,8 @@ macro_rules! zoo {
             raw_socket: root;
             netlink: both;
             netlink_queue: both.freeze_with(&["--accept-losses"]);
+            stray_table: both.refused("has a table of descriptors of its own (unshare)");
+            stray_place: both.refused("has a working directory of its own (unshare)");
             stray_socket: root.refused("it belongs to a network namespace that no process of the group lives in");
             stray_thread: root.refused("alone lives in another namespace (uts)");
             packet_socket: root;
@@ -158,6 +160,9 @@ macro_rules! zoo {
             io_uring: both.refused_at("anon_inode:[io_uring]", "an io_uring").may_lack();
             fanotify: both.may_lack();
             fanotify_mounts: root.may_lack();
+            fanotify_by_directory: both.freeze_with(&["--accept-losses"]).may_lack();
+            fanotify_borrowed: root.refused("it was made with rights that user 1000 does not have now").may_lack();
+            fanotify_decides_aside: root.refused("it decides whether other programs may open files").may_lack();
             fanotify_decides: root.refused("it decides whether other programs may open files").may_lack();
             perf_event: both.refused_at("anon_inode:[perf_event]", "a counter of the processor").may_lack();
             bpf_map: root.refused_at("anon_inode:bpf-map", "a table of a program in the kernel").may_lack();

@@ -1,5 +1,7 @@
 //! What depends on what: processes, the things they share, and whatever leads out of a group.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::Pid;
@@ -213,16 +215,17 @@ impl Graph {
             Some(Node::Process { name, .. }) => Some(name.pid),
             _ => None,
         };
-        let mut found = founders.to_vec();
+        let mut children: HashMap<Pid, Vec<Pid>> = HashMap::new();
+        for edge in self.edges.iter().filter(|edge| edge.kind == EdgeKind::Parent) {
+            if let (Some(parent), Some(child)) = (pid(edge.from), pid(edge.to)) {
+                children.entry(parent).or_default().push(child);
+            }
+        }
+        let (mut found, mut known) = (founders.to_vec(), founders.iter().copied().collect::<HashSet<_>>());
         let mut next = 0;
         while let Some(parent) = found.get(next).copied() {
             next += 1;
-            let born = self.edges.iter().filter(|edge| edge.kind == EdgeKind::Parent && pid(edge.from) == Some(parent));
-            for child in born.filter_map(|edge| pid(edge.to)) {
-                if !found.contains(&child) {
-                    found.push(child);
-                }
-            }
+            found.extend(children.get(&parent).into_iter().flatten().filter(|child| known.insert(**child)));
         }
         found
     }

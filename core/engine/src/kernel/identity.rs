@@ -19,6 +19,8 @@ pub struct Identity {
 pub struct Acting {
     before: Identity,
     capabilities: [Capabilities; 2],
+    /// The effective user before, where that is another one now.
+    effective: Option<u32>,
 }
 
 #[repr(C)]
@@ -48,7 +50,7 @@ impl Acting {
             group: filesystem_id(libc::SYS_setfsgid, u32::MAX),
             groups: nix::unistd::getgroups()?.into_iter().map(nix::unistd::Gid::as_raw).collect(),
         };
-        let acting = Self { before, capabilities: capabilities()? };
+        let acting = Self { before, capabilities: capabilities()?, effective: None };
         if *identity == acting.before {
             return Ok(acting);
         }
@@ -71,23 +73,30 @@ impl Acting {
         Ok(acting)
     }
 
-    /// Whoever is not root acts without any capability from here on: what is made then is what an ordinary user makes.
-    pub fn powerless(self) -> Answer<Self> {
-        if filesystem_id(libc::SYS_setfsuid, u32::MAX) != 0 {
-            let mut none = capabilities()?;
-            for set in &mut none {
-                set.effective = 0;
-            }
-            set_capabilities(&none)?;
+    /// Whoever is not root acts without any capability from here on, and on the account of his user: what is made then is what an ordinary
+    /// user makes.
+    pub fn powerless(mut self) -> Answer<Self> {
+        let user = filesystem_id(libc::SYS_setfsuid, u32::MAX);
+        let own = nix::unistd::geteuid().as_raw();
+        if user != 0 && own == 0 {
+            // With the effective user goes every capability, capabilities(7); they stay permitted, as the real user does.
+            self.effective = Some(own);
+            set_effective(user)?;
         }
         Ok(self)
     }
 }
 
+/// The raw call changes one thread.
+fn set_effective(user: u32) -> Answer<()> {
+    // SAFETY: integers only; -1 leaves an id as it is.
+    checked(unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, user, u32::MAX) }).map(drop)
+}
+
 impl Drop for Acting {
     fn drop(&mut self) {
-        // The others need them, and the change of user may take some again.
-        let back = set_capabilities(&self.capabilities);
+        // The others need capabilities, and a change of user may take some again.
+        let back = self.effective.map_or(Ok(()), set_effective).and_then(|()| set_capabilities(&self.capabilities));
         filesystem_id(libc::SYS_setfsuid, self.before.user);
         filesystem_id(libc::SYS_setfsgid, self.before.group);
         let back =

@@ -132,12 +132,12 @@ impl Maid {
         paths.iter().map(|_| next().map_err(|_| Errno::ECHILD)).collect()
     }
 
-    /// Writes files as somebody in a user namespace, up to the first one that cannot be written.
+    /// Writes files as somebody in a user namespace: all that can be; the error is that of the first one that cannot.
     pub fn write_within(user_namespace: &OwnedFd, all: &[(CString, String)]) -> Answer<()> {
         let namespace = user_namespace.as_raw_fd();
         let writer = fork(|| {
             enter(namespace)?;
-            all.iter().try_for_each(|(path, text)| write(path, text))
+            all.iter().map(|(path, text)| write(path, text)).fold(Ok(()), Answer::and)
         });
         writer.map(drop)
     }

@@ -13,6 +13,8 @@ pub struct Membership {
     pub kind: u16,
     /// The address on the link.
     pub address: Vec<u8>,
+    /// How often it was asked for.
+    pub count: u32,
 }
 
 /// What cannot be asked of a packet socket itself.
@@ -22,11 +24,13 @@ pub struct Packet {
     pub memberships: Vec<Membership>,
     /// PACKET_COPY_THRESH.
     pub copy_threshold: u32,
+    /// The number of its group, how its traffic is shared and how it is told, as PACKET_FANOUT has it.
+    pub fanout: Option<u32>,
     /// It has a ring of memory for what comes or for what goes, PACKET_RX_RING, PACKET_TX_RING.
     pub has_ring: bool,
 }
 
-const SHOW: u32 = 0x01 | 0x02 | 0x04; // PACKET_SHOW_INFO, MCLIST, RING_CFG
+const SHOW: u32 = 0x01 | 0x02 | 0x04 | 0x08; // PACKET_SHOW_INFO, MCLIST, RING_CFG, FANOUT
 /// `struct packet_diag_msg`, `struct packet_diag_mclist`, and the longest address in one.
 const MESSAGE: usize = 16;
 const MEMBERSHIP: usize = 44;
@@ -56,6 +60,7 @@ fn packet(bytes: &[u8]) -> Packet {
             0 => found.copy_threshold = word(value, 12).unwrap_or(0),
             1 => found.memberships = value.chunks_exact(MEMBERSHIP).filter_map(membership).collect(),
             2 | 3 => found.has_ring = true,
+            4 => found.fanout = word(value, 0),
             _ => {}
         }
     }
@@ -65,6 +70,7 @@ fn packet(bytes: &[u8]) -> Packet {
 fn membership(bytes: &[u8]) -> Option<Membership> {
     let length = usize::from(half(bytes, 10)?).min(LONGEST);
     Some(Membership {
+        count: word(bytes, 4)?,
         interface: word(bytes, 0)?,
         kind: half(bytes, 8)?,
         address: bytes.get(12..12 + length)?.to_vec(),

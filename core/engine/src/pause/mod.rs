@@ -28,6 +28,7 @@ use std::path::Path;
 use dormouse_wire::{Paused, PausedBy, Phrase, Pid, Problem, ProblemKind, Resumed, phrase};
 
 use crate::survey::control_group::{ControlGroup, Freezer, Hierarchies};
+use crate::survey::deciders;
 use crate::survey::select::{self, named};
 use crate::{PauseError, PauseOptions, ResumeError};
 use record::{Record, Remembered};
@@ -42,6 +43,7 @@ pub fn pause(options: &PauseOptions<'_>) -> Result<Paused, PauseError> {
     if let Some(problem) = not_to_be_paused(options.pid, &first, &now) {
         return Err(PauseError::Refused(vec![problem]));
     }
+    deciders::nobody_decides(&first).map_err(|problem| PauseError::Refused(vec![problem]))?;
     let failed = |problem| PauseError::Failed(Box::new(problem));
     let by = match freezer::freeze(&members, options.units) {
         Some(by) => by,

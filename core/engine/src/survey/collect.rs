@@ -1,5 +1,6 @@
 //! What /proc tells of a process.
 
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use dormouse_wire::{Pid, ProcessName, Tid};
 
+use crate::kernel::kcmp::{self, Shared};
 use crate::kernel::threads::{beside, each};
 use crate::kernel::{memory, procfs};
 use crate::model::RemotePtr;
@@ -94,8 +96,19 @@ pub struct ThreadFacts {
     pub exited: Option<i32>,
     /// Where it is among the control groups, if not where its process is.
     pub control_groups: Option<Vec<CgroupMembership>>,
-    /// A kind of namespace of which it has another one than its process: setns(2) acts by thread.
-    pub strays: Option<&'static str>,
+    /// What it has for itself that its process has otherwise: setns(2) and unshare(2) act by thread.
+    pub strays: Option<Stray>,
+}
+
+/// What a thread has for itself alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stray {
+    /// A namespace of this kind.
+    Namespace(&'static str),
+    /// A table of descriptors.
+    Files,
+    /// Working directory, root and umask.
+    Filesystem,
 }
 
 /// The namespaces a process is in, namespaces(7), but for that of time: a thaw makes one itself.
@@ -112,16 +125,26 @@ pub fn process(pid: Pid) -> Result<ProcessFacts, ProcError> {
 }
 
 /// Those that a thread alone can change.
-const OF_THREADS: [&str; 6] = ["cgroup", "ipc", "mnt", "net", "pid_for_children", "uts"];
+const OF_THREADS: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid_for_children", "time_for_children", "uts"];
 
 /// Where the links to them lead; nothing: there is none.
 fn namespaces_of_thread(pid: Pid, tid: Tid) -> Result<Vec<Option<Vec<u8>>>, ProcError> {
     OF_THREADS.iter().map(|name| optional(proc::link_thread(pid, tid, &format!("ns/{name}")))).collect()
 }
 
-fn strays(pid: Pid, tid: Tid, homes: &[Option<Vec<u8>>]) -> Result<Option<&'static str>, ProcError> {
+fn strays((pid, speaker): (Pid, Tid), tid: Tid, homes: &[Option<Vec<u8>>]) -> Result<Option<Stray>, ProcError> {
+    for (what, stray) in [(Shared::Files, Stray::Files), (Shared::Filesystem, Stray::Filesystem)] {
+        // Whoever is about to end has none any more.
+        if kcmp::tasks(speaker, tid, what).is_ok_and(|order| order != Ordering::Equal) {
+            return Ok(Some(stray));
+        }
+    }
     let own = namespaces_of_thread(pid, tid)?;
-    Ok(OF_THREADS.into_iter().zip(own.iter().zip(homes)).find(|(_, (own, home))| own != home).map(|(name, _)| name))
+    if own.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let differ = OF_THREADS.into_iter().zip(own.iter().zip(homes)).find(|(_, (own, home))| own != home);
+    Ok(differ.map(|(name, _)| Stray::Namespace(name)))
 }
 
 /// So many threads are read at the same time as the mappings.
@@ -140,7 +163,7 @@ fn living(pid: Pid, leader: &Stat) -> Result<LivingFacts, ProcError> {
         let own_place = exited(*tid).is_none() && *tid != speaker;
         let own = own_place.then(|| self::control_groups(pid, *tid)).transpose()?;
         let own = own.filter(|own| *own != control_groups);
-        let strays = if own_place { strays(pid, *tid, &homes)? } else { None };
+        let strays = if own_place { strays((pid, speaker), *tid, &homes)? } else { None };
         Ok(ThreadFacts { tid: *tid, status, exited: exited(*tid), control_groups: own, strays })
     };
     let (mappings, threads) = if tids.len() < MANY_THREADS {

@@ -7,7 +7,7 @@ use super::connect::Sharer;
 use super::files::OpenFiles;
 use super::in_flight::Look;
 use super::inner::{self, InnerFacts};
-use super::{collect, connect, files, own_servers, select};
+use super::{collect, connect, deciders, files, own_servers, select};
 use crate::Selection;
 use crate::kernel::threads;
 use crate::proc::ProcError;
@@ -54,6 +54,7 @@ impl Found {
                 return Err(Unseen::Refused(unanswered));
             }
             let mut open = files::collect(&processes, queues, selection).map_err(Unseen::Refused)?;
+            deciders::nobody_decided(&open).map_err(Unseen::Failed)?;
             let sharers = connect::sharers(&processes);
             let joined = if selection.tree_only {
                 Vec::new()

@@ -2,7 +2,7 @@
 
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 
-use super::collect::{LivingFacts, ProcessFacts};
+use super::collect::{LivingFacts, ProcessFacts, Stray};
 use super::connect::{self, Sharer};
 use super::files::OpenFiles;
 use super::{confinement, mapped, segments, system_v, terminals};
@@ -72,13 +72,23 @@ fn status(process: &ProcessFacts) -> Vec<Problem> {
         );
     }
     let strays = process.living.iter().flat_map(|living| &living.threads);
-    for (thread, kind) in strays.filter_map(|thread| Some((thread, thread.strays?))) {
-        let what = phrase!(
-            "its thread {tid} alone lives in another namespace ({kind}) than the others, which cannot be given back yet",
-            tid = thread.tid,
-            kind = kind.trim_end_matches("_for_children")
-        );
-        refuse(ProblemKind::Namespace, what, phrase!("Pause the group instead"));
+    for (tid, stray) in strays.filter_map(|thread| Some((thread.tid, thread.strays?))) {
+        let what = match stray {
+            Stray::Namespace(kind) => phrase!(
+                "its thread {tid} alone lives in another namespace ({kind}) than the others, which cannot be given back yet",
+                tid,
+                kind = kind.trim_end_matches("_for_children")
+            ),
+            Stray::Files => phrase!(
+                "its thread {tid} has a table of descriptors of its own (unshare), which cannot be given back yet",
+                tid
+            ),
+            Stray::Filesystem => phrase!(
+                "its thread {tid} has a working directory of its own (unshare), which cannot be given back yet",
+                tid
+            ),
+        };
+        refuse(ProblemKind::Process, what, phrase!("Pause the group instead"));
     }
     // The kernel names the thread that traces.
     let own_tracer = nix::unistd::gettid().as_raw();

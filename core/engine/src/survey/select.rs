@@ -25,8 +25,9 @@ pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
     }
     let mut members = Vec::new();
     let mut known = HashSet::new();
-    // A seed below another one comes with it, after its parent.
-    for seed in seeds {
+    // A seed below another one comes with it, after its parent. Whoever has joined and ended since is missed by nobody.
+    let is_there = |seed: &Pid| *seed == selected || proc::folder(*seed).exists();
+    for seed in seeds.iter().filter(|seed| is_there(seed)) {
         descend(*seed, &mut members, &mut known);
     }
     let members = parents_first(members);

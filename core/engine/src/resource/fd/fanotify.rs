@@ -4,25 +4,22 @@
 //! FAN_Q_OVERFLOW, after which it has to look for itself. Whoever decides about what others may open is not stopped at all
 //! ([`DECIDES`]): they would all wait, and Dormouse with them.
 
-// zoo: fanotify fanotify_mounts fanotify_decides
+// zoo: fanotify fanotify_mounts fanotify_by_directory fanotify_borrowed fanotify_decides fanotify_decides_aside
 
 mod missed;
 
-use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::watched::{self, Place, Watched};
+use super::watched::{self, Mounts, Place, Watched};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made, path_of};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, fanotify, files};
-use crate::proc::fdinfo::{self, FdDetail};
-use crate::proc::{mountinfo, parsed_system};
+use crate::proc::fdinfo::FdDetail;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
 
@@ -95,8 +92,16 @@ impl FileKind for Fanotify {
         let mut problems = files.refuse_shared(facts, ProblemKind::AnonymousFile);
         let refuse =
             |what: Phrase| facts.problem(ProblemKind::AnonymousFile, what).way_out(phrase!("Pause the group instead"));
+        let (user, mounts) = (facts.owner.user, Mounts::here());
+        let beyond = |what| {
+            let problem = facts.problem(ProblemKind::Privilege, what);
+            problem.way_out(phrase!("Pause the group instead, or let the program make it as the user it is now"))
+        };
         match group(facts) {
-            Some((flags, _)) if flags & libc::FAN_UNLIMITED_QUEUE != 0 => {
+            Some((flags, _)) if user != 0 && !is_anybodys(flags) => {
+                problems.push(beyond(phrase!("it was made with rights that user {user} does not have now", user)));
+            }
+            Some((flags, _)) if !can_be_told(flags) => {
                 let what = phrase!("nobody watches for it while the group sleeps");
                 let loss = phrase!("the events until the thaw; the program is not told that it misses some");
                 problems.push(facts.loss(ProblemKind::AnonymousFile, what, loss));
@@ -105,7 +110,13 @@ impl FileKind for Fanotify {
             _ => problems.push(refuse(phrase!("how it watches cannot be read"))),
         }
         for line in marks(facts) {
-            match Mark::read(line, files) {
+            match Mark::read(line, files, &mounts) {
+                Ok(mark) if user != 0 && mark.extent != Extent::Inode => {
+                    problems.push(beyond(phrase!(
+                        "one of its marks takes rights that user {user} does not have now",
+                        user
+                    )));
+                }
                 Ok(_) => {}
                 Err(Unkept::Removed) => {
                     let what = phrase!("what one of its marks looks at has been removed");
@@ -129,7 +140,8 @@ impl FileKind for Fanotify {
         let (flags, event_flags) = group(facts)
             .ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, phrase!("how it watches cannot be read")))?;
         // What cannot be kept has been told of.
-        let marks = marks(facts).filter_map(|line| Mark::read(line, capture.files).ok()).collect();
+        let mounts = Mounts::here();
+        let marks = marks(facts).filter_map(|line| Mark::read(line, capture.files, &mounts).ok()).collect();
         Ok(Record { flags, event_flags, marks, owner: facts.owner.clone() })
     }
 
@@ -143,15 +155,24 @@ impl FileKind for Fanotify {
             return vec![Problem::blocks(ProblemKind::Image, what)];
         }
         let mut problems: Vec<Problem> = make(record).err().map(failed).into_iter().collect();
-        let points = mount_points();
+        let mounts = Mounts::here();
         for mark in &record.marks {
             let path = path_of(&mark.path);
-            let what = match path.symlink_metadata() {
-                Err(error) => phrase!("what the group watched cannot be found: {why}", why = error),
-                Ok(_) if mark.extent == Extent::Mount && !points.iter().any(|(_, _, point)| *point == path) => {
-                    phrase!("what the group watched is no mount any more")
-                }
-                Ok(_) => continue,
+            // A mark that reaches further would watch whatever lies there now.
+            let is_mounted = || mounts.reached(|mount| *mount.mount_point == **mark.path).is_some();
+            let seen = path
+                .symlink_metadata()
+                .map_err(|error| phrase!("what the group watched cannot be found: {why}", why = error));
+            let what = match seen.map(|_| mark.extent) {
+                Err(what) => what,
+                Ok(Extent::Inode) => match may_watch(record, &path) {
+                    Ok(()) => continue,
+                    Err(errno) => {
+                        phrase!("what the group watched may not be watched any more: {why}", why = errno.desc())
+                    }
+                },
+                Ok(Extent::Mount | Extent::Filesystem) if is_mounted() => continue,
+                Ok(_) => phrase!("what the group watched is no mount any more"),
             };
             problems.push(Problem::loses(ProblemKind::AnonymousFile, what, phrase!("that mark")).at(shown(&path)));
         }
@@ -171,12 +192,20 @@ impl FileKind for Fanotify {
     }
 
     fn starts_ready(&self, record: &Record) -> bool {
-        !record.marks.is_empty() && record.flags & libc::FAN_UNLIMITED_QUEUE == 0
+        !record.marks.is_empty() && can_be_told(record.flags)
     }
 
     /// Now, when the engine opens no more files that are watched.
     fn start(&self, record: &Record, file: &OpenFile, made: &OwnedFd) -> Result<(), Problem> {
-        if record.marks.is_empty() { Ok(()) } else { watch(record, file, made).map_err(failed) }
+        if record.marks.is_empty() {
+            return Ok(());
+        }
+        tell(record, file, made).map_err(|errno| {
+            let what = phrase!("the program cannot be told that it missed events: {why}", why = errno.desc());
+            let problem = Problem::blocks(ProblemKind::AnonymousFile, what);
+            problem.way_out(phrase!("Make room for some thousand files in /dev/shm or /tmp"))
+        })?;
+        watch(record, made).map_err(failed)
     }
 }
 
@@ -206,7 +235,7 @@ enum Unkept {
 impl Mark {
     /// Reads a line of fdinfo: of a file `fanotify ino:3c4a7 sdev:fe00000 mflags:0 mask:3b ignored_mask:0 fhandle-bytes:…`, of a
     /// mount `fanotify mnt_id:1d mflags:…`, of a filesystem `fanotify sdev:fe00000 mflags:…`; all hexadecimal.
-    fn read(line: &[u8], files: &FilesFacts) -> Result<Self, Unkept> {
+    fn read(line: &[u8], files: &FilesFacts, mounts: &Mounts) -> Result<Self, Unkept> {
         let number = |key: &[u8]| watched::number(line, key);
         let (Some(mask), Some(ignored)) = (number(b"mask"), number(b"ignored_mask")) else { return Err(Unkept::Odd) };
         let flags = number(b"mflags").unwrap_or(0) as u32;
@@ -214,37 +243,22 @@ impl Mark {
             return Err(Unkept::Odd);
         }
         let (extent, path) = if let Some(id) = number(b"mnt_id") {
-            (Extent::Mount, mount_points().into_iter().find(|mount| mount.0 as u64 == id).map(|mount| mount.2))
+            (Extent::Mount, mounts.reached(|mount| mount.id as u64 == id))
         } else if number(b"ino").is_some() {
-            let place = Watched::parse(line).map_or(Place::Unknown, |watched| watched.place(files));
+            let place = Watched::parse(line).map_or(Place::Unknown, |watched| watched.place(files, mounts));
             match place {
                 Place::Path(path) => (Extent::Inode, Some(path)),
                 Place::Removed => return Err(Unkept::Removed),
                 Place::Unknown => (Extent::Inode, None),
             }
         } else if let Some(device) = watched::device(line) {
-            (Extent::Filesystem, mount_points().into_iter().find(|mount| mount.1 == device).map(|mount| mount.2))
+            (Extent::Filesystem, mounts.reached(|mount| mount.device == device))
         } else {
             return Err(Unkept::Odd);
         };
         let path = path.ok_or(Unkept::Unknown)?.into_os_string().into_encoded_bytes();
         Ok(Self { extent, path: ByteBuf::from(path), mask, ignored, flags })
     }
-}
-
-/// The id, device and place of the mounts that can be reached at their places: over others something else is mounted.
-fn mount_points() -> Vec<(i32, (u32, u32), PathBuf)> {
-    let mounts = parsed_system("thread-self/mountinfo", mountinfo::parse).unwrap_or_default();
-    let place = |mount: &mountinfo::Mount| PathBuf::from(OsStr::from_bytes(&mount.mount_point));
-    let is_seen = |(id, _, point): &(i32, (u32, u32), PathBuf)| mount_at(point) == Some(*id);
-    mounts.iter().map(|mount| (mount.id, mount.device, place(mount))).filter(is_seen).collect()
-}
-
-/// The id of the mount that is reached at a path.
-fn mount_at(path: &Path) -> Option<i32> {
-    let opened = files::open(path, libc::O_PATH | libc::O_NOFOLLOW).ok()?;
-    let own = opened.as_raw_fd();
-    Some(parsed_system(&format!("thread-self/fdinfo/{own}"), fdinfo::parse).ok()?.mount_id)
 }
 
 /// FAN_CLASS_* and FAN_REPORT_*, and how files are opened, from `fanotify flags:200 event-flags:0`.
@@ -270,14 +284,40 @@ fn make(record: &Record) -> Answer<OwnedFd> {
     fanotify::make(record.flags, record.event_flags)
 }
 
-/// Puts the word into the queue that events were missed, and adds the marks.
-fn watch(record: &Record, file: &OpenFile, made: &OwnedFd) -> Answer<()> {
-    let _acting = Acting::begin(&Identity::from(&record.owner))?.powerless()?;
-    if record.flags & libc::FAN_UNLIMITED_QUEUE == 0 {
-        files::set_status(made, file.flags | libc::O_NONBLOCK)?;
-        missed::tell(made)?;
-        files::set_status(made, file.flags)?;
+/// Whether an ordinary user may make such a group: one that tells of files by their handles, and nothing of who opens them.
+fn is_anybodys(flags: u32) -> bool {
+    const BY_HANDLES: u32 = 0x600; // FAN_REPORT_FID, FAN_REPORT_DIR_FID
+    const ALLOWED: u32 = 0x1e03; // these, FAN_REPORT_NAME, FAN_REPORT_TARGET_FID, and what the descriptor itself has
+    flags & !ALLOWED == 0 && flags & BY_HANDLES != 0
+}
+
+/// Whether its queue can be filled: one without an end cannot, nor one that tells of nothing but the directory, where all events are one.
+fn can_be_told(flags: u32) -> bool {
+    const HOW: u32 = 0xe00; // FAN_REPORT_FID, FAN_REPORT_DIR_FID, FAN_REPORT_NAME
+    const DIRECTORY: u32 = 0x400;
+    flags & libc::FAN_UNLIMITED_QUEUE == 0 && flags & HOW != DIRECTORY
+}
+
+/// Whether a mark there would be taken: whoever has the group must be able to read it.
+fn may_watch(record: &Record, path: &Path) -> Answer<()> {
+    let _acting = Acting::begin(&Identity::from(&record.owner))?;
+    files::may_access(path, libc::R_OK)
+}
+
+/// Puts the word into the queue that events were missed.
+fn tell(record: &Record, file: &OpenFile, made: &OwnedFd) -> Answer<()> {
+    if !can_be_told(record.flags) {
+        return Ok(());
     }
+    let _acting = Acting::begin(&Identity::from(&record.owner))?.powerless()?;
+    files::set_status(made, file.flags | libc::O_NONBLOCK)?;
+    missed::tell(made)?;
+    files::set_status(made, file.flags)
+}
+
+/// Adds the marks.
+fn watch(record: &Record, made: &OwnedFd) -> Answer<()> {
+    let _acting = Acting::begin(&Identity::from(&record.owner))?.powerless()?;
     // The kernel tells of the last one first.
     for mark in record.marks.iter().rev() {
         let reach = match mark.extent {

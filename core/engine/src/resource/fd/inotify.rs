@@ -13,7 +13,7 @@ use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::watched::{self, Place, Watched};
+use super::watched::{self, Mounts, Place, Watched};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, not_made, path_of};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{Answer, Errno, files, inotify};
@@ -61,13 +61,14 @@ impl FileKind for Inotify {
 
     fn judge(&self, facts: &FileFacts, files: &FilesFacts) -> Vec<Problem> {
         let mut problems = files.refuse_shared(facts, ProblemKind::AnonymousFile);
+        let mounts = Mounts::here();
         for seen in seen(facts) {
             let Some(seen) = seen else {
                 problems.push(facts.problem(ProblemKind::AnonymousFile, phrase!("what it watches cannot be read")));
                 continue;
             };
             let number = seen.number;
-            match seen.watched.place(files) {
+            match seen.watched.place(files, &mounts) {
                 Place::Path(_) if (1..=HIGHEST).contains(&number) => {}
                 Place::Path(path) => {
                     let what = phrase!(
@@ -106,11 +107,11 @@ impl FileKind for Inotify {
     }
 
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
-        let mut watches = Vec::new();
+        let (mut watches, mounts) = (Vec::new(), Mounts::here());
         for seen in seen(facts) {
             let seen = seen
                 .ok_or_else(|| facts.problem(ProblemKind::AnonymousFile, phrase!("what it watches cannot be read")))?;
-            if let Place::Path(path) = seen.watched.place(capture.files) {
+            if let Place::Path(path) = seen.watched.place(capture.files, &mounts) {
                 let path = ByteBuf::from(path.into_os_string().into_encoded_bytes());
                 watches.push(Watch { number: seen.number, path, mask: seen.mask });
             }
@@ -148,7 +149,7 @@ impl FileKind for Inotify {
         file: &OpenFile,
         _restore: &mut Restore<'_>,
     ) -> Result<OwnedFd, Problem> {
-        let _acting = Acting::begin(&Identity::from(&record.owner)).map_err(failed)?;
+        let _acting = Acting::begin(&Identity::from(&record.owner)).and_then(Acting::powerless).map_err(failed)?;
         let made = inotify::make().map_err(failed)?;
         files::set_status(&made, file.flags).map_err(failed)?;
         Ok(made)

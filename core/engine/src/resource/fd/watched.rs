@@ -2,12 +2,19 @@
 
 // zoo: no kind
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::kernel::{files, inotify};
-use crate::proc::{mountinfo, parsed_system, strip_deleted, text};
+use crate::proc::fdinfo;
+use crate::proc::mountinfo::{self, Mount};
+use crate::proc::{parsed_system, strip_deleted, text};
 use crate::resource::fd::FilesFacts;
 
 /// What a line of fdinfo says of a watched file: `ino:3c4a7 sdev:fe00000 … fhandle-bytes:8 fhandle-type:1
@@ -46,6 +53,43 @@ pub enum Place {
     Unknown,
 }
 
+/// The mounts that this thread sees, for all watches of a descriptor: there can be thousands.
+#[derive(Debug)]
+pub struct Mounts {
+    list: Vec<Mount>,
+    /// What is mounted, by its id.
+    opened: RefCell<HashMap<i32, Option<Rc<OwnedFd>>>>,
+}
+
+impl Mounts {
+    /// Those of now.
+    pub fn here() -> Self {
+        let list = parsed_system("thread-self/mountinfo", mountinfo::parse).unwrap_or_default();
+        Self { list, opened: RefCell::default() }
+    }
+
+    fn open(&self, mount: &Mount) -> Option<Rc<OwnedFd>> {
+        let opened = || files::open(&point(mount), libc::O_RDONLY | libc::O_NONBLOCK).ok().map(Rc::new);
+        self.opened.borrow_mut().entry(mount.id).or_insert_with(opened).clone()
+    }
+
+    /// Where the first of these is mounted that can be reached there: over others something else is mounted.
+    pub fn reached(&self, which: impl Fn(&Mount) -> bool) -> Option<PathBuf> {
+        let mut all = self.list.iter().filter(|mount| which(mount));
+        all.find_map(|mount| Some(point(mount)).filter(|point| mount_at(point) == Some(mount.id)))
+    }
+}
+
+fn point(mount: &Mount) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(&mount.mount_point))
+}
+
+/// The id of the mount that is reached at a path.
+fn mount_at(path: &Path) -> Option<i32> {
+    let opened = files::open(path, libc::O_PATH | libc::O_NOFOLLOW).ok()?;
+    Some(parsed_system(&format!("thread-self/fdinfo/{}", opened.as_raw_fd()), fdinfo::parse).ok()?.mount_id)
+}
+
 impl Watched {
     /// Reads a line.
     pub fn parse(line: &[u8]) -> Option<Self> {
@@ -61,18 +105,16 @@ impl Watched {
     }
 
     /// Where it lies.
-    pub fn place(&self, group: &FilesFacts) -> Place {
-        self.by_handle().or_else(|| self.by_opening(group)).unwrap_or(Place::Unknown)
+    pub fn place(&self, group: &FilesFacts, mounts: &Mounts) -> Place {
+        self.by_handle(mounts).or_else(|| self.by_opening(group)).unwrap_or(Place::Unknown)
     }
 
-    fn by_handle(&self) -> Option<Place> {
-        let mounts = parsed_system("thread-self/mountinfo", mountinfo::parse).ok()?;
-        let here = mounts.iter().filter(|mount| mount.device == self.device && !self.handle.is_empty());
+    fn by_handle(&self, mounts: &Mounts) -> Option<Place> {
+        let here = mounts.list.iter().filter(|mount| mount.device == self.device && !self.handle.is_empty());
         let mut removed = None;
         for mount in here {
-            let point = Path::new(std::ffi::OsStr::from_bytes(&mount.mount_point));
-            let Ok(point) = files::open(point, libc::O_RDONLY | libc::O_NONBLOCK) else { continue };
-            let Ok(opened) = inotify::open_handle(&point, self.kind, &self.handle) else { continue };
+            let Some(point) = mounts.open(mount) else { continue };
+            let Ok(opened) = inotify::open_handle(&*point, self.kind, &self.handle) else { continue };
             let Ok(stat) = files::stat(&opened) else { continue };
             if stat.st_nlink == 0 {
                 removed = Some(Place::Removed);
@@ -94,7 +136,7 @@ impl Watched {
         let (major, minor) = self.device;
         let same = |stat: &libc::stat| stat.st_ino == self.inode && stat.st_dev == libc::makedev(major, minor);
         let found = group.files.iter().find(|file| same(&file.stat) && file.link.starts_with(b"/"))?;
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(strip_deleted(&found.link).0));
+        let path = PathBuf::from(OsStr::from_bytes(strip_deleted(&found.link).0));
         Some(if found.is_removed() { Place::Removed } else { Place::Path(path) })
     }
 }

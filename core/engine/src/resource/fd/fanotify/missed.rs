@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::kernel::{Answer, Errno, fanotify};
 
@@ -25,8 +25,22 @@ pub fn tell(made: &OwnedFd) -> Answer<()> {
         );
         return Ok(());
     }
-    let place = if Path::new("/dev/shm").is_dir() { Path::new("/dev/shm").to_owned() } else { std::env::temp_dir() };
+    // In memory, if there is room.
+    let places = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
+    let mut filled = Err(Errno::ENOENT);
+    for place in &places {
+        filled = fill(made, place, longest);
+        if filled.is_ok() {
+            break;
+        }
+    }
+    filled
+}
+
+fn fill(made: &OwnedFd, place: &Path, longest: usize) -> Answer<()> {
     let folder = tempfile::Builder::new().prefix("dormouse-").tempdir_in(place).map_err(errno)?;
+    // What another place has left.
+    while fanotify::take(made, 1 << 16).is_ok_and(|(_, count)| count > 0) {}
     fanotify::mark(made, libc::FAN_MARK_ADD, OPENED_IN_IT, folder.path())?;
     let make = |number: usize| File::create(folder.path().join(format!("{number:06}"))).map(drop).map_err(errno);
     // All names are of one length, and so are all events.

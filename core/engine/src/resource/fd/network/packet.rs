@@ -36,8 +36,8 @@ pub struct Record {
     memberships: Vec<Membership>,
     /// PACKET_COPY_THRESH.
     copy_threshold: u32,
-    /// The number of its group, how its traffic is shared and how it is told, as PACKET_FANOUT has it; 0: it is in none.
-    fanout: u32,
+    /// The number of its group, how its traffic is shared and how it is told, as PACKET_FANOUT has it; none: it is in none.
+    fanout: Option<u32>,
     /// Its options.
     options: Options,
     /// User, group and permissions of its inode.
@@ -53,7 +53,12 @@ struct Membership {
     kind: u16,
     /// The address on the link.
     address: ByteBuf,
+    /// How often it was asked for.
+    count: u32,
 }
+
+/// Nobody asks more often for the same.
+const OFTEN: u32 = 4096;
 
 impl FileKind for Packets {
     type Record = Record;
@@ -77,14 +82,12 @@ impl FileKind for Packets {
             Ok(Some(seen)) if seen.has_ring => refuse(phrase!(
                 "it is a packet socket with a ring of memory (PACKET_MMAP), and the kernel does not show where in it it is"
             )),
+            Ok(Some(seen)) if seen.fanout.is_some_and(is_shared_by_program) => refuse(phrase!(
+                "a program in the kernel (BPF) shares the traffic out to it (PACKET_FANOUT), which is not shown"
+            )),
             Ok(Some(_)) => {}
             Ok(None) => refuse(phrase!("it is a packet socket of another network namespace")),
             Err(errno) => refuse(phrase!("its state cannot be read: {why}", why = errno.desc())),
-        }
-        if is_shared_by_program(fanout(&facts.file)) {
-            refuse(phrase!(
-                "a program in the kernel (BPF) shares the traffic out to it (PACKET_FANOUT), which is not shown"
-            ));
         }
         if bound(&facts.file).is_some_and(|(_, number)| number != 0 && name_of(number as u32).is_none()) {
             refuse(phrase!("the interface that it is bound to is gone"));
@@ -152,13 +155,8 @@ pub fn favours(open_files: &[OpenFile]) -> Vec<Phrase> {
 
 fn is_possible(record: &Record) -> bool {
     matches!(record.kind, libc::SOCK_RAW | libc::SOCK_DGRAM)
-        && record.memberships.iter().all(|one| one.kind <= 3 && one.address.len() <= 32)
-        && !is_shared_by_program(record.fanout)
-}
-
-/// The group that shares its traffic, and how: PACKET_FANOUT.
-fn fanout(socket: &impl AsFd) -> u32 {
-    inet::option(socket, PACKET, libc::PACKET_FANOUT).unwrap_or(0) as u32
+        && record.memberships.iter().all(|one| one.kind <= 3 && one.address.len() <= 32 && one.count <= OFTEN)
+        && !record.fanout.is_some_and(is_shared_by_program)
 }
 
 /// PACKET_FANOUT_CBPF, PACKET_FANOUT_EBPF.
@@ -179,7 +177,12 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
     let named = |number: u32| name_of(number).ok_or(Errno::ENODEV);
     let seen = packet::look(facts.stat.st_ino)?.ok_or(Errno::ENOENT)?;
     let membership = |seen: packet::Membership| {
-        Ok(Membership { interface: named(seen.interface)?, kind: seen.kind, address: ByteBuf::from(seen.address) })
+        Ok(Membership {
+            interface: named(seen.interface)?,
+            kind: seen.kind,
+            address: ByteBuf::from(seen.address),
+            count: seen.count,
+        })
     };
     Ok(Record {
         kind,
@@ -187,7 +190,7 @@ fn record(facts: &FileFacts, files: &FilesFacts) -> Answer<Record> {
         interface: (number != 0).then(|| named(number as u32)).transpose()?,
         memberships: seen.memberships.into_iter().map(membership).collect::<Answer<_>>()?,
         copy_threshold: seen.copy_threshold,
-        fanout: fanout(&facts.file),
+        fanout: seen.fanout,
         options: Options::capture(&facts.file, &*files.usual(libc::AF_PACKET, kind, 0)?, false)?,
         inode: Inode::of(facts),
     })
@@ -205,14 +208,17 @@ fn make(record: &Record, flags: i32) -> Answer<OwnedFd> {
     }
     // The kernel tells of the last one first.
     for membership in record.memberships.iter().rev() {
-        inet::set_option_bytes(&made, PACKET, libc::PACKET_ADD_MEMBERSHIP, &membership.request()?)?;
+        let request = membership.request()?;
+        for _ in 0..membership.count {
+            inet::set_option_bytes(&made, PACKET, libc::PACKET_ADD_MEMBERSHIP, &request)?;
+        }
     }
     let number = record.interface.as_deref().map_or(Ok(0), number_of)?;
     if record.protocol != 0 || number != 0 {
         inet::bind(&made, &address(record.protocol, number))?;
     }
-    if record.fanout != 0 {
-        inet::set_option(&made, PACKET, libc::PACKET_FANOUT, record.fanout as i32)?;
+    if let Some(fanout) = record.fanout {
+        inet::set_option(&made, PACKET, libc::PACKET_FANOUT, fanout as i32)?;
     }
     files::set_status(&made, flags)?;
     Ok(made)
