@@ -16,7 +16,7 @@ fn apart(stage: &mut Stage, flag: i32) -> Held {
     let gone = told.recv()?;
     stage.wrong.equal("unshare", gone, 0);
     stage.keeps(|wrong| {
-        wrong.holds("the thread is there", std::fs::read_dir("/proc/self/task").is_ok_and(|all| all.count() > 1))
+        wrong.holds("the thread is there", std::fs::read_dir("/proc/self/task").is_ok_and(|all| all.count() > 1));
     })?;
     drop(keep);
     stage.wrong.holds("it ends", thread.join().is_ok_and(|done| done.is_ok()));
