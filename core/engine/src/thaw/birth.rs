@@ -16,7 +16,7 @@ use crate::kernel::Errno;
 use crate::kernel::clone::CloneArguments;
 use crate::kernel::ptrace::{self, Event};
 use crate::proc;
-use crate::puppet::{Batch, Puppet};
+use crate::puppet::{Batch, Puppet, PuppetError};
 use crate::resource::group::{Group, Process, Thread};
 use crate::resource::namespace::inner;
 use crate::resource::namespace::user::{self, Made};
@@ -162,8 +162,22 @@ impl Built {
         let birth = Birth { number: pid.0, inner: &[], levels: &[], flags, exit_signal, shown };
         let mut batch = Batch::new();
         birth.ask(&mut batch, &[pid.0]);
-        self.run(&mut batch).map_err(|problem| problem.of(shown))?;
+        self.make(&mut batch).map_err(|problem| problem.of(shown))?;
         self.born(pid, birth)
+    }
+
+    /// Lets it make whom it was asked for. A number that somebody else has got meanwhile is told as such: with pids of its own the group can
+    /// be woken all the same.
+    fn make(&mut self, batch: &mut Batch) -> Result<(), Problem> {
+        let desk = self.stage.desk(0);
+        let Some(leader) = self.puppets.first_mut() else { return Ok(()) };
+        leader.run(&desk, batch).map_err(|error| match &error {
+            PuppetError::Call(call) if call.errno == Errno::EEXIST => {
+                let problem = Problem::blocks(ProblemKind::PidTaken, error.said()).of(&self.shown);
+                problem.way_out(phrase!("Wait until whoever has its pid has ended"))
+            }
+            _ => failed(&error, &self.shown),
+        })
     }
 
     /// Lets it make a child.
@@ -171,7 +185,7 @@ impl Built {
         let pid = if self.chooses() {
             let mut batch = Batch::new();
             birth.ask(&mut batch, &birth.numbers());
-            self.run(&mut batch).map_err(|problem| problem.of(birth.shown))?;
+            self.make(&mut batch).map_err(|problem| problem.of(birth.shown))?;
             Pid(birth.number)
         } else {
             let parent = self.shown.pid;
@@ -337,7 +351,7 @@ impl Built {
                 let birth = Birth { number, inner: &inner, levels, flags, exit_signal: 0, shown: &shown };
                 birth.ask(&mut batch, &birth.numbers());
             }
-            return self.run(&mut batch);
+            return self.make(&mut batch);
         }
         for (number, inner) in threads.iter().map(birth) {
             let birth = Birth { number, inner: &inner, levels, flags, exit_signal: 0, shown: &shown };
