@@ -150,6 +150,7 @@ fn ended(clause: String) -> String {
 /// What a job is at.
 pub fn phase(phase: Phase) -> String {
     match phase {
+        Phase::Keeping => gettext("Keeping copies of its programs"),
         Phase::Stopping => gettext("Stopping the processes"),
         Phase::Recording => gettext("Recording what they hold"),
         Phase::Writing => gettext("Writing memory"),

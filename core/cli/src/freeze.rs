@@ -10,6 +10,7 @@ use crate::cut::Cut;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::target::{Meant, Target};
+use dormouse_service::store::{kept, sweep};
 use dormouse_service::when;
 
 use crate::{output, store};
@@ -44,9 +45,23 @@ pub struct Arguments {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = HowSmall::Fast)]
     compression: HowSmall,
 
+    /// Of what copies are kept beside the images, so that it does not matter when it changes meanwhile.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Keep::Programs)]
+    keep: Keep,
+
     /// Write what was done, or why it was not, to standard output as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Keep {
+    /// Of nothing
+    None,
+    /// Of the programs and libraries that it has mapped
+    Programs,
+    /// Of those, and of all files that it has open
+    Files,
 }
 
 /// [`Compression`], with words for a person who chooses.
@@ -135,9 +150,16 @@ fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
         accept_losses: arguments.accept_losses,
         label: None,
         compression: arguments.compression.into(),
+        kept: store::folder().ok().filter(|_| arguments.keep != Keep::None).map(|folder| kept(&folder)),
+        keep_files: arguments.keep == Keep::Files,
     };
     let bar = Bar::new()?;
-    dormouse_engine::freeze(&selection, &options, &bar).map(Done::Here).map_err(Failure::from)
+    let frozen = dormouse_engine::freeze(&selection, &options, &bar)?;
+    drop(bar);
+    if let Ok(folder) = store::folder() {
+        sweep(&folder);
+    }
+    Ok(Done::Here(frozen))
 }
 
 fn summary(frozen: &Frozen) -> String {

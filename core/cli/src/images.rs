@@ -58,6 +58,7 @@ pub fn run(arguments: Arguments) -> Outcome {
         return Ok(ExitCode::SUCCESS);
     }
     let folder = store::folder()?;
+    dormouse_service::store::sweep(&folder);
     let rows = store::images(&folder)?.into_iter().map(row).collect::<Result<Vec<_>, _>>()?;
     if arguments.json {
         output::json(&rows)?;

@@ -33,6 +33,22 @@ pub fn losses(losses: &[Problem]) {
     }
 }
 
+/// Tells of programs and libraries in whose places copies are.
+pub fn kept(paths: &[String]) {
+    /// So many are named.
+    const FEW: usize = 5;
+    if paths.is_empty() {
+        return;
+    }
+    let mut named = paths.iter().take(FEW).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if paths.len() > FEW {
+        named = format!("{named} and {} more", paths.len() - FEW);
+    }
+    let have = if paths.len() == 1 { "has" } else { "have" };
+    let which = count(paths.len(), "program or library", "programs and libraries");
+    say(&format!("{which} {have} changed since the freeze; copies that were kept are in use: {named}"));
+}
+
 /// Ends a subcommand that was asked for JSON and has failed: programs read the problems on standard output, people
 /// on standard error.
 pub fn failure_as_json(failure: Failure) -> Failure {

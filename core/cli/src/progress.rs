@@ -65,6 +65,7 @@ impl Drop for Bar {
 
 fn words(phase: Phase) -> &'static str {
     match phase {
+        Phase::Keeping => "Keeping its programs…",
         Phase::Stopping => "Stopping the processes…",
         Phase::Recording => "Recording what they hold…",
         Phase::Writing => "Writing memory…",

@@ -7,14 +7,15 @@ use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
-use dormouse_engine::{Move, Pids, ThawOptions};
+use dormouse_engine::{ChangedFiles, Move, Pids, ThawOptions};
+use dormouse_service::store::{copies, kept};
 use dormouse_wire::{Problem, ProblemKind, Severity, Thawed};
 use nix::unistd::Pid;
 
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::terminal::Terminal;
-use crate::{job, output};
+use crate::{job, output, store};
 
 /// Wakes what sleeps in a file: it runs on where it stopped.
 #[derive(Debug, clap::Args)]
@@ -42,6 +43,12 @@ pub struct Arguments {
     #[arg(long = "map", value_name = "OLD=NEW", value_parser = OsStringValueParser::new().try_map(moved))]
     moves: Vec<Move>,
 
+    /// What becomes of files that it had open, and that have changed since the freeze.
+    ///
+    /// Of programs and libraries that have changed copies are used that were kept at the freeze.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Changed::Stop)]
+    changed_files: Changed,
+
     /// When the group comes back in a pid namespace of its own, where it keeps its pids whoever has them outside.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Taken)]
     pid_namespace: When,
@@ -49,6 +56,16 @@ pub struct Arguments {
     /// Write what was done, or why it was not, to standard output as JSON.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Changed {
+    /// They stand in the way
+    Stop,
+    /// The group uses them as they are now
+    New,
+    /// The group gets the copies of `freeze --keep files`, in a folder of their own; the files stay as they are
+    Kept,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -140,6 +157,9 @@ pub fn run(arguments: Arguments) -> Outcome {
         output::json(&thawed)?;
     }
     output::losses(&thawed.losses);
+    if !arguments.json {
+        output::kept(&thawed.kept);
+    }
     if let (Some(group), Some(terminal)) = (thawed.foreground, &terminal)
         && terminal.is_of(Pid::from_raw(group.0))
     {
@@ -182,6 +202,12 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
         background: arguments.background,
         reset_connections: arguments.reset_connections,
         moves: arguments.moves.clone(),
+        kept: store::folder().ok().map(|folder| kept(&folder)).into_iter().collect(),
+        changed: match arguments.changed_files {
+            Changed::Stop => ChangedFiles::Stop,
+            Changed::New => ChangedFiles::New,
+            Changed::Kept => ChangedFiles::Kept(copies),
+        },
         pids: if own_pids { Pids::Own } else { Pids::Free },
         ..ThawOptions::default()
     };

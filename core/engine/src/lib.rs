@@ -71,6 +71,8 @@ use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Compression, Disconnect, Label, Pid, Problem};
 
+use image::kept::KeptFiles;
+
 /// Which processes to freeze, and where they are cut off.
 #[derive(Clone, Debug)]
 pub struct Selection {
@@ -102,6 +104,10 @@ pub struct FreezeOptions {
     pub label: Option<Label>,
     /// How the memory is compressed.
     pub compression: Compression,
+    /// Where copies of the programs and libraries that the group has mapped are kept; none: nowhere.
+    pub kept: Option<KeptFiles>,
+    /// Keep copies of the files that are open, too, as they are now.
+    pub keep_files: bool,
 }
 
 /// How to thaw.
@@ -117,9 +123,26 @@ pub struct ThawOptions {
     pub pids: Pids,
     /// What has moved since the freeze.
     pub moves: Vec<Move>,
+    /// Where copies of programs, libraries and files may have been kept: the first place that has one counts.
+    pub kept: Vec<KeptFiles>,
+    /// What becomes of working files that have changed.
+    pub changed: ChangedFiles,
     /// For whom: then the image must be this user's own, is read with his rights, and may hold nothing that he could not
     /// have had. None: the image's owner may have written anything into it, but is trusted as far as his own rights go.
     pub asker: Option<Asker>,
+}
+
+/// What becomes of files that the group had open, or had mapped without being its programs, and that have changed since the freeze.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum ChangedFiles {
+    /// They stand in the way.
+    #[default]
+    Stop,
+    /// They are used as they are now.
+    New,
+    /// Copies that were kept at the freeze are used. They come into the folder that this answers for a user and an image, under their paths;
+    /// what is there already is used as it is.
+    Kept(fn(u32, &Path) -> Option<PathBuf>),
 }
 
 /// What becomes of pids that others have: see [`pid_namespace`].

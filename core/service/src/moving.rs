@@ -62,6 +62,10 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
     for image in &images {
         made.0.push(put(image, &to, progress)?);
     }
+    let brought = store::kept(&from).bring(&store::kept(&to), (&from, &to));
+    brought.map_err(|error| {
+        failed(phrase!("the programs and libraries that are kept cannot be taken along"), &to, &error)
+    })?;
     File::open(&to)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| failed(phrase!("it cannot be synced"), &to, &error))?;
@@ -72,6 +76,7 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
             tracing::warn!(%error, image = %image.display(), "an image stays in the old folder, too");
         }
     }
+    store::sweep(&from);
     Ok(to)
 }
 

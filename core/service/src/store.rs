@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use dormouse_engine::image::kept::KeptFiles;
 use dormouse_wire::Pid;
 use nix::unistd::Uid;
 
@@ -119,6 +120,26 @@ fn unused(folder: &Path, name: &str) -> PathBuf {
         number += 1;
     }
     numbered(number)
+}
+
+/// The copies of programs and libraries that are kept for the images in the folder.
+pub fn kept(folder: &Path) -> KeptFiles {
+    KeptFiles::beside(folder)
+}
+
+/// Removes what no image in the folder needs any more. What goes wrong is tried again another time.
+pub fn sweep(folder: &Path) {
+    match kept(folder).sweep(folder) {
+        Ok(swept) => tracing::debug!(swept.files, swept.bytes, "kept files that nobody needs are removed"),
+        Err(error) => tracing::warn!(%error, folder = %folder.display(), "kept files that nobody needs stay"),
+    }
+}
+
+/// Where copies of working files come that take the place of changed ones for this user: among his own files, apart for each image.
+pub fn copies(user: u32, image: &Path) -> Option<PathBuf> {
+    let home = nix::unistd::User::from_uid(Uid::from_raw(user)).ok().flatten()?.dir;
+    let image = Path::new(image.file_name()?).with_extension("");
+    Some(folder_of(user, &home).join("files").join(image))
 }
 
 /// The images in the folder, by name. A folder that is not there holds none.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
+    /// Copies of programs and libraries are being made.
+    Keeping,
     /// The processes are being stopped.
     Stopping,
     /// What they hold is being recorded.

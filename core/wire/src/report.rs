@@ -97,6 +97,9 @@ pub struct Thawed {
     /// The process group that was in the foreground of the outside terminal, or stopped on it. It has the caller's terminal
     /// now, if that was the caller's to give: the caller, as its parent, must wait for it as a shell does.
     pub foreground: Option<Pid>,
+    /// Programs and libraries that have changed or are gone since the freeze, in whose places copies are that had been kept: their paths.
+    #[serde(default)]
+    pub kept: Vec<String>,
     /// What could not be given back.
     pub losses: Vec<Problem>,
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 use serde_bytes::ByteBuf;
 
+use super::keeping::Keeper;
 use super::pages::Piece;
 use crate::image::{PageBuffer, PageSink};
 use crate::kernel::identity::{Acting, Identity};
@@ -31,8 +32,7 @@ use crate::survey::files::OpenFiles;
 use crate::survey::mapped;
 
 /// Files that are mapped, each once.
-#[derive(Debug, Default)]
-pub struct MappedFiles {
+pub struct MappedFiles<'a> {
     /// The records.
     pub records: Vec<NamedFile>,
     known: HashMap<Key, usize>,
@@ -44,17 +44,27 @@ pub struct MappedFiles {
     unread: Vec<(usize, File)>,
     /// How many bytes may be read for that.
     left: u64,
+    /// Who keeps copies of them.
+    keeper: &'a Keeper<'a>,
 }
 
 /// Which file: its name, among which mounts, whether it is for writing, and for whom it is opened.
 type Key = (Vec<u8>, Option<usize>, bool, Owner);
 
-impl MappedFiles {
+impl<'a> MappedFiles<'a> {
     /// None yet; `open`: the open files of the group.
-    pub fn of(open: &OpenFiles) -> Self {
+    pub fn of(open: &OpenFiles, keeper: &'a Keeper<'a>) -> Self {
         let leased = open.facts.files.iter().filter(|file| leases::is_leased(file));
         let leased = leased.map(|file| (file.stat.st_dev, file.stat.st_ino)).collect();
-        Self { leased, left: likeness::MOST_OF_ALL, ..Self::default() }
+        Self {
+            records: Vec::new(),
+            known: HashMap::new(),
+            openers: HashMap::new(),
+            leased,
+            unread: Vec::new(),
+            left: likeness::MOST_OF_ALL,
+            keeper,
+        }
     }
 
     /// Looks at the content of each file. Nobody of the group is needed for it.
@@ -62,6 +72,7 @@ impl MappedFiles {
         for (index, file) in self.unread.drain(..) {
             let record = &mut self.records[index];
             record.likeness = Likeness::of(&file, record.size, &mut self.left);
+            self.keeper.keep(record, &file);
         }
     }
 
@@ -83,12 +94,11 @@ impl MappedFiles {
 }
 
 /// Where records of files go.
-#[derive(Debug)]
-pub struct Registry<'a> {
+pub struct Registry<'a, 'b> {
     /// The group.
     pub members: &'a [ProcessFacts],
     /// Files with a name.
-    pub mapped: &'a mut MappedFiles,
+    pub mapped: &'a mut MappedFiles<'b>,
     /// Files without.
     pub contents: &'a mut Contents,
     /// System V shared memory.
@@ -99,7 +109,7 @@ pub struct Registry<'a> {
     pub buffer: &'a mut PageBuffer,
 }
 
-impl Registry<'_> {
+impl Registry<'_, '_> {
     /// The record of a mapped file, by the name that it has now.
     fn mapped(
         &mut self,
@@ -182,7 +192,7 @@ impl Registry<'_> {
 pub type Shown = (Vec<Vec<Mapping>>, Vec<Option<Executable>>);
 
 /// What the members show.
-pub fn shown(facts: &[ProcessFacts], registry: &mut Registry<'_>) -> Result<Shown, Problem> {
+pub fn shown(facts: &[ProcessFacts], registry: &mut Registry<'_, '_>) -> Result<Shown, Problem> {
     let mut all = (Vec::with_capacity(facts.len()), Vec::with_capacity(facts.len()));
     for found in facts {
         let living = found.living.as_ref();
@@ -196,7 +206,7 @@ pub fn shown(facts: &[ProcessFacts], registry: &mut Registry<'_>) -> Result<Show
 fn mappings(
     process: &ProcessFacts,
     living: &LivingFacts,
-    registry: &mut Registry<'_>,
+    registry: &mut Registry<'_, '_>,
 ) -> Result<Vec<Mapping>, Problem> {
     let owner = crate::survey::files::owner(process);
     let mut records = Vec::with_capacity(living.mappings.len());
@@ -250,7 +260,7 @@ fn backing(
     living: &LivingFacts,
     found: &DetailedMapping,
     owner: &Owner,
-    registry: &mut Registry<'_>,
+    registry: &mut Registry<'_, '_>,
 ) -> Result<Backing, Problem> {
     let through = mapped::reached_through(living, found);
     let through = through.to_string_lossy();
@@ -320,7 +330,7 @@ fn other_name(removed: &[u8], living: &LivingFacts, through: &str) -> Result<Opt
 fn executable(
     process: &ProcessFacts,
     living: &LivingFacts,
-    registry: &mut Registry<'_>,
+    registry: &mut Registry<'_, '_>,
 ) -> Result<Executable, Problem> {
     let owner = crate::survey::files::owner(process);
     let through = crate::kernel::procfs::path(format!("{}/exe", living.speaker));

@@ -6,6 +6,7 @@
 mod capsule;
 mod check;
 mod entry;
+mod keeping;
 mod memory;
 mod origin;
 mod pages;
@@ -37,6 +38,7 @@ use crate::survey::in_flight::Look;
 use crate::survey::{belongs, control_group, deciders, judge, select};
 use crate::{Asker, FreezeError, FreezeOptions, Selection, pid_namespace};
 pub use check::{check, verdict};
+use keeping::Keeper;
 use record::Recorded;
 use stopped::Stopped;
 use turn::{Turn, in_turn};
@@ -51,7 +53,6 @@ impl From<Problem> for FreezeError {
 /// Puts a group to sleep in a file.
 pub fn freeze(selection: &Selection, options: &FreezeOptions, progress: &dyn Progress) -> Result<Frozen, FreezeError> {
     crate::kernel::limits::raise_open_files();
-    progress.begins(Phase::Stopping, 0);
     in_turn(|turn| freeze_now(selection, options, progress, turn))
 }
 
@@ -62,6 +63,10 @@ fn freeze_now(
     turn: &Turn,
 ) -> Result<Frozen, FreezeError> {
     cancelled(progress)?;
+    let asker = selection.asker.as_ref();
+    let mut keeper = Keeper::begin(options, asker, progress)?;
+    keeper.ahead(selection)?;
+    progress.begins(Phase::Stopping, 0);
     let begin = Instant::now();
     let mut stopped = Stopped::default();
     let found = stop(selection, Look::Closely, &mut stopped);
@@ -79,14 +84,14 @@ fn freeze_now(
         return Err(verdict.refusal());
     }
 
-    let asker = selection.asker.as_ref();
     let mut writer = {
         let _acting = asker.map(Asker::acting).transpose()?;
         Writer::compressing(&options.image, options.compression).map_err(|error| error.problem())?
     };
     let mut hold = kept::hold_off(&open.facts)?;
     let mut recorded =
-        record::record(&mut stopped, &processes, &mut open, inner, writer.pages(), &mut verdict, progress)?;
+        record::record(&mut stopped, &processes, &mut open, inner, (writer.pages(), &keeper), &mut verdict, progress)?;
+    keeper.keep_open(&mut recorded.group.open_files, &open.facts);
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
     if let Some((seen, _)) = namespaces {
@@ -98,6 +103,7 @@ fn freeze_now(
     if let Some(hold) = hold.as_mut().filter(|_| !options.leave_running) {
         hold.prepare().map_err(kept::not_held)?;
     }
+    keeper.refer(&recorded.origin.id, &options.image)?;
     let synced = writer.sync().map_err(|error| error.problem())?;
     cancelled(progress)?;
     let sealed = {
@@ -105,6 +111,7 @@ fn freeze_now(
         synced.seal().map_err(|error| error.problem())?
     };
     let mut frozen = told(sealed, &recorded, begin, verdict.problems);
+    frozen.losses.extend(keeper.told());
     if !options.leave_running {
         frozen.held = hold.as_ref().map_or(0, Hold::count);
         recorded.group.terminal.iter().for_each(terminal::leave_usable);

@@ -23,6 +23,7 @@ pub fn here(processes: &[ProcessFacts]) -> Origin {
         command: processes.first().map(command_of).unwrap_or_default(),
         page_size: crate::image::PAGE as u32,
         processor_features: crate::kernel::processor::features(),
+        id: std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().trim().replace('-', ""),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, ProcessName, Progress, phrase};
 use serde_bytes::ByteBuf;
 
+use super::keeping::Keeper;
 use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
 use super::origin;
 use super::pages;
@@ -63,12 +64,13 @@ pub fn record(
     facts: &[ProcessFacts],
     open: &mut OpenFiles,
     mut inner: InnerFacts,
-    sink: &PageSink,
+    (sink, keeper): (&PageSink, &Keeper<'_>),
     verdict: &mut Verdict,
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdsos, mut buffer, asked) = (memory::vdsos(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
-    let (mut contents, mut mapped, mut segments) = (Contents::default(), MappedFiles::of(open), Segments::default());
+    let (mut contents, mut mapped, mut segments) =
+        (Contents::default(), MappedFiles::of(open, keeper), Segments::default());
     let mut registry = Registry {
         members: facts,
         mapped: &mut mapped,

@@ -12,12 +12,14 @@
 //! | [`pages`] | a buffer of pages, and how a chunk is compressed and hashed |
 //! | [`writer`], `sink`, `aside` | making an image: the steps, the page data, the file without a name |
 //! | [`reader`], `check` | reading an image, and checking it to the last byte |
+//! | [`kept`] | copies of programs and libraries beside the images |
 //! | [`error`] | what can go wrong, in words |
 
 mod aside;
 mod check;
 pub mod error;
 pub mod header;
+pub mod kept;
 pub mod pages;
 pub mod reader;
 pub mod section;

@@ -23,6 +23,12 @@ pub fn open_plainly(path: &Path, flags: i32) -> Answer<OwnedFd> {
     openat2(AT_FDCWD, path, OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS))
 }
 
+/// Lets an empty file share all blocks of another one on the same filesystem, where that can do so: FICLONE, ioctl_ficlone(2).
+pub fn reflink(from: &impl AsFd, to: &impl AsFd) -> Answer<()> {
+    // SAFETY: both are descriptors that live through the call.
+    checked(unsafe { libc::ioctl(to.as_fd().as_raw_fd(), libc::FICLONE, from.as_fd().as_raw_fd()) }.into()).map(drop)
+}
+
 /// Sets the position, lseek(2).
 pub fn set_position(file: &impl AsFd, position: i64) -> Answer<()> {
     nix::unistd::lseek64(file, position, nix::unistd::Whence::SeekSet).map(drop)

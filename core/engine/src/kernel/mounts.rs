@@ -134,6 +134,12 @@ pub fn set_attributes(mount: &impl AsFd, attributes: u64) -> Answer<()> {
     change(mount, &request)
 }
 
+/// [`NO_EXECUTION`], if a mount has it.
+pub fn no_execution(mount: &impl AsFd) -> Answer<u64> {
+    let flags = nix::sys::statvfs::fstatvfs(mount)?.flags();
+    Ok(if flags.contains(nix::sys::statvfs::FsFlags::ST_NOEXEC) { NO_EXECUTION } else { 0 })
+}
+
 /// Sets how mounts spread from and to a mount: MS_PRIVATE, MS_SLAVE, MS_SHARED or MS_UNBINDABLE, mount_namespaces(7).
 pub fn set_propagation(mount: &impl AsFd, propagation: MsFlags) -> Answer<()> {
     let propagation = propagation.bits();
@@ -152,16 +158,20 @@ fn change(mount: &impl AsFd, request: &Attributes) -> Answer<()> {
 
 /// What lies at this relative path below a folder, on the same mount, without following any link: openat2(2), O_PATH.
 pub fn below(folder: &impl AsFd, path: &Path) -> Answer<OwnedFd> {
+    if path.as_os_str().is_empty() || path == Path::new(".") {
+        return folder.as_fd().try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)));
+    }
+    open_below(folder, path, libc::O_PATH)
+}
+
+/// Opens it so.
+pub fn open_below(folder: &impl AsFd, path: &Path, flags: i32) -> Answer<OwnedFd> {
     let resolve = ResolveFlag::RESOLVE_NO_XDEV
         | ResolveFlag::RESOLVE_NO_SYMLINKS
         | ResolveFlag::RESOLVE_NO_MAGICLINKS
         | ResolveFlag::RESOLVE_BENEATH;
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW).resolve(resolve);
-    if path == Path::new(".") {
-        return folder.as_fd().try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)));
-    }
-    openat2(folder.as_fd(), path, how)
+    let flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    openat2(folder.as_fd(), path, OpenHow::new().flags(flags).resolve(resolve))
 }
 
 /// Nothing that is mounted or unmounted here spreads to where this mount namespace was copied from; the other way it still does.

@@ -51,6 +51,11 @@ impl Outside {
         openat2(&self.root, &self.place.join(path), OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT))
     }
 
+    /// The path from its root on.
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        self.place.join(path)
+    }
+
     /// A path by which a file of it is reached from here.
     pub fn reach(&self, path: &Path) -> PathBuf {
         super::procfs::descriptor(&self.root).join(path.strip_prefix("/").unwrap_or(path))

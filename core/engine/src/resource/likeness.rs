@@ -43,6 +43,11 @@ impl Likeness {
         }
     }
 
+    /// Whether it is a program or a library, as far as linkers name those.
+    pub fn is_program(&self) -> bool {
+        self.build_id.is_some()
+    }
+
     /// The build-id as programs show it; at most as long as one is.
     pub fn shown(&self) -> Option<String> {
         let id = self.build_id.as_ref()?;

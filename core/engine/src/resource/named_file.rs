@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 use super::likeness::Likeness;
 use super::moves::Moving;
+use crate::image::kept::{ContentHash, KeptFiles};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{files, outside};
 
@@ -43,6 +44,21 @@ pub struct NamedFile {
     /// What is known of the content of a mapped file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub likeness: Option<Likeness>,
+    /// Under which hash a copy of it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<ContentHash>,
+    /// The copy that takes its place, once that has been decided.
+    #[serde(skip)]
+    pub stand_in: Option<StandIn>,
+}
+
+/// A copy that is kept, whose bytes have been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandIn {
+    /// Where.
+    pub kept: KeptFiles,
+    /// With whose rights it is opened.
+    pub identity: Identity,
 }
 
 /// How much of a file [`NamedFile::ends`] speaks of, from the front and from the back.
@@ -79,7 +95,14 @@ impl NamedFile {
             outside: is_outside(path, stat),
             mounts: None,
             likeness: None,
+            kept: None,
+            stand_in: None,
         }
+    }
+
+    /// Whether it lies among mounts that the group, or a part of it, has for itself: what is outside of them cannot take its place.
+    pub fn is_deep(&self) -> bool {
+        self.mounts.is_some() || outside::known().is_some() && !self.outside
     }
 
     /// The path by which it is found from here.
@@ -101,9 +124,17 @@ impl NamedFile {
         shown(Path::new(std::ffi::OsStr::from_bytes(&self.path)))
     }
 
+    /// From now on its content does not matter.
+    pub fn accept(&mut self) {
+        (self.modified, self.ends, self.likeness) = (None, None, None);
+    }
+
     /// What has become of the file: problems that matter to whoever depends on every byte of it (`exact`: it is mapped)
     /// or has it open.
     pub fn check(&self, exact: bool) -> Vec<Problem> {
+        if self.stand_in.is_some() {
+            return Vec::new();
+        }
         let path = self.path();
         let is_link = self.mode & TYPE == libc::S_IFLNK;
         // With its owner's rights: nobody learns through an image what he may not see.
@@ -219,6 +250,9 @@ impl NamedFile {
 
     /// Whether its owner may open it now as the group had it.
     pub fn may_open(&self, access: i32) -> Option<Problem> {
+        if self.stand_in.is_some() {
+            return None;
+        }
         let rights = match access & libc::O_ACCMODE {
             libc::O_RDONLY => libc::R_OK,
             libc::O_WRONLY => libc::W_OK,

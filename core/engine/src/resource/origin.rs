@@ -21,4 +21,7 @@ pub struct Origin {
     pub page_size: u32,
     /// What programs could use of the processor, by the names of /proc/cpuinfo.
     pub processor_features: Vec<String>,
+    /// By which the image is known to the files that are kept for it, whatever its name; empty: none are.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
 }

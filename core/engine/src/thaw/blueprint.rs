@@ -9,7 +9,7 @@ use std::path::Path;
 use dormouse_wire::{ByteSize, Phrase, Pid, Problem, ProblemKind, Severity, phrase};
 
 use super::inner::InnerMade;
-use super::{consistent, trust};
+use super::{consistent, stand_ins, trust};
 use crate::image::{Reader, SectionKind};
 use crate::kernel::identity::Acting;
 use crate::kernel::{files, outside};
@@ -37,7 +37,9 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     if let (Some(namespaces), None) = (namespaces, outside::known()) {
         return [unmoved, before_it_is_made(&namespaces, &group, reader, options)].concat();
     }
+    let chosen = stand_ins::choose(&mut group, reader, options, stand_ins::How::Look);
     let mut problems = problems(&group, reader, options);
+    problems.extend(chosen);
     problems.extend(unmoved);
     problems.extend(lost);
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;

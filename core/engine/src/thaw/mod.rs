@@ -25,6 +25,7 @@ mod release;
 mod segments;
 mod sharing;
 mod space;
+mod stand_ins;
 mod standins;
 mod stops;
 mod system_v;
@@ -83,6 +84,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     };
     let (mut group, mut problems) = blueprint::group(&reader, options)?;
     problems.extend(kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections));
+    problems.extend(stand_ins::choose(&mut group, &reader, options, stand_ins::How::Make));
     problems.extend(blueprint::problems(&group, &reader, options));
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
@@ -98,6 +100,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
     let mut losses = problems;
+    losses.extend(objects.losses.iter().cloned());
     losses.extend(blueprint::own_pids(options).into_iter().chain(inner.losses.iter().cloned()));
     losses.extend(group.clocks.restore());
     let way = late::Way::open(&objects, &group)?;
@@ -130,6 +133,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         processes: group.processes.iter().map(Process::shown).collect(),
         roots: children(&group),
         foreground: terminals::job(&group, options),
+        kept: stand_ins::names(&group),
         losses,
     })
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use dormouse_wire::{Problem, ProblemKind, Tid, phrase};
 
 use super::inner::InnerMade;
+use super::stand_ins;
 use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
@@ -32,6 +33,8 @@ pub struct Objects {
     contents: Vec<File>,
     /// The ids of segments, and how long they are when they are attached.
     segments: Vec<(i32, u64)>,
+    /// What of them is not as it was.
+    pub losses: Vec<Problem>,
 }
 
 impl Objects {
@@ -40,9 +43,20 @@ impl Objects {
         let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
         let base = highest.max(epoll::highest(&group.open_files)).unwrap_or(0).max(100) + 1;
         let segments = group.segments.iter().map(|segment| (segment.id, segment.attached_length())).collect();
-        let mut objects = Self { base, open: BTreeMap::new(), mapped: Vec::new(), contents: Vec::new(), segments };
+        let mut objects = Self {
+            base,
+            open: BTreeMap::new(),
+            mapped: Vec::new(),
+            contents: Vec::new(),
+            segments,
+            losses: Vec::new(),
+        };
         for file in &group.mapped_files {
-            let opened = inner.among(file.mounts, || open_mapped(file))??;
+            let (opened, told) = match &file.stand_in {
+                Some(stand_in) => stand_ins::open(file, stand_in)?,
+                None => (inner.among(file.mounts, || open_mapped(file))??, None),
+            };
+            objects.losses.extend(told);
             objects.mapped.push(objects.raise(&opened)?);
         }
         let mut buffer = PageBuffer::new();

@@ -224,15 +224,17 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<
                 accept_losses: *accept_losses,
                 label: Some(label.clone()),
                 compression: *compression,
+                kept: Some(store::kept(&who.folder)),
+                keep_files: false,
             };
             let selection = Selection {
                 disconnect: disconnect.clone(),
                 keep_connections: *keep_connections,
                 ..selection(meant, who)
             };
-            ended(dormouse_engine::freeze(&selection, &options, &watcher), failure::of_freeze, |error| {
-                matches!(error, FreezeError::Cancelled)
-            })
+            let frozen = dormouse_engine::freeze(&selection, &options, &watcher);
+            images::sweep_kept(who);
+            ended(frozen, failure::of_freeze, |error| matches!(error, FreezeError::Cancelled))
         }
         Task::Thaw { image, reset_connections } => {
             let pids = if inside.is_some_and(|inside| !inside.is_whole()) { Pids::Own } else { Pids::Free };
@@ -240,6 +242,7 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<
                 asker: who.asker(),
                 pids,
                 reset_connections: *reset_connections,
+                kept: vec![store::kept(&who.folder)],
                 ..ThawOptions::default()
             };
             let thawed = dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher).map(|mut thawed| {

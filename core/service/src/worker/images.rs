@@ -12,7 +12,7 @@ use dormouse_engine::image::{ImageError, Reader, SectionKind};
 use dormouse_engine::proc;
 use dormouse_engine::proc::stat::{self, State};
 use dormouse_engine::resource::group::{Group, Process};
-use dormouse_engine::{Pids, ThawOptions, pid_namespace, preflight as engine_preflight};
+use dormouse_engine::{Asker, Pids, ThawOptions, pid_namespace, preflight as engine_preflight};
 use dormouse_wire::dbus::{Failure, Folder, Sleeping};
 use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, ProcessName, Progress, phrase};
 use nix::sys::statvfs::statvfs;
@@ -160,7 +160,12 @@ pub fn preflight(who: &Who, image: &str) -> Result<Vec<Problem>, Said> {
     };
     let found = reader.and_then(|reader| {
         let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-        let options = ThawOptions { asker, pids: Pids::Elsewhere, ..ThawOptions::default() };
+        let options = ThawOptions {
+            asker,
+            pids: Pids::Elsewhere,
+            kept: vec![store::kept(&who.folder)],
+            ..ThawOptions::default()
+        };
         Ok(engine_preflight(&group, &reader, &options))
     });
     Ok(found.unwrap_or_else(|problem| vec![problem]))
@@ -241,7 +246,15 @@ pub fn delete(who: &Who, image: &str) -> Result<Option<String>, Said> {
     // Where it is damaged nobody can tell any more.
     let held = Image::open(&path).and_then(|image| image.inside()).ok().and_then(|inside| inside.group.hold);
     fs::remove_file(&path).map_err(|error| of_system(phrase!("The image could not be deleted."), &path, &error))?;
+    store::sweep(&who.folder);
     Ok(held)
+}
+
+/// Removes what was kept for images that are not there any more, with the user's rights.
+pub fn sweep_kept(who: &Who) {
+    if let Ok(_acting) = who.asker().as_ref().map(Asker::acting).transpose() {
+        store::sweep(&who.folder);
+    }
 }
 
 /// Makes another folder the folder of images.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, Finish, OpenFile, Restore};
 use crate::resource::moves::Moving;
+use crate::resource::named_file::NamedFile;
 
 /// A kind with its type erased.
 pub trait AnyFileKind: Sync {
@@ -22,6 +23,8 @@ pub trait AnyFileKind: Sync {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem>;
     /// See [`FileKind::moved`]. A record that cannot be read stays as it is: the preflight tells of it.
     fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>);
+    /// Does something with what [`FileKind::named_file`] answers, if that is something.
+    fn with_named_file(&self, file: &mut OpenFile, work: &mut dyn FnMut(&mut NamedFile));
     /// See [`FileKind::preflight`].
     fn preflight(&self, file: &OpenFile) -> Vec<Problem>;
     /// See [`FileKind::is_late`].
@@ -75,6 +78,16 @@ impl<K: FileKind> AnyFileKind for K {
         let Ok(mut record) = typed(file) else { return };
         FileKind::moved(self, &mut record, moving);
         file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
+    }
+
+    fn with_named_file(&self, file: &mut OpenFile, work: &mut dyn FnMut(&mut NamedFile)) {
+        let Ok(mut record) = typed(file) else { return };
+        let Some(named) = FileKind::named_file(self, &mut record) else { return };
+        let before = named.clone();
+        work(named);
+        if *named != before {
+            file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
+        }
     }
 
     fn preflight(&self, file: &OpenFile) -> Vec<Problem> {

@@ -48,6 +48,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::moves::Moving;
+use super::named_file::NamedFile;
 use super::named_file::Owner;
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::proc::fdinfo::FdInfo;
@@ -296,6 +297,11 @@ pub trait FileKind: Sync {
 
     /// Leads what the record says of paths to where they have moved.
     fn moved(&self, _record: &mut Self::Record, _moving: &mut Moving<'_>) {}
+
+    /// The file that it is opened by name, if it is one.
+    fn named_file<'a>(&self, _record: &'a mut Self::Record) -> Option<&'a mut NamedFile> {
+        None
+    }
 
     /// What is in the way of giving it back here. Nothing exists yet.
     fn preflight(&self, _record: &Self::Record, _file: &OpenFile) -> Vec<Problem> {

@@ -42,6 +42,10 @@ impl FileKind for Regular {
         record.moved(moving);
     }
 
+    fn named_file<'a>(&self, record: &'a mut NamedFile) -> Option<&'a mut NamedFile> {
+        Some(record)
+    }
+
     fn preflight(&self, record: &NamedFile, file: &OpenFile) -> Vec<Problem> {
         check(record, file)
     }

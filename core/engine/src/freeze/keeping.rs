@@ -1,0 +1,195 @@
+//! Copies of what the group has mapped of programs and libraries, so that a package that is upgraded meanwhile does not matter.
+//!
+//! Most of it is copied before anybody is stopped: what is mapped is known by name then. What comes to light later is copied beside
+//! the writing of the memory.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, phrase};
+
+use crate::image::kept::Keeping;
+use crate::kernel::files;
+use crate::kernel::identity::{Acting, Identity};
+use crate::proc::maps::{self, MappingName};
+use crate::resource::content;
+use crate::resource::fd::{self, FilesFacts, OpenFile, leases};
+use crate::resource::named_file::{self, NamedFile};
+use crate::survey::select;
+use crate::{Asker, FreezeError, FreezeOptions, Selection};
+
+/// What is kept for an image, if anything is.
+pub struct Keeper<'a> {
+    keeping: Option<Keeping>,
+    asker: Option<&'a Asker>,
+    /// Files that are open, too.
+    working: bool,
+    progress: &'a dyn Progress,
+    /// Why nothing can be kept.
+    failed: Option<std::io::Error>,
+}
+
+impl<'a> Keeper<'a> {
+    /// As the options say.
+    pub fn begin(
+        options: &FreezeOptions,
+        asker: Option<&'a Asker>,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, Problem> {
+        let _acting = asker.map(Asker::acting).transpose()?;
+        let (keeping, failed) = match options.kept.as_ref().map(|kept| kept.begin()) {
+            Some(Ok(keeping)) => (Some(keeping), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
+        Ok(Self { keeping, asker, working: options.keep_files, progress, failed })
+    }
+
+    /// Keeps what the selected processes have mapped now, while they run. Whoever ends meanwhile, or whatever cannot be seen yet, comes
+    /// later.
+    pub fn ahead(&self, selection: &Selection) -> Result<(), FreezeError> {
+        let Some(keeping) = &self.keeping else { return Ok(()) };
+        let seeds: Vec<Pid> = [selection.pid].into_iter().chain(selection.others.iter().copied()).collect();
+        let members = select::members(&seeds).unwrap_or_default();
+        let missing: Vec<(PathBuf, File, libc::stat)> = mapped(&members)
+            .into_iter()
+            .filter_map(|(path, inode)| {
+                let _acting = self.asker.map(Asker::acting).transpose().ok()?;
+                let file = File::from(files::open(&path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?);
+                let stat = files::stat(&file).ok()?;
+                // By its name it may be another one already.
+                let wanted = stat.st_mode & libc::S_IFMT == libc::S_IFREG
+                    && stat.st_ino == inode
+                    && keeping.has(&stat).is_none()
+                    && is_program(&path, &file);
+                wanted.then_some((path, file, stat))
+            })
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.progress.begins(Phase::Keeping, missing.iter().map(|(.., stat)| stat.st_size as u64).sum());
+        let wanted = |bytes: u64| {
+            self.progress.moved(bytes);
+            !self.progress.cancelled()
+        };
+        for (path, file, stat) in &missing {
+            let _acting = self.asker.map(Asker::acting).transpose()?;
+            keeping.keep(file, stat, path.as_os_str().as_bytes(), &wanted);
+            super::cancelled(self.progress)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a file that is mapped, if it is one to be kept; it has been opened with the rights of whoever has it mapped.
+    pub fn keep(&self, record: &mut NamedFile, file: &File) {
+        if !record.writable && !record.is_deep() && is_program(&record.path(), file) {
+            self.keep_anything(record, file);
+        }
+    }
+
+    /// Keeps the files that are open, where that was asked for: those that whoever has them open may read.
+    pub fn keep_open(&self, records: &mut [OpenFile], open: &FilesFacts) {
+        if !self.working || self.keeping.is_none() {
+            return;
+        }
+        for (record, facts) in records.iter_mut().zip(&open.files).filter(|(record, _)| record.mounts.is_none()) {
+            let Ok(kind) = fd::kind_named(record) else { continue };
+            kind.with_named_file(record, &mut |named| {
+                if named.modified.is_none() || facts.file_type() != libc::S_IFREG || leases::is_leased(facts) {
+                    return;
+                }
+                let acting = Acting::begin(&Identity::from(&named.owner));
+                let opened = acting.map_err(std::io::Error::from);
+                let opened = opened.and_then(|_acting| content::reopen(&facts.file, libc::O_RDONLY));
+                if let Ok(file) = opened
+                    && !named.is_deep()
+                {
+                    self.keep_anything(named, &file.into());
+                }
+            });
+        }
+    }
+
+    fn keep_anything(&self, record: &mut NamedFile, file: &File) {
+        let keep = || {
+            let keeping = self.keeping.as_ref()?;
+            let stat = files::stat(file).ok()?;
+            let _acting = self.asker.map(Asker::acting).transpose().ok()?;
+            keeping.keep(file, &stat, &record.path, &|_| !self.progress.cancelled())
+        };
+        record.kept = keep();
+    }
+
+    /// Writes down that the image needs what was kept; before it is there.
+    pub fn refer(&mut self, id: &str, image: &Path) -> Result<(), Problem> {
+        let _acting = self.asker.map(Asker::acting).transpose()?;
+        if let Some(Err(error)) = self.keeping.as_ref().map(|keeping| keeping.refer(id, image)) {
+            self.failed = Some(error);
+        }
+        Ok(())
+    }
+
+    /// What could not be kept.
+    pub fn told(&self) -> Option<Problem> {
+        let (at, why) = match (&self.failed, self.keeping.as_ref().and_then(Keeping::failure)) {
+            (Some(why), _) => (None, why.to_string()),
+            (None, Some((path, why))) => (Some(path), why.to_string()),
+            (None, None) => return None,
+        };
+        let what = phrase!("no copy of a program or library that it uses could be kept: {why}", why);
+        let loss = phrase!("that it can be woken when that has been upgraded or removed meanwhile");
+        let problem = Problem::loses(ProblemKind::File, what, loss);
+        Some(match at {
+            Some(path) => problem.at(named_file::shown(Path::new(std::ffi::OsStr::from_bytes(&path)))),
+            None => problem,
+        })
+    }
+}
+
+/// The paths and inodes of all files that somebody of these has mapped. Programs that are the same have the same libraries: it is enough to look at
+/// one of them, for a beginning.
+fn mapped(members: &[Pid]) -> Vec<(PathBuf, u64)> {
+    let (mut programs, mut paths) = (HashSet::new(), HashSet::new());
+    for pid in members {
+        let Ok(program) = crate::proc::link(*pid, "exe") else { continue };
+        if !programs.insert(program) {
+            continue;
+        }
+        let mappings = crate::proc::parsed(*pid, "maps", maps::parse_maps).unwrap_or_default();
+        paths.extend(mappings.into_iter().filter(|mapping| !mapping.shared || !mapping.write).filter_map(|mapping| {
+            match mapping.name {
+                MappingName::File(path) => Some((path, mapping.inode)),
+                _ => None,
+            }
+        }));
+    }
+    paths.into_iter().map(|(path, inode)| (PathBuf::from(OsString::from_vec(path)), inode)).collect()
+}
+
+/// Where packages put things.
+const OF_PACKAGES: [&str; 12] = [
+    "/usr",
+    "/opt",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/gnu/store",
+    "/snap",
+    "/var/lib/flatpak",
+    "/var/cache/fontconfig",
+];
+
+/// Whether a mapped file is one that comes and goes with packages: a program, a library, and whatever else lies where packages put things.
+fn is_program(path: &Path, file: &File) -> bool {
+    let mut magic = [0; 4];
+    OF_PACKAGES.iter().any(|folder| path.starts_with(folder))
+        || file.read_exact_at(&mut magic, 0).is_ok() && (magic == *b"\x7fELF" || magic.starts_with(b"MZ"))
+}

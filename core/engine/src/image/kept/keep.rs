@@ -1,0 +1,202 @@
+//! Adding to the store.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, FileTimes, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde_bytes::ByteBuf;
+use tempfile::NamedTempFile;
+
+use super::{ContentHash, KeptFiles, Reference};
+use crate::kernel::{files, outside};
+
+/// So many bytes are copied between two looks at whether that is still wanted.
+const STEP: usize = 1 << 20;
+
+/// Whether whoever waits still wants it; asked again and again with how many bytes more have been copied.
+pub type Want<'a> = &'a (dyn Fn(u64) -> bool + Sync);
+
+/// Files that are being added for one image. Nothing is removed from the store meanwhile.
+#[derive(Debug)]
+pub struct Keeping {
+    kept: KeptFiles,
+    _lock: Flock<File>,
+    added: Mutex<BTreeSet<ContentHash>>,
+    /// Why one could not be kept: the first one.
+    failed: Mutex<Option<(ByteBuf, io::Error)>>,
+}
+
+impl KeptFiles {
+    /// Makes the store where there is none, closed to others, and begins to add to it.
+    pub fn begin(&self) -> io::Result<Keeping> {
+        for folder in [self.place(), self.objects(), self.seen(), self.images()] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        }
+        let lock = self.lock(FlockArg::LockShared)?;
+        Ok(Keeping { kept: self.clone(), _lock: lock, added: Mutex::default(), failed: Mutex::default() })
+    }
+}
+
+impl KeptFiles {
+    /// Brings all that is kept to another store, with what the images of `from` need, which lie in `to` now.
+    pub fn bring(&self, other: &Self, (from, to): (&Path, &Path)) -> io::Result<()> {
+        if !self.objects().is_dir() {
+            return Ok(());
+        }
+        let (_lock, keeping) = (self.lock(FlockArg::LockShared)?, other.begin()?);
+        for entry in fs::read_dir(self.images())? {
+            let Ok(id) = entry?.file_name().into_string() else { continue };
+            let Some(mut reference) = self.reference(&id) else { continue };
+            for hash in &reference.files {
+                // What is missing here is missed there.
+                let Ok(mut file) = self.open_unchecked(*hash) else { continue };
+                let found = file.metadata()?;
+                if !other.has(*hash, found.len()) {
+                    keeping.take(&mut file, *hash, found.permissions().mode())?;
+                }
+            }
+            let image = Path::new(OsStr::from_bytes(&reference.image));
+            if let (true, Some(name)) = (image.parent() == Some(from), image.file_name()) {
+                reference.image = ByteBuf::from(to.join(name).as_os_str().as_bytes());
+            }
+            other.refer(&id, &reference)?;
+        }
+        Ok(())
+    }
+}
+
+impl Keeping {
+    /// Whether it would take no time to keep this file: it has been seen before, and is there.
+    pub fn has(&self, stat: &libc::stat) -> Option<ContentHash> {
+        let seen = fs::read_link(self.kept.seen().join(name(stat))).ok()?;
+        let hash = ContentHash::parse(seen.to_str()?)?;
+        self.kept.has(hash, stat.st_size as u64).then_some(hash)
+    }
+
+    /// Keeps a file that is open for reading. What cannot be kept is told at the end; the group can do without, as long as nobody
+    /// changes the file.
+    pub fn keep(&self, file: &File, stat: &libc::stat, path: &[u8], wanted: Want<'_>) -> Option<ContentHash> {
+        let added = |hash: &ContentHash| {
+            self.added.lock().unwrap_or_else(PoisonError::into_inner).insert(*hash);
+        };
+        if let Some(hash) = self.has(stat) {
+            added(&hash);
+            return Some(hash);
+        }
+        match self.add(file, stat, wanted) {
+            Ok(hash) => hash.inspect(added),
+            Err(error) => {
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.get_or_insert((ByteBuf::from(path), error));
+                None
+            }
+        }
+    }
+
+    /// None: that it is done is not wanted any more.
+    fn add(&self, file: &File, stat: &libc::stat, wanted: Want<'_>) -> io::Result<Option<ContentHash>> {
+        let copy = NamedTempFile::new_in(self.kept.objects())?;
+        let whole = if files::reflink(file, copy.as_file()).is_ok() {
+            wanted(stat.st_size as u64).then(|| ContentHash::of(&mut copy.reopen()?)).transpose()?
+        } else {
+            copied(file, copy.as_file(), wanted)?
+        };
+        let Some(hash) = whole else { return Ok(None) };
+        let now = files::stat(file)?;
+        if name(&now) != name(stat) || copy.as_file().metadata()?.len() != stat.st_size as u64 {
+            return Err(io::Error::other("it is being changed"));
+        }
+        if !self.kept.has(hash, stat.st_size as u64) {
+            let object = copy.as_file();
+            let modified = std::time::UNIX_EPOCH
+                .checked_add(std::time::Duration::new(stat.st_mtime.max(0) as u64, stat.st_mtime_nsec as u32));
+            if let Some(modified) = modified {
+                object.set_times(FileTimes::new().set_modified(modified))?;
+            }
+            // Without the bits that lend rights: who is woken with it may run it again.
+            object.set_permissions(Permissions::from_mode(0o400 | stat.st_mode & 0o555))?;
+            object.sync_all()?;
+            copy.persist(self.kept.object(hash)).map_err(|error| error.error)?;
+        }
+        let seen = self.kept.seen().join(name(stat));
+        // A link that leads to what is gone.
+        let _ = fs::remove_file(&seen);
+        match std::os::unix::fs::symlink(hash.to_string(), &seen) {
+            // Somebody else has seen it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            answer => answer?,
+        }
+        Ok(Some(hash))
+    }
+
+    /// Puts something that is not on this machine into the store, if it is what it should be.
+    pub fn take(&self, reader: &mut impl Read, hash: ContentHash, mode: u32) -> io::Result<bool> {
+        let copy = NamedTempFile::new_in(self.kept.objects())?;
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = vec![0; STEP];
+        loop {
+            let length = reader.read(&mut bytes)?;
+            if length == 0 {
+                break;
+            }
+            hasher.update(&bytes[..length]);
+            copy.as_file().write_all(&bytes[..length])?;
+        }
+        if ContentHash::from(&hasher) != hash {
+            return Ok(false);
+        }
+        copy.as_file().set_permissions(Permissions::from_mode(0o400 | mode & 0o555))?;
+        copy.as_file().sync_all()?;
+        copy.persist(self.kept.object(hash)).map_err(|error| error.error)?;
+        self.added.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
+        Ok(true)
+    }
+
+    /// Writes down that an image needs all that was added: it has this id, and will have this name.
+    pub fn refer(&self, id: &str, image: &Path) -> io::Result<()> {
+        let files: Vec<ContentHash> =
+            self.added.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        if files.is_empty() {
+            return Ok(());
+        }
+        File::open(self.kept.objects())?.sync_all()?;
+        let image =
+            outside::known().map_or_else(|| std::path::absolute(image), |outside| Ok(outside.absolute(image)))?;
+        let image = ByteBuf::from(image.as_os_str().as_bytes());
+        self.kept.refer(id, &Reference { image, files, missed: None })
+    }
+
+    /// What could not be kept, and why: the first of it.
+    pub fn failure(&self) -> Option<(ByteBuf, io::Error)> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Under which name a file is seen: where one of these numbers is another one, it may be another file.
+fn name(stat: &libc::stat) -> String {
+    let libc::stat { st_dev, st_ino, st_size, st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec, .. } = stat;
+    format!("{st_dev:x}-{st_ino}-{st_size}-{st_mtime}.{st_mtime_nsec}-{st_ctime}.{st_ctime_nsec}")
+}
+
+fn copied(from: &File, mut to: &File, wanted: Want<'_>) -> io::Result<Option<ContentHash>> {
+    use std::os::unix::fs::FileExt;
+    let (mut hasher, mut bytes, mut at) = (blake3::Hasher::new(), vec![0; STEP], 0);
+    loop {
+        let length = from.read_at(&mut bytes, at)?;
+        if length == 0 {
+            return Ok(Some(ContentHash::from(&hasher)));
+        }
+        hasher.update(&bytes[..length]);
+        to.write_all(&bytes[..length])?;
+        at += length as u64;
+        if !wanted(length as u64) {
+            return Ok(None);
+        }
+    }
+}

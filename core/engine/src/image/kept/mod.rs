@@ -1,0 +1,237 @@
+//! Copies of the programs and libraries that groups had in their memory, kept beside the images: what an image says of such a file
+//! are its name and what the group has changed in it, and a package that is upgraded while the group sleeps takes the rest away.
+//!
+//! A store addressed by content, the same for all images of a folder: a file is kept once, under the BLAKE3 of all its bytes, and
+//! shares its blocks with the original where the filesystem can do that (FICLONE, ioctl_ficlone(2)). Each image refers to what it
+//! needs, and what none refers to any more is removed.
+//!
+//! ```text
+//! kept/lock              held by whoever adds (shared) or removes (alone)
+//! kept/objects/HASH      the files
+//! kept/seen/STAT         a link to HASH: a file with this device, inode, size and times has been hashed before
+//! kept/images/ID         which files the image with this id needs, and where it lies
+//! kept/shown/HASH/PATH   the object once more under the name that programs know it by, once it is mapped
+//! ```
+
+mod keep;
+mod shown;
+mod sweep;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+
+pub use keep::{Keeping, Want};
+pub use sweep::Swept;
+
+use crate::kernel::outside;
+
+/// What the folder is called beside the images.
+pub const FOLDER: &str = "kept";
+
+/// BLAKE3 of all bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ContentHash(ByteArray<32>);
+
+impl ContentHash {
+    /// That of all that can be read.
+    pub fn of(reader: &mut impl Read) -> io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        io::copy(reader, &mut hasher)?;
+        Ok(Self::from(&hasher))
+    }
+
+    /// The one that is written so: 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        blake3::Hash::from_hex(text).ok().map(|hash| Self(ByteArray::new(*hash.as_bytes())))
+    }
+}
+
+impl From<&blake3::Hasher> for ContentHash {
+    fn from(hasher: &blake3::Hasher) -> Self {
+        Self(ByteArray::new(*hasher.finalize().as_bytes()))
+    }
+}
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&blake3::Hash::from_bytes(*self.0).to_hex())
+    }
+}
+
+/// What an image needs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Reference {
+    /// Where it was made.
+    image: ByteBuf,
+    /// The files.
+    files: Vec<ContentHash>,
+    /// Since when it is not there any more, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    missed: Option<u64>,
+}
+
+/// The files that are kept in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFiles {
+    folder: PathBuf,
+}
+
+impl KeptFiles {
+    /// Those in this folder, which need not exist.
+    pub fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Those of the images in this folder.
+    pub fn beside(images: &Path) -> Self {
+        Self::at(&images.join(FOLDER))
+    }
+
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// By which path it is reached from here.
+    fn place(&self) -> PathBuf {
+        outside::known().map_or_else(|| self.folder.clone(), |outside| outside.reach(&self.folder))
+    }
+
+    fn objects(&self) -> PathBuf {
+        self.place().join("objects")
+    }
+
+    fn seen(&self) -> PathBuf {
+        self.place().join("seen")
+    }
+
+    fn images(&self) -> PathBuf {
+        self.place().join("images")
+    }
+
+    /// Where the file with this content is, if it is kept.
+    fn object(&self, hash: ContentHash) -> PathBuf {
+        self.objects().join(hash.to_string())
+    }
+
+    /// The same, for a person.
+    pub fn path_of(&self, hash: ContentHash) -> PathBuf {
+        self.folder.join("objects").join(hash.to_string())
+    }
+
+    /// Whether a file of this size is kept under this name; its bytes are not looked at.
+    fn has(&self, hash: ContentHash, size: u64) -> bool {
+        self.object(hash).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == size)
+    }
+
+    /// The file with this content, each byte of it checked.
+    pub fn open(&self, hash: ContentHash) -> io::Result<File> {
+        let mut file = self.open_unchecked(hash)?;
+        let found = ContentHash::of(&mut file)?;
+        if found != hash {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is damaged: its hash is another one"));
+        }
+        Ok(file)
+    }
+
+    fn open_unchecked(&self, hash: ContentHash) -> io::Result<File> {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let file = File::options().read(true).custom_flags(flags).open(self.object(hash))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(file)
+    }
+
+    /// Whose the store is.
+    pub fn owner(&self) -> io::Result<(u32, u32)> {
+        let found = self.place().symlink_metadata()?;
+        Ok((found.uid(), found.gid()))
+    }
+
+    /// Waits until nobody removes, or (alone) nobody adds.
+    fn lock(&self, how: FlockArg) -> io::Result<Flock<File>> {
+        let path = self.place().join("lock");
+        let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        let options = &mut File::options();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        Flock::lock(file.open(path)?, how).map_err(|(_, errno)| errno.into())
+    }
+
+    /// What the image with this id needs.
+    pub fn needed(&self, id: &str) -> Vec<ContentHash> {
+        self.reference(id).map(|reference| reference.files).unwrap_or_default()
+    }
+
+    fn reference(&self, id: &str) -> Option<Reference> {
+        /// A reference is some bytes for each mapped file.
+        const MOST: u64 = 16 << 20;
+        let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(self.images().join(id)).ok()?;
+        ciborium::from_reader(io::BufReader::new(file.take(MOST))).ok()
+    }
+
+    /// Writes down what an image needs, before it is there.
+    fn refer(&self, id: &str, reference: &Reference) -> io::Result<()> {
+        let folder = self.images();
+        let file = tempfile::NamedTempFile::new_in(&folder)?;
+        ciborium::into_writer(reference, io::BufWriter::new(&file)).map_err(io::Error::other)?;
+        file.as_file().sync_all()?;
+        file.persist(folder.join(id)).map_err(|error| error.error)?;
+        File::open(&folder)?.sync_all()
+    }
+
+    /// The image with this id is not there any more: what only it needed is removed.
+    pub fn forget(&self, id: &str) -> io::Result<()> {
+        if id.is_empty() || id.contains(['/', '.']) {
+            return Ok(());
+        }
+        match std::fs::remove_file(self.images().join(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            answer => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_hash_is_read_as_it_is_written() {
+        let hash = ContentHash::of(&mut &b"abc"[..]).expect("bytes can be read");
+        let shown = hash.to_string();
+        assert_eq!(shown, "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
+        assert_eq!(ContentHash::parse(&shown), Some(hash));
+        for odd in ["", "6437", "../../etc/passwd", &shown.replace('6', "g")] {
+            assert_eq!(ContentHash::parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn what_was_changed_in_the_store_or_is_a_link_is_not_given_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kept = KeptFiles::at(folder.path());
+        fs::create_dir(kept.objects()).expect("a folder");
+        let hash = ContentHash::of(&mut &b"abc"[..]).expect("bytes can be read");
+        let path = kept.path_of(hash);
+        fs::write(&path, "abc").expect("a file");
+        assert!(kept.open(hash).is_ok());
+        fs::write(&path, "abd").expect("a file");
+        assert!(kept.open(hash).is_err());
+        fs::remove_file(&path).expect("it was there");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::write(&elsewhere, "abc").expect("a file");
+        std::os::unix::fs::symlink(&elsewhere, &path).expect("a link");
+        assert!(kept.open(hash).is_err());
+    }
+}

@@ -1,0 +1,243 @@
+//! Copies that take the place of files that have changed, or are gone, since the freeze: of programs and libraries always where one was
+//! kept, of working files where that is wished.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use dormouse_wire::{Phrase, Problem, ProblemKind, Severity, phrase};
+use serde_bytes::ByteBuf;
+
+use super::trust;
+use crate::image::Reader;
+use crate::image::kept::{ContentHash, KeptFiles};
+use crate::kernel::identity::{Acting, Identity};
+use crate::resource::fd::kind_named;
+use crate::resource::group::{Group, Process};
+use crate::resource::named_file::{NamedFile, StandIn, shown};
+use crate::{ChangedFiles, ThawOptions};
+
+/// Whether copies of working files are only looked for, or put where the group finds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// For a preflight.
+    Look,
+    /// For a thaw.
+    Make,
+}
+
+/// Chooses copies for what has changed and is to be replaced; answers what is told of it. What remains is for the preflight to find.
+pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: How) -> Vec<Problem> {
+    // Nothing is made for an image that says what its owner could not have written.
+    let makes = how == How::Make && matches!(options.changed, ChangedFiles::Kept(_));
+    if makes && !trust::problems(group, reader, options.asker.as_ref()).is_empty() {
+        return Vec::new();
+    }
+    let wish = Wish { shelves: shelves(reader, options), changed: options.changed, image: reader.path(), how };
+    let mut told = Vec::new();
+    let run = run(group);
+    for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
+        if !stops(&file.check(true)) {
+            continue;
+        }
+        file.stand_in = file.kept.and_then(|hash| wish.shelf(hash).cloned());
+        // A program that does not fit the rest of itself only crashes.
+        if file.stand_in.is_none()
+            && !run.contains(&index)
+            && file.likeness.as_ref().is_none_or(|like| !like.is_program())
+        {
+            told.extend(wish.settle(file, true));
+        }
+    }
+    for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
+        // A kind that is not known is told by the preflight.
+        if let Ok(kind) = kind_named(file) {
+            kind.with_named_file(file, &mut |named| {
+                told.extend(wish.settle(named, false));
+            });
+        }
+    }
+    told.sort();
+    told.dedup();
+    told
+}
+
+/// Which mapped files are executables.
+fn run(group: &Group) -> Vec<usize> {
+    use crate::resource::memory::layout::Executable;
+    let alive = group.processes.iter().filter_map(Process::alive);
+    let run = alive.filter_map(|alive| match alive.memory.layout.executable {
+        Executable::Named(file) => Some(file),
+        Executable::Content(_) => None,
+    });
+    run.collect()
+}
+
+fn stops(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Blocks)
+}
+
+/// The stores, with whoever may read them: those of the options, and the one beside the image.
+fn shelves(reader: &Reader, options: &ThawOptions) -> Vec<StandIn> {
+    let beside = reader.path().parent().map(KeptFiles::beside);
+    let mut shelves: Vec<StandIn> = Vec::new();
+    for kept in beside.iter().chain(&options.kept) {
+        let identity = match &options.asker {
+            Some(asker) => Identity { user: asker.user, group: asker.group, groups: asker.groups.clone() },
+            // Nobody learns through links in a store of his what only we may read.
+            None => match kept.owner() {
+                Ok((user, group)) => Identity { user, group, groups: Vec::new() },
+                Err(_) => continue,
+            },
+        };
+        let shelf = StandIn { kept: kept.clone(), identity };
+        if !shelves.contains(&shelf) {
+            shelves.push(shelf);
+        }
+    }
+    shelves
+}
+
+fn has(shelf: &StandIn, hash: ContentHash) -> bool {
+    let opened = Acting::begin(&shelf.identity).map_err(io::Error::from).and_then(|_acting| shelf.kept.open(hash));
+    match opened {
+        Ok(_) => true,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, %hash, "a kept file cannot be used");
+            }
+            false
+        }
+    }
+}
+
+/// What is wished of working files, and where copies are.
+struct Wish<'a> {
+    shelves: Vec<StandIn>,
+    changed: ChangedFiles,
+    image: &'a Path,
+    how: How,
+}
+
+impl Wish<'_> {
+    /// Which store has a file with this content.
+    fn shelf(&self, hash: ContentHash) -> Option<&StandIn> {
+        self.shelves.iter().find(|shelf| has(shelf, hash))
+    }
+
+    /// Does what is wished with a working file that has changed.
+    fn settle(&self, file: &mut NamedFile, exact: bool) -> Option<Problem> {
+        if matches!(self.changed, ChangedFiles::Stop) || file.mode & libc::S_IFMT != libc::S_IFREG {
+            return None;
+        }
+        let found = file.check(exact).into_iter().find(|problem| problem.severity == Severity::Blocks)?;
+        match self.changed {
+            ChangedFiles::Stop => None,
+            ChangedFiles::New => {
+                if !file.path().metadata().is_ok_and(|found| found.is_file()) {
+                    return None;
+                }
+                file.accept();
+                let loss = phrase!("what the program remembers of it, which may be wrong");
+                Some(Problem::loses(ProblemKind::File, found.what, loss).at(file.shown()))
+            }
+            ChangedFiles::Kept(folder) => {
+                let hash = file.kept?;
+                let shelf = self.shelf(hash)?;
+                let folder = folder(file.owner.user, self.image)?;
+                Some(self.replace(file, found.what, (shelf, hash), &folder))
+            }
+        }
+    }
+
+    fn replace(
+        &self,
+        file: &mut NamedFile,
+        what: Phrase,
+        (shelf, hash): (&StandIn, ContentHash),
+        folder: &Path,
+    ) -> Problem {
+        let (place, old) = (place(folder, file), file.shown());
+        if self.how == How::Make {
+            if let Err(error) = put(shelf, hash, file, &place) {
+                let why = phrase!("the copy of the freeze cannot be put in a place of its own: {why}", why = error);
+                return Problem::blocks(ProblemKind::File, why).at(shown(&place));
+            }
+            file.path = ByteBuf::from(place.as_os_str().as_bytes());
+        }
+        file.accept();
+        let loss = phrase!(
+            "that it works on the file itself: it has the copy of the freeze, which is {place} now",
+            place = shown(&place)
+        );
+        Problem::loses(ProblemKind::File, what, loss).at(old)
+    }
+}
+
+/// Where the copy of a file comes.
+fn place(folder: &Path, file: &NamedFile) -> PathBuf {
+    let path = Path::new(OsStr::from_bytes(&file.path));
+    // Whoever wrote the image may have written anything; what is below the folder stays there.
+    let names = path.components().filter(|part| matches!(part, Component::Normal(_)));
+    names.fold(folder.to_owned(), |place, name| place.join(name))
+}
+
+/// Makes the copy, which belongs to whom the file is opened for. One that is there already stays: two descriptors of a file, or the thaw
+/// before, have made it.
+fn put(shelf: &StandIn, hash: ContentHash, file: &NamedFile, place: &Path) -> io::Result<()> {
+    let above = place.parent().unwrap_or(place);
+    let source = {
+        let _acting = Acting::begin(&shelf.identity)?;
+        shelf.kept.open(hash)?
+    };
+    let owner = Identity::from(&file.owner);
+    let _acting = Acting::begin(&owner)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(above)?;
+    if place.symlink_metadata().is_ok_and(|found| found.is_file()) {
+        return Ok(());
+    }
+    let copy = tempfile::NamedTempFile::new_in(above)?;
+    if crate::kernel::files::reflink(&source, copy.as_file()).is_err() {
+        let mut source = &source;
+        io::Seek::rewind(&mut source)?;
+        io::copy(&mut source, &mut copy.as_file())?;
+    }
+    copy.as_file().set_permissions(Permissions::from_mode(file.mode & 0o777 | 0o200))?;
+    copy.as_file().sync_all()?;
+    match copy.persist_noclobber(place) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.error),
+    }?;
+    fs::metadata(place).map(drop)
+}
+
+/// Opens the copy that was chosen for a mapped file; and what is to be told of it.
+pub fn open(file: &NamedFile, stand_in: &StandIn) -> Result<(OwnedFd, Option<Problem>), Problem> {
+    let failed = |why: Phrase| {
+        let what = phrase!("the copy of it that was kept cannot be opened: {why}", why);
+        Problem::blocks(ProblemKind::File, what).at(file.shown())
+    };
+    let hash = file.kept.ok_or_else(|| failed(phrase!("it has no hash")))?;
+    let path = Path::new(OsStr::from_bytes(&file.path));
+    let opened = stand_in.kept.open_as(hash, path, &stand_in.identity);
+    let (opened, as_it_was) = opened.map_err(|error| failed(Phrase::from(error.to_string())))?;
+    let place = stand_in.kept.path_of(hash);
+    let loss = phrase!("its name: it is a copy, and shows as {place}", place = shown(&place));
+    let what = phrase!("the file has been changed or replaced since the freeze");
+    let told = (!as_it_was).then(|| Problem::loses(ProblemKind::File, what, loss).at(file.shown()));
+    Ok((opened, told))
+}
+
+/// The names of the mapped files in whose place copies are, for a person.
+pub fn names(group: &Group) -> Vec<String> {
+    let replaced = group.mapped_files.iter().filter(|file| file.stand_in.is_some());
+    let mut names: Vec<String> = replaced.map(NamedFile::shown).collect();
+    names.sort();
+    names.dedup();
+    names
+}
