@@ -117,7 +117,10 @@ fn asleep(user: User) -> (Job, BTreeSet<i32>, PathBuf) {
         command
     });
     job.wait_for("ready");
-    let group = job.fall_asleep();
+    let group = job.specimen().members();
+    // Copies of what has changed would be in the way of being told.
+    job.specimen().freeze_with(&["--keep", "none"]).expect_success("freeze");
+    job.specimen().assert_asleep(&group);
     let home = job.specimen().folder().join("home");
     (job, group, home)
 }

@@ -71,6 +71,10 @@ pub fn image(id: &str, name: &str, ago: u64) -> Sleeping {
         machine: Some("burrow".to_owned()),
         losses: Vec::new(),
         damage: None,
+        session: None,
+        terminal: false,
+        session: None,
+        terminal: false,
         awake: false,
     }
 }

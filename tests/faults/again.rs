@@ -32,6 +32,8 @@ fn a_call_that_is_interrupted_again_and_again_goes_on() {
             accept_losses: false,
             label: None,
             compression: Compression::Fast,
+            kept: None,
+            keep_files: false,
         };
         let selection = Selection {
             pid: Pid(specimen.pid()),

@@ -49,6 +49,12 @@ fn images_come_along_to_another_folder_and_wake_there() {
     let next = asleep(&machine, &mut second);
     assert!(place.join(&next).exists(), "it does not sleep in the new folder");
     assert_eq!(images(&machine, ANNA).len(), 2);
+    let kept = |folder: &Path| {
+        let objects = fs::read_dir(folder.join("kept/objects")).into_iter().flatten().flatten();
+        objects.map(|object| done(object.metadata()).uid()).collect::<Vec<_>>()
+    };
+    assert!(!kept(&place).is_empty() && kept(&place).iter().all(|owner| *owner == ANNA), "{:?}", kept(&place));
+    assert_eq!(kept(&machine.images(ANNA)), Vec::<u32>::new(), "copies stay in the old folder");
     awake(&machine, &mut first, &image);
 
     let job = move_to(&machine, "");
@@ -57,6 +63,11 @@ fn images_come_along_to_another_folder_and_wake_there() {
     assert_eq!((folder.path, folder.chosen), (machine.images(ANNA), false));
     assert_eq!(images(&machine, ANNA).len(), 2);
     awake(&machine, &mut second, &next);
+    assert!(!kept(&machine.images(ANNA)).is_empty());
+    for image in images(&machine, ANNA) {
+        machine.told(ANNA, &Call::Delete(image.id));
+    }
+    assert_eq!(kept(&machine.images(ANNA)), Vec::<u32>::new(), "copies stay that no image needs");
 }
 
 #[test]

@@ -93,6 +93,8 @@ mod tests {
             machine: None,
             losses: Vec::new(),
             damage: None,
+            session: None,
+            terminal: false,
             awake: false,
         }
     }

@@ -10,7 +10,7 @@ use crate::cut::Cut;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::target::{Meant, Target};
-use dormouse_service::store::{kept, sweep};
+use dormouse_service::store::{kept, sweep_sometimes};
 use dormouse_service::when;
 
 use crate::{output, store};
@@ -157,7 +157,7 @@ fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
     let frozen = dormouse_engine::freeze(&selection, &options, &bar)?;
     drop(bar);
     if let Ok(folder) = store::folder() {
-        sweep(&folder);
+        sweep_sometimes(&folder);
     }
     Ok(Done::Here(frozen))
 }

@@ -170,7 +170,7 @@ impl Lister {
     }
 
     /// The groups as they are now, and what ties everybody together.
-    fn look_with_ties(&mut self) -> Result<(Vec<Listed>, Graph), Failure> {
+    pub fn look_with_ties(&mut self) -> Result<(Vec<Listed>, Graph), Failure> {
         let processes =
             self.everyone.look().map_err(|error| Failure::new(format!("The processes cannot be listed: {error}.")))?;
         let graph = Connections::look().graph;

@@ -28,6 +28,7 @@ mod progress;
 mod resume;
 mod runtime;
 mod serve;
+mod session;
 mod store;
 mod target;
 mod terminal;
@@ -80,6 +81,7 @@ enum Command {
     Pause(pause::Arguments),
     Resume(resume::Arguments),
     Images(images::Arguments),
+    Session(session::Arguments),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
     Doctor(doctor::Arguments),
@@ -103,6 +105,7 @@ impl Command {
             Self::Pause(arguments) => pause::run(arguments),
             Self::Resume(arguments) => resume::run(arguments),
             Self::Images(arguments) => images::run(arguments),
+            Self::Session(arguments) => session::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),

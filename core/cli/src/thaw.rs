@@ -218,6 +218,16 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
 /// Files that are missing may only lie elsewhere.
 fn hinted(failure: Failure, arguments: &Arguments) -> Failure {
     let is_file = |problem: &Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
+    let is_changed = |problem: &Problem| {
+        let said = problem.what.to_string();
+        is_file(problem) && (said.contains("changed or replaced") || said.contains("shrunk"))
+    };
+    if arguments.changed_files == Changed::Stop && failure.problems.iter().any(is_changed) {
+        return failure.hint(
+            "To go on with files as they are now: --changed-files new. With what they held at the freeze, where copies of \
+             them were kept (freeze --keep files): --changed-files kept.",
+        );
+    }
     if arguments.moves.is_empty() && failure.problems.iter().any(is_file) {
         return failure.hint("Where files have only moved since the freeze, say where to: --map OLD=NEW.");
     }

@@ -13,7 +13,7 @@
 //!
 //! # What the command uses too
 //!
-//! The folder of images ([`store`]), the way to look into one ([`look`]), the folder that lasts until the next boot
+//! Whole sessions ([`session`]), the folder of images ([`store`]), the way to look into one ([`look`]), the folder that lasts until the next boot
 //! ([`runtime`]), systemd ([`systemd`]), where desktop entries lie ([`folders`]), times for people ([`when`]), and what
 //! failures of the engine come to ([`failure`]).
 
@@ -26,6 +26,7 @@ pub mod look;
 pub mod moving;
 pub mod runtime;
 mod serve;
+pub mod session;
 pub mod store;
 pub mod systemd;
 mod watch;

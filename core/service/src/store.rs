@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use dormouse_engine::image::kept::KeptFiles;
 use dormouse_wire::Pid;
@@ -125,6 +125,15 @@ fn unused(folder: &Path, name: &str) -> PathBuf {
 /// The copies of programs and libraries that are kept for the images in the folder.
 pub fn kept(folder: &Path) -> KeptFiles {
     KeptFiles::beside(folder)
+}
+
+/// The same, if that was not done for a day: after a freeze, which is not to wait for it.
+pub fn sweep_sometimes(folder: &Path) {
+    const DAY: Duration = Duration::from_hours(24);
+    let swept = kept(folder).swept();
+    if swept.is_none_or(|swept| swept.elapsed().is_ok_and(|since| since > DAY)) {
+        sweep(folder);
+    }
 }
 
 /// Removes what no image in the folder needs any more. What goes wrong is tried again another time.

@@ -37,6 +37,12 @@ pub mod freeze_options {
     pub const KEEP_CONNECTIONS: &str = "keep-connections";
     /// `s`: what the image is called for a person.
     pub const LABEL: &str = "label";
+    /// `s`: the id of the session that it is put to sleep with.
+    pub const SESSION: &str = "session";
+    /// `u`: the how manyeth of that it is.
+    pub const SESSION_ORDER: &str = "session-order";
+    /// `as`: ids of other groups of the same user that go into the same image.
+    pub const WITH: &str = "with";
 }
 
 /// What [`ImagesProxy::thaw`] can be told.

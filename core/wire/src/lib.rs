@@ -25,7 +25,7 @@ pub use compression::Compression;
 pub use disconnect::Disconnect;
 pub use graph::{Edge, EdgeKind, Graph, Node, Strength, ThingKind};
 pub use id::{ByteSize, FdNumber, Pid, Tid};
-pub use listing::{GroupKind, Joined, Label, Listed};
+pub use listing::{GroupKind, Joined, Label, Listed, SessionMark};
 pub use needs::Needs;
 pub use phrase::Phrase;
 pub use progress::{Phase, Progress, Quiet};

@@ -89,6 +89,18 @@ pub struct Label {
     /// [`Listed::application`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<String>,
+    /// The session that it was put to sleep with, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionMark>,
+}
+
+/// What tells the images of one session from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionMark {
+    /// The same for all of one session.
+    pub id: String,
+    /// The how manyeth of it this was, from 0: the last one is woken first.
+    pub order: u32,
 }
 
 /// A group that would stand for itself, were it not joined to another one.

@@ -115,6 +115,7 @@ mod tests {
             command: Vec::new(),
             page_size: 4096,
             processor_features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+            id: String::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::{JobKind, freeze_options};
-use dormouse_wire::{Checked, Compression, Disconnect, Label, Pid, Verdict, phrase};
+use dormouse_wire::{Checked, Compression, Disconnect, Label, Pid, SessionMark, Verdict, phrase};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{OwnedObjectPath, Value};
@@ -73,15 +73,23 @@ impl Groups {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let Told { accept_losses, label, compression, disconnect, keep_connections } = told(&options)?;
+        let Told { accept_losses, label, compression, disconnect, keep_connections, session, with } = told(&options)?;
         let (group, who) = self.0.to_change(&caller, &header, group).await?;
+        let mut meant = meant(&group);
+        for other in &with {
+            let (other, owner) = self.0.to_change(&caller, &header, other).await?;
+            if owner.user != who.user {
+                return Err(Error::Failed(phrase!("Groups of several users do not go into one image.").to_string()));
+            }
+            meant.others.extend(other.members.iter().map(|member| member.pid));
+        }
         let label = Label {
             name: label.or_else(|| Some(group.name.clone())),
             icon: group.icon.clone(),
             application: group.application.clone(),
+            session,
         };
-        let task =
-            Task::Freeze { meant: meant(&group), accept_losses, label, compression, disconnect, keep_connections };
+        let task = Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections };
         job::begin(&self.0, &caller, JobKind::Freeze, group.id, Order { who, task }, None).await
     }
 
@@ -124,6 +132,8 @@ struct Told {
     compression: Compression,
     disconnect: Disconnect,
     keep_connections: bool,
+    session: Option<SessionMark>,
+    with: Vec<String>,
 }
 
 /// Reads the options; one that is not known is refused, for it might matter.
@@ -146,8 +156,17 @@ fn told(options: &HashMap<String, Value<'_>>) -> Result<Told, Error> {
                 let boundaries: Vec<String> = value.try_clone().map_err(odd)?.try_into().map_err(odd)?;
                 told.disconnect = Disconnect::these(boundaries);
             }
+            freeze_options::SESSION => told.session.get_or_insert_default().id = text()?,
+            freeze_options::SESSION_ORDER => {
+                told.session.get_or_insert_default().order = u32::try_from(value).map_err(odd)?;
+            }
+            freeze_options::WITH => told.with = value.try_clone().map_err(odd)?.try_into().map_err(odd)?,
             _ => return Err(Error::Failed(format!("There is no option {name}."))),
         }
+    }
+    let session = told.session.as_ref().is_some_and(|session| session.id.is_empty() || session.id.len() > 64);
+    if session || told.with.len() > 1000 {
+        return Err(Error::Failed(phrase!("The session is not named as one is.").to_string()));
     }
     if told.label.as_ref().is_some_and(|label| label.len() > 1000) {
         return Err(Error::Failed(phrase!("The name is too long.").to_string()));

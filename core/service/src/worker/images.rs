@@ -102,6 +102,8 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
         machine: None,
         losses: Vec::new(),
         damage: None,
+        session: None,
+        terminal: false,
         awake: false,
     };
     Some(match Image::open(path).and_then(|image| image.inside()) {
@@ -117,6 +119,8 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
                 kernel: Some(inside.origin.kernel),
                 machine: Some(inside.origin.host),
                 losses: inside.losses,
+                session: label.session,
+                terminal: inside.group.terminal.is_some(),
                 awake: runs(&inside.group, below),
                 processes,
                 ..guessed
@@ -253,7 +257,7 @@ pub fn delete(who: &Who, image: &str) -> Result<Option<String>, Said> {
 /// Removes what was kept for images that are not there any more, with the user's rights.
 pub fn sweep_kept(who: &Who) {
     if let Ok(_acting) = who.asker().as_ref().map(Asker::acting).transpose() {
-        store::sweep(&who.folder);
+        store::sweep_sometimes(&who.folder);
     }
 }
 

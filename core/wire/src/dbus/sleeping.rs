@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ByteSize;
+use crate::listing::SessionMark;
 use crate::verdict::{Problem, ProcessName};
 
 /// An image in the folder of its owner.
@@ -38,6 +39,12 @@ pub struct Sleeping {
     /// Why it cannot be looked into: it is damaged, too new, or no image. What else is said of it is then a guess by its file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<Problem>,
+    /// The session that it was put to sleep with, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionMark>,
+    /// Whether it had a terminal outside of it, and gets that of whoever wakes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
     /// Whether its processes run: it has been woken, or was never ended.
     #[serde(default)]
     pub awake: bool,

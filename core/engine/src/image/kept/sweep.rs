@@ -49,7 +49,7 @@ impl KeptFiles {
         if outside::known().is_some() || !self.objects().is_dir() {
             return Ok(Swept::default());
         }
-        let _lock = match self.lock(FlockArg::LockExclusiveNonblock) {
+        let lock = match self.lock(FlockArg::LockExclusiveNonblock) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Swept::default()),
             lock => lock?,
         };
@@ -80,7 +80,14 @@ impl KeptFiles {
             }
             needed.extend(reference.files);
         }
-        self.remove_all_but(&needed)
+        let swept = self.remove_all_but(&needed)?;
+        lock.set_modified(SystemTime::now())?;
+        Ok(swept)
+    }
+
+    /// When that was done last.
+    pub fn swept(&self) -> Option<SystemTime> {
+        self.place().join("lock").metadata().ok()?.modified().ok()
     }
 
     fn remove_all_but(&self, needed: &BTreeSet<ContentHash>) -> io::Result<Swept> {

@@ -1,0 +1,334 @@
+//! `dormouse session`: all groups of a user, put to sleep and woken with one command.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use dormouse_service::session::{self, Direct, Hands, OverBus, Slept, Wish, Woken, plan};
+use dormouse_wire::dbus::{Failure as Refusal, Sleeping};
+use dormouse_wire::{Listed, Problem, SessionMark};
+use nix::unistd::{Uid, User};
+use serde::Serialize;
+
+use crate::exit::{Failure, Outcome};
+use crate::list::Lister;
+use crate::output;
+use crate::progress::Bar;
+
+/// Puts all groups of a user to sleep, and wakes them.
+#[derive(Debug, clap::Args)]
+#[command(long_about = ABOUT)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+const ABOUT: &str = "\
+Puts all groups of a user to sleep, and wakes them.
+
+Root does it for the user of `--user`, or whoever has called sudo; everybody else asks the service for what is his own.";
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Freeze(Freeze),
+    Thaw(Thaw),
+    Status(Status),
+}
+
+/// Whose session.
+#[derive(Debug, clap::Args)]
+pub struct Whose {
+    /// Whose session, by name or number: for root. The usual one is whoever has called sudo.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+/// Puts all groups to sleep that can be, and tells of the others.
+#[derive(Debug, clap::Args)]
+#[command(long_about = "\
+Puts all groups to sleep that can be, and tells of the others.
+
+Groups that are connected with each other go into one image; the youngest fall asleep first. What the session itself runs in \
+(systemd, the message bus, the display server, the login), the groups that this command runs in, and services of systemd stay \
+as they are. Ctrl-C undoes the freeze that is under way; what sleeps already sleeps on, and `dormouse session thaw` wakes it.")]
+#[command(after_long_help = "\
+Exit status: 0 where all sleep that were to, 1 where some run on. With --json the report goes to standard output.")]
+pub struct Freeze {
+    #[command(flatten)]
+    whose: Whose,
+
+    /// Put a group to sleep, too, when something of it would be lost. What was lost is listed.
+    #[arg(long)]
+    accept_losses: bool,
+
+    /// Keep TCP connections to outside: their other ends are held off until the thaw.
+    #[arg(long)]
+    keep_connections: bool,
+
+    /// Leave this group as it is, by its id or the pid of its first process; may be given more than once.
+    #[arg(long, value_name = "GROUP")]
+    except: Vec<String>,
+
+    /// Say what would be put to sleep together, and what would not be tried; nothing is touched.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Write the report to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Wakes what sleeps of sessions: what had been there first comes first.
+#[derive(Debug, clap::Args)]
+#[command(long_about = "\
+Wakes what sleeps of sessions: what had been there first comes first.
+
+Its images are deleted as soon as their groups run. What cannot be woken sleeps on and is told, and so is what needs a terminal: \
+wake that in one, with `dormouse thaw`.")]
+pub struct Thaw {
+    #[command(flatten)]
+    whose: Whose,
+
+    /// Write the report to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists what sleeps of sessions, in the order in which it would be woken.
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    #[command(flatten)]
+    whose: Whose,
+
+    /// Write the list to standard output as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: Arguments) -> Outcome {
+    match arguments.what {
+        What::Freeze(freeze) => asked(freeze.json, || fall_asleep(&freeze)),
+        What::Thaw(thaw) => asked(thaw.json, || wake_up(&thaw)),
+        What::Status(status) => asked(status.json, || list(&status)),
+    }
+}
+
+fn asked(json: bool, work: impl FnOnce() -> Outcome) -> Outcome {
+    work().map_err(|failure| if json { output::failure_as_json(failure) } else { failure })
+}
+
+fn failure(refusal: Refusal) -> Failure {
+    Failure::new(refusal.sentence.to_string()).because(refusal.problems)
+}
+
+impl Whose {
+    /// The user who is meant.
+    pub fn user(&self) -> Result<Uid, Failure> {
+        let Some(wanted) = &self.user else {
+            let sudo = std::env::var("SUDO_UID").ok().and_then(|text| text.parse().ok()).map(Uid::from_raw);
+            return Ok(sudo.filter(|_| Uid::effective().is_root()).unwrap_or_else(Uid::current));
+        };
+        let found = match wanted.parse() {
+            Ok(number) => User::from_uid(Uid::from_raw(number)),
+            Err(_) => User::from_name(wanted),
+        };
+        let user = found.ok().flatten().ok_or_else(|| Failure::new(format!("There is no user {wanted}.")))?.uid;
+        if user != Uid::effective() && !Uid::effective().is_root() {
+            return Err(Failure::new("Sessions of other users are for root."));
+        }
+        Ok(user)
+    }
+}
+
+/// Whoever does the work for a user.
+pub fn hands(user: Uid) -> Result<Box<dyn Hands>, Failure> {
+    if Uid::effective().is_root() {
+        Ok(Box::new(Direct::of(user.as_raw()).map_err(failure)?))
+    } else {
+        Ok(Box::new(OverBus::find().map_err(failure)?))
+    }
+}
+
+/// How a session is put to sleep, beyond the usual.
+#[derive(Debug, Default)]
+pub struct How<'a> {
+    /// Go on where something would be lost.
+    pub accept_losses: bool,
+    /// Keep connections to outside.
+    pub keep_connections: bool,
+    /// Groups that stay.
+    pub except: &'a [String],
+}
+
+/// Puts the session of a user to sleep.
+pub fn sleep(user: Uid, how: &How<'_>, hands: &mut dyn Hands) -> Result<Slept, Failure> {
+    let (groups, graph) = groups_of(user)?;
+    let plan = plan(groups, &graph, how.except);
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
+        .map_err(|error| Failure::system("The session cannot be given a number", &error))?;
+    let mark = SessionMark { id: id.trim().to_owned(), order: 0 };
+    let wish = Wish { accept_losses: how.accept_losses, keep_connections: how.keep_connections, mark };
+    let _alone = session::alone(hands).map_err(failure)?;
+    Ok(session::sleep(plan, &graph, hands, wish, &Bar::new()?))
+}
+
+fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failure> {
+    let (mut groups, graph) = Lister::new(false).look_with_ties()?;
+    groups.retain(|group| group.uid == Some(user.as_raw()));
+    Ok((groups, graph))
+}
+
+fn fall_asleep(arguments: &Freeze) -> Outcome {
+    let user = arguments.whose.user()?;
+    if arguments.dry_run {
+        return dry_run(user, arguments);
+    }
+    let mut hands = hands(user)?;
+    let how = How {
+        accept_losses: arguments.accept_losses,
+        keep_connections: arguments.keep_connections,
+        except: &arguments.except,
+    };
+    let slept = sleep(user, &how, hands.as_mut())?;
+    if arguments.json {
+        output::json(&slept)?;
+    } else {
+        tell_asleep(&slept);
+    }
+    Ok(if slept.stayed.is_empty() && !slept.interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What would be done.
+#[derive(Serialize)]
+struct Planned {
+    together: Vec<Vec<session::Named>>,
+    left: Vec<session::Left>,
+}
+
+fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
+    let (groups, graph) = groups_of(user)?;
+    let plan = plan(groups, &graph, &arguments.except);
+    let together = plan.clusters.iter().map(|cluster| cluster.iter().map(session::Named::from).collect()).collect();
+    let planned = Planned { together, left: plan.left };
+    if arguments.json {
+        output::json(&planned)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for together in &planned.together {
+        output::say(&format!("Would be put to sleep: {}", named(together)));
+    }
+    tell_left(&planned.left);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn named(groups: &[session::Named]) -> String {
+    let names: Vec<String> = groups.iter().map(|group| format!("{} ({})", group.name, group.id)).collect();
+    names.join(", ")
+}
+
+/// Says what has come of it.
+pub fn tell_asleep(slept: &Slept) {
+    for asleep in &slept.asleep {
+        output::say(&format!("Asleep: {}, in {} ({})", named(&asleep.groups), asleep.image.display(), asleep.size));
+        output::losses(&asleep.losses);
+    }
+    for stayed in &slept.stayed {
+        output::failure(
+            &Failure::new(format!("{} runs on. {}", named(&stayed.groups), stayed.sentence))
+                .because(stayed.problems.clone()),
+        );
+    }
+    tell_left(&slept.left);
+    if slept.interrupted {
+        output::say("Interrupted: what had not been reached runs on.");
+    }
+    if slept.asleep.is_empty() {
+        output::say("Nothing was put to sleep.");
+    } else {
+        let images = output::count(slept.asleep.len(), "image", "images");
+        output::say(&format!("{images} in all. To wake them: dormouse session thaw"));
+    }
+}
+
+fn tell_left(left: &[session::Left]) {
+    for left in left {
+        output::say(&format!("Left as it is: {}, for {}.", named(std::slice::from_ref(&left.group)), left.why));
+    }
+}
+
+fn wake_up(arguments: &Thaw) -> Outcome {
+    let mut hands = hands(arguments.whose.user()?)?;
+    let woken = wake(hands.as_mut())?;
+    if arguments.json {
+        output::json(&woken)?;
+    } else {
+        tell_awake(&woken);
+    }
+    Ok(if woken.asleep.is_empty() && !woken.interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Wakes the sessions of a user.
+pub fn wake(hands: &mut dyn Hands) -> Result<Woken, Failure> {
+    let _alone = session::alone(hands).map_err(failure)?;
+    session::wake(hands, &Bar::new()?).map_err(failure)
+}
+
+/// Says what has come of it.
+pub fn tell_awake(woken: &Woken) {
+    for awake in &woken.awake {
+        output::say(&format!("Awake: {}", awake.name));
+        output::losses(&awake.losses);
+        if let Some(why) = &awake.undeleted {
+            output::say(&format!("Its image {} is still there: {}", awake.image, why.sentence));
+        }
+    }
+    for asleep in &woken.asleep {
+        output::failure(
+            &Failure::new(format!("{} sleeps on in {}: {}", asleep.name, asleep.image, asleep.why))
+                .because(asleep.problems.clone()),
+        );
+    }
+    if woken.interrupted {
+        output::say("Interrupted: what had not been reached sleeps on.");
+    }
+    if woken.awake.is_empty() && woken.asleep.is_empty() {
+        output::say("Nothing sleeps of a session.");
+    }
+}
+
+fn list(arguments: &Status) -> Outcome {
+    let mut hands = hands(arguments.whose.user()?)?;
+    let images = session::order(hands.images().map_err(failure)?);
+    if arguments.json {
+        output::json(&images)?;
+    } else if images.is_empty() {
+        output::say("Nothing sleeps of a session.");
+    } else {
+        let mut table = output::Table::new(&["IMAGE", "NAME", "PROCESSES", "SIZE", "STATE"], &[2, 3]);
+        for image in &images {
+            table.row([
+                image.id.clone(),
+                image.name.clone(),
+                image.processes.len().to_string(),
+                image.size.to_string(),
+                state(image).to_owned(),
+            ]);
+        }
+        output::print(&table.lines(output::width()))?;
+        let damaged: Vec<Problem> =
+            images.iter().filter_map(|image| Some(image.damage.clone()?.at(image.id.clone()))).collect();
+        if !damaged.is_empty() {
+            output::failure(&Failure::new("Some images cannot be thawed.").because(damaged));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state(image: &Sleeping) -> &'static str {
+    match image {
+        Sleeping { damage: Some(_), .. } => "damaged",
+        Sleeping { awake: true, .. } => "awake",
+        Sleeping { terminal: true, .. } => "wants a terminal",
+        _ => "asleep",
+    }
+}

@@ -1,0 +1,268 @@
+//! What a group has mapped changes while it sleeps: copies of its programs and libraries take their places, under the old names; of
+//! working files a person chooses.
+#![allow(missing_docs, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use harness::command::{self, Outcome};
+use harness::wait::{PATIENCE, until};
+use harness::{Job, User};
+
+/// Holds a library, its own program, and a working file; says in the end what it finds of them.
+const PROGRAM: &str = r#"
+import ctypes, mmap, os, sys, time
+
+home, stage = sys.argv[1], sys.argv[2]
+library = ctypes.CDLL(home + "/library.so")
+library.cos.restype, library.cos.argtypes = ctypes.c_double, [ctypes.c_double]
+log = open(home + "/log", "r+b", buffering=0)
+assert log.read(4) == b"one "
+print("ready", flush=True)
+while not os.path.exists(stage + "/go"):
+    time.sleep(0.02)
+maps = [line.split(None, 5)[5] for line in open("/proc/self/maps").read().splitlines() if home in line]
+print("maps", *sorted(set(path[len(home):] for path in maps)), flush=True)
+print("runs", os.readlink("/proc/self/exe")[len(home):], flush=True)
+print("cos", library.cos(0.0), flush=True)
+print("again", os.spawnv(os.P_WAIT, "/proc/self/exe", ["python3", "-c", "raise SystemExit(7)"]), flush=True)
+print("log", log.read().decode(), flush=True)
+log.write(b"!")
+print("where", os.readlink("/proc/self/fd/%d" % log.fileno()), flush=True)
+"#;
+
+/// What it says where all is as it was.
+const RIGHT: &str = "ready\nmaps /library.so /program\nruns /program\ncos 1.0\nagain 7\n";
+
+fn done<T>(result: std::io::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn some_library() -> PathBuf {
+    let maps = done(fs::read_to_string("/proc/self/maps"));
+    let place = maps.split_whitespace().find(|word| word.ends_with("/libc.so.6"));
+    Path::new(place.unwrap_or_else(|| panic!("no libc:\n{maps}"))).with_file_name("libm.so.6")
+}
+
+/// A program that runs, with all it has in the folder `home` of its own; the library is like no other.
+fn awake(user: User) -> (Job, PathBuf) {
+    let mut job = Job::start("python3", user, |folder| {
+        let home = folder.join("home");
+        done(fs::create_dir(&home));
+        done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));
+        let library = [done(fs::read(some_library())), folder.to_string_lossy().into_owned().into_bytes()].concat();
+        done(fs::write(home.join("library.so"), library));
+        done(fs::write(home.join("log"), "one two three"));
+        done(fs::write(folder.join("script.py"), PROGRAM));
+        if user == User::Ordinary {
+            let who = Some(harness::specimen::ORDINARY);
+            for path in ["", "program", "library.so", "log"] {
+                done(std::os::unix::fs::chown(home.join(path), who, who));
+            }
+        }
+        let mut command = Command::new("env");
+        command.arg("PYTHONHOME=/usr").arg(home.join("program")).arg(folder.join("script.py")).arg(home).arg(folder);
+        command
+    });
+    job.wait_for("ready");
+    let home = job.specimen().folder().join("home");
+    (job, home)
+}
+
+/// Frozen with these options into the usual place of the test.
+fn freeze(job: &mut Job, options: &[&str]) -> BTreeSet<i32> {
+    let group = job.specimen().members();
+    job.specimen().freeze_with(options).expect_success("freeze");
+    job.specimen().assert_asleep(&group);
+    group
+}
+
+fn words(outcome: &Outcome) -> String {
+    outcome.said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn refused(job: &mut Job, group: &BTreeSet<i32>, options: &[&str], told: &[&str]) {
+    let outcome = job.specimen().thaw_with(options);
+    let said = words(&outcome);
+    assert!(!outcome.status.success(), "{options:?}: it was thawed");
+    for word in told {
+        assert!(said.contains(word), "{options:?}: the refusal does not say `{word}`:\n{}", outcome.said);
+    }
+    job.specimen().assert_asleep(group);
+}
+
+/// Puts a file in the place of another, as a package manager does, a minute younger.
+fn put(path: &Path, content: &[u8]) {
+    let beside = path.with_extension("beside");
+    done(fs::copy(path, &beside));
+    done(fs::write(&beside, content));
+    let age = SystemTime::now() + Duration::from_mins(1);
+    done(done(File::options().write(true).open(&beside)).set_modified(age));
+    done(fs::rename(beside, path));
+}
+
+fn objects() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/var/lib/dormouse/kept/objects").into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).collect()
+}
+
+/// The copy that is kept of this content.
+fn kept(content: &[u8]) -> Option<PathBuf> {
+    let same = |path: &PathBuf| {
+        path.metadata().is_ok_and(|found| found.len() == content.len() as u64)
+            && fs::read(path).is_ok_and(|found| found == content)
+    };
+    objects().into_iter().find(same)
+}
+
+#[test]
+fn a_package_that_is_upgraded_or_removed_meanwhile_does_not_matter() {
+    for user in [User::Root, User::Ordinary] {
+        let (mut job, home) = awake(user);
+        let group = freeze(&mut job, &[]);
+        let library = home.join("library.so");
+        let mut other = done(fs::read(&library));
+        // Whatever runs in it crashes.
+        other[0x4000..].fill(0);
+        put(&library, &other);
+        done(fs::remove_file(home.join("program")));
+        let outcome = job.specimen().thaw_with(&[]);
+        outcome.expect_success("thaw");
+        let said = words(&outcome);
+        assert!(said.contains("2 programs and libraries have changed"), "{said}");
+        assert!(said.contains("home/library.so") && said.contains("home/program"), "{said}");
+        job.specimen().assert_awake(&group);
+        // And once more, now that it runs from the copies.
+        let image = job.specimen().image();
+        done(fs::remove_file(&image));
+        let group = freeze(&mut job, &[]);
+        job.specimen().thaw_with(&[]).expect_success("thaw");
+        job.specimen().assert_awake(&group);
+        job.make("go");
+        let log = home.join("log");
+        assert_eq!(job.end(), format!("{RIGHT}log two three\nwhere {}\n", log.display()));
+        assert_eq!(done(fs::read(&library)), other, "what is there stays");
+        assert!(!home.join("program").exists());
+    }
+}
+
+#[test]
+fn what_is_the_same_as_before_is_used_from_where_it_is() {
+    let (mut job, home) = awake(User::Ordinary);
+    freeze(&mut job, &[]);
+    put(&home.join("library.so"), &done(fs::read(home.join("library.so"))));
+    let outcome = job.specimen().thaw_with(&[]);
+    outcome.expect_success("thaw");
+    assert!(!words(&outcome).contains("copies"), "{}", outcome.said);
+    job.make("go");
+    assert!(job.end().starts_with(RIGHT));
+}
+
+#[test]
+fn a_copy_that_was_changed_is_as_good_as_none() {
+    let (mut job, home) = awake(User::Root);
+    let library = home.join("library.so");
+    let content = done(fs::read(&library));
+    let group = freeze(&mut job, &[]);
+    let object = kept(&content).unwrap_or_else(|| panic!("it is not kept"));
+    let mut damaged = content.clone();
+    damaged[0x4000] ^= 1;
+    done(fs::remove_file(&object));
+    done(fs::write(&object, damaged));
+    put(&library, &content[..content.len() - 1]);
+    refused(&mut job, &group, &[], &["shrunk", "home/library.so"]);
+    done(fs::remove_file(&object));
+    refused(&mut job, &group, &[], &["shrunk", "home/library.so"]);
+    put(&library, &content);
+    job.specimen().thaw_with(&[]).expect_success("thaw");
+    job.make("go");
+    assert!(job.end().starts_with(RIGHT));
+}
+
+#[test]
+fn nothing_is_kept_where_that_is_not_wanted() {
+    let (mut job, home) = awake(User::Root);
+    let library = home.join("library.so");
+    let content = done(fs::read(&library));
+    let group = freeze(&mut job, &["--keep", "none"]);
+    assert_eq!(kept(&content), None);
+    done(fs::remove_file(&library));
+    refused(&mut job, &group, &[], &["cannot be found", "home/library.so"]);
+}
+
+#[test]
+fn a_working_file_that_has_changed_is_used_as_a_person_chooses() {
+    for user in [User::Root, User::Ordinary] {
+        let (mut job, home) = awake(user);
+        let log = home.join("log");
+        let group = freeze(&mut job, &["--keep", "files"]);
+        put(&log, b"new words and more");
+        refused(&mut job, &group, &[], &["changed or replaced", "home/log", "--changed-files"]);
+        let new = job.specimen().thaw_with(&["--changed-files", "new"]);
+        new.expect_success("thaw");
+        assert!(words(&new).contains("what the program remembers of it"), "{}", new.said);
+        job.make("go");
+        assert_eq!(job.end(), format!("{RIGHT}log words and more\nwhere {}\n", log.display()));
+        assert_eq!(done(fs::read_to_string(&log)), "new words and more!");
+    }
+}
+
+#[test]
+fn a_working_file_as_it_was_comes_into_a_place_of_its_own() {
+    for missing in [false, true] {
+        let (mut job, home) = awake(User::Root);
+        let log = home.join("log");
+        let group = freeze(&mut job, &["--keep", "files"]);
+        if missing {
+            done(fs::remove_file(&log));
+            refused(&mut job, &group, &["--changed-files", "new"], &["cannot be found", "home/log"]);
+        } else {
+            put(&log, b"new words and more");
+        }
+        let image = job.specimen().image();
+        let stem = image.file_stem().unwrap_or_else(|| panic!("it has a name"));
+        let folder = Path::new("/var/lib/dormouse/files").join(stem);
+        let place = folder.join(log.strip_prefix("/").unwrap_or(&log));
+        let outcome = job.specimen().thaw_with(&["--changed-files", "kept"]);
+        outcome.expect_success("thaw");
+        assert!(words(&outcome).contains("it has the copy of the freeze"), "{}", outcome.said);
+        job.make("go");
+        assert_eq!(job.end(), format!("{RIGHT}log two three\nwhere {}\n", place.display()));
+        assert_eq!(done(fs::read_to_string(&place)), "one two three!");
+        assert_eq!(log.exists(), !missing);
+        if !missing {
+            assert_eq!(done(fs::read_to_string(&log)), "new words and more");
+        }
+        done(fs::remove_file(&place));
+    }
+}
+
+/// An image in the folder of images that is removed by hand takes along what was kept for it alone.
+#[test]
+fn what_no_image_needs_any_more_is_removed() {
+    let (mut job, home) = awake(User::Root);
+    let content = done(fs::read(home.join("library.so")));
+    let (folder, pid) = (job.specimen().folder(), job.specimen().pid().to_string());
+    let run = |arguments: &[&str]| command::run(arguments, &folder, || harness::group::reap(&BTreeSet::new()));
+    let frozen = run(&["freeze", &pid, "--json"]);
+    frozen.expect_success("freeze");
+    let image = frozen.said.split('"').find(|word| word.ends_with(".dormouse"));
+    let image = PathBuf::from(image.unwrap_or_else(|| panic!("no image: {}", frozen.said)));
+    run(&["images"]).expect_success("images");
+    assert!(kept(&content).is_some(), "it is needed");
+    // Under another name it is the same image.
+    let renamed = image.with_file_name(format!("renamed-{pid}.dormouse"));
+    done(fs::rename(&image, &renamed));
+    run(&["images"]).expect_success("images");
+    assert!(kept(&content).is_some(), "it is needed");
+    done(fs::remove_file(&renamed));
+    // Who adds meanwhile holds it up.
+    let gone = until(PATIENCE, || {
+        run(&["images"]).expect_success("images");
+        kept(&content).is_none().then_some(())
+    });
+    assert!(gone.is_some(), "it is still there");
+}
