@@ -73,8 +73,6 @@ pub fn image(id: &str, name: &str, ago: u64) -> Sleeping {
         damage: None,
         session: None,
         terminal: false,
-        session: None,
-        terminal: false,
         awake: false,
     }
 }
