@@ -59,6 +59,7 @@ impl Stage {
     /// Starts a program of the user's in a session of its own; what it says goes into a file.
     fn start(&self, name: &str, program: &str, arguments: &[&str]) -> Program {
         let out = done(File::options().append(true).create(true).open(self.path(&format!("{name}.out"))));
+        done(std::os::unix::fs::fchown(&out, Some(self.user), Some(self.user)));
         let err = done(out.try_clone());
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null()).stdout(out).stderr(err);
@@ -154,6 +155,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        // Each leads a process group.
+        let _ = kill(Pid::from_raw(-self.pid), Signal::SIGKILL);
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
         let _ = nix::sys::wait::waitpid(Pid::from_raw(self.pid), None);
     }
@@ -375,6 +378,9 @@ fn what_was_put_to_sleep_by_itself_is_none_of_its_business() {
     let folder = stage.path(".local/share/dormouse");
     done(fs::create_dir_all(&folder));
     done(fs::rename(&image, folder.join("own.dormouse")));
+    for path in [".local", ".local/share", ".local/share/dormouse", ".local/share/dormouse/own.dormouse"] {
+        done(chown(stage.path(path), Some(stage.user), Some(stage.user)));
+    }
     let (status, woken) = stage.json(&["thaw"]);
     assert_eq!((status, woken["awake"].as_array().map(Vec::len)), (Some(0), Some(0)), "{woken}");
     let (status, listed) = stage.json(&["status"]);

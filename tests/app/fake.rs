@@ -394,6 +394,7 @@ fn ended(world: &mut World, kind: &str, subject: &str) -> (String, Vec<String>) 
                 processes: Vec::new(),
                 roots: Vec::new(),
                 foreground: None,
+                kept: Vec::new(),
                 losses: Vec::new(),
             };
             (json(&thawed), Vec::new())

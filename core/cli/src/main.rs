@@ -11,6 +11,7 @@ mod cut;
 mod demo;
 mod doctor;
 mod exit;
+mod export;
 mod freeze;
 mod hold;
 mod holders;
@@ -82,6 +83,7 @@ enum Command {
     Resume(resume::Arguments),
     Images(images::Arguments),
     Session(session::Arguments),
+    Export(export::Arguments),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
     Doctor(doctor::Arguments),
@@ -106,6 +108,7 @@ impl Command {
             Self::Resume(arguments) => resume::run(arguments),
             Self::Images(arguments) => images::run(arguments),
             Self::Session(arguments) => session::run(arguments),
+            Self::Export(arguments) => export::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::{ChangedFiles, Move, Pids, ThawOptions};
+use dormouse_service::bundle;
 use dormouse_service::store::{copies, kept};
 use dormouse_wire::{Problem, ProblemKind, Severity, Thawed};
 use nix::unistd::Pid;
@@ -21,7 +22,7 @@ use crate::{job, output, store};
 #[derive(Debug, clap::Args)]
 #[command(long_about = ABOUT, after_long_help = EXAMPLES)]
 pub struct Arguments {
-    /// The image file.
+    /// The image file, or a bundle that `dormouse export` has made.
     #[arg(value_name = "FILE")]
     image: PathBuf,
 
@@ -52,6 +53,10 @@ pub struct Arguments {
     /// When the group comes back in a pid namespace of its own, where it keeps its pids whoever has them outside.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Taken)]
     pid_namespace: When,
+
+    /// It came in a bundle.
+    #[arg(skip)]
+    is_bundle: bool,
 
     /// Write what was done, or why it was not, to standard output as JSON.
     #[arg(long)]
@@ -118,7 +123,14 @@ fn moved(text: OsString) -> Result<Move, String> {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: Arguments) -> Outcome {
+pub fn run(mut arguments: Arguments) -> Outcome {
+    if bundle::is_one(&arguments.image) {
+        match unpacked(&arguments.image) {
+            Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
+            image => arguments.image = image?,
+        }
+        arguments.is_bundle = true;
+    }
     // Before there are any threads.
     let mut inside = match own_pids(&arguments) {
         Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
@@ -180,6 +192,14 @@ pub fn run(arguments: Arguments) -> Outcome {
     }
 }
 
+/// A bundle is taken apart first: its image is one like any other from then on.
+fn unpacked(file: &Path) -> Result<PathBuf, Failure> {
+    let folder = store::folder()?;
+    // Gone again before there is another process.
+    let image = bundle::unpack(file, &folder, &Bar::new()?);
+    image.map_err(|failure| Failure::new(failure.sentence.to_string()).because(failure.problems))
+}
+
 /// Where the group must or may have pids of its own: which half of this command this is.
 fn own_pids(arguments: &Arguments) -> Result<Option<Side>, Failure> {
     let unthawed =
@@ -204,6 +224,7 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
         moves: arguments.moves.clone(),
         kept: store::folder().ok().map(|folder| kept(&folder)).into_iter().collect(),
         changed: match arguments.changed_files {
+            Changed::Stop if arguments.is_bundle => ChangedFiles::Missing(copies),
             Changed::Stop => ChangedFiles::Stop,
             Changed::New => ChangedFiles::New,
             Changed::Kept => ChangedFiles::Kept(copies),

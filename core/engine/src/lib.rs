@@ -140,6 +140,8 @@ pub enum ChangedFiles {
     Stop,
     /// They are used as they are now.
     New,
+    /// They stand in the way; of those that are missing copies are used that came along, as with `Kept`.
+    Missing(fn(u32, &Path) -> Option<PathBuf>),
     /// Copies that were kept at the freeze are used. They come into the folder that this answers for a user and an image, under their paths;
     /// what is there already is used as it is.
     Kept(fn(u32, &Path) -> Option<PathBuf>),

@@ -13,11 +13,12 @@
 //!
 //! # What the command uses too
 //!
-//! Whole sessions ([`session`]), the folder of images ([`store`]), the way to look into one ([`look`]), the folder that lasts until the next boot
+//! Whole sessions ([`session`]), bundles ([`bundle`]), the folder of images ([`store`]), the way to look into one ([`look`]), the folder that lasts until the next boot
 //! ([`runtime`]), systemd ([`systemd`]), where desktop entries lie ([`folders`]), times for people ([`when`]), and what
 //! failures of the engine come to ([`failure`]).
 
 mod authorize;
+pub mod bundle;
 pub mod bus;
 mod copying;
 pub mod failure;

@@ -7,12 +7,11 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, phrase};
 
-use crate::image::kept::Keeping;
+use crate::image::kept::{Contents, Keeping, is_program};
 use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
 use crate::proc::maps::{self, MappingName};
@@ -128,7 +127,7 @@ impl<'a> Keeper<'a> {
     /// Writes down that the image needs what was kept; before it is there.
     pub fn refer(&mut self, id: &str, image: &Path) -> Result<(), Problem> {
         let _acting = self.asker.map(Asker::acting).transpose()?;
-        if let Some(Err(error)) = self.keeping.as_ref().map(|keeping| keeping.refer(id, image)) {
+        if let Some(Err(error)) = self.keeping.as_ref().map(|keeping| keeping.refer(id, image, Contents::new())) {
             self.failed = Some(error);
         }
         Ok(())
@@ -169,27 +168,4 @@ fn mapped(members: &[Pid]) -> Vec<(PathBuf, u64)> {
         }));
     }
     paths.into_iter().map(|(path, inode)| (PathBuf::from(OsString::from_vec(path)), inode)).collect()
-}
-
-/// Where packages put things.
-const OF_PACKAGES: [&str; 12] = [
-    "/usr",
-    "/opt",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/nix/store",
-    "/gnu/store",
-    "/snap",
-    "/var/lib/flatpak",
-    "/var/cache/fontconfig",
-];
-
-/// Whether a mapped file is one that comes and goes with packages: a program, a library, and whatever else lies where packages put things.
-fn is_program(path: &Path, file: &File) -> bool {
-    let mut magic = [0; 4];
-    OF_PACKAGES.iter().any(|folder| path.starts_with(folder))
-        || file.read_exact_at(&mut magic, 0).is_ok() && (magic == *b"\x7fELF" || magic.starts_with(b"MZ"))
 }

@@ -13,12 +13,13 @@ use dormouse_wire::{Phrase, Problem, ProblemKind, Severity, phrase};
 use serde_bytes::ByteBuf;
 
 use super::trust;
-use crate::image::Reader;
-use crate::image::kept::{ContentHash, KeptFiles};
+use crate::image::kept::{ContentHash, Contents, KeptFiles};
+use crate::image::{Reader, SectionKind};
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Group, Process};
 use crate::resource::named_file::{NamedFile, StandIn, shown};
+use crate::resource::origin::Origin;
 use crate::{ChangedFiles, ThawOptions};
 
 /// Whether copies of working files are only looked for, or put where the group finds them.
@@ -33,11 +34,13 @@ pub enum How {
 /// Chooses copies for what has changed and is to be replaced; answers what is told of it. What remains is for the preflight to find.
 pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: How) -> Vec<Problem> {
     // Nothing is made for an image that says what its owner could not have written.
-    let makes = how == How::Make && matches!(options.changed, ChangedFiles::Kept(_));
+    let makes = how == How::Make && matches!(options.changed, ChangedFiles::Kept(_) | ChangedFiles::Missing(_));
     if makes && !trust::problems(group, reader, options.asker.as_ref()).is_empty() {
         return Vec::new();
     }
-    let wish = Wish { shelves: shelves(reader, options), changed: options.changed, image: reader.path(), how };
+    let shelves = shelves(reader, options);
+    brought(group, reader, &shelves);
+    let wish = Wish { shelves, changed: options.changed, image: reader.path(), how };
     let mut told = Vec::new();
     let run = run(group);
     for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
@@ -64,6 +67,27 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
     told.sort();
     told.dedup();
     told
+}
+
+/// What came along with the image in a bundle is noted as a copy of the files that it was, where the image names none itself.
+fn brought(group: &mut Group, reader: &Reader, shelves: &[StandIn]) {
+    let Ok(origin) = reader.section::<Origin>(SectionKind::Origin) else { return };
+    let mut contents = Contents::new();
+    for shelf in shelves {
+        if let Ok(_acting) = Acting::begin(&shelf.identity) {
+            contents.extend(shelf.kept.contents(&origin.id));
+        }
+    }
+    if contents.is_empty() {
+        return;
+    }
+    let note = |file: &mut NamedFile| file.kept = file.kept.or_else(|| contents.get(&file.path).copied());
+    group.mapped_files.iter_mut().for_each(note);
+    for file in &mut group.open_files {
+        if let Ok(kind) = kind_named(file) {
+            kind.with_named_file(file, &mut |named| note(named));
+        }
+    }
 }
 
 /// Which mapped files are executables.
@@ -145,7 +169,8 @@ impl Wish<'_> {
                 let loss = phrase!("what the program remembers of it, which may be wrong");
                 Some(Problem::loses(ProblemKind::File, found.what, loss).at(file.shown()))
             }
-            ChangedFiles::Kept(folder) => {
+            ChangedFiles::Missing(_) if file.path().symlink_metadata().is_ok() => None,
+            ChangedFiles::Kept(folder) | ChangedFiles::Missing(folder) => {
                 let hash = file.kept?;
                 let shelf = self.shelf(hash)?;
                 let folder = folder(file.owner.user, self.image)?;

@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde_bytes::ByteBuf;
 use tempfile::NamedTempFile;
 
-use super::{ContentHash, KeptFiles, Reference};
+use super::{ContentHash, Contents, KeptFiles, Reference};
 use crate::kernel::{files, outside};
 
 /// So many bytes are copied between two looks at whether that is still wanted.
@@ -135,6 +135,15 @@ impl Keeping {
         Ok(Some(hash))
     }
 
+    /// Names a file as one that the image needs, if it is there already.
+    pub fn need(&self, hash: ContentHash, size: u64) -> bool {
+        let is_there = self.kept.has(hash, size);
+        if is_there {
+            self.added.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
+        }
+        is_there
+    }
+
     /// Puts something that is not on this machine into the store, if it is what it should be.
     pub fn take(&self, reader: &mut impl Read, hash: ContentHash, mode: u32) -> io::Result<bool> {
         let copy = NamedTempFile::new_in(self.kept.objects())?;
@@ -159,7 +168,7 @@ impl Keeping {
     }
 
     /// Writes down that an image needs all that was added: it has this id, and will have this name.
-    pub fn refer(&self, id: &str, image: &Path) -> io::Result<()> {
+    pub fn refer(&self, id: &str, image: &Path, contents: Contents) -> io::Result<()> {
         let files: Vec<ContentHash> =
             self.added.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         if files.is_empty() {
@@ -169,7 +178,7 @@ impl Keeping {
         let image =
             outside::known().map_or_else(|| std::path::absolute(image), |outside| Ok(outside.absolute(image)))?;
         let image = ByteBuf::from(image.as_os_str().as_bytes());
-        self.kept.refer(id, &Reference { image, files, missed: None })
+        self.kept.refer(id, &Reference { image, files, contents, missed: None })
     }
 
     /// What could not be kept, and why: the first of it.

@@ -17,10 +17,11 @@ mod keep;
 mod shown;
 mod sweep;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -66,6 +67,9 @@ impl fmt::Display for ContentHash {
     }
 }
 
+/// Files by their paths.
+pub type Contents = BTreeMap<ByteBuf, ContentHash>;
+
 /// What an image needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Reference {
@@ -73,6 +77,9 @@ struct Reference {
     image: ByteBuf,
     /// The files.
     files: Vec<ContentHash>,
+    /// Which of them was which file by its path, where the image itself does not say so: it came in a bundle.
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    contents: Contents,
     /// Since when it is not there any more, seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     missed: Option<u64>,
@@ -171,9 +178,18 @@ impl KeptFiles {
         self.reference(id).map(|reference| reference.files).unwrap_or_default()
     }
 
+    /// Which files were which by their paths, as whoever brought the image with this id has said.
+    pub fn contents(&self, id: &str) -> Contents {
+        self.reference(id).map(|reference| reference.contents).unwrap_or_default()
+    }
+
     fn reference(&self, id: &str) -> Option<Reference> {
         /// A reference is some bytes for each mapped file.
         const MOST: u64 = 16 << 20;
+        // Ids are made of these, and a path is none.
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return None;
+        }
         let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(self.images().join(id)).ok()?;
         ciborium::from_reader(io::BufReader::new(file.take(MOST))).ok()
     }
@@ -198,6 +214,29 @@ impl KeptFiles {
             answer => answer,
         }
     }
+}
+
+/// Where packages put things.
+const OF_PACKAGES: [&str; 12] = [
+    "/usr",
+    "/opt",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/gnu/store",
+    "/snap",
+    "/var/lib/flatpak",
+    "/var/cache/fontconfig",
+];
+
+/// Whether a mapped file is one that comes and goes with packages: a program, a library, and whatever else lies where packages put things.
+pub fn is_program(path: &Path, file: &File) -> bool {
+    let mut magic = [0; 4];
+    OF_PACKAGES.iter().any(|folder| path.starts_with(folder))
+        || file.read_exact_at(&mut magic, 0).is_ok() && (magic == *b"\x7fELF" || magic.starts_with(b"MZ"))
 }
 
 #[cfg(test)]
