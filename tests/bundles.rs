@@ -93,6 +93,12 @@ impl Scene {
     fn arrive_elsewhere(&mut self) {
         let image = self.job.specimen().image();
         done(fs::remove_file(image));
+        self.forget_library();
+        done(fs::remove_dir_all(&self.home));
+    }
+
+    /// The copy of the library that is kept is not there any more.
+    fn forget_library(&mut self) {
         let library = done(fs::read(self.home.join("library.so")));
         let objects = fs::read_dir("/var/lib/dormouse/kept/objects").into_iter().flatten().flatten();
         for object in objects.map(|entry| entry.path()) {
@@ -101,7 +107,6 @@ impl Scene {
                 done(fs::remove_file(object));
             }
         }
-        done(fs::remove_dir_all(&self.home));
     }
 
     fn thaw(&mut self, more: &[&str]) -> Outcome {
@@ -230,7 +235,7 @@ fn a_bundle_that_is_none_is_refused() {
     scene.export(&[]).expect_success("export");
     let group = scene.group.clone();
     let whole = done(fs::read(&scene.bundle));
-    let mut refused = |bytes: &[u8], why: &str| {
+    let refused = |scene: &mut Scene, bytes: &[u8], why: &str| {
         done(fs::write(&scene.bundle, bytes));
         let outcome = scene.thaw(&[]);
         let said = words(&outcome);
@@ -239,13 +244,15 @@ fn a_bundle_that_is_none_is_refused() {
         scene.job.specimen().assert_asleep(&group);
     };
     for length in [600, 5000, whole.len() / 2, whole.len() - 20_000] {
-        refused(&whole[..length], "The bundle cannot be used");
+        refused(&mut scene, &whole[..length], "The bundle cannot be used");
     }
+    scene.forget_library();
     let mut changed = whole.clone();
-    // In the middle of the first of the files.
-    let place = 512 * 200;
-    changed[place] ^= 1;
-    refused(&changed, "The bundle cannot be used");
+    let end = done(fs::read(scene.home.join("library.so")));
+    let end = &end[end.len() - 64..];
+    let place = whole.windows(end.len()).position(|window| window == end);
+    changed[place.unwrap_or_else(|| panic!("the library is not in it"))] ^= 1;
+    refused(&mut scene, &changed, "The bundle cannot be used");
     // What is in it has names that lead elsewhere, links, and what it does not name.
     for (name, kind) in [
         ("../../../tmp/dormouse-evil", b'0'),
@@ -253,10 +260,10 @@ fn a_bundle_that_is_none_is_refused() {
         ("objects/x", b'2'),
         ("image.dormouse", b'1'),
     ] {
-        refused(&with_entry(&whole, name, kind), "The bundle cannot be used");
+        refused(&mut scene, &with_entry(&whole, name, kind), "The bundle cannot be used");
     }
     assert!(!Path::new("/tmp/dormouse-evil").exists() && !Path::new("/var/lib/dormouse/evil").exists());
-    refused(&whole[..100], "");
+    refused(&mut scene, &whole[..100], "");
 }
 
 /// The bundle with one entry more, behind what is in it.

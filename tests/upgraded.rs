@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -99,6 +100,8 @@ fn put(path: &Path, content: &[u8]) {
     let beside = path.with_extension("beside");
     done(fs::copy(path, &beside));
     done(fs::write(&beside, content));
+    let before = done(path.metadata());
+    done(std::os::unix::fs::chown(&beside, Some(before.uid()), Some(before.gid())));
     let age = SystemTime::now() + Duration::from_mins(1);
     done(done(File::options().write(true).open(&beside)).set_modified(age));
     done(fs::rename(beside, path));

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, phrase};
 
 use crate::image::kept::{Contents, Keeping, is_program};
-use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::{files, outside};
 use crate::proc::maps::{self, MappingName};
 use crate::resource::content;
 use crate::resource::fd::{self, FilesFacts, OpenFile, leases};
@@ -40,11 +40,13 @@ impl<'a> Keeper<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, Problem> {
         let _acting = asker.map(Asker::acting).transpose()?;
-        let (keeping, failed) = match options.kept.as_ref().map(|kept| kept.begin()) {
-            Some(Ok(keeping)) => (Some(keeping), None),
-            Some(Err(error)) => (None, Some(error)),
-            None => (None, None),
-        };
+        let (keeping, failed) =
+            match options.kept.as_ref().filter(|_| outside::known().is_none()).map(|kept| kept.begin()) {
+                // In a group with mounts of its own nothing is kept.
+                Some(Ok(keeping)) => (Some(keeping), None),
+                Some(Err(error)) => (None, Some(error)),
+                None => (None, None),
+            };
         Ok(Self { keeping, asker, working: options.keep_files, progress, failed })
     }
 
