@@ -52,6 +52,7 @@ Groups that are connected with each other go into one image; the youngest fall a
 as they are. Ctrl-C undoes the freeze that is under way; what sleeps already sleeps on, and `dormouse session thaw` wakes it.")]
 #[command(after_long_help = "\
 Exit status: 0 where all sleep that were to, 1 where some run on. With --json the report goes to standard output.")]
+#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Freeze {
     #[command(flatten)]
     whose: Whose,

@@ -21,6 +21,7 @@ use crate::{job, output, store};
 /// Wakes what sleeps in a file: it runs on where it stopped.
 #[derive(Debug, clap::Args)]
 #[command(long_about = ABOUT, after_long_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Arguments {
     /// The image file, or a bundle that `dormouse export` has made.
     #[arg(value_name = "FILE")]
@@ -131,8 +132,13 @@ pub fn run(mut arguments: Arguments) -> Outcome {
         }
         arguments.is_bundle = true;
     }
+    wake(&arguments)
+}
+
+/// Wakes an image.
+fn wake(arguments: &Arguments) -> Outcome {
     // Before there are any threads.
-    let mut inside = match own_pids(&arguments) {
+    let mut inside = match own_pids(arguments) {
         Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
         Ok(Some(Side::Inside(inside))) => Some(inside),
         Ok(Some(Side::Frozen(_)) | None) => None,
@@ -142,14 +148,14 @@ pub fn run(mut arguments: Arguments) -> Outcome {
     // Before the thaw: the job's own settings of the terminal come back with it.
     let terminal = Terminal::of_standard_input();
     let has_own_pids = inside.as_ref().is_some_and(|inside| !inside.is_whole());
-    let mut thawed = thaw(&arguments, terminal.as_ref(), has_own_pids);
+    let mut thawed = thaw(arguments, terminal.as_ref(), has_own_pids);
     let lost_a_race = thawed.as_ref().is_err_and(|failure| failure.is_only(ProblemKind::PidTaken));
     if lost_a_race && inside.is_none() && matches!(arguments.pid_namespace, When::Taken) {
         match pid_namespace::wanted(&arguments.image, None).map(|wanted| pid_namespace::make(&wanted)) {
             Some(Ok(Side::Outside(status))) => return Ok(ExitCode::from(status)),
             Some(Ok(Side::Inside(made))) => {
                 inside = Some(made);
-                thawed = thaw(&arguments, terminal.as_ref(), true);
+                thawed = thaw(arguments, terminal.as_ref(), true);
             }
             // What was in the way before is told.
             Some(Ok(Side::Frozen(_)) | Err(_)) | None => {}

@@ -346,17 +346,20 @@ impl From<io::Error> for Odd {
 
 type Unpacked = (tempfile::NamedTempFile, Manifest, dormouse_engine::image::kept::Keeping);
 
-fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Unpacked, Odd> {
-    let odd = |what: &'static str| Odd::Form(phrase!("it is no bundle, or it is damaged: {what}", what));
-    let mut archive = Archive::new(io::BufReader::with_capacity(1 << 20, file));
-    let mut entries = archive.entries()?;
-    let mut first = entries.next().ok_or_else(|| odd("it is empty"))??;
+/// It is none, or is not what it was.
+fn odd(what: Phrase) -> Odd {
+    Odd::Form(phrase!("it is no bundle, or it is damaged: {what}", what))
+}
+
+/// What is in a bundle, by its first entry.
+fn manifest(mut first: tar::Entry<'_, impl Read>) -> Result<Manifest, Odd> {
     if &*first.path_bytes() != MANIFEST.as_bytes() || !is_plain(&first) || first.size() > MOST {
-        return Err(odd("it does not begin with what is in it"));
+        return Err(odd(phrase!("it does not begin with what is in it")));
     }
     let mut text = Vec::new();
     first.read_to_end(&mut text)?;
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| odd("what is in it cannot be understood"))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|_| odd(phrase!("what is in it cannot be understood")))?;
     if manifest.format != FORMAT {
         return Err(Odd::Form(phrase!(
             "it has form {format}, and this Dormouse reads form {own}",
@@ -366,8 +369,16 @@ fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Un
     }
     if manifest.id.is_empty() || manifest.id.len() > 64 || !manifest.id.bytes().all(|byte| byte.is_ascii_alphanumeric())
     {
-        return Err(odd("its image has no id"));
+        return Err(odd(phrase!("its image has no id")));
     }
+    Ok(manifest)
+}
+
+fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Unpacked, Odd> {
+    let mut archive = Archive::new(io::BufReader::with_capacity(1 << 20, file));
+    let mut entries = archive.entries()?;
+    let first = entries.next().ok_or_else(|| odd(phrase!("it is empty")))??;
+    let manifest = manifest(first)?;
     let wanted: BTreeMap<&str, &Packed> = manifest.files.iter().map(|file| (file.hash.as_str(), file)).collect();
     let keeping = store::kept(folder).begin()?;
     let copy = tempfile::Builder::new().prefix(".import-").tempfile_in(folder)?;
@@ -379,7 +390,7 @@ fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Un
             return Err(Odd::System(io::Error::other("it was cancelled")));
         }
         if !is_plain(&entry) {
-            return Err(odd("something in it is no ordinary file"));
+            return Err(odd(phrase!("something in it is no ordinary file")));
         }
         let (name, size) = (entry.path_bytes().into_owned(), entry.size());
         progress.moved(size);
@@ -391,19 +402,19 @@ fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Un
         let packed = hash.and_then(|hash| missing.remove(hash)).filter(|packed| packed.size == size);
         let hash = packed.and_then(|packed| ContentHash::parse(&packed.hash));
         let (Some(packed), Some(hash)) = (packed, hash) else {
-            return Err(odd("something is in it that it does not name"));
+            return Err(odd(phrase!("something is in it that it does not name")));
         };
         if !keeping.need(hash, size) && !keeping.take(&mut entry, hash, packed.mode)? {
-            return Err(odd("a file in it is not the one that it should be"));
+            return Err(odd(phrase!("a file in it is not the one that it should be")));
         }
     }
     if !is_whole || !missing.is_empty() {
-        return Err(odd("something is missing, it has been cut"));
+        return Err(odd(phrase!("something is missing, it has been cut")));
     }
     let reader = Reader::open(copy.path()).map_err(|error| Odd::Form(error.problem().what))?;
     let origin: Origin = reader.section(SectionKind::Origin).map_err(|error| Odd::Form(error.problem().what))?;
     if origin.id != manifest.id {
-        return Err(odd("its image is another one"));
+        return Err(odd(phrase!("its image is another one")));
     }
     drop(missing);
     Ok((copy, manifest, keeping))

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, phrase};
 
-use crate::image::kept::{Contents, Keeping, is_program};
+use crate::image::kept::{ContentHash, Contents, Keeping, KeptFiles, is_program};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{files, outside};
 use crate::proc::maps::{self, MappingName};
@@ -40,13 +40,13 @@ impl<'a> Keeper<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, Problem> {
         let _acting = asker.map(Asker::acting).transpose()?;
-        let (keeping, failed) =
-            match options.kept.as_ref().filter(|_| outside::known().is_none()).map(|kept| kept.begin()) {
-                // In a group with mounts of its own nothing is kept.
-                Some(Ok(keeping)) => (Some(keeping), None),
-                Some(Err(error)) => (None, Some(error)),
-                None => (None, None),
-            };
+        let (keeping, failed) = match options.kept.as_ref().filter(|_| outside::known().is_none()).map(KeptFiles::begin)
+        {
+            // In a group with mounts of its own nothing is kept.
+            Some(Ok(keeping)) => (Some(keeping), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
         Ok(Self { keeping, asker, working: options.keep_files, progress, failed })
     }
 
@@ -117,13 +117,14 @@ impl<'a> Keeper<'a> {
     }
 
     fn keep_anything(&self, record: &mut NamedFile, file: &File) {
-        let keep = || {
-            let keeping = self.keeping.as_ref()?;
-            let stat = files::stat(file).ok()?;
-            let _acting = self.asker.map(Asker::acting).transpose().ok()?;
-            keeping.keep(file, &stat, &record.path, &|_| !self.progress.cancelled())
-        };
-        record.kept = keep();
+        record.kept = self.kept(&record.path, file);
+    }
+
+    fn kept(&self, path: &[u8], file: &File) -> Option<ContentHash> {
+        let keeping = self.keeping.as_ref()?;
+        let stat = files::stat(file).ok()?;
+        let _acting = self.asker.map(Asker::acting).transpose().ok()?;
+        keeping.keep(file, &stat, path, &|_| !self.progress.cancelled())
     }
 
     /// Writes down that the image needs what was kept; before it is there.

@@ -67,27 +67,23 @@ fn freeze_now(
     let mut keeper = Keeper::begin(options, asker, progress)?;
     keeper.ahead(selection)?;
     progress.begins(Phase::Stopping, 0);
-    let begin = Instant::now();
-    let mut stopped = Stopped::default();
+    let (begin, mut stopped) = (Instant::now(), Stopped::default());
     let found = stop(selection, Look::Closely, &mut stopped);
     turn.note(&stopped);
     let Found { processes, mut open, sharers, inner } = found?;
     progress.begins(Phase::Recording, 0);
     let mut verdict = Verdict::new(options.accept_losses);
     verdict.note(judge::judge(&processes, &open, &sharers));
-    verdict.note(inner.judge(selection.asker.as_ref()));
-    verdict.note(belongs::sockets(selection.asker.as_ref(), &open));
-    let namespaces = capsule::look(selection.asker.as_ref(), &processes, &open)?;
+    verdict.note(inner.judge(asker));
+    verdict.note(belongs::sockets(asker, &open));
+    let namespaces = capsule::look(asker, &processes, &open)?;
     verdict.note(namespaces.iter().flat_map(|(_, problems)| problems.clone()).collect());
     if verdict.refuses() {
         verdict.note(record::said(&mut stopped, &processes, &verdict));
         return Err(verdict.refusal());
     }
 
-    let mut writer = {
-        let _acting = asker.map(Asker::acting).transpose()?;
-        Writer::compressing(&options.image, options.compression).map_err(|error| error.problem())?
-    };
+    let mut writer = writer(options, asker)?;
     let mut hold = kept::hold_off(&open.facts)?;
     let mut recorded =
         record::record(&mut stopped, &processes, &mut open, inner, (writer.pages(), &keeper), &mut verdict, progress)?;
@@ -119,6 +115,12 @@ fn freeze_now(
         frozen.losses.extend(lost);
     }
     Ok(frozen)
+}
+
+/// The image that is to be, with the rights of whoever asks.
+fn writer(options: &FreezeOptions, asker: Option<&Asker>) -> Result<Writer, Problem> {
+    let _acting = asker.map(Asker::acting).transpose()?;
+    Writer::compressing(&options.image, options.compression).map_err(|error| error.problem())
 }
 
 /// What there is to tell of a freeze that began then.

@@ -69,8 +69,8 @@ pub fn record(
     progress: &dyn Progress,
 ) -> Result<Recorded, FreezeError> {
     let (vdsos, mut buffer, asked) = (memory::vdsos(facts), PageBuffer::new(), settled(stopped, facts, verdict)?);
-    let (mut contents, mut mapped, mut segments) =
-        (Contents::default(), MappedFiles::of(open, keeper), Segments::default());
+    let mut mapped = MappedFiles::of(open, keeper);
+    let (mut contents, mut segments) = (Contents::default(), Segments::default());
     let mut registry = Registry {
         members: facts,
         mapped: &mut mapped,

@@ -83,9 +83,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         None => Reader::open(image).map_err(|error| error.problem())?,
     };
     let (mut group, mut problems) = blueprint::group(&reader, options)?;
-    problems.extend(kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections));
-    problems.extend(stand_ins::choose(&mut group, &reader, options, stand_ins::How::Make));
-    problems.extend(blueprint::problems(&group, &reader, options));
+    problems.extend(in_the_way(&mut group, &reader, options));
     if problems.iter().any(|problem| problem.severity == Severity::Blocks) {
         return Err(ThawError::Refused(problems));
     }
@@ -136,6 +134,14 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
         kept: stand_ins::names(&group),
         losses,
     })
+}
+
+/// What stands in the way once connections are given up and copies chosen as the options say, and what is lost by that.
+fn in_the_way(group: &mut Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
+    let mut problems = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
+    problems.extend(stand_ins::choose(group, reader, options, stand_ins::How::Make));
+    problems.extend(blueprint::problems(group, reader, options));
+    problems
 }
 
 /// The namespaces within the group, with what is in them looked at, and its control groups, each made when somebody goes there.

@@ -20,7 +20,7 @@ use crate::store;
 /// How often a job is looked at.
 const BREATH: Duration = Duration::from_millis(50);
 /// How long the service may take for an answer that is no job.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The service.
 #[derive(Debug)]

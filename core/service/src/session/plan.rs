@@ -267,7 +267,7 @@ mod tests {
         let plan = plan(groups, &Graph::default(), &["1003".to_owned()]);
         assert_eq!(ids(&plan.clusters), [vec![1002]]);
         let left: Vec<(i32, String)> =
-            plan.left.iter().map(|left| (left.group.first_pid.0, left.why.to_string())).collect();
+            plan.left.iter().map(|left| (left.group.first_pid.0, left.why.clone())).collect();
         for (pid, word) in [(1000, "systemd"), (1001, "dbus-daemon"), (1003, "request")] {
             assert!(left.iter().any(|(of, why)| *of == pid && why.contains(word)), "{left:?}");
         }

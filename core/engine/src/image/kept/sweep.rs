@@ -16,7 +16,7 @@ use crate::kernel::outside;
 
 /// So long the files of an image are kept that lay elsewhere than in the folder of images, and is not there any more: its disk may only
 /// not be attached.
-const PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
+const PATIENCE: Duration = Duration::from_hours(30 * 24);
 
 /// What was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +126,7 @@ struct Present<'a> {
 impl Present<'_> {
     fn has(&mut self, id: &str, image: &Path) -> bool {
         id_of(image).as_deref() == Some(id)
-            || self.is_in(id, &self.images.to_owned())
+            || self.is_in(id, self.images)
             || image.parent().is_some_and(|folder| self.is_in(id, folder))
     }
 
