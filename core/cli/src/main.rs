@@ -25,6 +25,7 @@ mod output;
 mod pause;
 mod picture;
 mod progress;
+mod reboot;
 mod resume;
 mod runtime;
 mod serve;
@@ -82,6 +83,7 @@ enum Command {
     Resume(resume::Arguments),
     Images(images::Arguments),
     Session(session::Arguments),
+    Reboot(reboot::Arguments),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
     Doctor(doctor::Arguments),
@@ -106,6 +108,7 @@ impl Command {
             Self::Resume(arguments) => resume::run(arguments),
             Self::Images(arguments) => images::run(arguments),
             Self::Session(arguments) => session::run(arguments),
+            Self::Reboot(arguments) => reboot::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),
