@@ -26,6 +26,7 @@ mod machine;
 mod system;
 
 mod boots;
+mod bundle;
 mod clocks;
 mod copies;
 mod kexec;

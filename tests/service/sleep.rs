@@ -1,13 +1,15 @@
 //! A user's groups and images, through the service from end to end.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
 
 use dormouse_wire::dbus::{Folder, Sleeping};
 use dormouse_wire::{Checked, Frozen, Listed, Thawed, Verdict};
+use harness::command;
 use harness::pids::{Squatter, outside};
-use harness::specimen::Answer;
+use harness::specimen::{Answer, without_inheritance};
 use harness::wait::{PATIENCE, until};
 use harness::{Program, Specimen, User};
 use serde::de::DeserializeOwned;
@@ -154,10 +156,41 @@ fn an_image_goes_out_and_comes_in_whole() {
     done(fs::write(&copy, bytes));
     let job = machine.told(ANNA, &Call::Import("damaged".to_owned(), shown));
     assert_eq!(job["state"], "failed", "{job}");
-    let mut names: Vec<_> = done(fs::read_dir(machine.images(ANNA))).flatten().map(|entry| entry.file_name()).collect();
+    let entries = done(fs::read_dir(machine.images(ANNA))).flatten().map(|entry| entry.file_name());
+    let mut names: Vec<_> = entries.filter(|name| name != "kept").collect();
     names.sort();
     assert_eq!(names, ["copy_of_it-2.dormouse", "copy_of_it.dormouse"], "no part of a refused import stays");
 
+    awake(&machine, &mut specimen, &sleeping.id);
+}
+
+#[test]
+fn a_bundle_comes_in_with_what_is_in_it() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let image = asleep(&machine, &mut specimen);
+    let bundle = machine.home(ANNA).join("it.dormouse-bundle");
+    let mut export = Command::new(command::path());
+    export.arg("export").arg(machine.images(ANNA).join(&image)).arg("-o").arg(&bundle);
+    assert!(done(without_inheritance(&mut export).status()).success());
+    done(chown(&bundle, Some(ANNA), Some(ANNA)));
+    machine.told(ANNA, &Call::Delete(image.clone()));
+    let kept = || fs::read_dir(machine.images(ANNA).join("kept/objects")).map_or(0, Iterator::count);
+    assert_eq!(kept(), 0);
+
+    let shown = bundle.display().to_string();
+    let job = machine.told(ANNA, &Call::Import("a name of its own".to_owned(), shown.clone()));
+    assert_eq!(job["state"], "done", "{job}");
+    let sleeping: Sleeping = of(job["result"].clone());
+    assert_eq!(sleeping.id, image);
+    assert!(kept() > 0, "its programs did not come along");
+    // The second time it is there already.
+    let job = machine.told(ANNA, &Call::Import("a name of its own".to_owned(), shown.clone()));
+    assert_eq!(job["result"]["id"], *image, "{job}");
+    assert_eq!(images(&machine, ANNA).len(), 1);
+    done(done(fs::File::options().write(true).open(&bundle)).set_len(9000));
+    let job = machine.told(ANNA, &Call::Import("cut".to_owned(), shown));
+    assert_eq!(job["state"], "failed", "{job}");
     awake(&machine, &mut specimen, &sleeping.id);
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use dormouse_engine::image::kept::{ContentHash, Contents, KeptFiles, is_program};
@@ -17,6 +17,8 @@ use dormouse_engine::resource::named_file::NamedFile;
 use dormouse_engine::resource::origin::Origin;
 use dormouse_wire::dbus::Failure;
 use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use tar::{Archive, Builder, EntryType, Header};
@@ -282,24 +284,32 @@ fn itself(file: &NamedFile, exact: bool) -> Result<(ContentHash, File), Problem>
 
 /// Whether a file is a bundle, by how it begins.
 pub fn is_one(path: &Path) -> bool {
-    let mut name = [0; 21];
-    File::open(path).is_ok_and(|file| {
-        file.metadata().is_ok_and(|found| found.is_file())
-            && file.read_exact_at(&mut name, 0).is_ok()
-            && name.starts_with(MANIFEST.as_bytes())
-            && name[MANIFEST.len()..] == [0]
-    })
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    File::options().read(true).custom_flags(flags).open(path).is_ok_and(|file| is_open(&file))
+}
+
+/// The same of one that is open.
+pub fn is_open(file: &File) -> bool {
+    let mut name = [0; MANIFEST.len() + 1];
+    file.metadata().is_ok_and(|found| found.is_file())
+        && file.read_exact_at(&mut name, 0).is_ok()
+        && name.split_last().is_some_and(|(end, name)| *end == 0 && name == MANIFEST.as_bytes())
 }
 
 /// Takes a bundle apart: its files into the store beside the images, where they are missing, its image into the folder of images. Answers
 /// where that is. One that has been taken apart before is found again.
 pub fn unpack(bundle: &Path, folder: &Path, progress: &dyn Progress) -> Result<PathBuf, Failure> {
+    let file = File::open(bundle).map_err(|error| of_file(NOT_READ, bundle, &error))?;
+    unpack_open(&file, bundle, folder, progress)
+}
+
+/// The same of one that is open; `bundle` is what it is called.
+pub fn unpack_open(file: &File, bundle: &Path, folder: &Path, progress: &dyn Progress) -> Result<PathBuf, Failure> {
     let failed = |error: &io::Error| of_file(NOT_READ, bundle, error);
-    let file = File::open(bundle).map_err(|error| failed(&error))?;
     let found = file.metadata().map_err(|error| failed(&error))?;
     store::make(folder).map_err(|error| of_file(NOT_READ, folder, &error))?;
     progress.begins(Phase::Reading, found.len());
-    let unpacked = taken_apart(&file, folder, progress);
+    let unpacked = taken_apart(file, folder, progress);
     let (copy, manifest, keeping) = unpacked.map_err(|odd| match odd {
         Odd::System(error) => failed(&error),
         Odd::Form(what) => {
@@ -312,8 +322,10 @@ pub fn unpack(bundle: &Path, folder: &Path, progress: &dyn Progress) -> Result<P
     })?;
     let put = || -> io::Result<PathBuf> {
         // Whoever made the bundle is who made the image, and no more than that is trusted.
-        fchown(copy.as_file(), Some(found.uid()), Some(found.gid()))?;
-        copy.as_file().set_permissions(Permissions::from_mode(0o600 | found.mode() & 0o022))?;
+        if Uid::effective().is_root() {
+            fchown(copy.as_file(), Some(found.uid()), Some(found.gid()))?;
+            copy.as_file().set_permissions(Permissions::from_mode(0o600 | found.mode() & 0o022))?;
+        }
         copy.as_file().sync_all()?;
         let place = known(folder, &manifest, copy.as_file())?.unwrap_or_else(|| store::named(folder, &manifest.name));
         let contents = contents(&manifest);

@@ -18,6 +18,7 @@ use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, ProcessName, 
 use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
+use crate::bundle;
 use crate::copying::{self, Stopped, UNFINISHED, Unfinished, carefully, copy};
 use crate::look::{Image, json};
 use crate::moving::{self, MoveError, Places};
@@ -204,6 +205,11 @@ pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping
     store::make(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let size = from.metadata().map_err(|error| of_place(SENTENCE, phrase!("the file"), &error))?.size();
     sweep(&who.folder);
+    if bundle::is_open(&from) {
+        let path = bundle::unpack_open(&from, Path::new(name), &who.folder, progress)
+            .map_err(|failure| if progress.cancelled() { Said::Cancelled(failure) } else { Said::Failed(failure) })?;
+        return shown(&path, SENTENCE);
+    }
     let (hidden, to) = copying::begin(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let unfinished = Unfinished(&hidden);
     progress.begins(Phase::Reading, size);
@@ -229,8 +235,13 @@ pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping
     // Not a rename: nothing that is there is ever replaced.
     fs::hard_link(&hidden, &path).map_err(|error| of_system(SENTENCE, &path, &error))?;
     drop(unfinished);
-    sleeping(&path, &Below::new()).ok_or_else(|| {
-        failed(SENTENCE, Problem::blocks(ProblemKind::File, phrase!("it is gone again")).at(path.display().to_string()))
+    shown(&path, SENTENCE)
+}
+
+/// What a list says of an image that has just come.
+fn shown(path: &Path, sentence: Phrase) -> Result<Sleeping, Said> {
+    sleeping(path, &Below::new()).ok_or_else(|| {
+        failed(sentence, Problem::blocks(ProblemKind::File, phrase!("it is gone again")).at(path.display().to_string()))
     })
 }
 

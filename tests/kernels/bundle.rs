@@ -1,0 +1,53 @@
+//! A bundle on a machine that lacks what is in it.
+
+use crate::evidence::examine;
+use crate::failure::{Outcome, ensure};
+use crate::kernel::Series;
+use crate::machine::{Machine, RICH};
+use crate::system::System;
+
+const PACK: &str = "
+pids_from 10000
+begin python python3 -ISB /lib/kernels/carry_on.py $work/python.log
+begin counter /lib/kernels/counter $work/counter.log
+carries_on python counter
+for each in python counter; do
+    freeze $each
+    dormouse export $images/$each.dormouse -o /disk/$each.dormouse-bundle || fail \"$each cannot be packed\"
+    rm $images/$each.dormouse
+done
+rm -r /var/lib/dormouse
+fact lines $(lines python)
+";
+
+/// Neither Python nor the library of C are what they were: their places are hidden by others.
+const WAKE: &str = "
+python=/usr/bin/$(basename $(readlink -f /usr/bin/python3))
+mount -o bind /usr/bin/busybox $python
+for library in /usr/lib/python3*; do mount -t tmpfs none $library; done
+mount -o bind /usr/bin/busybox /lib/kernels/counter
+for each in python counter; do
+    pid=$(pid_of $each)
+    timeout 90 dormouse thaw --background /disk/$each.dormouse-bundle || fail \"the bundle of $each ended with $?\"
+    [ -e /proc/$pid ] || fail \"$each is not there after the thaw\"
+done
+[ \"$(readlink /proc/$(pid_of python)/exe)\" = $python ] || fail \"python runs $(readlink /proc/$(pid_of python)/exe)\"
+! python3 -c 1 2> /dev/null || fail 'this machine has a python'
+carries_on python counter
+";
+
+#[test]
+fn a_bundle_carries_on_under_another_kernel_where_its_programs_are_not() -> Outcome {
+    let system = System::ready()?;
+    let machine = Machine::new(&system)?;
+    let [packed] = machine.boot(Series::Linux6_1, RICH, [("pack", PACK)])?;
+    let [woken] = machine.boot(Series::Linux6_12, RICH, [("wake", WAKE)])?;
+    packed.ran_under(Series::Linux6_1)?;
+    woken.ran_under(Series::Linux6_12)?;
+    let before = packed.number("lines")? as usize - 1;
+    for name in ["python", "counter"] {
+        let lines = examine(&machine.read(&format!("work/{name}.log"))?)?.states.len();
+        ensure!(lines >= before.min(8) + 8, "{name} wrote {lines} lines in two lives");
+    }
+    Ok(())
+}
