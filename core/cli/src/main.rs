@@ -26,6 +26,7 @@ mod output;
 mod pause;
 mod picture;
 mod progress;
+mod reboot;
 mod resume;
 mod runtime;
 mod serve;
@@ -84,6 +85,7 @@ enum Command {
     Images(images::Arguments),
     Session(session::Arguments),
     Export(export::Arguments),
+    Reboot(reboot::Arguments),
     Inspect(inspect::Arguments),
     Verify(verify::Arguments),
     Doctor(doctor::Arguments),
@@ -109,6 +111,7 @@ impl Command {
             Self::Images(arguments) => images::run(arguments),
             Self::Session(arguments) => session::run(arguments),
             Self::Export(arguments) => export::run(arguments),
+            Self::Reboot(arguments) => reboot::run(arguments),
             Self::Inspect(arguments) => inspect::run(arguments),
             Self::Verify(arguments) => verify::run(arguments),
             Self::Doctor(arguments) => doctor::run(arguments),

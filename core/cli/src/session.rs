@@ -1,5 +1,7 @@
 //! `dormouse session`: all groups of a user, put to sleep and woken with one command.
 
+mod at_logout;
+
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -32,6 +34,8 @@ enum What {
     Freeze(Freeze),
     Thaw(Thaw),
     Status(Status),
+    Enable(at_logout::Enable),
+    Disable(at_logout::Disable),
 }
 
 /// Whose session.
@@ -69,6 +73,9 @@ pub struct Freeze {
     #[arg(long, value_name = "GROUP")]
     except: Vec<String>,
 
+    #[command(flatten)]
+    chosen: at_logout::Chosen,
+
     /// Say what would be put to sleep together, and what would not be tried; nothing is touched.
     #[arg(long)]
     dry_run: bool,
@@ -88,6 +95,9 @@ wake that in one, with `dormouse thaw`.")]
 pub struct Thaw {
     #[command(flatten)]
     whose: Whose,
+
+    #[command(flatten)]
+    chosen: at_logout::Chosen,
 
     /// Write the report to standard output as JSON.
     #[arg(long)]
@@ -111,6 +121,8 @@ pub fn run(arguments: Arguments) -> Outcome {
         What::Freeze(freeze) => asked(freeze.json, || fall_asleep(&freeze)),
         What::Thaw(thaw) => asked(thaw.json, || wake_up(&thaw)),
         What::Status(status) => asked(status.json, || list(&status)),
+        What::Enable(enable) => at_logout::enable(&enable),
+        What::Disable(disable) => at_logout::disable(&disable),
     }
 }
 
@@ -118,7 +130,8 @@ fn asked(json: bool, work: impl FnOnce() -> Outcome) -> Outcome {
     work().map_err(|failure| if json { output::failure_as_json(failure) } else { failure })
 }
 
-fn failure(refusal: Refusal) -> Failure {
+/// A refusal of the service or of a worker.
+pub fn failure(refusal: Refusal) -> Failure {
     Failure::new(refusal.sentence.to_string()).because(refusal.problems)
 }
 
@@ -173,7 +186,8 @@ pub fn sleep(user: Uid, how: &How<'_>, hands: &mut dyn Hands) -> Result<Slept, F
     Ok(session::sleep(plan, &graph, hands, wish, &Bar::new()?))
 }
 
-fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failure> {
+/// The groups of a user, and what ties everybody together.
+pub fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failure> {
     let (mut groups, graph) = Lister::new(false).look_with_ties()?;
     groups.retain(|group| group.uid == Some(user.as_raw()));
     Ok((groups, graph))
@@ -181,6 +195,9 @@ fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failure> 
 
 fn fall_asleep(arguments: &Freeze) -> Outcome {
     let user = arguments.whose.user()?;
+    if arguments.chosen.leaves_alone(user)? {
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.dry_run {
         return dry_run(user, arguments);
     }
@@ -222,7 +239,8 @@ fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn named(groups: &[session::Named]) -> String {
+/// What groups are called, in one line.
+pub fn named(groups: &[session::Named]) -> String {
     let names: Vec<String> = groups.iter().map(|group| format!("{} ({})", group.name, group.id)).collect();
     names.join(", ")
 }
@@ -258,8 +276,15 @@ fn tell_left(left: &[session::Left]) {
 }
 
 fn wake_up(arguments: &Thaw) -> Outcome {
-    let mut hands = hands(arguments.whose.user()?)?;
+    let user = arguments.whose.user()?;
+    let mut hands = hands(user)?;
+    if arguments.chosen.sleeps_on(user, hands.as_mut())? {
+        return Ok(ExitCode::SUCCESS);
+    }
     let woken = wake(hands.as_mut())?;
+    if !woken.interrupted {
+        session::wish::forget(hands.as_mut()).map_err(failure)?;
+    }
     if arguments.json {
         output::json(&woken)?;
     } else {

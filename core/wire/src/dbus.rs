@@ -4,6 +4,7 @@
 //! `--json`, and the same types. What a program steers by (paths, properties of jobs, descriptors) has D-Bus types of its
 //! own. The introspection files in `data/` say the same for other languages.
 
+mod at_logout;
 pub mod groups;
 pub mod images;
 mod job;
@@ -11,6 +12,7 @@ pub mod jobs;
 pub mod service;
 mod sleeping;
 
+pub use at_logout::AtLogout;
 pub use groups::GroupsProxy;
 pub use images::ImagesProxy;
 pub use job::{Failure, JobKind, JobState};

@@ -7,7 +7,7 @@ mod images;
 mod job;
 mod jobs;
 mod limit;
-mod scope;
+pub(crate) mod scope;
 mod service;
 
 use std::collections::BTreeSet;

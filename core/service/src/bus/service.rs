@@ -7,7 +7,8 @@ use nix::unistd::Uid;
 use zbus::message::Header;
 use zbus::zvariant::OwnedObjectPath;
 
-use super::{Error, House};
+use super::{Error, House, json};
+use crate::worker::Task;
 
 /// The object that answers for the service.
 #[derive(Debug)]
@@ -19,6 +20,16 @@ impl Service {
     async fn jobs(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<OwnedObjectPath>, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
         Ok(self.0.jobs.of(caller.user))
+    }
+
+    async fn at_logout(&self, #[zbus(header)] header: Header<'_>) -> Result<String, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        json(&self.0.answer(&caller, Task::AtLogout(None)).await?)
+    }
+
+    async fn set_at_logout(&self, chosen: bool, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        self.0.answer(&caller, Task::AtLogout(Some(chosen))).await.map(drop)
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

@@ -5,18 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use dormouse_engine::Asker;
-use dormouse_wire::dbus::{Failure, Sleeping};
-use dormouse_wire::{Compression, Disconnect, Frozen, Label, Listed, Phrase, Progress, Thawed, phrase};
+use dormouse_wire::dbus::{AtLogout, Failure, Sleeping};
+use dormouse_wire::{Compression, Disconnect, Frozen, Label, Listed, Phrase, Progress, Thawed, Verdict, phrase};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
-use super::{Hands, Wish};
-use crate::bus::caller;
+use super::{Hands, Wish, is_booted_by_systemd};
+use crate::bus::{caller, scope};
 use crate::store;
 use crate::worker::{self, Meant, Order, Progress as Told, Task, Who};
 
 /// How often is asked whether it is still wanted.
 const BREATH: Duration = Duration::from_millis(50);
+/// How long systemd may take for a scope.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The workers of one user.
 #[derive(Debug)]
@@ -42,10 +44,25 @@ impl Direct {
         Ok(Self { runtime, who: Who { folder, ..who } })
     }
 
+    /// What a freeze of these groups into one image would say.
+    pub fn verdict(&self, groups: &[&Listed], keep_connections: bool) -> Result<Verdict, Failure> {
+        let meant = meant(groups)?;
+        let verdict: Verdict = self.work(Task::Verdict(meant), &dormouse_wire::Quiet)?;
+        Ok(if keep_connections { verdict.once_kept() } else { verdict })
+    }
+
+    /// Whether the user's session falls asleep at logout; chooses so before, if that is wanted.
+    pub fn at_logout(&self, wanted: Option<bool>) -> Result<AtLogout, Failure> {
+        self.work(Task::AtLogout(wanted), &dormouse_wire::Quiet)
+    }
+
     fn work<T: DeserializeOwned>(&self, task: Task, progress: &dyn Progress) -> Result<T, Failure> {
         let order = Order { who: self.who.clone(), task };
         let value = self.runtime.block_on(async {
             let mut worker = worker::start(&order, None)?;
+            if let (Task::Thaw { image, .. }, Some(pid)) = (&order.task, worker.pid()) {
+                place(order.who.user, pid, image).await;
+            }
             worker.let_go();
             let mut cancelled = false;
             loop {
@@ -70,6 +87,25 @@ impl Direct {
     }
 }
 
+/// The processes of these groups.
+fn meant(groups: &[&Listed]) -> Result<Meant, Failure> {
+    let first = groups.first().ok_or_else(|| failed(phrase!("There is nobody to freeze.")))?;
+    let members = groups.iter().flat_map(|group| &group.members).map(|member| member.pid);
+    Ok(Meant { pid: first.first_pid, others: members.filter(|pid| *pid != first.first_pid).collect() })
+}
+
+/// What is woken belongs to its user's session, and not to the unit or the login that has woken it.
+async fn place(user: u32, worker: u32, image: &str) {
+    if !is_booted_by_systemd() {
+        return;
+    }
+    let bus = async { zbus::connection::Builder::system()?.method_timeout(PATIENCE).build().await };
+    match bus.await {
+        Ok(bus) => scope::enter(&bus, user, worker, image).await,
+        Err(error) => tracing::warn!(%error, "systemd cannot be asked for a scope"),
+    }
+}
+
 /// What an answer says.
 pub(super) fn understood<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, Failure> {
     serde_json::from_value(value)
@@ -79,8 +115,6 @@ pub(super) fn understood<T: DeserializeOwned>(value: serde_json::Value) -> Resul
 impl Hands for Direct {
     fn freeze(&mut self, groups: &[&Listed], wish: &Wish, progress: &dyn Progress) -> Result<Frozen, Failure> {
         let Some(first) = groups.first() else { return Err(failed(phrase!("There is nobody to freeze."))) };
-        let members = groups.iter().flat_map(|group| &group.members).map(|member| member.pid);
-        let others = members.filter(|pid| *pid != first.first_pid).collect();
         let label = Label {
             name: Some(first.name.clone()),
             icon: first.icon.clone(),
@@ -88,7 +122,7 @@ impl Hands for Direct {
             session: Some(wish.mark.clone()),
         };
         let task = Task::Freeze {
-            meant: Meant { pid: first.first_pid, others },
+            meant: meant(groups)?,
             accept_losses: wish.accept_losses,
             label,
             compression: Compression::Fast,

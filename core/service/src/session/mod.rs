@@ -4,11 +4,13 @@
 //! leaves images that are found, and nothing else. Who is being woken is written down beside them for that long, so that nobody is woken
 //! twice.
 
+pub mod at_logout;
 mod bus;
 mod direct;
 mod plan;
 mod sleep;
 mod wake;
+pub mod wish;
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,6 +21,7 @@ use dormouse_wire::{Frozen, Listed, Pid, Progress, SessionMark, Thawed, phrase};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::Serialize;
 
+pub use at_logout::is_booted_by_systemd;
 pub use bus::OverBus;
 pub use direct::Direct;
 pub use plan::{Left, Plan, plan};

@@ -11,7 +11,7 @@ use std::{env, thread};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::survey::x11;
 use dormouse_engine::{Asker, FreezeError, FreezeOptions, PauseOptions, Pids, Selection, ThawError, ThawOptions};
-use dormouse_wire::dbus::Failure;
+use dormouse_wire::dbus::{AtLogout, Failure};
 use dormouse_wire::{Disconnect, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, setresgid, setresuid};
 use serde::Serialize;
 
 use super::{Meant, ORDER, Order, Said, Task, Who, images, process};
+use crate::session::at_logout;
 use crate::systemd::Systemd;
 use crate::{failure, runtime, store};
 
@@ -269,6 +270,7 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<
         Task::Export(image) => done(&images::export(who, image, &watcher)?),
         Task::Import(name) => done(&images::import(who, name, &watcher)?),
         Task::Delete(image) => done(&images::delete(who, image)?),
+        Task::AtLogout(wanted) => done(&at_logout(who, *wanted)?),
         Task::Move(folder) => done(&images::move_to(who, folder.as_deref(), &watcher)?),
     }
 }
@@ -302,6 +304,21 @@ fn selection(meant: &Meant, who: &Who) -> Selection {
         keep_connections: false,
         asker: who.asker(),
     }
+}
+
+/// What is chosen for the logout, after this has been.
+fn at_logout(who: &Who, wanted: Option<bool>) -> Result<AtLogout, Said> {
+    if let Some(wanted) = wanted {
+        at_logout::choose(who.user, &who.home, wanted).map_err(|error| {
+            let home = who.home.display();
+            Said::Failed(sentence(phrase!(
+                "The choice for the logout cannot be written down in {home}: {why}.",
+                home,
+                why = error
+            )))
+        })?;
+    }
+    Ok(at_logout::look(who.user, &who.home))
 }
 
 /// The name of an image that is not there yet, in a folder that is, closed to others.

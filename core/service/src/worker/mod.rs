@@ -128,6 +128,8 @@ pub enum Task {
     Delete(String),
     /// Makes another folder that of the images, none: the usual one. They come along.
     Move(Option<PathBuf>),
+    /// Whether the session falls asleep at logout; chooses so before, if that is wanted.
+    AtLogout(Option<bool>),
 }
 
 impl Task {

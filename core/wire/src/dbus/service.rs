@@ -12,6 +12,12 @@ pub trait Service {
     /// The jobs of the caller that run or have ended lately.
     fn jobs(&self) -> zbus::Result<Vec<OwnedObjectPath>>;
 
+    /// Whether the caller's session falls asleep at logout: an [`AtLogout`](super::AtLogout), JSON.
+    fn at_logout(&self) -> zbus::Result<String>;
+
+    /// Chooses whether it does.
+    fn set_at_logout(&self, chosen: bool) -> zbus::Result<()>;
+
     /// Its version.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;
