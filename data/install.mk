@@ -23,6 +23,9 @@ translate = install -d $(2) && $(GETTEXT) msgfmt $(3) --template=$(1) -d po --ou
 
 INTERFACES := $(foreach interface,Groups Images Job Service,$(ID)1.$(interface).xml)
 
+# What is to end after sessions have been put to sleep: logins, and what was woken.
+SCOPES := session-.scope app-dormouse-.scope
+
 .PHONY: install-app place-app install-service uninstall-app uninstall-service refresh translator deb
 
 translator:
@@ -30,6 +33,12 @@ translator:
 
 install-service: translator
 	$(call place,data/dormouse.service.in,$(units))
+	$(call place,data/dormouse-session@.service.in,$(units))
+	$(call place,data/dormouse-logins.target,$(units))
+	install -D -m 644 data/order/user.conf $(units)/user@.service.d/50-dormouse.conf
+	for scope in $(SCOPES); do \
+		install -D -m 644 data/order/scope.conf $(units)/$$scope.d/50-dormouse.conf || exit 1; \
+	done
 	$(call place,data/dbus/$(ID)1.service.in,$(services))
 	$(call place,data/dbus/$(ID)1.conf,$(buspolicies))
 	$(call translate,data/$(ID)1.policy.in,$(policies),--xml)
@@ -39,6 +48,10 @@ install-service: translator
 uninstall-service:
 	test -n '$(DESTDIR)' || ! test -d /run/systemd/system || systemctl stop dormouse.service
 	rm -f $(units)/dormouse.service $(services)/$(ID)1.service $(buspolicies)/$(ID)1.conf $(policies)/$(ID)1.policy
+	rm -f $(units)/dormouse-session@.service $(units)/dormouse-logins.target
+	for unit in user@.service $(SCOPES); do \
+		rm -f $(units)/$$unit.d/50-dormouse.conf; rmdir $(units)/$$unit.d 2>/dev/null || :; \
+	done
 	rm -f $(addprefix $(share)/dbus-1/interfaces/,$(INTERFACES))
 
 install-app:

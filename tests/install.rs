@@ -20,8 +20,13 @@ fn make(goal: &str, prefix: &str, place: &Path) {
 }
 
 /// What belongs to the service and to the app, besides the programs.
-const DATA: [&str; 20] = [
+const DATA: [&str; 25] = [
+    "lib/systemd/system/app-dormouse-.scope.d/50-dormouse.conf",
+    "lib/systemd/system/dormouse-logins.target",
+    "lib/systemd/system/dormouse-session@.service",
     "lib/systemd/system/dormouse.service",
+    "lib/systemd/system/session-.scope.d/50-dormouse.conf",
+    "lib/systemd/system/user@.service.d/50-dormouse.conf",
     "share/applications/io.github.dormouse.Dormouse.desktop",
     "share/dbus-1/interfaces/io.github.dormouse.Dormouse1.Groups.xml",
     "share/dbus-1/interfaces/io.github.dormouse.Dormouse1.Images.xml",

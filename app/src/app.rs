@@ -349,8 +349,12 @@ impl App {
                 };
                 let chosen = move |choice, value| sender.emit(Msg::Chosen(choice, value));
                 let bus = self.bus.clone();
-                let moved = move |folder| bus.ask(Ask::Move(folder));
-                preferences::show(window, &self.settings, self.overview.folder.as_deref(), &tray, chosen, moved);
+                let known = preferences::Known {
+                    folder: self.overview.folder.as_deref(),
+                    at_logout: self.overview.at_logout.as_ref(),
+                    tray: &tray,
+                };
+                preferences::show(window, &self.settings, known, chosen, move |ask| bus.ask(ask));
             }
             Msg::Shortcuts => shortcuts::show(window),
             _ => match &self.overview.service {

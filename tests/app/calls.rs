@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use dormouse_wire::dbus::AtLogout;
 use dormouse_wire::{GroupKind, Verdict};
 
 use super::done;
@@ -175,6 +176,32 @@ fn the_preferences_move_the_images_and_choose_how_small_they_become() {
     stage.eyes.read("The images lie in the new folder now");
     stage.eyes.press("Freeze Build of the kernel");
     stage.asked("freeze build small");
+}
+
+#[test]
+fn the_preferences_put_the_session_to_sleep_at_logout() {
+    const SWITCH: &str = "Put apps and jobs to sleep at logout";
+    let stage = Stage::with(world());
+    stage.eyes.see("Text Editor");
+    stage.call("preferences", None);
+    stage.eyes.turn(SWITCH);
+    stage.asked("at logout true");
+    stage.eyes.read("They wake at login.");
+    stage.press(&["Escape"]);
+    stage.call("preferences", None);
+    stage.eyes.turn(SWITCH);
+    stage.asked("at logout false");
+}
+
+#[test]
+fn where_nothing_would_come_of_a_sleep_at_logout_the_preferences_say_why() {
+    let hindrance = Some("Nothing would come of it: systemd does not run on this machine.".to_owned());
+    let stage = Stage::with(World { at_logout: AtLogout { chosen: false, hindrance }, ..world() });
+    stage.eyes.see("Text Editor");
+    stage.call("preferences", None);
+    stage.eyes.read("systemd does not run on this machine");
+    stage.eyes.press_in_vain("Put apps and jobs to sleep at logout");
+    assert!(stage.service().asked().iter().all(|asked| !asked.starts_with("at logout")));
 }
 
 #[test]

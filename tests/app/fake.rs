@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dormouse_wire::dbus::{Folder, JOBS, NAME, PATH, Sleeping, error};
+use dormouse_wire::dbus::{AtLogout, Folder, JOBS, NAME, PATH, Sleeping, error};
 use dormouse_wire::{ByteSize, Checked, Details, Frozen, Listed, Paused, PausedBy, Problem, Resumed, Thawed, Verdict};
 use serde::Serialize;
 use zbus::blocking::Connection;
@@ -30,6 +30,7 @@ pub struct World {
     pub images: Vec<Sleeping>,
     pub problems: BTreeMap<String, Vec<Problem>>,
     pub lacks: String,
+    pub at_logout: AtLogout,
     /// What was asked, one word and one name each.
     pub asked: Vec<String>,
     /// Jobs stay at work until they are cancelled.
@@ -303,6 +304,16 @@ struct Service(Shared);
 impl Service {
     fn jobs(&self) -> Vec<OwnedObjectPath> {
         Vec::new()
+    }
+
+    fn at_logout(&self) -> String {
+        json(&locked(&self.0).at_logout)
+    }
+
+    fn set_at_logout(&self, chosen: bool) {
+        let mut world = locked(&self.0);
+        world.asked.push(format!("at logout {chosen}"));
+        world.at_logout.chosen = chosen;
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

@@ -39,6 +39,59 @@ fn systemd_takes_the_unit() {
     run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path)).expect_silence();
 }
 
+/// What a key is told in all its lines, word by word.
+fn values<'a>(text: &'a str, key: &str) -> BTreeSet<&'a str> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    lines.flat_map(str::split_whitespace).collect()
+}
+
+#[test]
+fn systemd_takes_the_units_of_sessions_and_finds_no_circle_in_their_order() {
+    let installed = Installed::new();
+    let (units, room) = (installed.path("lib/systemd/system"), installed.room());
+    run(Command::new("cp").arg("-r").arg(units.join(".")).arg(&room)).expect_silence();
+    let unit = read(&room.join("dormouse-session@.service"));
+    let here = unit.replace("/usr/bin/dormouse", &command::path().display().to_string());
+    assert_ne!(unit, here, "it starts something else");
+    done(fs::write(room.join("dormouse-session@.service"), here));
+    // A login beside it, so that what is said of all of them is read, too.
+    done(fs::write(room.join("session-1.scope"), "[Scope]\n"));
+    let mut verify = Command::new("systemd-analyze");
+    verify.env("SYSTEMD_UNIT_PATH", format!("{}:", room.display())).args(["verify", "--man=no"]);
+    verify.args(["dormouse-session@61000.service", "user@61000.service", "dormouse-logins.target"]);
+    run(&mut verify).expect_silence();
+}
+
+#[test]
+fn a_session_sleeps_before_anything_of_its_users_is_stopped() {
+    let installed = Installed::new();
+    let unit = |name: &str| read(&installed.path(&format!("lib/systemd/system/{name}")));
+    let session = unit("dormouse-session@.service");
+    let after = values(&session, "After");
+    assert!(["user@%i.service", "dormouse-logins.target"].iter().all(|name| after.contains(name)), "{after:?}");
+    assert_eq!([value(&session, "BindsTo"), value(&session, "KillMode")], ["user@%i.service", "process"]);
+    assert_eq!([value(&session, "Type"), value(&session, "RemainAfterExit")], ["oneshot", "yes"]);
+    for scope in ["session-.scope", "app-dormouse-.scope"] {
+        assert_eq!(value(&unit(&format!("{scope}.d/50-dormouse.conf")), "Before"), "dormouse-logins.target");
+    }
+    assert_eq!(value(&unit("user@.service.d/50-dormouse.conf"), "Wants"), "dormouse-session@%i.service");
+    assert!(!session.contains("[Install]"), "every login has it; whether it does anything is each user's choice");
+}
+
+#[test]
+fn the_command_understands_what_the_units_say() {
+    let installed = Installed::new();
+    let session = read(&installed.path("lib/systemd/system/dormouse-session@.service"));
+    for (key, what) in [("ExecStart", "thaw"), ("ExecStop", "freeze")] {
+        let line = value(&session, key).strip_prefix("-/usr/bin/dormouse ").unwrap_or_default();
+        let words: Vec<&str> = line.split(' ').map(|word| if word == "%i" { "61999" } else { word }).collect();
+        assert_eq!(words[..2], ["session", what]);
+        let said = run(Command::new(command::path()).args(&words));
+        // It has been understood: there is no such user.
+        assert!(!said.succeeded && said.err.contains("61999"), "{said:?}");
+    }
+}
+
 #[test]
 fn nothing_in_the_unit_would_stay_with_what_is_woken() {
     let installed = Installed::new();

@@ -30,4 +30,5 @@ mod clocks;
 mod copies;
 mod kexec;
 mod processors;
+mod session;
 mod upgrade;

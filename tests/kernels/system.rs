@@ -240,7 +240,7 @@ impl Tree {
                 self.add_libraries(&target)?;
             }
         }
-        for name in ["pipeline.sh", "carry_on.py"] {
+        for name in ["pipeline.sh", "carry_on.py", "server.py", "client.py"] {
             self.put(&Path::new(WORKLOADS).join(name), &format!("lib/kernels/{name}"))?;
         }
         Ok(())

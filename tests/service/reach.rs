@@ -78,6 +78,9 @@ fn methods(pid: i32, image: &str, file: &str) -> BTreeMap<&'static str, (Vec<Arg
         ("Images.Delete", (of_image(), Refused("No such file"))),
         ("Job.Cancel", (Vec::new(), Refused(DENIED))),
         ("Service.Jobs", (Vec::new(), Told::OwnJobs)),
+        ("Service.AtLogout", (Vec::new(), Shows(r#""chosen":false"#))),
+        // His own choice.
+        ("Service.SetAtLogout", (vec![Argument::Yes], Shows("null"))),
     ])
 }
 
@@ -127,6 +130,9 @@ fn no_method_reaches_what_is_anothers() {
         assert!(right, "{member}: {answer:?}");
     }
     assert_eq!(done(fs::read_to_string(&file)), "of Ben");
+    let chosen = |user| machine.home(user).join(".config/dormouse/session-at-logout").metadata().ok();
+    assert_eq!(chosen(BEN).map(|file| std::os::unix::fs::MetadataExt::uid(&file)), Some(BEN));
+    assert!(chosen(ANNA).is_none(), "he has chosen for her");
     assert_eq!(running.go(), Answer::Ok);
     awake(&machine, &mut specimen, &image);
 }

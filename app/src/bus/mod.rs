@@ -11,7 +11,7 @@ mod worker;
 use std::fs::File;
 use std::sync::Arc;
 
-use dormouse_wire::dbus::{Folder, JobKind, JobState, Sleeping};
+use dormouse_wire::dbus::{AtLogout, Folder, JobKind, JobState, Sleeping};
 use dormouse_wire::{Checked, Compression, Details, Listed, Phase, Problem, Verdict};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -52,6 +52,8 @@ pub enum Ask {
     Delete(String),
     /// Make another folder that of the images; empty: the usual one.
     Move(String),
+    /// Have the session fall asleep at logout, or not.
+    AtLogout(bool),
     /// Undo a job.
     Cancel(String),
 }
@@ -81,6 +83,10 @@ pub enum News {
     NoImages(Trouble),
     /// Where they lie.
     Folder(Arc<Folder>),
+    /// Whether the session falls asleep at logout.
+    AtLogout(AtLogout),
+    /// That could not be chosen.
+    NotAtLogout(Trouble),
     /// What stands in the way of waking an image.
     Preflight { image: String, answer: Answer<Arc<Vec<Problem>>> },
     /// An image was to be deleted.

@@ -161,6 +161,7 @@ impl Session {
         work.spawn(self.clone().list_images());
         self.refresh();
         work.spawn(self.clone().jobs());
+        work.spawn(self.clone().tell_at_logout());
         loop {
             tokio::select! {
                 () = &mut gone => return Ok(End::Gone),
@@ -242,6 +243,13 @@ impl Session {
         futures_util::future::join_all(jobs.into_iter().map(follow)).await;
     }
 
+    /// A service of another version may not know.
+    async fn tell_at_logout(self: Arc<Self>) {
+        if let Ok(at_logout) = parsed(self.service.at_logout().await) {
+            self.tell(News::AtLogout(at_logout));
+        }
+    }
+
     async fn answer(self: Arc<Self>, ask: Ask) {
         match ask {
             Ask::Verdict(group) => {
@@ -295,6 +303,12 @@ impl Session {
             Ask::Move(folder) => {
                 let job = self.images.move_to(&folder).await;
                 self.job(JobKind::Move, folder, job).await;
+            }
+            Ask::AtLogout(chosen) => {
+                if let Err(error) = self.service.set_at_logout(chosen).await {
+                    self.tell(News::NotAtLogout(error.into()));
+                }
+                self.tell_at_logout().await;
             }
             // These two are the loop's.
             Ask::Refresh | Ask::Everybody(_) => {}

@@ -1,23 +1,34 @@
 //! What a person can choose.
 
 use dormouse_wire::Compression;
-use dormouse_wire::dbus::Folder;
+use dormouse_wire::dbus::{AtLogout, Folder};
 use gettextrs::gettext;
 use relm4::adw;
 use relm4::adw::prelude::*;
 use relm4::gtk;
 
+use crate::bus::Ask;
 use crate::say;
 use crate::settings::{Choice, Settings};
 
-/// Shows the choices; `chosen` is told of each that has changed.
+/// What is so now, beyond the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Where images lie.
+    pub folder: Option<&'a Folder>,
+    /// Whether the session falls asleep at logout.
+    pub at_logout: Option<&'a AtLogout>,
+    /// What becomes of the app without its window.
+    pub tray: &'a str,
+}
+
+/// Shows the choices; `chosen` is told of each that has changed, `asked` of what the service is to change.
 pub fn show(
     window: &adw::ApplicationWindow,
     settings: &Settings,
-    folder: Option<&Folder>,
-    tray: &str,
+    known: Known<'_>,
     chosen: impl Fn(Choice, bool) + Clone + 'static,
-    moved: impl Fn(String) + Clone + 'static,
+    asked: impl Fn(Ask) + Clone + 'static,
 ) {
     let dialog = adw::PreferencesWindow::builder().transient_for(window).modal(true).search_enabled(false).build();
     dialog.set_default_size(560, 600);
@@ -38,15 +49,19 @@ pub fn show(
         gettext("The other end is held off until the app wakes up, and notices no more than a silence. Otherwise the app finds them reset."),
     ));
     freezing.add(&compression(settings));
-    freezing.add(&images(&dialog, folder, moved));
+    let moved = asked.clone();
+    freezing.add(&images(&dialog, known.folder, move |folder| moved(Ask::Move(folder))));
+    let session = adw::PreferencesGroup::builder().title(gettext("Session")).build();
+    session.add(&at_logout(known.at_logout, move |wanted| asked(Ask::AtLogout(wanted))));
     let window = adw::PreferencesGroup::builder().title(gettext("Window")).build();
     window.add(&switch(
         Choice::ShowEverybody,
         gettext("Show everybody’s groups"),
         gettext("Needs an administrator’s password."),
     ));
-    window.add(&switch(Choice::RunInBackground, gettext("Go on in the background"), tray.to_owned()));
+    window.add(&switch(Choice::RunInBackground, gettext("Go on in the background"), known.tray.to_owned()));
     page.add(&freezing);
+    page.add(&session);
     page.add(&window);
     dialog.add(&page);
     dialog.present();
@@ -59,9 +74,32 @@ fn row(
     subtitle: &str,
     chosen: impl Fn(bool) + 'static,
 ) -> adw::ActionRow {
-    let switch = gtk::Switch::builder().active(settings.is(choice)).valign(gtk::Align::Center).build();
+    switch_row(settings.is(choice), title, subtitle, chosen)
+}
+
+/// Whether the session falls asleep at logout. Where nothing would come of it the row says why, and can only be switched off.
+fn at_logout(known: Option<&AtLogout>, chosen: impl Fn(bool) + 'static) -> adw::ActionRow {
+    let is_chosen = known.is_some_and(|known| known.chosen);
+    let hindrance = match known {
+        None => Some(gettext("The service does not say whether it can do that.")),
+        Some(known) => known.hindrance.as_deref().map(say::translated),
+    };
+    let usual = || {
+        gettext(
+            "They wake at login. What cannot be put to sleep, or only with losses, ends as usual; so do windows on this screen.",
+        )
+    };
+    let subtitle = hindrance.clone().unwrap_or_else(usual);
+    let row = switch_row(is_chosen, &gettext("Put apps and jobs to sleep at logout"), &subtitle, chosen);
+    row.set_sensitive(hindrance.is_none() || is_chosen);
+    row
+}
+
+fn switch_row(active: bool, title: &str, subtitle: &str, chosen: impl Fn(bool) + 'static) -> adw::ActionRow {
+    let switch = gtk::Switch::builder().active(active).valign(gtk::Align::Center).build();
     switch.connect_active_notify(move |switch| chosen(switch.is_active()));
     crate::accessible::name(&switch, title);
+    crate::accessible::describe(&switch, subtitle);
     let row = adw::ActionRow::builder().title(title).subtitle(subtitle).subtitle_lines(0).build();
     row.add_suffix(&switch);
     row.set_activatable_widget(Some(&switch));

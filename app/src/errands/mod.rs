@@ -80,6 +80,7 @@ impl Errands {
                 job.as_ref().map(|job| self.jobs.remove(job));
                 self.refused(*kind, subject, trouble, overview);
             }
+            News::NotAtLogout(why) => self.not_at_logout(why),
             News::Deleted { image, answer } => self.deleted(image, answer, overview),
             _ => {}
         }

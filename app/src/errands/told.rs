@@ -125,6 +125,10 @@ impl Errands {
         }
     }
 
+    pub(super) fn not_at_logout(&self, why: &Trouble) {
+        trouble::show(&self.window, &gettext("What happens at logout could not be changed"), why);
+    }
+
     fn failed(&self, kind: JobKind, name: &str, why: &Trouble) {
         let heading = say::failed(kind, name);
         if !self.window.is_active() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dormouse_wire::dbus::Folder;
+use dormouse_wire::dbus::{AtLogout, Folder};
 use dormouse_wire::{Listed, Verdict};
 
 use super::images::Images;
@@ -24,6 +24,8 @@ pub struct Overview {
     pub images_told: bool,
     /// Where they lie.
     pub folder: Option<Arc<Folder>>,
+    /// Whether the session falls asleep at logout.
+    pub at_logout: Option<AtLogout>,
     /// Names of groups and images, also of those that are gone: something may still be said of them.
     names: HashMap<String, String>,
 }
@@ -35,6 +37,7 @@ impl Overview {
             News::Service(service) => {
                 self.service = service.clone();
                 self.images_told = false;
+                self.at_logout = None;
                 self.verdicts.clear();
             }
             News::Groups(groups) => {
@@ -59,6 +62,7 @@ impl Overview {
                 }
             }
             News::Preflight { image, answer: Ok(problems) } => self.images.set_problems(image, problems.clone()),
+            News::AtLogout(at_logout) => self.at_logout = Some(at_logout.clone()),
             News::Folder(folder) => self.folder = Some(folder.clone()),
             _ => {}
         }

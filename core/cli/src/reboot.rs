@@ -72,9 +72,10 @@ pub fn run(arguments: Arguments) -> Outcome {
         return Err(Failure::new("Only root can restart the machine.").hint("sudo dormouse reboot"));
     }
     let user = arguments.whose.user()?;
-    let kernel = arguments.kernel.as_deref().map(|wanted| {
-        Kernel::find(wanted, arguments.initrd.as_deref(), arguments.append.as_deref())
-    });
+    let kernel = arguments
+        .kernel
+        .as_deref()
+        .map(|wanted| Kernel::find(wanted, arguments.initrd.as_deref(), arguments.append.as_deref()));
     let kernel = kernel.transpose()?;
     let mut direct = Direct::of(user.as_raw()).map_err(failure)?;
     let (groups, graph) = groups_of(user)?;
@@ -130,7 +131,8 @@ impl Foreseen {
                 "To accept losses: --accept-losses. To restart all the same: --force. What cannot be put to sleep ends then."
             }
         };
-        let sentence = format!("The machine was not restarted, and nothing has changed: {} would not sleep.", names.join(", "));
+        let sentence =
+            format!("The machine was not restarted, and nothing has changed: {} would not sleep.", names.join(", "));
         Failure::new(sentence).because(problems).hint(hint)
     }
 }

@@ -61,7 +61,7 @@ pub fn enable(arguments: &Enable) -> Outcome {
     let now = direct(arguments.whose.user()?)?.at_logout(Some(true)).map_err(failure)?;
     output::say("The session falls asleep at logout from now on, and wakes at login.");
     if let Some(why) = now.hindrance {
-        output::say(&format!("Nothing will come of that here yet: {why}."));
+        output::say(&why);
     }
     Ok(ExitCode::SUCCESS)
 }

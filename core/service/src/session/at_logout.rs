@@ -57,15 +57,18 @@ pub fn is_booted_by_systemd() -> bool {
 
 /// What is chosen, and why it would change nothing, if that is so.
 pub fn look(user: u32, home: &Path) -> AtLogout {
-    AtLogout { chosen: is_chosen(user, home), hindrance: hindrance(Path::new(BOOTED), &UNITS).map(|why| why.to_string()) }
+    AtLogout {
+        chosen: is_chosen(user, home),
+        hindrance: hindrance(Path::new(BOOTED), &UNITS).map(|why| why.to_string()),
+    }
 }
 
 fn hindrance(booted: &Path, units: &[&str]) -> Option<Phrase> {
     if !booted.is_dir() {
-        return Some(phrase!("systemd does not run on this machine, so that nothing would happen at logout"));
+        return Some(phrase!("Nothing would come of it: systemd does not run on this machine."));
     }
     let there = units.iter().any(|folder| Path::new(folder).join(UNIT).exists());
-    (!there).then(|| phrase!("the unit {unit} is not installed: install the service of Dormouse", unit = UNIT))
+    (!there).then(|| phrase!("Nothing would come of it: the unit dormouse-session@.service is not installed, which comes with the service."))
 }
 
 #[cfg(test)]

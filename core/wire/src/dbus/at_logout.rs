@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct AtLogout {
     /// Whether that was chosen.
     pub chosen: bool,
-    /// Why nothing would come of it on this machine: a clause.
+    /// Why nothing would come of it on this machine: a whole sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hindrance: Option<String>,
 }
