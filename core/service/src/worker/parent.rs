@@ -26,6 +26,8 @@ const NAME: &str = "dormouse";
 pub struct Worker {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    /// What came of it, once it has said so, until that has been told.
+    ended: Option<Result<serde_json::Value, Ended>>,
 }
 
 /// What a worker tells.
@@ -82,7 +84,7 @@ pub fn start(order: &Order, file: Option<OwnedFd>) -> Result<Worker, Failure> {
     command.env(ORDER, text).stdin(input).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     let out = child.stdout.take().ok_or_else(|| failed("it has no voice".to_owned()))?;
-    Ok(Worker { child, lines: BufReader::new(out).lines() })
+    Ok(Worker { child, lines: BufReader::new(out).lines(), ended: None })
 }
 
 impl Worker {
@@ -106,9 +108,16 @@ impl Worker {
     /// The next that it tells. Does not lose anything when it is dropped before it answers.
     pub async fn next(&mut self) -> Progress {
         loop {
+            if self.ended.is_some() {
+                // So that no zombie stays. Whoever stops waiting meanwhile asks again, and is told then.
+                let _ = self.child.wait().await;
+            }
+            if let Some(ended) = self.ended.take() {
+                return Progress::Ended(ended);
+            }
             let line = self.lines.next_line().await.ok().flatten();
             let said = line.as_deref().map(serde_json::from_str::<Said>);
-            let ended = match said {
+            self.ended = Some(match said {
                 Some(Ok(Said::Begins(phase, bytes))) => return Progress::Begins(phase, bytes),
                 Some(Ok(Said::Moved(bytes))) => return Progress::Moved(bytes),
                 Some(Ok(Said::Done(value))) => Ok(value),
@@ -116,10 +125,7 @@ impl Worker {
                 Some(Ok(Said::Cancelled(failure))) => Err(Ended::Cancelled(failure)),
                 Some(Err(_)) => continue,
                 None => Err(self.gone().await),
-            };
-            // So that no zombie stays.
-            let _ = self.child.wait().await;
-            return Progress::Ended(ended);
+            });
         }
     }
 
