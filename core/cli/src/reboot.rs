@@ -29,6 +29,7 @@ ends without a word.
 
 With --dry-run the exit status is that of `dormouse check`: 0 where all would sleep, 1 where something would be lost, 2 where something stands in \
 the way.")]
+#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Arguments {
     #[command(flatten)]
     whose: Whose,
@@ -188,8 +189,8 @@ fn tell_ends(left: &[Left]) {
 
 /// Wakes what had fallen asleep already, and says why there is no restart.
 fn undone(slept: Result<Slept, Failure>, kernel: Option<&Kernel>, direct: &mut Direct) -> Failure {
-    if let Some(kernel) = kernel {
-        kernel.unload();
+    if kernel.is_some() {
+        kernel::unload();
     }
     let slept = match slept {
         Ok(slept) => slept,

@@ -68,12 +68,12 @@ impl Kernel {
             failure.hint("kexec comes with kexec-tools. Without --kernel, the machine restarts by its firmware.")
         })
     }
+}
 
-    /// Forgets it again: a restart is the usual one then.
-    pub fn unload(&self) {
-        if let Err(why) = call(&["kexec".as_ref(), "-u".as_ref()]) {
-            tracing::warn!(why, "the kernel stays loaded");
-        }
+/// Forgets the kernel that is loaded: a restart is the usual one then.
+pub fn unload() {
+    if let Err(why) = call(&["kexec".as_ref(), "-u".as_ref()]) {
+        tracing::warn!(why, "the kernel stays loaded");
     }
 }
 
