@@ -84,6 +84,9 @@ fn what_is_installed_works_and_is_removed_again() {
     assert!(subcommands.contains("freeze") && subcommands.contains("thaw"), "{help}");
     let page = |name: &str| (below(&format!("share/man/man1/{name}.1")), 0o644);
     let mut expected: BTreeSet<_> = subcommands.iter().map(|name| page(&format!("dormouse-{name}"))).collect();
+    // One that has subcommands of its own has a page for each of them, too.
+    let of_sessions = ["freeze", "thaw", "status", "enable", "disable"];
+    expected.extend(of_sessions.map(|name| page(&format!("dormouse-session-{name}"))));
     expected.extend([
         (command, 0o755),
         page("dormouse"),

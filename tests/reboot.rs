@@ -42,7 +42,7 @@ impl Stage {
         done(fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)));
         let stage = Self { user, folder };
         done(fs::create_dir(stage.home()));
-        done(chown(&stage.home(), Some(user), Some(user)));
+        done(chown(stage.home(), Some(user), Some(user)));
         let none: Option<&str> = None;
         done(unshare(CloneFlags::CLONE_NEWNS));
         done(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none));
