@@ -295,6 +295,21 @@ fn a_bundle_of_a_user_holds_nothing_that_is_roots() {
     scene.job.specimen().assert_asleep(&group);
 }
 
+/// Packed by root, what a user has made is what a user has made.
+#[test]
+fn root_packs_an_image_of_a_user_as_the_users() {
+    let mut scene = Scene::asleep("programs");
+    let who = Some(harness::specimen::ORDINARY);
+    done(std::os::unix::fs::chown(scene.job.specimen().image(), who, who));
+    let group = scene.group.clone();
+    let exported = scene.export(&[]);
+    exported.expect_success("export");
+    let refused = scene.thaw(&[]);
+    let said = words(&refused);
+    assert!(!refused.status.success() && said.contains("belongs to user"), "{said}");
+    scene.job.specimen().assert_asleep(&group);
+}
+
 #[test]
 fn what_is_packed_is_what_was_kept() {
     let mut scene = Scene::asleep("programs");

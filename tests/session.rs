@@ -384,6 +384,8 @@ fn what_was_put_to_sleep_by_itself_is_none_of_its_business() {
     assert_eq!((status, woken["awake"].as_array().map(Vec::len)), (Some(0), Some(0)), "{woken}");
     let (status, listed) = stage.json(&["status"]);
     assert_eq!((status, listed.as_array().map(Vec::len)), (Some(0), Some(0)), "{listed}");
+    let typo = stage.run(&["freeze", "--except", "nobody-is-called-so"]);
+    assert!(!typo.status.success() && String::from_utf8_lossy(&typo.stderr).contains("nobody to leave out"));
     let other = stage.run(&["freeze", "--except"]);
     assert_eq!(other.status.code(), Some(2));
     let mut nobody = Command::new(command::path());

@@ -18,7 +18,7 @@ carries_on $all
 images=/var/lib/dormouse
 
 # Killed as soon as somebody sleeps.
-dormouse session freeze &
+dormouse session freeze --user root &
 freeze=$!
 until ls $images/*.dormouse > /dev/null 2>&1; do usleep 10000; done
 kill -9 $freeze
@@ -40,7 +40,7 @@ fn leaves(name: &str, series: Series, next: &str, system: &System) -> String {
         "pids_from 20000
 line=$(sed 's/dormouse\\.run=[^ ]*/dormouse.run={next}/' /proc/cmdline)
 echo 0 > /disk/results/{name}.status
-dormouse reboot --kernel {release} --append \"$line\"
+dormouse reboot --user root --kernel {release} --append \"$line\"
 echo 1 > /disk/results/{name}.status
 fail \"dormouse reboot ended with $?\"
 "

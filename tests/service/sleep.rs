@@ -210,7 +210,7 @@ fn a_group_is_paused_and_goes_on() {
     let made = !Path::new(&runtime).exists();
     if made {
         done(fs::create_dir_all(&runtime));
-        done(std::os::unix::fs::chown(&runtime, Some(ANNA), Some(ANNA)));
+        done(chown(&runtime, Some(ANNA), Some(ANNA)));
     }
     machine.told(ANNA, &Call::Pause(pid.clone()));
     assert!(paused());
@@ -227,10 +227,10 @@ fn a_sandbox_sleeps_and_wakes_for_root() {
     let script = format!(
         "mount -t tmpfs tmpfs /mnt && echo kept > /mnt/file && cd {place} && echo > {place}/ready && exec sleep 1000"
     );
-    let mut sandbox = std::process::Command::new("setsid");
+    let mut sandbox = Command::new("setsid");
     sandbox.args(["unshare", "-mpu", "--fork", "--mount-proc", "sh", "-c", &script]).stdin(std::process::Stdio::null());
     sandbox.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    let mut sandbox = done(harness::specimen::without_inheritance(&mut sandbox).spawn());
+    let mut sandbox = done(without_inheritance(&mut sandbox).spawn());
     assert!(until(PATIENCE, || folder.path().join("ready").exists().then_some(())).is_some());
     let find = || until(PATIENCE, || outside(1, folder.path())).unwrap_or_else(|| panic!("the sandbox is not there"));
     let pid = find().to_string();

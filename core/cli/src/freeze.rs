@@ -10,7 +10,7 @@ use crate::cut::Cut;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::target::{Meant, Target};
-use dormouse_service::store::{kept, sweep_sometimes};
+use dormouse_service::store::{kept, sweep, sweep_sometimes};
 use dormouse_service::when;
 
 use crate::{output, store};
@@ -154,12 +154,13 @@ fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
         keep_files: arguments.keep == Keep::Files,
     };
     let bar = Bar::new()?;
-    let frozen = dormouse_engine::freeze(&selection, &options, &bar)?;
+    let frozen = dormouse_engine::freeze(&selection, &options, &bar);
     drop(bar);
     if let Ok(folder) = store::folder() {
-        sweep_sometimes(&folder);
+        // What was copied for an image that is none is in nobody's way.
+        if frozen.is_ok() { sweep_sometimes(&folder) } else { sweep(&folder) }
     }
-    Ok(Done::Here(frozen))
+    Ok(Done::Here(frozen?))
 }
 
 fn summary(frozen: &Frozen) -> String {

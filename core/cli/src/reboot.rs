@@ -12,7 +12,7 @@ use nix::unistd::{Uid, User};
 use self::kernel::Kernel;
 use crate::exit::{Failure, Outcome};
 use crate::output;
-use crate::session::{How, Whose, failure, groups_of, named, sleep, tell_asleep, tell_awake, wake};
+use crate::session::{How, Whose, all_are_there, failure, groups_of, named, sleep, tell_asleep, tell_awake, wake};
 
 /// Restarts the machine, under another kernel if wanted: the session sleeps meanwhile.
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     if !Uid::effective().is_root() {
         return Err(Failure::new("Only root can restart the machine.").hint("sudo dormouse reboot"));
     }
-    let user = arguments.whose.user()?;
+    let user = arguments.whose.not_root_by_chance()?;
     let kernel = arguments
         .kernel
         .as_deref()
@@ -80,6 +80,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let kernel = kernel.transpose()?;
     let mut direct = Direct::of(user.as_raw()).map_err(failure)?;
     let (groups, graph) = groups_of(user)?;
+    all_are_there(&groups, &arguments.except)?;
     let plan = plan(groups, &graph, &arguments.except);
     let foreseen = foresee(&plan, &direct, &arguments)?;
     if arguments.dry_run {

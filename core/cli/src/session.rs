@@ -69,7 +69,7 @@ pub struct Freeze {
     #[arg(long)]
     keep_connections: bool,
 
-    /// Leave this group as it is, by its id or the pid of its first process; may be given more than once.
+    /// Leave this group as it is, by its id, its name or the pid of one of its processes; may be given more than once.
     #[arg(long, value_name = "GROUP")]
     except: Vec<String>,
 
@@ -136,6 +136,16 @@ pub fn failure(refusal: Refusal) -> Failure {
 }
 
 impl Whose {
+    /// The user who is meant, who must have been named where that is root: root's groups are those of the whole system.
+    pub fn not_root_by_chance(&self) -> Result<Uid, Failure> {
+        let user = self.user()?;
+        if user.is_root() && self.user.is_none() {
+            let hint = "Name the user: --user NAME. The groups of root are those of the whole system: --user root.";
+            return Err(Failure::new("It is not clear whose session is meant.").hint(hint));
+        }
+        Ok(user)
+    }
+
     /// The user who is meant.
     pub fn user(&self) -> Result<Uid, Failure> {
         let Some(wanted) = &self.user else {
@@ -177,6 +187,7 @@ pub struct How<'a> {
 /// Puts the session of a user to sleep.
 pub fn sleep(user: Uid, how: &How<'_>, hands: &mut dyn Hands) -> Result<Slept, Failure> {
     let (groups, graph) = groups_of(user)?;
+    all_are_there(&groups, how.except)?;
     let plan = plan(groups, &graph, how.except);
     let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map_err(|error| Failure::system("The session cannot be given a number", &error))?;
@@ -184,6 +195,21 @@ pub fn sleep(user: Uid, how: &How<'_>, hands: &mut dyn Hands) -> Result<Slept, F
     let wish = Wish { accept_losses: how.accept_losses, keep_connections: how.keep_connections, mark };
     let _alone = session::alone(hands).map_err(failure)?;
     Ok(session::sleep(plan, &graph, hands, wish, &Bar::new()?))
+}
+
+/// Whoever is left out runs: else somebody's work would fall asleep that was to go on.
+pub fn all_are_there(groups: &[Listed], except: &[String]) -> Result<(), Failure> {
+    let nobody: Vec<&str> = except
+        .iter()
+        .filter(|text| !groups.iter().any(|group| session::is_meant(group, text)))
+        .map(String::as_str)
+        .collect();
+    if nobody.is_empty() {
+        return Ok(());
+    }
+    let hint =
+        "Name a group by its id or its name, as `dormouse list` shows them, or by the pid of one of its processes.";
+    Err(Failure::new(format!("There is nobody to leave out: {}. Nothing has changed.", nobody.join(", "))).hint(hint))
 }
 
 /// The groups of a user, and what ties everybody together.
@@ -194,7 +220,7 @@ pub fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failu
 }
 
 fn fall_asleep(arguments: &Freeze) -> Outcome {
-    let user = arguments.whose.user()?;
+    let user = arguments.whose.not_root_by_chance()?;
     if arguments.chosen.leaves_alone(user)? {
         return Ok(ExitCode::SUCCESS);
     }
@@ -225,6 +251,7 @@ struct Planned {
 
 fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     let (groups, graph) = groups_of(user)?;
+    all_are_there(&groups, &arguments.except)?;
     let plan = plan(groups, &graph, &arguments.except);
     let together = plan.clusters.iter().map(|cluster| cluster.iter().map(session::Named::from).collect()).collect();
     let planned = Planned { together, left: plan.left };

@@ -10,7 +10,7 @@ use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::{ChangedFiles, Move, Pids, ThawOptions};
 use dormouse_service::bundle;
 use dormouse_service::store::{copies, kept};
-use dormouse_wire::{Problem, ProblemKind, Severity, Thawed};
+use dormouse_wire::{Problem, ProblemKind, Progress, Severity, Thawed};
 use nix::unistd::Pid;
 
 use crate::exit::{Failure, Outcome};
@@ -202,7 +202,11 @@ fn wake(arguments: &Arguments) -> Outcome {
 fn unpacked(file: &Path) -> Result<PathBuf, Failure> {
     let folder = store::folder()?;
     // Gone again before there is another process.
-    let image = bundle::unpack(file, &folder, &Bar::new()?);
+    let bar = Bar::new()?;
+    let image = bundle::unpack(file, &folder, &bar);
+    if bar.cancelled() {
+        return Err(Failure::new("The bundle was not thawed: that was interrupted."));
+    }
     image.map_err(|failure| Failure::new(failure.sentence.to_string()).because(failure.problems))
 }
 
@@ -247,7 +251,9 @@ fn hinted(failure: Failure, arguments: &Arguments) -> Failure {
     let is_file = |problem: &Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
     let is_changed = |problem: &Problem| {
         let said = problem.what.to_string();
-        is_file(problem) && (said.contains("changed or replaced") || said.contains("shrunk"))
+        // Of programs copies are used, or there are none.
+        let is_program = said.contains("has it in its memory");
+        is_file(problem) && !is_program && (said.contains("changed or replaced") || said.contains("shrunk"))
     };
     if arguments.changed_files == Changed::Stop && failure.problems.iter().any(is_changed) {
         return failure.hint(

@@ -141,10 +141,10 @@ pub enum ChangedFiles {
     /// They are used as they are now.
     New,
     /// They stand in the way; of those that are missing copies are used that came along, as with `Kept`.
-    Missing(fn(u32, &Path) -> Option<PathBuf>),
-    /// Copies that were kept at the freeze are used. They come into the folder that this answers for a user and an image, under their paths;
+    Missing(fn(u32, &str) -> Option<PathBuf>),
+    /// Copies that were kept at the freeze are used. They come into the folder that this answers for a user and the id of an image, under their paths;
     /// what is there already is used as it is.
-    Kept(fn(u32, &Path) -> Option<PathBuf>),
+    Kept(fn(u32, &str) -> Option<PathBuf>),
 }
 
 /// What becomes of pids that others have: see [`pid_namespace`].

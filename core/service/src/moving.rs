@@ -62,10 +62,8 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
     for image in &images {
         made.0.push(put(image, &to, progress)?);
     }
+    // The images come without them where that cannot be; they stay where they were then.
     let brought = store::kept(&from).bring(&store::kept(&to), (&from, &to));
-    brought.map_err(|error| {
-        failed(phrase!("the programs and libraries that are kept cannot be taken along"), &to, &error)
-    })?;
     File::open(&to)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| failed(phrase!("it cannot be synced"), &to, &error))?;
@@ -76,7 +74,10 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
             tracing::warn!(%error, image = %image.display(), "an image stays in the old folder, too");
         }
     }
-    store::sweep(&from);
+    match brought.and_then(|()| store::kept(&from).leave_to(&store::kept(&to))) {
+        Ok(()) => store::sweep(&from),
+        Err(error) => tracing::warn!(%error, "the programs and libraries that are kept do not come along"),
+    }
     Ok(to)
 }
 

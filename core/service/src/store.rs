@@ -2,14 +2,17 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use dormouse_engine::image::kept::KeptFiles;
 use dormouse_wire::Pid;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
 use nix::unistd::Uid;
 
 use crate::when;
@@ -127,6 +130,14 @@ pub fn kept(folder: &Path) -> KeptFiles {
     KeptFiles::beside(folder)
 }
 
+/// The image with this id in the folder has been deleted: what was kept for it alone goes with it.
+pub fn forget(folder: &Path, id: &str) {
+    if let Err(error) = kept(folder).deleted(id, folder) {
+        tracing::warn!(%error, folder = %folder.display(), "what was kept for a deleted image stays");
+    }
+    sweep(folder);
+}
+
 /// The same, if that was not done for a day: after a freeze, which is not to wait for it.
 pub fn sweep_sometimes(folder: &Path) {
     const DAY: Duration = Duration::from_hours(24);
@@ -144,11 +155,44 @@ pub fn sweep(folder: &Path) {
     }
 }
 
+/// In the folder of images: held by whoever wakes one of them.
+const THAWS: &str = "thaws.lock";
+
+fn thaws(folder: &Path) -> io::Result<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let file = options.open(folder.join(THAWS))?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::InvalidData.into()) }
+}
+
+fn lock(file: &File, kind: i32) -> nix::Result<()> {
+    // A lock of a process, fcntl(2), and not of a descriptor: what is woken inherits none.
+    let wanted = libc::flock { l_type: kind as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    fcntl(file, FcntlArg::F_SETLK(&wanted)).map(drop)
+}
+
+/// This process wakes an image of the folder, as long as the answer lives.
+pub fn waking(folder: &Path) -> io::Result<File> {
+    let file = thaws(folder)?;
+    lock(&file, libc::F_RDLCK)?;
+    Ok(file)
+}
+
+/// Whether some other process wakes an image of the folder just now.
+pub fn is_waking(folder: &Path) -> io::Result<bool> {
+    match lock(&thaws(folder)?, libc::F_WRLCK) {
+        Ok(()) => Ok(false),
+        Err(Errno::EACCES | Errno::EAGAIN) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Where copies of working files come that take the place of changed ones for this user: among his own files, apart for each image.
-pub fn copies(user: u32, image: &Path) -> Option<PathBuf> {
+pub fn copies(user: u32, id: &str) -> Option<PathBuf> {
     let home = nix::unistd::User::from_uid(Uid::from_raw(user)).ok().flatten()?.dir;
-    let image = Path::new(image.file_name()?).with_extension("");
-    Some(folder_of(user, &home).join("files").join(image))
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_id.then(|| folder_of(user, &home).join("files").join(id))
 }
 
 /// The images in the folder, by name. A folder that is not there holds none.

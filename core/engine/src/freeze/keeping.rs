@@ -17,6 +17,7 @@ use crate::kernel::{files, outside};
 use crate::proc::maps::{self, MappingName};
 use crate::resource::content;
 use crate::resource::fd::{self, FilesFacts, OpenFile, leases};
+use crate::resource::likeness::Likeness;
 use crate::resource::named_file::{self, NamedFile};
 use crate::survey::select;
 use crate::{Asker, FreezeError, FreezeOptions, Selection};
@@ -80,7 +81,7 @@ impl<'a> Keeper<'a> {
         };
         for (path, file, stat) in &missing {
             let _acting = self.asker.map(Asker::acting).transpose()?;
-            keeping.keep(file, stat, path.as_os_str().as_bytes(), &wanted);
+            keeping.keep(file, (stat, &|_| true), path.as_os_str().as_bytes(), &wanted);
             super::cancelled(self.progress)?;
         }
         Ok(())
@@ -117,14 +118,18 @@ impl<'a> Keeper<'a> {
     }
 
     fn keep_anything(&self, record: &mut NamedFile, file: &File) {
-        record.kept = self.kept(&record.path, file);
+        record.kept = self.kept(&record.path, file, record.likeness.as_ref());
     }
 
-    fn kept(&self, path: &[u8], file: &File) -> Option<ContentHash> {
+    fn kept(&self, path: &[u8], file: &File, likeness: Option<&Likeness>) -> Option<ContentHash> {
         let keeping = self.keeping.as_ref()?;
         let stat = files::stat(file).ok()?;
         let _acting = self.asker.map(Asker::acting).transpose().ok()?;
-        keeping.keep(file, &stat, path, &|_| !self.progress.cancelled())
+        let is_like = |kept: &File| {
+            let found = || Likeness::of(kept, stat.st_size as u64, &mut u64::MAX.clone());
+            likeness.is_none_or(|likeness| found().is_some_and(|found| likeness.is_like(&found)))
+        };
+        keeping.keep(file, (&stat, &is_like), path, &|_| !self.progress.cancelled())
     }
 
     /// Writes down that the image needs what was kept; before it is there.

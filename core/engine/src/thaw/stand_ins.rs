@@ -6,7 +6,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use dormouse_wire::{Phrase, Problem, ProblemKind, Severity, phrase};
@@ -40,7 +40,8 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
     }
     let shelves = shelves(reader, options);
     brought(group, reader, &shelves);
-    let wish = Wish { shelves, changed: options.changed, image: reader.path(), how };
+    let id = reader.section::<Origin>(SectionKind::Origin).map(|origin| origin.id).unwrap_or_default();
+    let wish = Wish { shelves, changed: options.changed, id, how };
     let mut told = Vec::new();
     let run = run(group);
     for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
@@ -105,11 +106,15 @@ fn stops(problems: &[Problem]) -> bool {
     problems.iter().any(|problem| problem.severity == Severity::Blocks)
 }
 
-/// The stores, with whoever may read them: those of the options, and the one beside the image.
+/// The stores, with whoever may read them: those of the options, and for an image that is not root's the one beside it. Whoever owns a
+/// store can write into it, and into what is mapped of it: it must be whoever the image is trusted as, or root.
 fn shelves(reader: &Reader, options: &ThawOptions) -> Vec<StandIn> {
-    let beside = reader.path().parent().map(KeptFiles::beside);
+    let Ok(image) = reader.metadata() else { return Vec::new() };
+    let own = nix::unistd::geteuid().as_raw();
     let mut shelves: Vec<StandIn> = Vec::new();
-    for kept in beside.iter().chain(&options.kept) {
+    let beside = reader.path().parent().map(KeptFiles::beside).filter(|_| image.uid() != 0 || own != 0);
+    for (kept, is_beside) in options.kept.iter().map(|kept| (kept, false)).chain(beside.iter().map(|kept| (kept, true)))
+    {
         let identity = match &options.asker {
             Some(asker) => Identity { user: asker.user, group: asker.group, groups: asker.groups.clone() },
             // Nobody learns through links in a store of his what only we may read.
@@ -118,8 +123,10 @@ fn shelves(reader: &Reader, options: &ThawOptions) -> Vec<StandIn> {
                 Err(_) => continue,
             },
         };
+        let is_trusted =
+            if is_beside { identity.user == image.uid() } else { [own, image.uid(), 0].contains(&identity.user) };
         let shelf = StandIn { kept: kept.clone(), identity };
-        if !shelves.contains(&shelf) {
+        if is_trusted && !shelves.contains(&shelf) {
             shelves.push(shelf);
         }
     }
@@ -127,6 +134,11 @@ fn shelves(reader: &Reader, options: &ThawOptions) -> Vec<StandIn> {
 }
 
 fn has(shelf: &StandIn, hash: ContentHash) -> bool {
+    // What is not root's stays what nobody can run.
+    if shelf.identity.user != 0 && shelf.kept.cannot_be_run() {
+        tracing::warn!(folder = %shelf.kept.folder().display(), "what is kept lies on a disk from which nothing may be run");
+        return false;
+    }
     let opened = Acting::begin(&shelf.identity).map_err(io::Error::from).and_then(|_acting| shelf.kept.open(hash));
     match opened {
         Ok(_) => true,
@@ -140,17 +152,22 @@ fn has(shelf: &StandIn, hash: ContentHash) -> bool {
 }
 
 /// What is wished of working files, and where copies are.
-struct Wish<'a> {
+struct Wish {
     shelves: Vec<StandIn>,
     changed: ChangedFiles,
-    image: &'a Path,
+    /// The image's.
+    id: String,
     how: How,
 }
 
-impl Wish<'_> {
-    /// Which store has a file with this content.
+impl Wish {
+    /// Which store has a file with this content, for this image.
     fn shelf(&self, hash: ContentHash) -> Option<&StandIn> {
-        self.shelves.iter().find(|shelf| has(shelf, hash))
+        let is_for_it = |shelf: &&StandIn| {
+            let acting = Acting::begin(&shelf.identity);
+            acting.is_ok_and(|_acting| shelf.kept.needed(&self.id).contains(&hash))
+        };
+        self.shelves.iter().filter(is_for_it).find(|shelf| has(shelf, hash))
     }
 
     /// Does what is wished with a working file that has changed.
@@ -173,7 +190,7 @@ impl Wish<'_> {
             ChangedFiles::Kept(folder) | ChangedFiles::Missing(folder) => {
                 let hash = file.kept?;
                 let shelf = self.shelf(hash)?;
-                let folder = folder(file.owner.user, self.image)?;
+                let folder = folder(file.owner.user, &self.id).filter(|_| !self.id.is_empty())?;
                 Some(self.replace(file, found.what, (shelf, hash), &folder))
             }
         }

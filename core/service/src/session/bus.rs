@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use dormouse_wire::dbus::{Failure, GroupsProxy, ImagesProxy, JobProxy, JobState, Sleeping, freeze_options};
+use dormouse_wire::dbus::{Failure, Folder, GroupsProxy, ImagesProxy, JobProxy, JobState, Sleeping, freeze_options};
 use dormouse_wire::{Frozen, Listed, Phrase, Problem, ProblemKind, Progress, Thawed, phrase};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -15,7 +15,6 @@ use zbus::zvariant::{OwnedObjectPath, Value};
 
 use super::direct::{noted, understood};
 use super::{Hands, Wish};
-use crate::store;
 
 /// How often a job is looked at.
 const BREATH: Duration = Duration::from_millis(50);
@@ -127,10 +126,10 @@ impl Hands for OverBus {
     }
 
     fn note(&mut self, work: &mut dyn FnMut(&Path) -> std::io::Result<()>) -> Result<(), Failure> {
-        let folder = store::folder().ok_or_else(|| Failure {
-            sentence: phrase!("The folder for images is not known: neither XDG_DATA_HOME nor HOME is set."),
-            problems: Vec::new(),
-        })?;
-        noted(&folder, work)
+        // Where the service has them, whatever the environment says here.
+        let folder = self.runtime.block_on(self.images.folder()).map_err(refused)?;
+        let folder: Folder = serde_json::from_str(&folder)
+            .map_err(|error| failed(phrase!("The answer cannot be understood."), error))?;
+        noted(&folder.path, work)
     }
 }

@@ -161,9 +161,9 @@ impl Hands for Direct {
     }
 }
 
-/// Does something in the folder, if it is there.
+/// Does something in the folder, which is made where it is not there.
 pub(super) fn noted(folder: &Path, work: &mut dyn FnMut(&Path) -> std::io::Result<()>) -> Result<(), Failure> {
-    if fs::metadata(folder).is_err() {
+    if fs::metadata(folder).is_err() && store::make(folder).is_err() {
         return Ok(());
     }
     work(folder).map_err(|error| {

@@ -24,7 +24,7 @@ use serde::Serialize;
 pub use at_logout::is_booted_by_systemd;
 pub use bus::OverBus;
 pub use direct::Direct;
-pub use plan::{Left, Plan, plan};
+pub use plan::{Left, Plan, is_meant, plan};
 pub use sleep::{Asleep, Slept, Stayed, sleep};
 pub use wake::{Awake, SleepsOn, Woken, order, wake};
 
@@ -53,14 +53,15 @@ pub trait Hands {
     fn note(&mut self, work: &mut dyn FnMut(&Path) -> std::io::Result<()>) -> Result<(), Failure>;
 }
 
-/// Nobody else puts this user's session to sleep, or wakes it, as long as the answer lives. None: there is no folder yet to hold.
+/// Nobody else puts this user's session to sleep, or wakes it, as long as the answer lives. None: there is no folder to hold.
 pub fn alone(hands: &mut dyn Hands) -> Result<Option<Flock<File>>, Failure> {
     let mut lock = None;
     hands.note(&mut |folder| {
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-        let file = options.open(folder.join("session.lock"))?;
+        // On a disk that is full or read-only it is done without.
+        let Ok(file) = options.open(folder.join("session.lock")) else { return Ok(()) };
         lock = Some(Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno));
         Ok(())
     })?;

@@ -80,10 +80,15 @@ fn ancestors() -> HashSet<Pid> {
     own
 }
 
+/// Whether somebody means this group: by its id, its name or the pid of one of its processes.
+pub fn is_meant(group: &Listed, text: &str) -> bool {
+    let pid = text.parse().ok().map(Pid);
+    text == group.id || text == group.name || group.members.iter().any(|member| Some(member.pid) == pid)
+}
+
 /// Why a group stays, if it does.
 fn reason(group: &Listed, own: &HashSet<Pid>, except: &[String]) -> Option<Phrase> {
-    let named = |text: &String| *text == group.id || *text == group.first_pid.to_string();
-    if except.iter().any(named) {
+    if except.iter().any(|text| is_meant(group, text)) {
         return Some(phrase!("it was left out on request"));
     }
     if group.members.iter().any(|member| own.contains(&member.pid)) {

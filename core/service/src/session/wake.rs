@@ -1,14 +1,18 @@
 //! A session wakes up.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use dormouse_wire::dbus::{Failure, Sleeping};
 use dormouse_wire::{Phrase, Problem, Progress, phrase};
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
 use super::Hands;
+use crate::store;
 
 /// In the folder of images: which one is being woken.
 const WAKING: &str = "session.waking";
@@ -50,11 +54,14 @@ pub struct Woken {
     pub interrupted: bool,
 }
 
-/// Who was being woken, in this run of the machine.
+/// Who is being woken, in this run of the machine.
 #[derive(Debug, Deserialize, Serialize)]
 struct Waking {
     image: String,
     boot: String,
+    /// It runs: what remains to be done is to delete its image.
+    #[serde(default)]
+    awake: bool,
 }
 
 /// The images of sessions, in the order in which they are to be woken: those of an older session first, and of each the one that was put
@@ -76,32 +83,33 @@ pub fn order(images: Vec<Sleeping>) -> Vec<Sleeping> {
 
 /// Wakes what sleeps of the user's sessions. The image of what has been woken is deleted; what cannot be woken sleeps on and is told.
 pub fn wake(hands: &mut dyn Hands, progress: &dyn Progress) -> Result<Woken, Failure> {
+    let before = noted(hands)?;
+    if before.is_some() {
+        // Whoever was at it may still be undoing that, and what looks awake be gone in a moment.
+        settle(hands)?;
+    }
     let images = order(hands.images()?);
     let mut woken = Woken::default();
-    let interrupted = waking(hands)?;
     for image in images {
         if progress.cancelled() {
             woken.interrupted = true;
             break;
         }
-        let was_being_woken = interrupted.as_ref().is_some_and(|waking| waking.image == image.id);
-        if let Some(why) = why_not(&image, was_being_woken) {
-            if was_being_woken && image.awake {
-                let undeleted = hands.delete(&image.id).err();
-                woken.awake.push(Awake { name: image.name, image: image.id, losses: Vec::new(), undeleted });
-            } else {
-                woken.asleep.push(SleepsOn {
-                    name: image.name,
-                    image: image.id,
-                    why: why.to_string(),
-                    problems: Vec::new(),
-                });
-            }
+        let has_been_woken = before.as_ref().is_some_and(|waking| waking.awake && waking.image == image.id);
+        if has_been_woken && image.awake {
+            let undeleted = hands.delete(&image.id).err();
+            woken.awake.push(Awake { name: image.name, image: image.id, losses: Vec::new(), undeleted });
             continue;
         }
-        write(hands, &image.id)?;
+        if let Some(why) = why_not(&image) {
+            let why = why.to_string();
+            woken.asleep.push(SleepsOn { name: image.name, image: image.id, why, problems: Vec::new() });
+            continue;
+        }
+        note(hands, &image.id, false);
         match hands.thaw(&image.id, progress) {
             Ok(thawed) => {
+                note(hands, &image.id, true);
                 let undeleted = hands.delete(&image.id).err();
                 woken.awake.push(Awake { name: image.name, image: image.id, losses: thawed.losses, undeleted });
             }
@@ -112,24 +120,19 @@ pub fn wake(hands: &mut dyn Hands, progress: &dyn Progress) -> Result<Woken, Fai
             }
         }
     }
-    forget(hands)?;
+    forget(hands);
     Ok(woken)
 }
 
 /// Why an image is not woken by itself, if it is not.
-fn why_not(image: &Sleeping, was_being_woken: bool) -> Option<Phrase> {
+fn why_not(image: &Sleeping) -> Option<Phrase> {
     if let Some(damage) = &image.damage {
         return Some(damage.what.clone());
     }
     if image.awake {
         return Some(phrase!("its processes seem to run already"));
     }
-    if image.terminal {
-        return Some(phrase!("it needs a terminal: wake it in one with `dormouse thaw`"));
-    }
-    // Whether it has been woken, nobody knows, for it may have other pids by now.
-    was_being_woken
-        .then(|| phrase!("it was being woken when that was interrupted: look whether it runs, then wake or delete it"))
+    image.terminal.then(|| phrase!("it needs a terminal: wake it in one with `dormouse thaw`"))
 }
 
 fn boot() -> String {
@@ -137,34 +140,71 @@ fn boot() -> String {
 }
 
 /// Who was being woken when that was interrupted, if it was in this run of the machine.
-fn waking(hands: &mut dyn Hands) -> Result<Option<Waking>, Failure> {
+fn noted(hands: &mut dyn Hands) -> Result<Option<Waking>, Failure> {
+    /// It is a name and a number.
+    const MOST: u64 = 4096;
     let mut found = None;
     hands.note(&mut |folder| {
-        found = match fs::read(folder.join(WAKING)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            text => serde_json::from_slice::<Waking>(&text?).ok(),
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+        let file = match File::options().read(true).custom_flags(flags).open(folder.join(WAKING)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
         };
+        let mut text = Vec::new();
+        if file.metadata()?.is_file() {
+            file.take(MOST).read_to_end(&mut text)?;
+        }
+        found = serde_json::from_slice::<Waking>(&text).ok();
         Ok(())
     })?;
     // None of those of before the restart runs.
     Ok(found.filter(|waking| waking.boot == boot()))
 }
 
-fn write(hands: &mut dyn Hands, image: &str) -> Result<(), Failure> {
-    let waking = Waking { image: image.to_owned(), boot: boot() };
-    hands.note(&mut |folder| {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut file, &waking)?;
-        file.flush()?;
-        file.as_file().sync_all()?;
-        file.persist(folder.join(WAKING)).map_err(|error| error.error)?;
-        fs::File::open(folder)?.sync_all()
-    })
+/// Waits until nobody wakes anything of this folder.
+fn settle(hands: &mut dyn Hands) -> Result<(), Failure> {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let mut busy = false;
+        hands.note(&mut |folder| {
+            busy = store::is_waking(folder)?;
+            Ok(())
+        })?;
+        if !busy {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            let sentence = phrase!("Another command puts this session to sleep or wakes it just now.");
+            return Err(Failure { sentence, problems: Vec::new() });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
-fn forget(hands: &mut dyn Hands) -> Result<(), Failure> {
-    hands.note(&mut |folder: &Path| match fs::remove_file(folder.join(WAKING)) {
+/// Writes down who is being woken, or has been. Where that cannot be, as on a full disk, it is done without: then an interruption at the wrong
+/// moment is for a person to see.
+fn note(hands: &mut dyn Hands, image: &str, awake: bool) {
+    let waking = Waking { image: image.to_owned(), boot: boot(), awake };
+    let noted = hands.note(&mut |folder| {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let text = serde_json::to_vec(&waking)?;
+        file.write_all(&text)?;
+        file.as_file().sync_all()?;
+        file.persist(folder.join(WAKING)).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    });
+    if let Err(failure) = noted {
+        tracing::warn!(%failure, "who is being woken is not written down");
+    }
+}
+
+fn forget(hands: &mut dyn Hands) {
+    let forgotten = hands.note(&mut |folder: &Path| match fs::remove_file(folder.join(WAKING)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         answer => answer,
-    })
+    });
+    if let Err(failure) = forgotten {
+        tracing::warn!(%failure, "who was being woken stays written down");
+    }
 }

@@ -234,7 +234,7 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<
                 ..selection(meant, who)
             };
             let frozen = dormouse_engine::freeze(&selection, &options, &watcher);
-            images::sweep_kept(who);
+            images::sweep_kept(who, frozen.is_ok());
             ended(frozen, failure::of_freeze, |error| matches!(error, FreezeError::Cancelled))
         }
         Task::Thaw { image, reset_connections } => {
@@ -246,6 +246,7 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<
                 kept: vec![store::kept(&who.folder)],
                 ..ThawOptions::default()
             };
+            let _waking = images::waking(who);
             let thawed = dormouse_engine::thaw(&images::place(who, image)?, &options, &watcher).map(|mut thawed| {
                 thawed.losses.extend_from_slice(inside.map_or(&[], Inside::losses));
                 thawed

@@ -259,16 +259,24 @@ fn whole(path: &Path, progress: &dyn Progress) -> Result<Option<Problem>, ImageE
 pub fn delete(who: &Who, image: &str) -> Result<Option<String>, Said> {
     let path = place(who, image)?;
     // Where it is damaged nobody can tell any more.
-    let held = Image::open(&path).and_then(|image| image.inside()).ok().and_then(|inside| inside.group.hold);
+    let inside = Image::open(&path).and_then(|image| image.inside()).ok();
+    let id = inside.as_ref().map(|inside| inside.origin.id.clone()).unwrap_or_default();
+    let held = inside.and_then(|inside| inside.group.hold);
     fs::remove_file(&path).map_err(|error| of_system(phrase!("The image could not be deleted."), &path, &error))?;
-    store::sweep(&who.folder);
+    store::forget(&who.folder, &id);
     Ok(held)
 }
 
+/// Holds what tells others that an image of the user's is being woken. Without it only a session cannot tell.
+pub fn waking(who: &Who) -> Option<File> {
+    let _acting = who.asker().as_ref().map(Asker::acting).transpose().ok()?;
+    store::waking(&who.folder).inspect_err(|error| tracing::warn!(%error, "that an image is woken is not told")).ok()
+}
+
 /// Removes what was kept for images that are not there any more, with the user's rights.
-pub fn sweep_kept(who: &Who) {
+pub fn sweep_kept(who: &Who, succeeded: bool) {
     if let Ok(_acting) = who.asker().as_ref().map(Asker::acting).transpose() {
-        store::sweep_sometimes(&who.folder);
+        if succeeded { store::sweep_sometimes(&who.folder) } else { store::sweep(&who.folder) }
     }
 }
 

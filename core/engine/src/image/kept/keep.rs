@@ -38,7 +38,7 @@ impl KeptFiles {
         for folder in [self.place(), self.objects(), self.seen(), self.images()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         }
-        let lock = self.lock(FlockArg::LockShared)?;
+        let lock = self.lock(FlockArg::LockSharedNonblock)?;
         Ok(Keeping { kept: self.clone(), _lock: lock, added: Mutex::default(), failed: Mutex::default() })
     }
 }
@@ -49,10 +49,10 @@ impl KeptFiles {
         if !self.objects().is_dir() {
             return Ok(());
         }
-        let (_lock, keeping) = (self.lock(FlockArg::LockShared)?, other.begin()?);
+        let (_lock, keeping) = (self.lock(FlockArg::LockSharedNonblock)?, other.begin()?);
         for entry in fs::read_dir(self.images())? {
             let Ok(id) = entry?.file_name().into_string() else { continue };
-            let Some(mut reference) = self.reference(&id) else { continue };
+            let Ok(Some(mut reference)) = self.reference(&id) else { continue };
             for hash in &reference.files {
                 // What is missing here is missed there.
                 let Ok(mut file) = self.open_unchecked(*hash) else { continue };
@@ -69,6 +69,18 @@ impl KeptFiles {
         }
         Ok(())
     }
+
+    /// What has been brought to another store is needed here no longer.
+    pub fn leave_to(&self, other: &Self) -> io::Result<()> {
+        for entry in fs::read_dir(self.images()).into_iter().flatten().flatten() {
+            if let Ok(id) = entry.file_name().into_string()
+                && other.reference(&id)?.is_some()
+            {
+                self.forget(&id)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Keeping {
@@ -81,11 +93,19 @@ impl Keeping {
 
     /// Keeps a file that is open for reading. What cannot be kept is told at the end; the group can do without, as long as nobody
     /// changes the file.
-    pub fn keep(&self, file: &File, stat: &libc::stat, path: &[u8], wanted: Want<'_>) -> Option<ContentHash> {
+    pub fn keep(
+        &self,
+        file: &File,
+        (stat, is_like): (&libc::stat, &dyn Fn(&File) -> bool),
+        path: &[u8],
+        wanted: Want<'_>,
+    ) -> Option<ContentHash> {
         let added = |hash: &ContentHash| {
             self.added.lock().unwrap_or_else(PoisonError::into_inner).insert(*hash);
         };
-        if let Some(hash) = self.has(stat) {
+        // Devices and inodes come again: a disk was exchanged for another one.
+        let seen = self.has(stat).filter(|hash| self.kept.open_unchecked(*hash).is_ok_and(|kept| is_like(&kept)));
+        if let Some(hash) = seen {
             added(&hash);
             return Some(hash);
         }
@@ -105,6 +125,7 @@ impl Keeping {
         let whole = if files::reflink(file, copy.as_file()).is_ok() {
             wanted(stat.st_size as u64).then(|| ContentHash::of(&mut copy.reopen()?)).transpose()?
         } else {
+            self.room_for(stat)?;
             copied(file, copy.as_file(), wanted)?
         };
         let Some(hash) = whole else { return Ok(None) };
@@ -133,6 +154,24 @@ impl Keeping {
             answer => answer?,
         }
         Ok(Some(hash))
+    }
+
+    /// Whether there is room for a copy, and for the image, and for everybody else.
+    fn room_for(&self, stat: &libc::stat) -> io::Result<()> {
+        /// No program is as large as that.
+        const MOST: u64 = 2 << 30;
+        const LEAST: u64 = 64 << 20;
+        let size = stat.st_size as u64;
+        let has_holes = (stat.st_blocks as u64).saturating_mul(512) < size / 2 && size > LEAST;
+        if size > MOST || has_holes {
+            return Err(io::Error::other("it is too large to be copied"));
+        }
+        let found = nix::sys::statvfs::statvfs(&self.kept.place())?;
+        let [free, all] = [found.blocks_available(), found.blocks()].map(|blocks| blocks * found.fragment_size());
+        if free.saturating_sub(size) < (all / 10).max(LEAST) {
+            return Err(io::Error::other("there would be too little room left on the disk for the image"));
+        }
+        Ok(())
     }
 
     /// Names a file as one that the image needs, if it is there already.
@@ -178,7 +217,17 @@ impl Keeping {
         let image =
             outside::known().map_or_else(|| std::path::absolute(image), |outside| Ok(outside.absolute(image)))?;
         let image = ByteBuf::from(image.as_os_str().as_bytes());
-        self.kept.refer(id, &Reference { image, files, contents, missed: None })
+        let mut reference = Reference { image, files, contents, missed: None };
+        // The image may be here already, and need more.
+        if let Some(known) = self.kept.reference(id)? {
+            let files: BTreeSet<ContentHash> = known.files.into_iter().chain(reference.files).collect();
+            reference.files = files.into_iter().collect();
+            reference.contents = reference.contents.into_iter().chain(known.contents).collect();
+            if Path::new(OsStr::from_bytes(&known.image)).exists() {
+                reference.image = known.image;
+            }
+        }
+        self.kept.refer(id, &reference)
     }
 
     /// What could not be kept, and why: the first of it.

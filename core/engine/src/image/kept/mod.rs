@@ -18,11 +18,14 @@ mod shown;
 mod sweep;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -152,10 +155,21 @@ impl KeptFiles {
     fn open_unchecked(&self, hash: ContentHash) -> io::Result<File> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
         let file = File::options().read(true).custom_flags(flags).open(self.object(hash))?;
-        if !file.metadata()?.is_file() {
-            return Err(io::ErrorKind::InvalidData.into());
+        let (found, owner) = (file.metadata()?, self.owner()?);
+        // Whoever else could write to it could change the program while it runs.
+        if !found.is_file() || found.uid() != owner.0 || found.mode() & 0o022 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not an ordinary file of the store's owner alone",
+            ));
         }
         Ok(file)
+    }
+
+    /// Whether nothing in it may be run: it lies on a disk that is mounted so, mount(8), noexec.
+    pub fn cannot_be_run(&self) -> bool {
+        let found = nix::sys::statvfs::statvfs(&self.place());
+        found.is_ok_and(|found| found.flags().contains(nix::sys::statvfs::FsFlags::ST_NOEXEC))
     }
 
     /// Whose the store is.
@@ -164,8 +178,21 @@ impl KeptFiles {
         Ok((found.uid(), found.gid()))
     }
 
-    /// Waits until nobody removes, or (alone) nobody adds.
+    /// Waits for a moment until nobody removes, or (alone) nobody adds.
     fn lock(&self, how: FlockArg) -> io::Result<Flock<File>> {
+        const MOMENT: Duration = Duration::from_secs(3);
+        let end = Instant::now() + MOMENT;
+        loop {
+            match self.try_lock(how) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                lock => return lock,
+            }
+        }
+    }
+
+    fn try_lock(&self, how: FlockArg) -> io::Result<Flock<File>> {
         let path = self.place().join("lock");
         let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let options = &mut File::options();
@@ -175,30 +202,42 @@ impl KeptFiles {
 
     /// What the image with this id needs.
     pub fn needed(&self, id: &str) -> Vec<ContentHash> {
-        self.reference(id).map(|reference| reference.files).unwrap_or_default()
+        self.reference(id).ok().flatten().map(|reference| reference.files).unwrap_or_default()
     }
 
     /// Which files were which by their paths, as whoever brought the image with this id has said.
     pub fn contents(&self, id: &str) -> Contents {
-        self.reference(id).map(|reference| reference.contents).unwrap_or_default()
+        self.reference(id).ok().flatten().map(|reference| reference.contents).unwrap_or_default()
     }
 
-    fn reference(&self, id: &str) -> Option<Reference> {
-        /// A reference is some bytes for each mapped file.
-        const MOST: u64 = 16 << 20;
+    /// Where the image with this id was when it was made or came.
+    pub fn image_of(&self, id: &str) -> Option<PathBuf> {
+        let reference = self.reference(id).ok().flatten()?;
+        Some(PathBuf::from(OsStr::from_bytes(&reference.image)))
+    }
+
+    /// What is written down of the image with this id, if anything is. One that cannot be read is not none.
+    fn reference(&self, id: &str) -> io::Result<Option<Reference>> {
         // Ids are made of these, and a path is none.
         if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return None;
+            return Ok(None);
         }
-        let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(self.images().join(id)).ok()?;
-        ciborium::from_reader(io::BufReader::new(file.take(MOST))).ok()
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = match File::options().read(true).custom_flags(flags).open(self.images().join(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        ciborium::from_reader(io::BufReader::new(file)).map(Some).map_err(io::Error::other)
     }
 
     /// Writes down what an image needs, before it is there.
     fn refer(&self, id: &str, reference: &Reference) -> io::Result<()> {
         let folder = self.images();
-        let file = tempfile::NamedTempFile::new_in(&folder)?;
-        ciborium::into_writer(reference, io::BufWriter::new(&file)).map_err(io::Error::other)?;
+        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+        let mut bytes = Vec::new();
+        ciborium::into_writer(reference, &mut bytes).map_err(io::Error::other)?;
+        // Half a reference would take the files of its image along: a full disk is told here.
+        file.write_all(&bytes)?;
         file.as_file().sync_all()?;
         file.persist(folder.join(id)).map_err(|error| error.error)?;
         File::open(&folder)?.sync_all()
@@ -254,6 +293,33 @@ mod tests {
         for odd in ["", "6437", "../../etc/passwd", &shown.replace('6', "g")] {
             assert_eq!(ContentHash::parse(odd), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn what_nobody_needs_is_removed_and_what_is_only_missed_waits() {
+        let images = tempfile::tempdir().expect("a folder");
+        let kept = KeptFiles::beside(images.path());
+        let keeping = kept.begin().expect("it begins");
+        let hashes = [&b"lost"[..], b"missed", b"gone for long"].map(|text| {
+            let hash = ContentHash::of(&mut &text[..]).expect("bytes can be read");
+            assert!(keeping.take(&mut &text[..], hash, 0o755).expect("it is taken"));
+            hash
+        });
+        drop(keeping);
+        let refer = |id: &str, file, missed| {
+            let image = ByteBuf::from(images.path().join("x.dormouse").into_os_string().into_encoded_bytes());
+            kept.refer(id, &Reference { image, files: vec![file], contents: Contents::new(), missed })
+        };
+        refer("missed", hashes[1], None).expect("it is written");
+        refer("gone", hashes[2], Some(1000)).expect("it is written");
+        assert_eq!(kept.sweep(images.path()).expect("it is swept").files, 2);
+        assert_eq!(hashes.map(|hash| kept.open(hash).is_ok()), [false, true, false]);
+        // A reference that cannot be read may name anything.
+        fs::write(kept.images().join("odd"), "").expect("a file");
+        kept.deleted("missed", images.path()).expect("it is deleted");
+        assert!(kept.sweep(images.path()).is_err() && kept.open(hashes[1]).is_ok());
+        fs::remove_file(kept.images().join("odd")).expect("it was there");
+        assert_eq!(kept.sweep(images.path()).expect("it is swept").files, 1);
     }
 
     #[test]

@@ -1,0 +1,241 @@
+//! Making a bundle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use dormouse_engine::Asker;
+use dormouse_engine::image::kept::{ContentHash, KeptFiles, is_program};
+use dormouse_engine::image::{Reader, SectionKind};
+use dormouse_engine::resource::fd::kind_named;
+use dormouse_engine::resource::group::Group;
+use dormouse_engine::resource::named_file::NamedFile;
+use dormouse_engine::resource::origin::Origin;
+use dormouse_wire::dbus::Failure;
+use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
+use serde::Serialize;
+use tar::{Builder, EntryType, Header};
+
+use super::{FORMAT, IMAGE, MANIFEST, Manifest, OBJECTS, Packed, PathAsText, Watched, of_file};
+
+const NOT_MADE: Phrase = phrase!("The bundle was not made.");
+
+/// What has become of a bundle that was made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Exported {
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// How large it is.
+    pub size: ByteSize,
+    /// How many files are in it beside the image.
+    pub files: usize,
+    /// How many working files are not, though the group has them open or mapped.
+    pub working_files_left: usize,
+}
+
+/// A file to be packed, and where its bytes are.
+struct Source {
+    packed: Packed,
+    file: File,
+}
+
+/// Makes a bundle of an image; it must not exist. Working files are packed only on request. All that cannot be packed is told, and nothing
+/// is made then.
+pub fn export(
+    image: &Path,
+    stores: &[KeptFiles],
+    working_files: bool,
+    bundle: &Path,
+    progress: &dyn Progress,
+) -> Result<Exported, Failure> {
+    let failed = |error: &io::Error| of_file(NOT_MADE, bundle, error);
+    let refused = |problem: Problem| Failure { sentence: NOT_MADE, problems: vec![problem] };
+    let reader = Reader::open(image).map_err(|error| refused(error.problem()))?;
+    let mut group: Group = reader.section(SectionKind::Group).map_err(|error| refused(error.problem()))?;
+    let origin: Origin = reader.section(SectionKind::Origin).map_err(|error| refused(error.problem()))?;
+    if origin.id.is_empty() {
+        let what = phrase!("the image was made by an older Dormouse, and has no id by which its files would be found");
+        return Err(refused(Problem::blocks(ProblemKind::Image, what).at(image.display().to_string())));
+    }
+    let owner = reader.metadata().map_err(|error| of_file(NOT_MADE, image, &error))?;
+    let needed = |store: &&KeptFiles| -> BTreeSet<ContentHash> { store.needed(&origin.id).into_iter().collect() };
+    let stores: Vec<_> = stores.iter().map(|store| (store, needed(&store))).collect();
+    // Whoever wrote the image may have written any name into it: nobody packs through it what he may not read.
+    let reader = (owner.uid() != 0).then(|| Asker { user: owner.uid(), group: owner.gid(), groups: Vec::new() });
+    let found = collected(&mut group, &Sources { stores, reader }, working_files);
+    if !found.problems.is_empty() {
+        return Err(Failure { sentence: NOT_MADE, problems: found.problems });
+    }
+    let mut file = File::open(image).map_err(|error| of_file(NOT_MADE, image, &error))?;
+    let size = file.metadata().map_err(|error| of_file(NOT_MADE, image, &error))?.len();
+    let name = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let manifest = Manifest {
+        format: FORMAT,
+        name,
+        size,
+        id: origin.id,
+        files: found.files.iter().map(|source| source.packed.clone()).collect(),
+    };
+    let manifest = serde_json::to_vec_pretty(&manifest).map_err(|error| failed(&error.into()))?;
+    let mut objects: BTreeMap<String, Source> = BTreeMap::new();
+    for source in found.files {
+        objects.entry(source.packed.hash.clone()).or_insert(source);
+    }
+    progress.begins(Phase::Writing, size + objects.values().map(|source| source.packed.size).sum::<u64>());
+    let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made =
+        tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder).map_err(|error| failed(&error))?;
+    let files = objects.len();
+    // It is trusted as far as the image is, and no further.
+    if Uid::effective().is_root() {
+        fchown(made.as_file(), Some(owner.uid()), Some(owner.gid())).map_err(|error| failed(&error))?;
+        let mode = Permissions::from_mode(0o600 | owner.mode() & 0o022);
+        made.as_file().set_permissions(mode).map_err(|error| failed(&error))?;
+    }
+    let mut write = || -> io::Result<()> {
+        let mut builder = Builder::new(io::BufWriter::new(made.as_file()));
+        entry(&mut builder, MANIFEST, 0o600, manifest.len() as u64, &mut manifest.as_slice())?;
+        for (hash, source) in &mut objects {
+            let mut watched = Watched { file: &mut source.file, progress };
+            entry(&mut builder, &format!("{OBJECTS}{hash}"), source.packed.mode, source.packed.size, &mut watched)?;
+        }
+        entry(&mut builder, IMAGE, 0o600, size, &mut Watched { file: &mut file, progress })?;
+        builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    };
+    write().map_err(|error| failed(&error))?;
+    let size = made.as_file().metadata().map_err(|error| failed(&error))?.len();
+    made.persist_noclobber(bundle).map_err(|error| failed(&error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))?;
+    Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: found.left })
+}
+
+fn entry(builder: &mut Builder<impl Write>, name: &str, mode: u32, size: u64, from: &mut impl Read) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(mode & 0o777);
+    header.set_size(size);
+    let mut counted = from.take(size);
+    builder.append_data(&mut header, name, &mut counted)?;
+    // A file that has become shorter would make the rest of the archive another one.
+    if counted.limit() > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+/// Where the bytes of files are looked for.
+struct Sources<'a> {
+    /// Stores, with what the image needs of each.
+    stores: Vec<(&'a KeptFiles, BTreeSet<ContentHash>)>,
+    /// With whose rights files themselves are read; none: those of whoever has them open or mapped.
+    reader: Option<Asker>,
+}
+
+impl Sources<'_> {
+    /// The copy that was kept.
+    fn kept(&self, hash: ContentHash) -> Option<File> {
+        let stores = self.stores.iter().filter(|(_, needed)| needed.contains(&hash));
+        stores.filter_map(|(store, _)| store.open(hash).ok()).next()
+    }
+
+    /// The file itself, if it is an ordinary one.
+    fn open(&self, file: &NamedFile) -> io::Result<File> {
+        let owner = &file.owner;
+        let owner = Asker { user: owner.user, group: owner.group, groups: owner.groups.clone() };
+        let acting = self.reader.as_ref().unwrap_or(&owner).acting();
+        let _acting = acting.map_err(|problem| io::Error::other(problem.what.to_string()))?;
+        let flags = (OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY).bits();
+        if !file.path().symlink_metadata()?.is_file() {
+            return Err(io::Error::other("it is not an ordinary file"));
+        }
+        File::options().read(true).custom_flags(flags).open(file.path())
+    }
+}
+
+/// What is to be packed.
+#[derive(Default)]
+struct Found {
+    files: Vec<Source>,
+    problems: Vec<Problem>,
+    left: usize,
+}
+
+fn collected(group: &mut Group, sources: &Sources<'_>, working_files: bool) -> Found {
+    let mut found = Found::default();
+    for file in group.mapped_files.iter().filter(|file| !file.is_deep()) {
+        let is_working = file.kept.is_none()
+            && (file.writable || sources.open(file).is_ok_and(|opened| !is_program(&file.path(), &opened)));
+        if is_working && !working_files {
+            found.left += 1;
+        } else {
+            found.take(file, sources, true);
+        }
+    }
+    for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
+        let Ok(kind) = kind_named(file) else { continue };
+        kind.with_named_file(file, &mut |named| {
+            if named.mode & libc_type() != regular() || named.modified.is_none() || named.is_deep() {
+                return;
+            }
+            if working_files {
+                found.take(named, sources, false);
+            } else {
+                found.left += 1;
+            }
+        });
+    }
+    found.problems.sort();
+    found.problems.dedup();
+    found
+}
+
+/// S_IFMT.
+fn libc_type() -> u32 {
+    nix::sys::stat::SFlag::S_IFMT.bits()
+}
+
+/// S_IFREG.
+fn regular() -> u32 {
+    nix::sys::stat::SFlag::S_IFREG.bits()
+}
+
+impl Found {
+    /// The copy that was kept at the freeze; where there is none, the file itself, if it is still what it was.
+    fn take(&mut self, file: &NamedFile, sources: &Sources<'_>, exact: bool) {
+        if self.files.iter().any(|source| source.packed.path.clone().bytes() == *file.path) {
+            return;
+        }
+        let kept = file.kept.and_then(|hash| Some((hash, sources.kept(hash)?)));
+        let source = match kept {
+            Some(kept) => Ok(kept),
+            None => itself(file, sources, exact),
+        };
+        let source = source.and_then(|(hash, mut opened)| {
+            opened.seek(SeekFrom::Start(0)).map_err(|error| told(file, &error))?;
+            let size = opened.metadata().map_err(|error| told(file, &error))?.len();
+            let path = PathAsText::of(&file.path);
+            Ok(Source { packed: Packed { path, hash: hash.to_string(), size, mode: file.mode & 0o777 }, file: opened })
+        });
+        match source {
+            Ok(source) => self.files.push(source),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+}
+
+fn told(file: &NamedFile, error: &io::Error) -> Problem {
+    let what = phrase!("the file cannot be packed: {why}", why = error);
+    Problem::blocks(ProblemKind::File, what).at(file.shown())
+}
+
+fn itself(file: &NamedFile, sources: &Sources<'_>, exact: bool) -> Result<(ContentHash, File), Problem> {
+    if let Some(problem) = file.check(exact).into_iter().next() {
+        let what = phrase!("no copy of it was kept, and {what}", what = problem.what);
+        let problem = Problem::blocks(ProblemKind::File, what).at(file.shown());
+        return Err(problem.way_out(phrase!("Put the old file back, then export again")));
+    }
+    let mut opened = sources.open(file).map_err(|error| told(file, &error))?;
+    let hash = ContentHash::of(&mut opened).map_err(|error| told(file, &error))?;
+    Ok((hash, opened))
+}
