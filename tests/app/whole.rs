@@ -64,7 +64,8 @@ fn own_images() -> PathBuf {
 }
 
 fn images(folder: &Path) -> Vec<PathBuf> {
-    done(fs::read_dir(folder)).flatten().map(|entry| entry.path()).collect()
+    let entries = done(fs::read_dir(folder)).flatten().map(|entry| entry.path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "dormouse")).collect()
 }
 
 #[test]

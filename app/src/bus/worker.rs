@@ -250,6 +250,7 @@ impl Session {
         }
     }
 
+    // tidy: long because each question has its arm
     async fn answer(self: Arc<Self>, ask: Ask) {
         match ask {
             Ask::Verdict(group) => {

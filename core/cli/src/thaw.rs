@@ -175,9 +175,7 @@ fn wake(arguments: &Arguments) -> Outcome {
         output::json(&thawed)?;
     }
     output::losses(&thawed.losses);
-    if !arguments.json {
-        output::kept(&thawed.kept);
-    }
+    output::kept(if arguments.json { &[] } else { &thawed.kept });
     if let (Some(group), Some(terminal)) = (thawed.foreground, &terminal)
         && terminal.is_of(Pid::from_raw(group.0))
     {

@@ -84,6 +84,7 @@ impl<'a> Keeper<'a> {
             keeping.keep(file, (stat, &|_| true), path.as_os_str().as_bytes(), &wanted);
             super::cancelled(self.progress)?;
         }
+        keeping.begin_sync();
         Ok(())
     }
 

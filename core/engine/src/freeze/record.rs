@@ -59,6 +59,7 @@ pub struct Recorded {
 
 /// Records the group. Its pages are stored while its tasks are asked about themselves: the one waits for the disk, the other
 /// for the tasks.
+// tidy: long because it fills the largest of all records, a line a field
 pub fn record(
     stopped: &mut Stopped,
     facts: &[ProcessFacts],

@@ -124,6 +124,13 @@ impl NamedFile {
         shown(Path::new(std::ffi::OsStr::from_bytes(&self.path)))
     }
 
+    /// Whether its owner may see what is at its path, or that nothing is.
+    pub fn may_be_looked_at(&self) -> bool {
+        let acting = Acting::begin(&Identity::from(&self.owner));
+        let found = acting.map_err(std::io::Error::from).and_then(|_acting| self.path().metadata());
+        found.err().is_none_or(|error| error.kind() != std::io::ErrorKind::PermissionDenied)
+    }
+
     /// From now on its content does not matter.
     pub fn accept(&mut self) {
         (self.modified, self.ends, self.likeness) = (None, None, None);

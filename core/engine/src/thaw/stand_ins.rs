@@ -45,7 +45,8 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
     let mut told = Vec::new();
     let run = run(group);
     for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
-        if !stops(&file.check(true)) {
+        // What its owner may not look at has perhaps not changed at all.
+        if !stops(&file.check(true)) || !file.may_be_looked_at() {
             continue;
         }
         file.stand_in = file.kept.and_then(|hash| wish.shelf(hash).cloned());

@@ -1,7 +1,7 @@
 //! Making a bundle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ pub fn export(
     if !found.problems.is_empty() {
         return Err(Failure { sentence: NOT_MADE, problems: found.problems });
     }
-    let mut file = File::open(image).map_err(|error| of_file(NOT_MADE, image, &error))?;
+    let file = File::open(image).map_err(|error| of_file(NOT_MADE, image, &error))?;
     let size = file.metadata().map_err(|error| of_file(NOT_MADE, image, &error))?.len();
     let name = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let manifest = Manifest {
@@ -85,32 +85,44 @@ pub fn export(
     for source in found.files {
         objects.entry(source.packed.hash.clone()).or_insert(source);
     }
-    progress.begins(Phase::Writing, size + objects.values().map(|source| source.packed.size).sum::<u64>());
-    let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let made =
-        tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder).map_err(|error| failed(&error))?;
     let files = objects.len();
-    // It is trusted as far as the image is, and no further.
-    if Uid::effective().is_root() {
-        fchown(made.as_file(), Some(owner.uid()), Some(owner.gid())).map_err(|error| failed(&error))?;
-        let mode = Permissions::from_mode(0o600 | owner.mode() & 0o022);
-        made.as_file().set_permissions(mode).map_err(|error| failed(&error))?;
-    }
-    let mut write = || -> io::Result<()> {
+    let contents = Packing { manifest, objects, image: (file, size) };
+    contents.write(bundle, &owner, progress).map_err(|error| failed(&error))?;
+    let size = bundle.metadata().map_err(|error| failed(&error))?.len();
+    Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: found.left })
+}
+
+/// All that goes into a bundle.
+struct Packing {
+    manifest: Vec<u8>,
+    objects: BTreeMap<String, Source>,
+    image: (File, u64),
+}
+
+impl Packing {
+    /// Writes it into a file that gets its name when it is whole.
+    fn write(mut self, bundle: &Path, owner: &Metadata, progress: &dyn Progress) -> io::Result<()> {
+        let bytes: u64 = self.objects.values().map(|source| source.packed.size).sum();
+        progress.begins(Phase::Writing, self.image.1 + bytes);
+        let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let made = tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder)?;
+        // It is trusted as far as the image is, and no further.
+        if Uid::effective().is_root() {
+            fchown(made.as_file(), Some(owner.uid()), Some(owner.gid()))?;
+            made.as_file().set_permissions(Permissions::from_mode(0o600 | owner.mode() & 0o022))?;
+        }
         let mut builder = Builder::new(io::BufWriter::new(made.as_file()));
-        entry(&mut builder, MANIFEST, 0o600, manifest.len() as u64, &mut manifest.as_slice())?;
-        for (hash, source) in &mut objects {
+        entry(&mut builder, MANIFEST, 0o600, self.manifest.len() as u64, &mut self.manifest.as_slice())?;
+        for (hash, source) in &mut self.objects {
             let mut watched = Watched { file: &mut source.file, progress };
             entry(&mut builder, &format!("{OBJECTS}{hash}"), source.packed.mode, source.packed.size, &mut watched)?;
         }
-        entry(&mut builder, IMAGE, 0o600, size, &mut Watched { file: &mut file, progress })?;
-        builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
-    };
-    write().map_err(|error| failed(&error))?;
-    let size = made.as_file().metadata().map_err(|error| failed(&error))?.len();
-    made.persist_noclobber(bundle).map_err(|error| failed(&error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))?;
-    Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: found.left })
+        let (image, size) = &mut self.image;
+        entry(&mut builder, IMAGE, 0o600, *size, &mut Watched { file: image, progress })?;
+        builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        made.persist_noclobber(bundle).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    }
 }
 
 fn entry(builder: &mut Builder<impl Write>, name: &str, mode: u32, size: u64, from: &mut impl Read) -> io::Result<()> {
@@ -135,8 +147,8 @@ struct Sources<'a> {
 impl Sources<'_> {
     /// The copy that was kept.
     fn kept(&self, hash: ContentHash) -> Option<File> {
-        let stores = self.stores.iter().filter(|(_, needed)| needed.contains(&hash));
-        stores.filter_map(|(store, _)| store.open(hash).ok()).next()
+        let mut stores = self.stores.iter().filter(|(_, needed)| needed.contains(&hash));
+        stores.find_map(|(store, _)| store.open(hash).ok())
     }
 
     /// The file itself, if it is an ordinary one.

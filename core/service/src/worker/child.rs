@@ -213,6 +213,7 @@ fn done<T: Serialize>(value: &T) -> Result<Said, Said> {
 }
 
 /// `image`: the one that a freeze is to make.
+// tidy: long because each task has its arm
 fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<PathBuf>) -> Result<Said, Said> {
     let who = &order.who;
     match &order.task {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde_bytes::ByteBuf;
@@ -28,6 +29,10 @@ pub struct Keeping {
     kept: KeptFiles,
     _lock: Flock<File>,
     added: Mutex<BTreeSet<ContentHash>>,
+    /// Those that may not be on the disk yet.
+    unsynced: Mutex<Vec<File>>,
+    /// They are being brought there.
+    syncing: Mutex<Option<JoinHandle<io::Result<()>>>>,
     /// Why one could not be kept: the first one.
     failed: Mutex<Option<(ByteBuf, io::Error)>>,
 }
@@ -39,7 +44,14 @@ impl KeptFiles {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         }
         let lock = self.lock(FlockArg::LockSharedNonblock)?;
-        Ok(Keeping { kept: self.clone(), _lock: lock, added: Mutex::default(), failed: Mutex::default() })
+        Ok(Keeping {
+            kept: self.clone(),
+            _lock: lock,
+            added: Mutex::default(),
+            unsynced: Mutex::default(),
+            syncing: Mutex::default(),
+            failed: Mutex::default(),
+        })
     }
 }
 
@@ -142,7 +154,7 @@ impl Keeping {
             }
             // Without the bits that lend rights: who is woken with it may run it again.
             object.set_permissions(Permissions::from_mode(0o400 | stat.st_mode & 0o555))?;
-            object.sync_all()?;
+            self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push(object.try_clone()?);
             copy.persist(self.kept.object(hash)).map_err(|error| error.error)?;
         }
         let seen = self.kept.seen().join(name(stat));
@@ -154,6 +166,23 @@ impl Keeping {
             answer => answer?,
         }
         Ok(Some(hash))
+    }
+
+    /// Brings what has been added so far to the disk, while other things are done.
+    pub fn begin_sync(&self) {
+        let files = std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
+        let builder = std::thread::Builder::new().name("kept".to_owned());
+        let begun = builder.spawn(move || files.iter().try_for_each(File::sync_all));
+        *self.syncing.lock().unwrap_or_else(PoisonError::into_inner) = begun.ok();
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if let Some(syncing) = self.syncing.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            syncing.join().map_err(|_| io::Error::other("they cannot be brought to the disk"))??;
+        }
+        let files = std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
+        files.iter().try_for_each(File::sync_all)?;
+        File::open(self.kept.objects())?.sync_all()
     }
 
     /// Whether there is room for a copy, and for the image, and for everybody else.
@@ -213,7 +242,7 @@ impl Keeping {
         if files.is_empty() {
             return Ok(());
         }
-        File::open(self.kept.objects())?.sync_all()?;
+        self.sync()?;
         let image =
             outside::known().map_or_else(|| std::path::absolute(image), |outside| Ok(outside.absolute(image)))?;
         let image = ByteBuf::from(image.as_os_str().as_bytes());
