@@ -288,6 +288,12 @@ fn a_bundle_of_a_user_holds_nothing_that_is_roots() {
     scene.export(&[]).expect_success("export");
     let who = Some(harness::specimen::ORDINARY);
     done(std::os::unix::fs::chown(&scene.bundle, who, who));
+    // Beside the image itself it would be told that another one has its id.
+    let refused = scene.thaw(&[]);
+    let said = words(&refused);
+    assert!(!refused.status.success() && said.contains("another image has the same id"), "{said}");
+    let image = scene.job.specimen().image();
+    done(fs::remove_file(image));
     let refused = scene.thaw(&[]);
     let said = words(&refused);
     assert!(!refused.status.success() && said.contains("belongs to user"), "{said}");
