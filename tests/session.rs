@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::panic)]
 
 use std::fs::{self, File};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -349,8 +349,12 @@ fn what_had_a_terminal_waits_for_one() {
     outer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut outer = done(without_inheritance(&mut outer).spawn());
     let pid = until(PATIENCE, || {
-        let out = Command::new("pgrep").args(["-u", &stage.user.to_string(), "python3"]).output().ok()?;
-        String::from_utf8_lossy(&out.stdout).trim().parse::<i32>().ok()
+        done(fs::read_dir("/proc")).flatten().find_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let is_it = fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm == "python3\n")
+                && entry.metadata().is_ok_and(|found| found.uid() == stage.user);
+            is_it.then_some(pid)
+        })
     });
     let pid = pid.unwrap_or_else(|| panic!("it does not start"));
     let job = Program { name: "job".to_owned(), pid, child: None, out: stage.path("job.out") };
