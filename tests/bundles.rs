@@ -293,10 +293,12 @@ fn a_bundle_of_a_user_holds_nothing_that_is_roots() {
     let said = words(&refused);
     assert!(!refused.status.success() && said.contains("another image has the same id"), "{said}");
     let image = scene.job.specimen().image();
-    done(fs::remove_file(image));
+    let aside = image.with_extension("aside");
+    done(fs::rename(&image, &aside));
     let refused = scene.thaw(&[]);
     let said = words(&refused);
     assert!(!refused.status.success() && said.contains("belongs to user"), "{said}");
+    done(fs::rename(&aside, &image));
     let group = scene.group.clone();
     scene.job.specimen().assert_asleep(&group);
 }

@@ -15,6 +15,7 @@ use harness::wait::{PATIENCE, until};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -143,13 +144,29 @@ impl Program {
     /// It has ended, and nothing is left of it.
     fn is_gone(&mut self) {
         let gone = until(PATIENCE, || {
-            if let Some(child) = &mut self.child {
-                let _ = child.try_wait();
-            }
+            // Whoever was below it is ours to wait for, too: its pids are to be free.
+            while matches!(
+                waitpid(None, Some(WaitPidFlag::WNOHANG)),
+                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
+            ) {}
             (!Path::new(&format!("/proc/{}", self.pid)).exists()).then_some(())
         });
         assert!(gone.is_some(), "{} is still there", self.name);
         self.child = None;
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // All of this user's are of this test, whatever pids they have by now.
+        for entry in done(fs::read_dir("/proc")).flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(pid) = pid
+                && entry.metadata().is_ok_and(|found| found.uid() == self.user)
+            {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
     }
 }
 
@@ -158,7 +175,7 @@ impl Drop for Program {
         // Each leads a process group.
         let _ = kill(Pid::from_raw(-self.pid), Signal::SIGKILL);
         let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
-        let _ = nix::sys::wait::waitpid(Pid::from_raw(self.pid), None);
+        let _ = waitpid(Pid::from_raw(self.pid), None);
     }
 }
 
@@ -283,7 +300,7 @@ fn a_freeze_that_is_killed_or_interrupted_loses_nothing() {
         std::thread::sleep(Duration::from_millis(300));
         let asleep = stage.images().len();
         for number in programs.iter().map(|program| Pid::from_raw(program.pid)) {
-            let _ = nix::sys::wait::waitpid(number, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+            let _ = waitpid(number, Some(WaitPidFlag::WNOHANG));
         }
         let awake = programs.iter().filter(|program| program.runs()).count();
         assert!(asleep >= 1 && asleep + awake >= programs.len(), "{asleep} sleep, {awake} run");
@@ -313,7 +330,7 @@ fn a_thaw_that_is_killed_wakes_nobody_twice() {
     for round in 0..4 {
         assert_eq!(stage.json(&["freeze"]).0, Some(0));
         for program in &programs {
-            let _ = nix::sys::wait::waitpid(Pid::from_raw(program.pid), None);
+            let _ = waitpid(Pid::from_raw(program.pid), None);
         }
         assert_eq!(stage.images().len(), programs.len());
         let mut thaw = stage.command(&["thaw"]);
