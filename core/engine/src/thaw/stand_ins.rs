@@ -49,7 +49,9 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
         if !stops(&file.check(true)) || !file.may_be_looked_at() {
             continue;
         }
-        file.stand_in = file.kept.and_then(|hash| wish.shelf(hash).cloned());
+        // What it writes to is a file of its own.
+        let hash = file.kept.filter(|_| !file.writable);
+        file.stand_in = hash.and_then(|hash| wish.shelf(hash).cloned());
         // A program that does not fit the rest of itself only crashes.
         if file.stand_in.is_none()
             && !run.contains(&index)

@@ -174,7 +174,7 @@ fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Un
         let (Some(packed), Some(hash)) = (packed, hash) else {
             return Err(odd(phrase!("something is in it that it does not name")));
         };
-        if !keeping.need(hash, size) && !keeping.take(&mut entry, hash, packed.mode)? {
+        if !keeping.need(hash) && !keeping.take(&mut entry, hash, packed.mode)? {
             return Err(odd(phrase!("a file in it is not the one that it should be")));
         }
     }

@@ -145,7 +145,8 @@ impl Keeping {
         if name(&now) != name(stat) || copy.as_file().metadata()?.len() != stat.st_size as u64 {
             return Err(io::Error::other("it is being changed"));
         }
-        if !self.kept.has(hash, stat.st_size as u64) {
+        // One that is damaged is replaced.
+        if self.kept.open(hash).is_err() {
             let object = copy.as_file();
             let modified = std::time::UNIX_EPOCH
                 .checked_add(std::time::Duration::new(stat.st_mtime.max(0) as u64, stat.st_mtime_nsec as u32));
@@ -204,8 +205,8 @@ impl Keeping {
     }
 
     /// Names a file as one that the image needs, if it is there already.
-    pub fn need(&self, hash: ContentHash, size: u64) -> bool {
-        let is_there = self.kept.has(hash, size);
+    pub fn need(&self, hash: ContentHash) -> bool {
+        let is_there = self.kept.open(hash).is_ok();
         if is_there {
             self.added.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
         }
