@@ -39,8 +39,8 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
         return Vec::new();
     }
     let shelves = shelves(reader, options);
-    brought(group, reader, &shelves);
     let id = reader.section::<Origin>(SectionKind::Origin).map(|origin| origin.id).unwrap_or_default();
+    brought(group, &id, &shelves);
     let wish = Wish { shelves, changed: options.changed, id, how };
     let mut told = Vec::new();
     let run = run(group);
@@ -74,12 +74,11 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
 }
 
 /// What came along with the image in a bundle is noted as a copy of the files that it was, where the image names none itself.
-fn brought(group: &mut Group, reader: &Reader, shelves: &[StandIn]) {
-    let Ok(origin) = reader.section::<Origin>(SectionKind::Origin) else { return };
+fn brought(group: &mut Group, id: &str, shelves: &[StandIn]) {
     let mut contents = Contents::new();
     for shelf in shelves {
         if let Ok(_acting) = Acting::begin(&shelf.identity) {
-            contents.extend(shelf.kept.contents(&origin.id));
+            contents.extend(shelf.kept.contents(id));
         }
     }
     if contents.is_empty() {

@@ -153,10 +153,9 @@ fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Un
     let mut entries = archive.entries()?.raw(true);
     let first = entries.next().ok_or_else(|| odd(phrase!("it is empty")))??;
     let manifest = manifest(first)?;
-    let wanted: BTreeMap<&str, &Packed> = manifest.files.iter().map(|file| (file.hash.as_str(), file)).collect();
+    let mut missing: BTreeMap<&str, &Packed> = manifest.files.iter().map(|file| (file.hash.as_str(), file)).collect();
     let keeping = store::kept(folder).begin()?;
     let copy = Copy::begin(folder)?;
-    let mut missing: BTreeMap<&str, &Packed> = wanted.clone();
     let mut is_whole = false;
     for entry in entries {
         let mut entry = entry?;
