@@ -360,7 +360,7 @@ fn what_had_a_terminal_waits_for_one() {
     let mut outer = Command::new("script");
     outer.args([
         "-qefc",
-        &format!("setpriv --reuid {0} --regid {0} --clear-groups sh -c '{inner}'", stage.user),
+        &format!("exec setpriv --reuid {0} --regid {0} --clear-groups sh -c '{inner}'", stage.user),
         "/dev/null",
     ]);
     outer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -155,7 +155,15 @@ impl Lister {
     /// For everybody's groups, or for those of the caller; root's are everybody's.
     pub fn new(all: bool) -> Self {
         let own = Uid::current();
-        let whose = if all || Uid::effective().is_root() { Whose::All } else { Whose::User(own.as_raw()) };
+        Self::with(if all || Uid::effective().is_root() { Whose::All } else { Whose::User(own.as_raw()) })
+    }
+
+    /// For the groups in which this user has a process.
+    pub fn of_user(user: Uid) -> Self {
+        Self::with(Whose::User(user.as_raw()))
+    }
+
+    fn with(whose: Whose) -> Self {
         Self {
             everyone: Everyone::new(),
             entries: Entries::read(&folders::of_environment()),

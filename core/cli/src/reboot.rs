@@ -81,7 +81,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let mut direct = Direct::of(user.as_raw()).map_err(failure)?;
     let (groups, graph) = groups_of(user)?;
     all_are_there(&groups, &arguments.except)?;
-    let plan = plan(groups, &graph, &arguments.except);
+    let plan = plan(user.as_raw(), groups, &graph, &arguments.except);
     let foreseen = foresee(&plan, &direct, &arguments)?;
     if arguments.dry_run {
         return Ok(told(&plan, &foreseen, kernel.as_ref()));

@@ -188,7 +188,7 @@ pub struct How<'a> {
 pub fn sleep(user: Uid, how: &How<'_>, hands: &mut dyn Hands) -> Result<Slept, Failure> {
     let (groups, graph) = groups_of(user)?;
     all_are_there(&groups, how.except)?;
-    let plan = plan(groups, &graph, how.except);
+    let plan = plan(user.as_raw(), groups, &graph, how.except);
     let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map_err(|error| Failure::system("The session cannot be given a number", &error))?;
     let mark = SessionMark { id: id.trim().to_owned(), order: 0 };
@@ -212,11 +212,9 @@ pub fn all_are_there(groups: &[Listed], except: &[String]) -> Result<(), Failure
     Err(Failure::new(format!("There is nobody to leave out: {}. Nothing has changed.", nobody.join(", "))).hint(hint))
 }
 
-/// The groups of a user, and what ties everybody together.
+/// The groups in which a user has a process, and what ties everybody together.
 pub fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failure> {
-    let (mut groups, graph) = Lister::new(false).look_with_ties()?;
-    groups.retain(|group| group.uid == Some(user.as_raw()));
-    Ok((groups, graph))
+    Lister::of_user(user).look_with_ties()
 }
 
 fn fall_asleep(arguments: &Freeze) -> Outcome {
@@ -252,7 +250,7 @@ struct Planned {
 fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     let (groups, graph) = groups_of(user)?;
     all_are_there(&groups, &arguments.except)?;
-    let plan = plan(groups, &graph, &arguments.except);
+    let plan = plan(user.as_raw(), groups, &graph, &arguments.except);
     let together = plan.clusters.iter().map(|cluster| cluster.iter().map(session::Named::from).collect()).collect();
     let planned = Planned { together, left: plan.left };
     if arguments.json {

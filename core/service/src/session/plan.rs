@@ -54,13 +54,13 @@ pub struct Plan {
     pub left: Vec<Left>,
 }
 
-/// Chooses among the groups of a user. `except`: ids of groups that stay.
-pub fn plan(groups: Vec<Listed>, graph: &Graph, except: &[String]) -> Plan {
+/// Chooses among the groups in which a user has a process. `except`: ids of groups that stay.
+pub fn plan(user: u32, groups: Vec<Listed>, graph: &Graph, except: &[String]) -> Plan {
     let own = ancestors();
     let mut plan = Plan::default();
     let mut chosen = Vec::new();
     for group in groups.into_iter().filter(|group| !group.ended) {
-        match reason(&group, &own, except) {
+        match reason(user, &group, &own, except) {
             Some(why) => plan.left.push(Left { group: Named::from(&group), why: why.to_string() }),
             None => chosen.push(group),
         }
@@ -87,7 +87,7 @@ pub fn is_meant(group: &Listed, text: &str) -> bool {
 }
 
 /// Why a group stays, if it does.
-fn reason(group: &Listed, own: &HashSet<Pid>, except: &[String]) -> Option<Phrase> {
+fn reason(user: u32, group: &Listed, own: &HashSet<Pid>, except: &[String]) -> Option<Phrase> {
     if except.iter().any(|text| is_meant(group, text)) {
         return Some(phrase!("it was left out on request"));
     }
@@ -96,6 +96,15 @@ fn reason(group: &Listed, own: &HashSet<Pid>, except: &[String]) -> Option<Phras
     }
     if let Some(carrier) = group.members.iter().find(|member| CARRIERS.contains(&member.comm.as_str())) {
         return Some(phrase!("the session itself runs in it ({comm})", comm = carrier.comm.clone()));
+    }
+    if group.uid.is_some_and(|uid| uid != user) {
+        let first = group.members.iter().find(|member| member.pid == group.first_pid);
+        let comm = first.map(|first| first.comm.clone()).unwrap_or_default();
+        return Some(phrase!(
+            "{comm} (pid {pid}), which began it, belongs to another user",
+            comm,
+            pid = group.first_pid
+        ));
     }
     let is_service = group.unit.as_ref().is_some_and(|unit| unit.ends_with(".service"));
     if group.kind == GroupKind::Service && is_service {
@@ -267,15 +276,16 @@ mod tests {
         let service =
             Listed { kind: GroupKind::Service, unit: Some("sync.service".to_owned()), ..group(1000, "sync", 1) };
         let own = group(std::process::id() as i32, "test", 2);
-        let groups =
-            vec![service, group(1001, "dbus-daemon", 1), group(1002, "build", 3), group(1003, "other", 4), own];
-        let plan = plan(groups, &Graph::default(), &["1003".to_owned()]);
+        let foreign = Listed { uid: Some(0), ..group(1004, "su", 5) };
+        let mine = Listed { uid: Some(5), ..group(1002, "build", 3) };
+        let groups = vec![service, group(1001, "dbus-daemon", 1), mine, group(1003, "other", 4), own, foreign];
+        let plan = plan(5, groups, &Graph::default(), &["1003".to_owned()]);
         assert_eq!(ids(&plan.clusters), [vec![1002]]);
         let left: Vec<(i32, String)> =
             plan.left.iter().map(|left| (left.group.first_pid.0, left.why.clone())).collect();
-        for (pid, word) in [(1000, "systemd"), (1001, "dbus-daemon"), (1003, "request")] {
+        for (pid, word) in [(1000, "systemd"), (1001, "dbus-daemon"), (1003, "request"), (1004, "su (pid 1004)")] {
             assert!(left.iter().any(|(of, why)| *of == pid && why.contains(word)), "{left:?}");
         }
-        assert_eq!(left.len(), 4);
+        assert_eq!(left.len(), 5);
     }
 }
