@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
-use dormouse_engine::{ChangedFiles, Move, Pids, ThawOptions};
+use dormouse_engine::{ChangedFiles, Move, Owners, OwnersWish, Pids, ThawOptions, UserNames};
 use dormouse_service::bundle;
 use dormouse_service::store::{copies, kept};
 use dormouse_wire::{Problem, ProblemKind, Progress, Severity, Thawed};
@@ -45,6 +45,21 @@ pub struct Arguments {
     #[arg(long = "map", value_name = "OLD=NEW", value_parser = OsStringValueParser::new().try_map(moved))]
     moves: Vec<Move>,
 
+    /// Who counts as who, where users and groups have other numbers here than where the group was frozen.
+    ///
+    /// What the group is and holds is led to other numbers; what its programs have in their memory is not. Numbers of users and
+    /// groups inside of its own user namespaces stay.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Users::Stop)]
+    users: Users,
+
+    /// Who takes the place of a user of the image, both by name or number; may be given more than once.
+    #[arg(long = "user", value_name = "OLD=NEW", value_parser = instead)]
+    user: Vec<(String, String)>,
+
+    /// Which group takes the place of one of the image, both by name or number; may be given more than once.
+    #[arg(long = "group", value_name = "OLD=NEW", value_parser = instead)]
+    group: Vec<(String, String)>,
+
     /// What becomes of files that it had open, and that have changed since the freeze.
     ///
     /// Of programs and libraries that have changed copies are used that were kept at the freeze.
@@ -59,6 +74,10 @@ pub struct Arguments {
     #[arg(skip)]
     is_bundle: bool,
 
+    /// Who takes whose place, once that is known.
+    #[arg(skip)]
+    owners: Owners,
+
     /// Write what was done, or why it was not, to standard output as JSON.
     #[arg(long)]
     json: bool,
@@ -72,6 +91,16 @@ enum Changed {
     New,
     /// The group gets the copies of `freeze --keep files`, in a folder of their own; the files stay as they are
     Kept,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Users {
+    /// Those who have another number here stand in the way
+    Stop,
+    /// Whoever has the same name here
+    ByName,
+    /// Whoever has the same number here
+    AsTheyAre,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -123,6 +152,13 @@ fn moved(text: OsString) -> Result<Move, String> {
     Move::new(&path(&text[..at]), &path(&text[at + 1..])).map_err(|what| what.to_string())
 }
 
+/// Two users or groups with a `=` between them.
+fn instead(text: &str) -> Result<(String, String), String> {
+    let parts = text.split_once('=').filter(|(old, new)| !old.is_empty() && !new.is_empty());
+    let (old, new) = parts.ok_or("it is not OLD=NEW, with a name or number on either side")?;
+    Ok((old.to_owned(), new.to_owned()))
+}
+
 /// Runs the subcommand.
 pub fn run(mut arguments: Arguments) -> Outcome {
     if bundle::is_one(&arguments.image) {
@@ -132,13 +168,17 @@ pub fn run(mut arguments: Arguments) -> Outcome {
         }
         arguments.is_bundle = true;
     }
-    wake(&arguments)
+    wake(arguments)
 }
 
 /// Wakes an image.
-fn wake(arguments: &Arguments) -> Outcome {
+fn wake(mut arguments: Arguments) -> Outcome {
+    arguments.owners = match owners(&arguments) {
+        Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
+        owners => owners?,
+    };
     // Before there are any threads.
-    let mut inside = match own_pids(arguments) {
+    let mut inside = match own_pids(&arguments) {
         Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
         Ok(Some(Side::Inside(inside))) => Some(inside),
         Ok(Some(Side::Frozen(_)) | None) => None,
@@ -148,14 +188,14 @@ fn wake(arguments: &Arguments) -> Outcome {
     // Before the thaw: the job's own settings of the terminal come back with it.
     let terminal = Terminal::of_standard_input();
     let has_own_pids = inside.as_ref().is_some_and(|inside| !inside.is_whole());
-    let mut thawed = thaw(arguments, terminal.as_ref(), has_own_pids);
+    let mut thawed = thaw(&arguments, terminal.as_ref(), has_own_pids);
     let lost_a_race = thawed.as_ref().is_err_and(|failure| failure.is_only(ProblemKind::PidTaken));
     if lost_a_race && inside.is_none() && matches!(arguments.pid_namespace, When::Taken) {
         match pid_namespace::wanted(&arguments.image, None).map(|wanted| pid_namespace::make(&wanted)) {
             Some(Ok(Side::Outside(status))) => return Ok(ExitCode::from(status)),
             Some(Ok(Side::Inside(made))) => {
                 inside = Some(made);
-                thawed = thaw(arguments, terminal.as_ref(), true);
+                thawed = thaw(&arguments, terminal.as_ref(), true);
             }
             // What was in the way before is told.
             Some(Ok(Side::Frozen(_)) | Err(_)) | None => {}
@@ -208,11 +248,27 @@ fn unpacked(file: &Path) -> Result<PathBuf, Failure> {
     image.map_err(|failure| Failure::new(failure.sentence.to_string()).because(failure.problems))
 }
 
+/// Who takes whose place. It is asked here, for within a sandbox others would answer.
+fn owners(arguments: &Arguments) -> Result<Owners, Failure> {
+    let wish = OwnersWish {
+        names: match arguments.users {
+            Users::Stop => UserNames::Stop,
+            Users::ByName => UserNames::ByName,
+            Users::AsTheyAre => UserNames::AsTheyAre,
+        },
+        users: arguments.user.clone(),
+        groups: arguments.group.clone(),
+    };
+    dormouse_engine::owners(&arguments.image, None, &wish).map_err(Failure::from)
+}
+
 /// Where the group must or may have pids of its own: which half of this command this is.
 fn own_pids(arguments: &Arguments) -> Result<Option<Side>, Failure> {
     let unthawed =
         |problems| hinted(Failure::new("The image was not thawed; it is unchanged.").because(problems), arguments);
-    if let Some(side) = pid_namespace::make_capsule(&arguments.image, None, &arguments.moves).map_err(unthawed)? {
+    if let Some(side) =
+        pid_namespace::make_capsule(&arguments.image, None, &arguments.moves, &arguments.owners).map_err(unthawed)?
+    {
         return Ok(Some(side));
     }
     let wanted = match arguments.pid_namespace {
@@ -230,6 +286,7 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
         background: arguments.background,
         reset_connections: arguments.reset_connections,
         moves: arguments.moves.clone(),
+        owners: arguments.owners.clone(),
         kept: store::folder().ok().map(|folder| kept(&folder)).into_iter().collect(),
         changed: match arguments.changed_files {
             Changed::Stop if arguments.is_bundle => ChangedFiles::Missing(copies),

@@ -65,7 +65,8 @@ pub use asker::Asker;
 pub use freeze::{check, freeze, verdict};
 pub use pause::{PausedNow, Units, WithoutUnits, pause, paused, resume};
 pub use resource::moves::Move;
-pub use thaw::{hold_connections, let_connections_go, preflight, thaw};
+pub use resource::owners::Owners;
+pub use thaw::{hold_connections, let_connections_go, owners, preflight, thaw};
 
 use std::path::{Path, PathBuf};
 
@@ -89,6 +90,13 @@ pub struct Selection {
     /// For whom: then no process of anybody else is touched, and the image is made with this user's rights. None: the
     /// engine's own user, who may do whatever the kernel allows.
     pub asker: Option<Asker>,
+}
+
+impl Selection {
+    /// The processes that are named.
+    pub fn seeds(&self) -> Vec<Pid> {
+        [self.pid].into_iter().chain(self.others.iter().copied()).collect()
+    }
 }
 
 /// How to freeze.
@@ -123,6 +131,8 @@ pub struct ThawOptions {
     pub pids: Pids,
     /// What has moved since the freeze.
     pub moves: Vec<Move>,
+    /// Who takes whose place: what [`owners`] has answered.
+    pub owners: Owners,
     /// Where copies of programs, libraries and files may have been kept: the first place that has one counts.
     pub kept: Vec<KeptFiles>,
     /// What becomes of working files that have changed.
@@ -130,6 +140,29 @@ pub struct ThawOptions {
     /// For whom: then the image must be this user's own, is read with his rights, and may hold nothing that he could not
     /// have had. None: the image's owner may have written anything into it, but is trusted as far as his own rights go.
     pub asker: Option<Asker>,
+}
+
+/// Which users and groups take the place of those that an image speaks of.
+#[derive(Clone, Debug, Default)]
+pub struct OwnersWish {
+    /// What becomes of those who have other numbers here.
+    pub names: UserNames,
+    /// Users, by names or numbers: that of the image, and that here.
+    pub users: Vec<(String, String)>,
+    /// Groups.
+    pub groups: Vec<(String, String)>,
+}
+
+/// What becomes of users and groups who have other numbers here than they had at the freeze.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserNames {
+    /// They stand in the way.
+    #[default]
+    Stop,
+    /// Numbers count: whoever has them here.
+    AsTheyAre,
+    /// Names count: the records are led to the numbers that these have here.
+    ByName,
 }
 
 /// What becomes of files that the group had open, or had mapped without being its programs, and that have changed since the freeze.

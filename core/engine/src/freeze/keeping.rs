@@ -55,8 +55,7 @@ impl<'a> Keeper<'a> {
     /// later.
     pub fn ahead(&self, selection: &Selection) -> Result<(), FreezeError> {
         let Some(keeping) = &self.keeping else { return Ok(()) };
-        let seeds: Vec<Pid> = [selection.pid].into_iter().chain(selection.others.iter().copied()).collect();
-        let members = select::members(&seeds).unwrap_or_default();
+        let members = select::members(&selection.seeds()).unwrap_or_default();
         let missing: Vec<(PathBuf, File, libc::stat)> = mapped(&members)
             .into_iter()
             .filter_map(|(path, inode)| {

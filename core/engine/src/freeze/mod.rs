@@ -31,7 +31,8 @@ use crate::image::{PageBuffer, Sealed, SectionKind, Writer};
 use crate::resource::fd::network::hold::Hold;
 use crate::resource::fd::network::tcp::{self, kept};
 use crate::resource::group::Group;
-use crate::resource::namespace::Seen;
+use crate::resource::namespace::{Namespaces, Seen};
+use crate::resource::owners::{Known, Names};
 use crate::survey::files::OpenFiles;
 use crate::survey::found::{Found, Unseen};
 use crate::survey::in_flight::Look;
@@ -66,6 +67,7 @@ fn freeze_now(
     let asker = selection.asker.as_ref();
     let mut keeper = Keeper::begin(options, asker, progress)?;
     keeper.ahead(selection)?;
+    let known = Known::now(&select::members(&selection.seeds()).unwrap_or_default());
     progress.begins(Phase::Stopping, 0);
     let (begin, mut stopped) = (Instant::now(), Stopped::default());
     let found = stop(selection, Look::Closely, &mut stopped);
@@ -90,9 +92,9 @@ fn freeze_now(
     keeper.keep_open(&mut recorded.group.open_files, &open.facts);
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
-    if let Some((seen, _)) = namespaces {
-        namespaces_last(&mut writer, seen, &recorded.group)?;
-    }
+    let namespaces = namespaces.map(|(seen, _)| namespaces_last(&mut writer, seen, &recorded.group)).transpose()?;
+    let names = Names::of(&recorded.group, namespaces.as_ref(), owners(&open), &known);
+    writer.section(SectionKind::Owners, &names).map_err(|error| error.problem())?;
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);
@@ -139,13 +141,23 @@ fn told(sealed: Sealed, recorded: &Recorded, begin: Instant, losses: Vec<Problem
 }
 
 /// What the namespaces hold that the group has for itself.
-fn namespaces_last(writer: &mut Writer, seen: Seen, group: &Group) -> Result<(), FreezeError> {
+fn namespaces_last(writer: &mut Writer, seen: Seen, group: &Group) -> Result<Namespaces, FreezeError> {
     let record = seen.capture(writer.pages(), &mut PageBuffer::new())?;
     let problems = pid_namespace::members(&record, group);
     if !problems.is_empty() {
         return Err(FreezeError::Refused(problems));
     }
-    Ok(writer.section(SectionKind::Namespaces, &record).map_err(|error| error.problem())?)
+    writer.section(SectionKind::Namespaces, &record).map_err(|error| error.problem())?;
+    Ok(record)
+}
+
+/// Whom that belongs to of the open files which is made anew: pipes and sockets. A file with a name has an owner of its own.
+fn owners(open: &OpenFiles) -> impl Iterator<Item = (u32, u32)> {
+    open.facts.files.iter().flat_map(|file| {
+        let made = matches!(file.file_type(), libc::S_IFIFO | libc::S_IFSOCK);
+        let opened = (file.owner.user, file.owner.group);
+        [opened].into_iter().chain(made.then_some((file.stat.st_uid, file.stat.st_gid)))
+    })
 }
 
 /// What is known of the group; what its namespaces hold comes last.

@@ -25,6 +25,8 @@ pub enum SectionKind {
     Label,
     /// The namespaces it has for itself.
     Namespaces,
+    /// What the users and groups are called that it speaks of.
+    Owners,
 }
 
 /// What is fixed about a section: one row of the table in `core/FORMAT.md`.
@@ -37,12 +39,13 @@ struct Row {
 }
 
 /// A new section is one line here, one name in [`SectionKind`] and one row in `core/FORMAT.md`.
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 6] = [
     Row { kind: SectionKind::Group, name: "group", number: *b"GRUP", version: 1, required: true },
     Row { kind: SectionKind::Origin, name: "origin", number: *b"ORIG", version: 1, required: true },
     Row { kind: SectionKind::Losses, name: "losses", number: *b"LOSS", version: 1, required: false },
     Row { kind: SectionKind::Label, name: "label", number: *b"LABL", version: 1, required: false },
     Row { kind: SectionKind::Namespaces, name: "namespaces", number: *b"NMSP", version: 1, required: true },
+    Row { kind: SectionKind::Owners, name: "owners", number: *b"OWNR", version: 1, required: false },
 ];
 
 impl SectionKind {

@@ -27,6 +27,7 @@ use crate::proc;
 use crate::resource::group::Group;
 use crate::resource::moves::Move;
 use crate::resource::namespace::Namespaces;
+use crate::resource::owners::Owners;
 use crate::survey::select;
 
 /// To the half outside, which ends the capsule.
@@ -122,9 +123,15 @@ struct Wanted {
 
 /// Goes on in namespaces made for the group of this image, where it had some for itself; `None` where it had not, and where that
 /// cannot be told: then the thaw says why. This process must have no other threads.
-/// `moves`: what of the outside has moved since the freeze.
-pub fn make(image: &Path, asker: Option<&Asker>, moves: &[Move]) -> Result<Option<Side>, Vec<Problem>> {
+/// `moves`: what of the outside has moved since the freeze; `owners`: who takes whose place.
+pub fn make(
+    image: &Path,
+    asker: Option<&Asker>,
+    moves: &[Move],
+    owners: &Owners,
+) -> Result<Option<Side>, Vec<Problem>> {
     let Some(mut wanted) = wanted(image, asker) else { return Ok(None) };
+    owners.lead(&mut wanted.group, Some(&mut wanted.record));
     let unmoved = wanted.group.moved(moves, Some(&mut wanted.record));
     let mut problems = verify::trust(&wanted.reader, &wanted.record, asker);
     if problems.is_empty() {

@@ -14,6 +14,7 @@ use serde_bytes::ByteBuf;
 use super::memory::mapping::is_ordinary;
 use super::moves::Moving;
 use super::named_file::{Owner, shown};
+use super::owners::Owners;
 use crate::image::{CHUNK_PAGES, ImageError, PAGE, PageBuffer, PageNumber, PageSink, Reader};
 use crate::kernel::huge_pages;
 use crate::kernel::identity::{Acting, Identity};
@@ -240,6 +241,14 @@ impl Content {
         match memfd_create(name.as_c_str(), flags | if never { SEALED_AGAINST } else { EXECUTABLE }) {
             Err(nix::errno::Errno::EINVAL) => Ok(memfd_create(name.as_c_str(), flags)?.into()),
             made => Ok(made?.into()),
+        }
+    }
+
+    /// Leads it to the numbers that its owner has here.
+    pub fn led(&mut self, owners: &Owners) {
+        owners.both(&mut self.owner);
+        if let Origin::Deleted { maker, .. } = &mut self.origin {
+            maker.led(owners);
         }
     }
 

@@ -12,5 +12,6 @@ pub mod moves;
 pub mod named_file;
 pub mod namespace;
 pub mod origin;
+pub mod owners;
 pub mod system_v;
 pub mod task;

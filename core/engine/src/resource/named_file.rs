@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 use super::likeness::Likeness;
 use super::moves::Moving;
+use super::owners::Owners;
 use crate::image::kept::{ContentHash, KeptFiles};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{files, outside};
@@ -78,6 +79,15 @@ pub struct Owner {
 impl From<&Owner> for Identity {
     fn from(owner: &Owner) -> Self {
         Self { user: owner.user, group: owner.group, groups: owner.groups.clone() }
+    }
+}
+
+impl Owner {
+    /// Leads it to the numbers that it has here.
+    pub fn led(&mut self, owners: &Owners) {
+        owners.user(&mut self.user);
+        owners.group(&mut self.group);
+        owners.groups(&mut self.groups);
     }
 }
 

@@ -33,6 +33,7 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     let lost = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
     // What cannot be read of them is told below.
     let mut namespaces = capsule(reader).unwrap_or_default();
+    options.owners.lead(&mut group, namespaces.as_mut());
     let unmoved = group.moved(&options.moves, namespaces.as_mut());
     if let (Some(namespaces), None) = (namespaces, outside::known()) {
         return [unmoved, before_it_is_made(&namespaces, &group, reader, options)].concat();
@@ -51,9 +52,10 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     problems
 }
 
-/// The record of the group, led to where its paths have moved; what of that cannot be meant.
+/// The record of the group, led to whom it belongs to here and to where its paths have moved; what of that cannot be meant.
 pub fn group(reader: &Reader, options: &ThawOptions) -> Result<(Group, Vec<Problem>), Problem> {
     let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
+    options.owners.lead(&mut group, None);
     if options.moves.is_empty() {
         return Ok((group, Vec::new()));
     }

@@ -18,6 +18,7 @@ mod inner_mounts;
 mod late;
 mod numbers;
 mod objects;
+mod owners;
 mod parts;
 mod processor;
 mod relations;
@@ -42,6 +43,7 @@ use dormouse_wire::{Phase, Phrase, Pid, Problem, ProblemKind, Progress, Severity
 
 pub use blueprint::preflight;
 pub use hold::{hold_connections, let_connections_go};
+pub use owners::owners;
 
 use crate::image::Reader;
 use crate::resource::fd::message_queue;

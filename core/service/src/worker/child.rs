@@ -10,7 +10,9 @@ use std::{env, thread};
 
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::survey::x11;
-use dormouse_engine::{Asker, FreezeError, FreezeOptions, PauseOptions, Pids, Selection, ThawError, ThawOptions};
+use dormouse_engine::{
+    Asker, FreezeError, FreezeOptions, Owners, OwnersWish, PauseOptions, Pids, Selection, ThawError, ThawOptions,
+};
 use dormouse_wire::dbus::{AtLogout, Failure};
 use dormouse_wire::{Disconnect, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
 use nix::errno::Errno;
@@ -34,16 +36,12 @@ pub fn run() {
     let told = order().and_then(|order| {
         let parent = hold_back(&order)?;
         let order = settled(order)?;
-        // Before the group's own namespaces, where paths may lead elsewhere.
-        let image = match &order.task {
-            Task::Freeze { meant, .. } => Some(new_image(&order.who, meant)?),
-            _ => None,
-        };
-        let Some((order, inside)) = at_home(order)? else { return Ok(None) };
+        let before = Before::of(&order)?;
+        let Some((order, inside)) = at_home(order, &before)? else { return Ok(None) };
         // The parent of one half in a pid namespace is another one, which is waited for there.
         let parent = if inside.is_some() { getppid() } else { parent };
         let watcher = Watcher::begin(&order, parent)?;
-        let done = work(&order, watcher, inside.as_ref(), image);
+        let done = work(&order, watcher, inside.as_ref(), before);
         if let (Some(inside), Ok(_)) = (inside, &done) {
             inside.group_runs();
         }
@@ -51,6 +49,30 @@ pub fn run() {
     });
     if let Some(said) = told.unwrap_or_else(Some) {
         say(&said);
+    }
+}
+
+/// What is known before this process goes into the group's own namespaces, where paths may lead elsewhere and others know who is who.
+#[derive(Debug, Default)]
+struct Before {
+    /// The image that a freeze is to make.
+    image: Option<PathBuf>,
+    /// Who takes whose place in the image that is thawed.
+    owners: Owners,
+}
+
+impl Before {
+    fn of(order: &Order) -> Result<Self, Said> {
+        match &order.task {
+            Task::Freeze { meant, .. } => Ok(Self { image: Some(new_image(&order.who, meant)?), ..Self::default() }),
+            Task::Thaw { image, .. } => {
+                let (image, asker) = (images::place(&order.who, image)?, order.who.asker());
+                let owners = dormouse_engine::owners(&image, asker.as_ref(), &OwnersWish::default());
+                let owners = owners.map_err(|error| Said::Failed(failure::of_thaw(error)))?;
+                Ok(Self { owners, ..Self::default() })
+            }
+            _ => Ok(Self::default()),
+        }
     }
 }
 
@@ -83,7 +105,7 @@ fn failed(what: Phrase, errno: Errno) -> Said {
 
 /// The order as it is to be done here, where the group lives or is to live in a pid namespace of its own: then in one half of this
 /// process there, which speaks to the service as this one would have. None: this is the other half, and the work has been done.
-fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
+fn at_home(mut order: Order, before: &Before) -> Result<Option<(Order, Option<Inside>)>, Said> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(Some((order, None)));
     }
@@ -99,7 +121,7 @@ fn at_home(mut order: Order) -> Result<Option<(Order, Option<Inside>)>, Said> {
         }
         Task::Thaw { image, .. } => {
             let (image, asker) = (images::place(&order.who, image)?, order.who.asker());
-            let made = pid_namespace::make_capsule(&image, asker.as_ref(), &[]).map_err(refused)?;
+            let made = pid_namespace::make_capsule(&image, asker.as_ref(), &[], &before.owners).map_err(refused)?;
             let wanted = made.is_none().then(|| pid_namespace::taken(&image, asker.as_ref())).flatten();
             match wanted {
                 Some(wanted) => Some(pid_namespace::make(&wanted).map_err(begun)?),
@@ -212,16 +234,15 @@ fn done<T: Serialize>(value: &T) -> Result<Said, Said> {
     serde_json::to_value(value).map(Said::Done).map_err(odd)
 }
 
-/// `image`: the one that a freeze is to make.
 // tidy: long because each task has its arm
-fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<PathBuf>) -> Result<Said, Said> {
+fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, before: Before) -> Result<Said, Said> {
     let who = &order.who;
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
         Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections } => {
             let options = FreezeOptions {
-                image: image.map_or_else(|| new_image(who, meant), Ok)?,
+                image: before.image.map_or_else(|| new_image(who, meant), Ok)?,
                 leave_running: false,
                 accept_losses: *accept_losses,
                 label: Some(label.clone()),
@@ -244,6 +265,7 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, image: Option<
                 asker: who.asker(),
                 pids,
                 reset_connections: *reset_connections,
+                owners: before.owners,
                 kept: vec![store::kept(&who.folder)],
                 ..ThawOptions::default()
             };

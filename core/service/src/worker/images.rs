@@ -12,7 +12,9 @@ use dormouse_engine::image::{ImageError, Reader, SectionKind};
 use dormouse_engine::proc;
 use dormouse_engine::proc::stat::{self, State};
 use dormouse_engine::resource::group::{Group, Process};
-use dormouse_engine::{Asker, Pids, ThawOptions, pid_namespace, preflight as engine_preflight};
+use dormouse_engine::{
+    Asker, Owners, OwnersWish, Pids, ThawError, ThawOptions, pid_namespace, preflight as engine_preflight,
+};
 use dormouse_wire::dbus::{Failure, Folder, Sleeping};
 use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, ProcessName, Progress, phrase};
 use nix::sys::statvfs::statvfs;
@@ -165,13 +167,20 @@ pub fn preflight(who: &Who, image: &str) -> Result<Vec<Problem>, Said> {
     };
     let found = reader.and_then(|reader| {
         let group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
+        let (owners, strangers) = match dormouse_engine::owners(&path, asker.as_ref(), &OwnersWish::default()) {
+            Ok(owners) => (owners, Vec::new()),
+            Err(ThawError::Refused(problems)) => (Owners::default(), problems),
+            Err(ThawError::Failed(problem)) => (Owners::default(), vec![*problem]),
+            Err(ThawError::Cancelled) => Default::default(),
+        };
         let options = ThawOptions {
             asker,
+            owners,
             pids: Pids::Elsewhere,
             kept: vec![store::kept(&who.folder)],
             ..ThawOptions::default()
         };
-        Ok(engine_preflight(&group, &reader, &options))
+        Ok([strangers, engine_preflight(&group, &reader, &options)].concat())
     });
     Ok(found.unwrap_or_else(|problem| vec![problem]))
 }

@@ -13,6 +13,7 @@ use crate::kernel::Errno;
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -53,6 +54,10 @@ impl FileKind for Device {
 
     fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
         moving.path(&mut record.path);
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.owner.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

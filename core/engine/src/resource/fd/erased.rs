@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, Finish, OpenFile, Restore};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::NamedFile;
+use crate::resource::owners::Owners;
 
 /// A kind with its type erased.
 pub trait AnyFileKind: Sync {
@@ -23,6 +24,8 @@ pub trait AnyFileKind: Sync {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<ciborium::Value, Problem>;
     /// See [`FileKind::moved`]. A record that cannot be read stays as it is: the preflight tells of it.
     fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>);
+    /// See [`FileKind::led`]. A record that cannot be read stays as it is: the preflight tells of it.
+    fn led(&self, file: &mut OpenFile, owners: &Owners);
     /// Does something with what [`FileKind::named_file`] answers, if that is something.
     fn with_named_file(&self, file: &mut OpenFile, work: &mut dyn FnMut(&mut NamedFile));
     /// See [`FileKind::preflight`].
@@ -77,6 +80,12 @@ impl<K: FileKind> AnyFileKind for K {
     fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>) {
         let Ok(mut record) = typed(file) else { return };
         FileKind::moved(self, &mut record, moving);
+        file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
+    }
+
+    fn led(&self, file: &mut OpenFile, owners: &Owners) {
+        let Ok(mut record) = typed(file) else { return };
+        FileKind::led(self, &mut record, owners);
         file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
     }
 

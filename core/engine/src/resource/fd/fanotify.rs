@@ -22,6 +22,7 @@ use crate::kernel::{Answer, Errno, fanotify, files};
 use crate::proc::fdinfo::FdDetail;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -147,6 +148,10 @@ impl FileKind for Fanotify {
 
     fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
         record.marks.iter_mut().for_each(|mark| moving.path(&mut mark.path));
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.owner.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

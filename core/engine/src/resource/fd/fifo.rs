@@ -17,6 +17,7 @@ use crate::kernel::{Answer, Errno, files};
 use crate::proc;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -69,6 +70,10 @@ impl FileKind for Fifo {
 
     fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
         moving.path(&mut record.path);
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.owner.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

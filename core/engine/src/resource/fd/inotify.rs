@@ -20,6 +20,7 @@ use crate::kernel::{Answer, Errno, files, inotify};
 use crate::proc::fdinfo::FdDetail;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -122,6 +123,10 @@ impl FileKind for Inotify {
 
     fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
         record.watches.iter_mut().for_each(|watch| moving.path(&mut watch.path));
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.owner.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -18,6 +18,7 @@ use crate::kernel::{Answer, files};
 use crate::proc;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{NamedFile, other_name};
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -58,6 +59,10 @@ impl FileKind for Linked {
     fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
         record.file.moved(moving);
         moving.path(&mut record.removed);
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.file.owner.led(owners);
     }
 
     fn preflight(&self, record: &Record, file: &OpenFile) -> Vec<Problem> {

@@ -20,6 +20,7 @@ use crate::kernel::{Answer, Errno, files};
 use crate::proc;
 use crate::resource::content;
 use crate::resource::named_file::Owner;
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -107,6 +108,13 @@ impl FileKind for MessageQueue {
         };
         let body = if queue == facts.id { Some(body(facts).map_err(unread)?) } else { None };
         Ok(Record { name: ByteBuf::from(name(facts)), queue, body, owner: facts.owner.clone() })
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.owner.led(owners);
+        if let Some(body) = &mut record.body {
+            body.owner.led(owners);
+        }
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -50,6 +50,7 @@ use serde::{Deserialize, Serialize};
 use super::moves::Moving;
 use super::named_file::NamedFile;
 use super::named_file::Owner;
+use super::owners::Owners;
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::proc::fdinfo::FdInfo;
 use crate::puppet::Batch;
@@ -297,6 +298,9 @@ pub trait FileKind: Sync {
 
     /// Leads what the record says of paths to where they have moved.
     fn moved(&self, _record: &mut Self::Record, _moving: &mut Moving<'_>) {}
+
+    /// Leads what the record says of users and groups to the numbers that they have here.
+    fn led(&self, _record: &mut Self::Record, _owners: &Owners) {}
 
     /// The file that it is opened by name, if it is one.
     fn named_file<'a>(&self, _record: &'a mut Self::Record) -> Option<&'a mut NamedFile> {

@@ -11,6 +11,7 @@ use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, O_LARGEFILE, OpenFile, Restore, own_path};
 use crate::kernel::files;
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -59,6 +60,12 @@ impl FileKind for Pipe {
         let pipe = first(facts, capture.files);
         let body = if pipe == facts.id { Some(Body::capture(facts, capture.files)?) } else { None };
         Ok(Record { pipe, body })
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        if let Some(body) = &mut record.body {
+            owners.both(&mut body.owner);
+        }
     }
 
     fn needs(&self, record: &Record) -> Vec<FileId> {

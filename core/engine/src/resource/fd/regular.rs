@@ -13,6 +13,7 @@ use crate::kernel::{Answer, Errno, files, ia32};
 use crate::resource::content;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::NamedFile;
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ impl FileKind for Regular {
 
     fn named_file<'a>(&self, record: &'a mut NamedFile) -> Option<&'a mut NamedFile> {
         Some(record)
+    }
+
+    fn led(&self, record: &mut NamedFile, owners: &Owners) {
+        record.owner.led(owners);
     }
 
     fn preflight(&self, record: &NamedFile, file: &OpenFile) -> Vec<Problem> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, pty};
 use crate::kernel::{Errno, files, terminal};
 use crate::resource::named_file::Owner;
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -119,6 +120,12 @@ impl FileKind for Terminal {
             Place::Outside(_) => Ok(Record::Outside { controlling }),
             Place::HungUp => Ok(Record::HungUp { number: number_of(facts).1, owner: facts.owner.clone() }),
             Place::Other => Err(facts.problem(ProblemKind::Terminal, other(facts))),
+        }
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        if let Record::HungUp { owner, .. } = record {
+            owner.led(owners);
         }
     }
 

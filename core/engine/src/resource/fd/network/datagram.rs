@@ -17,6 +17,7 @@ use super::{Inode, first_free_port, judge_any, taken};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, socket};
 use crate::proc::{self, tcp};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
+use crate::resource::owners::Owners;
 
 const KIND: ProblemKind = ProblemKind::Socket;
 
@@ -118,6 +119,10 @@ impl FileKind for Datagrams {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         record(facts, capture.files)
             .map_err(|errno| facts.problem(KIND, phrase!("its state cannot be read: {why}", why = errno.desc())))
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.inode.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -24,6 +24,7 @@ use options::Usual;
 
 use super::{FileFacts, FilesFacts, OpenFile, socket_filter, subject};
 use crate::kernel::{Answer, files, inet, socket};
+use crate::resource::owners::Owners;
 
 /// What is seen of the group's sockets, each looked up when it is first asked for.
 #[derive(Debug, Default)]
@@ -95,6 +96,12 @@ impl Inode {
     fn of(facts: &FileFacts) -> Self {
         let (user, group, mode) = (facts.stat.st_uid, facts.stat.st_gid, facts.stat.st_mode & 0o7777);
         Self { user, group, groups: Vec::new(), mode }
+    }
+
+    fn led(&mut self, owners: &Owners) {
+        owners.user(&mut self.user);
+        owners.group(&mut self.group);
+        owners.groups(&mut self.groups);
     }
 
     /// fchown(2), fchmod(2).

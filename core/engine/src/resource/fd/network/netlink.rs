@@ -11,6 +11,7 @@ use super::options::{Options, Usual};
 use super::{Inode, judge_any};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, socket};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
+use crate::resource::owners::Owners;
 
 /// The kind.
 #[derive(Debug)]
@@ -78,6 +79,10 @@ impl FileKind for Netlink {
         record(facts).map_err(|errno| {
             facts.problem(ProblemKind::Socket, phrase!("its state cannot be read: {why}", why = errno.desc()))
         })
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.inode.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -15,6 +15,7 @@ use super::options::Options;
 use super::{Inode, judge_any};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, packet, socket};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
+use crate::resource::owners::Owners;
 
 const KIND: ProblemKind = ProblemKind::Socket;
 const PACKET: i32 = libc::SOL_PACKET;
@@ -102,6 +103,10 @@ impl FileKind for Packets {
     fn capture(&self, facts: &FileFacts, capture: &mut Capture<'_>) -> Result<Record, Problem> {
         record(facts, capture.files)
             .map_err(|errno| facts.problem(KIND, phrase!("its state cannot be read: {why}", why = errno.desc())))
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.inode.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -24,6 +24,7 @@ use crate::kernel::{Errno, files, identity};
 use crate::proc::{self, stat};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
+use crate::resource::owners::Owners;
 pub use number::node;
 use queue::Queue;
 
@@ -152,6 +153,12 @@ impl FileKind for Master {
 
     fn moved(&self, record: &mut Record, moving: &mut Moving<'_>) {
         moving.path(&mut record.path);
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.owner.led(owners);
+        owners.user(&mut record.node.1);
+        owners.group(&mut record.node.2);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -30,6 +30,7 @@ use crate::kernel::{Errno, namespaces};
 use crate::proc;
 use crate::resource::moves::Moving;
 use crate::resource::namespace::inner;
+use crate::resource::owners::Owners;
 use facts::{Link, Sockets, Waiting};
 use name::{Name, SocketFile};
 use options::Options;
@@ -144,6 +145,25 @@ impl FileKind for Unix {
         }
         if let State::Outside(Name::Path(path)) = &mut record.state {
             moving.path(path);
+        }
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        let Record { file, peer, holder, owner, queue, .. } = record;
+        for credentials in peer.iter_mut().chain([holder]) {
+            owners.user(&mut credentials.user);
+            owners.group(&mut credentials.group);
+            owners.groups(&mut credentials.groups);
+        }
+        owners.user(&mut owner.0);
+        owners.group(&mut owner.1);
+        if let Some(file) = file {
+            owners.both(&mut file.owner);
+            file.maker.led(owners);
+        }
+        for (_, user, group) in queue.iter_mut().filter_map(|message| message.credentials.as_mut()) {
+            owners.user(user);
+            owners.group(group);
         }
     }
 

@@ -26,6 +26,7 @@ use super::options::Options;
 use super::{Inode, first_free_port};
 use crate::kernel::{Answer, Errno, files, inet, repair, socket};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
+use crate::resource::owners::Owners;
 use facts::{Info, Link};
 pub use making::is_here;
 
@@ -159,6 +160,10 @@ impl FileKind for Tcp {
                 _ => problem,
             }
         })
+    }
+
+    fn led(&self, record: &mut Record, owners: &Owners) {
+        record.inode.led(owners);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
