@@ -90,6 +90,18 @@ fn forged_rights_in_an_image_of_an_ordinary_user_are_refused() {
     comes_back(&mut specimen);
 }
 
+/// The file of a socket would be given away.
+#[test]
+fn a_forged_owner_of_a_file_in_an_image_of_an_ordinary_user_is_refused() {
+    let (mut specimen, members) = asleep("unix_names", User::Ordinary);
+    let forgeries: [(Forgery, &str); 1] = [(
+        |value| field(value, "maker").is_some() && set(value, "owner", Value::Array(vec![0.into(), 1000.into()])),
+        "user 0",
+    )];
+    are_refused(&mut specimen, &members, &forgeries, "chown root:root");
+    comes_back(&mut specimen);
+}
+
 /// Each of these changes is refused with the word that stands beside it, and one that all have in common.
 fn are_refused(specimen: &mut Specimen, members: &BTreeSet<i32>, forgeries: &[(Forgery, &str)], also: &str) {
     let (image, kept) = (specimen.image(), specimen.image().with_file_name("kept.dormouse"));

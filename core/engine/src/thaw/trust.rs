@@ -277,6 +277,10 @@ impl Claims {
                     self.groups.extend(id(group));
                     self.groups.extend(groups.as_array().into_iter().flatten().filter_map(id));
                 }
+                // A file that is put under a name: whoever makes it can give it to nobody else, chown(2). Its group may be that of the folder.
+                if let (Some(owner), Some(_)) = (field("owner").and_then(ciborium::Value::as_array), field("maker")) {
+                    self.users.extend(owner.first().and_then(id));
+                }
                 for (_, value) in entries {
                     self.record(value);
                 }
