@@ -8,6 +8,7 @@ use dormouse_engine::image::{ImageError, PAGE, Reader, SectionInfo, SectionKind}
 use dormouse_engine::resource::group::Group;
 use dormouse_engine::resource::namespace::Namespaces;
 use dormouse_engine::resource::origin::Origin;
+use dormouse_engine::resource::owners::Names;
 use dormouse_wire::{ByteSize, Label, Problem};
 
 /// An image whose frame is whole.
@@ -42,6 +43,8 @@ pub struct Inside {
     pub group: Group,
     /// The namespaces that it had for itself.
     pub namespaces: Option<Namespaces>,
+    /// What its users and groups were called.
+    pub owners: Names,
 }
 
 impl Image {
@@ -68,6 +71,7 @@ impl Image {
             label: self.reader.optional_section(SectionKind::Label)?,
             group: self.reader.section(SectionKind::Group)?,
             namespaces: self.reader.optional_section(SectionKind::Namespaces)?,
+            owners: self.reader.optional_section(SectionKind::Owners)?.unwrap_or_default(),
         })
     }
 

@@ -19,7 +19,7 @@ use dormouse_service::when;
 /// All of it, in lines of at most `width` letters.
 pub fn shown(path: &Path, frame: &Frame, inside: &Inside, all_memory: bool, width: usize) -> String {
     let group = &inside.group;
-    let mut parts = vec![heading(path, frame, inside), processes(group).lines(width), files(group).lines(width)];
+    let mut parts = vec![heading(path, frame, inside), processes(inside).lines(width), files(group).lines(width)];
     parts.push(if all_memory { mappings(group).lines(width) } else { memory(group).lines(width) });
     if !inside.losses.is_empty() {
         let (number, list) = output::listed(&inside.losses, width);
@@ -63,7 +63,8 @@ fn control_groups(group: &Group) -> Option<String> {
 }
 
 /// The tree: each process behind its parent, moved in by its depth.
-fn processes(group: &Group) -> Table {
+fn processes(inside: &Inside) -> Table {
+    let (group, names) = (&inside.group, &inside.owners.users);
     let mut table = Table::new(&["PID", "PROCESS", "USER", "THREADS", "MEMORY", "STATE"], &[0, 2, 3, 4]);
     let mut depths: BTreeMap<Pid, usize> = BTreeMap::new();
     for process in ordered(group) {
@@ -71,7 +72,9 @@ fn processes(group: &Group) -> Table {
         depths.insert(process.pid(), depth);
         let name = format!("{}{}", "  ".repeat(depth.min(20)), String::from_utf8_lossy(&process.name));
         let [user, threads, memory] = match process.alive() {
-            Some(alive) => [user(alive), alive.threads.len().to_string(), ByteSize(own_memory(alive)).to_string()],
+            Some(alive) => {
+                [user(alive, names), alive.threads.len().to_string(), ByteSize(own_memory(alive)).to_string()]
+            }
             None => ["-", "-", "-"].map(str::to_owned),
         };
         table.row([process.pid().to_string(), name, user, threads, memory, state(process)]);
@@ -99,8 +102,11 @@ fn ordered(group: &Group) -> Vec<&Process> {
     ordered
 }
 
-fn user(alive: &Alive) -> String {
-    alive.leader().map_or_else(String::new, |leader| leader.credentials.users[1].to_string())
+/// By the name that the user had at the freeze, if that is known.
+fn user(alive: &Alive, names: &BTreeMap<u32, Option<String>>) -> String {
+    let number = alive.leader().map(|leader| leader.credentials.users[1]);
+    let name = number.and_then(|number| names.get(&number)?.as_deref().map(output::printable));
+    name.or_else(|| number.map(|number| number.to_string())).unwrap_or_default()
 }
 
 fn state(process: &Process) -> String {

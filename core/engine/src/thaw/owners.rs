@@ -10,6 +10,9 @@ use crate::image::{Reader, SectionKind};
 use crate::resource::owners::{Names, Owners};
 use crate::{Asker, OwnersWish, ThawError, UserNames};
 
+/// So many users, and so many groups, does an image name at most: each is asked for.
+const MOST: usize = 1 << 17;
+
 /// Who takes whose place in this image, as it is wished; what stands in the way of that. This process must be where the image was named:
 /// within a sandbox, others are asked who is who.
 pub fn owners(image: &Path, asker: Option<&Asker>, wish: &OwnersWish) -> Result<Owners, ThawError> {
@@ -21,6 +24,10 @@ pub fn owners(image: &Path, asker: Option<&Asker>, wish: &OwnersWish) -> Result<
         reader.optional_section(SectionKind::Owners).map_err(|error| ThawError::from(error.problem()))?;
     let whole = names.is_some();
     let names = names.unwrap_or_default();
+    if names.users.len().max(names.groups.len()) > MOST {
+        let what = phrase!("the image speaks of more users and groups than a group of processes can have");
+        return Err(Problem::blocks(ProblemKind::Image, what).at(image.display().to_string()).into());
+    }
     let user_name = |id: u32| User::from_uid(Uid::from_raw(id)).ok().flatten().map(|user| user.name);
     let user_id = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
     let group_name = |id: u32| Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| group.name);

@@ -19,8 +19,14 @@ pub fn everything(path: &Path, image: &Image) -> Result<serde_json::Value, Image
         answer.insert(name.into(), json!(size));
     }
     answer.insert("sections".into(), json!(frame.sections));
-    let kinds =
-        [SectionKind::Origin, SectionKind::Label, SectionKind::Losses, SectionKind::Namespaces, SectionKind::Group];
+    let kinds = [
+        SectionKind::Origin,
+        SectionKind::Label,
+        SectionKind::Losses,
+        SectionKind::Namespaces,
+        SectionKind::Owners,
+        SectionKind::Group,
+    ];
     for kind in kinds {
         let section: Option<Value> = image.reader().optional_section(kind)?;
         answer.insert(kind.name().into(), section.as_ref().map_or(serde_json::Value::Null, converted));
@@ -43,7 +49,11 @@ fn converted(value: &Value) -> serde_json::Value {
         Value::Float(number) => json!(number),
         Value::Array(items) => items.iter().map(converted).collect(),
         Value::Map(entries) => {
-            let key = |key: &Value| key.as_text().map_or_else(|| format!("{key:?}"), str::to_owned);
+            let key = |key: &Value| match key {
+                Value::Text(text) => text.clone(),
+                Value::Integer(number) => i128::from(*number).to_string(),
+                other => format!("{other:?}"),
+            };
             entries.iter().map(|(name, value)| (key(name), converted(value))).collect::<Map<_, _>>().into()
         }
         Value::Tag(_, inner) => converted(inner),

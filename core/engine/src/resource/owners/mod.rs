@@ -43,7 +43,9 @@ impl Owners {
 
     /// Leads some groups.
     pub fn groups(&self, ids: &mut [u32]) {
-        ids.iter_mut().for_each(|id| self.group(id));
+        for id in ids {
+            self.group(id);
+        }
     }
 
     /// Leads the user and the group that something belongs to.
