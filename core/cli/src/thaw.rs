@@ -168,17 +168,17 @@ pub fn run(mut arguments: Arguments) -> Outcome {
         }
         arguments.is_bundle = true;
     }
-    wake(arguments)
-}
-
-/// Wakes an image.
-fn wake(mut arguments: Arguments) -> Outcome {
     arguments.owners = match owners(&arguments) {
         Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
         owners => owners?,
     };
+    wake(&arguments)
+}
+
+/// Wakes an image.
+fn wake(arguments: &Arguments) -> Outcome {
     // Before there are any threads.
-    let mut inside = match own_pids(&arguments) {
+    let mut inside = match own_pids(arguments) {
         Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
         Ok(Some(Side::Inside(inside))) => Some(inside),
         Ok(Some(Side::Frozen(_)) | None) => None,
@@ -188,14 +188,14 @@ fn wake(mut arguments: Arguments) -> Outcome {
     // Before the thaw: the job's own settings of the terminal come back with it.
     let terminal = Terminal::of_standard_input();
     let has_own_pids = inside.as_ref().is_some_and(|inside| !inside.is_whole());
-    let mut thawed = thaw(&arguments, terminal.as_ref(), has_own_pids);
+    let mut thawed = thaw(arguments, terminal.as_ref(), has_own_pids);
     let lost_a_race = thawed.as_ref().is_err_and(|failure| failure.is_only(ProblemKind::PidTaken));
     if lost_a_race && inside.is_none() && matches!(arguments.pid_namespace, When::Taken) {
         match pid_namespace::wanted(&arguments.image, None).map(|wanted| pid_namespace::make(&wanted)) {
             Some(Ok(Side::Outside(status))) => return Ok(ExitCode::from(status)),
             Some(Ok(Side::Inside(made))) => {
                 inside = Some(made);
-                thawed = thaw(&arguments, terminal.as_ref(), true);
+                thawed = thaw(arguments, terminal.as_ref(), true);
             }
             // What was in the way before is told.
             Some(Ok(Side::Frozen(_)) | Err(_)) | None => {}

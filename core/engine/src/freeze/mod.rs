@@ -92,9 +92,7 @@ fn freeze_now(
     keeper.keep_open(&mut recorded.group.open_files, &open.facts);
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
-    let namespaces = namespaces.map(|(seen, _)| namespaces_last(&mut writer, seen, &recorded.group)).transpose()?;
-    let names = Names::of(&recorded.group, namespaces.as_ref(), owners(&open), &known);
-    writer.section(SectionKind::Owners, &names).map_err(|error| error.problem())?;
+    last_sections(&mut writer, namespaces.map(|(seen, _)| seen), &recorded.group, (&open, &known))?;
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);
@@ -140,8 +138,20 @@ fn told(sealed: Sealed, recorded: &Recorded, begin: Instant, losses: Vec<Problem
     }
 }
 
+/// What comes last: what the namespaces hold that the group has for itself, and what the users and groups of it all are called.
+fn last_sections(
+    writer: &mut Writer,
+    seen: Option<Seen>,
+    group: &Group,
+    (open, known): (&OpenFiles, &Known),
+) -> Result<(), FreezeError> {
+    let namespaces = seen.map(|seen| namespaces_of(writer, seen, group)).transpose()?;
+    let names = Names::of(group, namespaces.as_ref(), owners(open), known);
+    Ok(writer.section(SectionKind::Owners, &names).map_err(|error| error.problem())?)
+}
+
 /// What the namespaces hold that the group has for itself.
-fn namespaces_last(writer: &mut Writer, seen: Seen, group: &Group) -> Result<Namespaces, FreezeError> {
+fn namespaces_of(writer: &mut Writer, seen: Seen, group: &Group) -> Result<Namespaces, FreezeError> {
     let record = seen.capture(writer.pages(), &mut PageBuffer::new())?;
     let problems = pid_namespace::members(&record, group);
     if !problems.is_empty() {
