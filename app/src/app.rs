@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dormouse_wire::ThawWish;
 use gettextrs::gettext;
 use relm4::adw;
 use relm4::adw::prelude::*;
@@ -14,6 +15,7 @@ use relm4::prelude::*;
 
 use self::chrome::Chrome;
 use crate::bus::{self, Ask, Bus, News, Service};
+use crate::dialogs::export::With;
 use crate::dialogs::{about, preferences, shortcuts};
 use crate::errands::Errands;
 use crate::model::groups::Sort;
@@ -83,8 +85,12 @@ pub enum Msg {
     Opened(Vec<gio::File>),
     /// One of them is to be woken.
     WakeFile(PathBuf),
+    /// It was chosen what goes with a copy.
+    ExportWith { image: String, with: With },
     /// A place for a copy was chosen.
-    ExportTo { image: String, path: PathBuf },
+    ExportTo { image: String, with: With, path: PathBuf },
+    /// An image is to be woken in this way.
+    WakeSo { image: String, wish: ThawWish },
     /// The image that was frozen last is to be woken.
     WakeLast,
     /// An image is not to be deleted after all.
@@ -175,7 +181,9 @@ impl SimpleComponent for App {
             Msg::TrayShows(shows) => self.has_tray = shows,
             Msg::Opened(files) => files.iter().for_each(|file| self.errands.open(file)),
             Msg::WakeFile(path) => self.errands.wake_file(&path, &self.overview),
-            Msg::ExportTo { image, path } => self.errands.export(image, &path, &self.overview),
+            Msg::ExportWith { image, with } => self.errands.choose_place(image, with),
+            Msg::ExportTo { image, with, path } => self.errands.export(image, with, &path, &self.overview),
+            Msg::WakeSo { image, wish } => self.errands.wake_so(image, wish),
             Msg::WakeLast => {
                 self.wakes_last = true;
                 self.wake_last();
@@ -199,7 +207,7 @@ impl SimpleComponent for App {
                         tell(&self.running, running::Msg::JudgeAnew);
                         tell(&self.detail, detail::Msg::JudgeAnew);
                     }
-                    Choice::AskBeforeFreezing | Choice::RunInBackground => {}
+                    Choice::AskBeforeFreezing | Choice::KeepFiles | Choice::RunInBackground => {}
                 }
             }
             Msg::Show(_) | Msg::Search | Msg::Back | Msg::Activated => self.show(message),
@@ -297,7 +305,7 @@ impl App {
             Wish::Pause(group) => self.errands.pause(group),
             Wish::Resume(group) => self.errands.resume(group),
             Wish::Wake(image) => self.errands.wake(image),
-            Wish::Export(image) => self.errands.ask_export(image),
+            Wish::Export(image) => self.errands.ask_export(image, &self.overview),
             Wish::Delete(image) => {
                 self.chrome.leave(self.image.widget());
                 self.overview.images.doom(&image);

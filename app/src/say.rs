@@ -196,6 +196,16 @@ pub fn done(kind: JobKind, name: &str) -> String {
     with(&sentence, &[("name", name)])
 }
 
+/// It has been woken, and has so many copies in place of files.
+pub fn awake_with_copies(name: &str, count: usize) -> String {
+    let sentence = counted(
+        "“{name}” is awake, with a copy of one changed file",
+        "“{name}” is awake, with copies of {count} changed files",
+        count,
+    );
+    with(&sentence, &[("name", name)])
+}
+
 /// How long something takes still.
 pub fn left(seconds: u32) -> String {
     if seconds < 60 {

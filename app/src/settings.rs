@@ -18,6 +18,8 @@ pub enum Choice {
     AskBeforeFreezing,
     /// Keep connections in the network over a freeze.
     KeepConnections,
+    /// Keep copies of open files over a freeze.
+    KeepFiles,
     /// Go on without a window.
     RunInBackground,
     /// Show the groups of all users.
@@ -29,6 +31,7 @@ impl Choice {
         match self {
             Self::AskBeforeFreezing => "ask-before-freezing",
             Self::KeepConnections => "keep-connections",
+            Self::KeepFiles => "keep-files",
             Self::RunInBackground => "run-in-background",
             Self::ShowEverybody => "show-everybody",
         }
@@ -57,8 +60,13 @@ impl Settings {
     pub fn open() -> Self {
         let schema = gio::SettingsSchemaSource::default().and_then(|source| source.lookup(APP_ID, true));
         // One of another version may lack a key, and asking for it would end the app.
-        let choices =
-            [Choice::AskBeforeFreezing, Choice::KeepConnections, Choice::RunInBackground, Choice::ShowEverybody];
+        let choices = [
+            Choice::AskBeforeFreezing,
+            Choice::KeepConnections,
+            Choice::KeepFiles,
+            Choice::RunInBackground,
+            Choice::ShowEverybody,
+        ];
         let keys = choices.map(Choice::key).into_iter().chain([SORT_BY, COMPRESSION]);
         let whole = |schema: &gio::SettingsSchema| keys.clone().all(|key| schema.has_key(key));
         Self { stored: schema.filter(whole).map(|_| gio::Settings::new(APP_ID)), kept: Rc::default() }

@@ -1,6 +1,7 @@
 //! What comes to the app from without: actions over the bus, files, keys, and a service that comes and goes.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use dormouse_wire::dbus::AtLogout;
@@ -168,14 +169,15 @@ fn the_preferences_move_the_images_and_choose_how_small_they_become() {
     stage.eyes.see("Text Editor");
     stage.call("preferences", None);
     stage.eyes.see("Choose…");
-    stage.press(&["Tab", "Down", "Down", "Return"]);
+    stage.press(&["Tab", "Down", "Down", "Down", "Return"]);
     std::thread::sleep(Duration::from_secs(1));
     stage.press(&["Down", "Down", "Return"]);
+    stage.eyes.turn("Keep copies of open files");
     stage.eyes.press("Reset");
     stage.asked("move to \"\"");
     stage.eyes.read("The images lie in the new folder now");
     stage.eyes.press("Freeze Build of the kernel");
-    stage.asked("freeze build small");
+    stage.asked("freeze build keeping files small");
 }
 
 #[test]
@@ -210,16 +212,42 @@ fn an_image_is_exported_into_the_file_that_was_chosen() {
     stage.eyes.see("Text Editor");
     stage.call("open-image", Some("tests.dormouse"));
     stage.eyes.press("Export…");
+    stage.eyes.turn("Programs and libraries");
+    stage.eyes.press("Choose File…");
     stage.eyes.see("Export Image");
     let copy = stage.folder().join("copy.dormouse");
-    let path = copy.to_string_lossy().into_owned();
+    choose(&stage, &copy);
+    stage.asked("export tests.dormouse");
+    stage.eyes.read("“Test run” has been exported");
+    assert_eq!(done(fs::read_to_string(copy)), "all of the image");
+}
+
+#[test]
+fn an_image_is_exported_with_what_it_needs() {
+    for (also, asked) in [(None, "bundle tests.dormouse"), (Some("Open files"), "bundle tests.dormouse with files")] {
+        let stage = Stage::with(world());
+        stage.eyes.see("Text Editor");
+        stage.call("open-image", Some("tests.dormouse"));
+        stage.eyes.press("Export…");
+        stage.eyes.see("Export “Test run”?");
+        also.into_iter().for_each(|files| stage.eyes.turn(files));
+        stage.eyes.press("Choose File…");
+        stage.eyes.see("Export Image");
+        let bundle = stage.folder().join("copy.dormouse-bundle");
+        choose(&stage, &bundle);
+        stage.asked(asked);
+        stage.eyes.read("“Test run” has been exported");
+        assert_eq!(done(fs::read_to_string(bundle)), "the image and more");
+    }
+}
+
+/// Names a file in the dialog that asks for one.
+fn choose(stage: &Stage, path: &Path) {
+    let path = path.to_string_lossy().into_owned();
     let keys: Vec<String> = path.chars().map(key).collect();
     stage.press(&["ctrl+a"]);
     stage.press(&keys.iter().map(String::as_str).collect::<Vec<_>>());
     stage.press(&["Return"]);
-    stage.asked("export tests.dormouse");
-    stage.eyes.read("“Test run” has been exported");
-    assert_eq!(done(fs::read_to_string(copy)), "all of the image");
 }
 
 /// The key of a letter, for xdotool(1).

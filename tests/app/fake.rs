@@ -3,7 +3,7 @@
 // The macros of the bus make methods of all that answers.
 #![allow(clippy::unused_self, clippy::used_underscore_binding)]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dormouse_wire::dbus::{AtLogout, Folder, JOBS, NAME, PATH, Sleeping, error};
-use dormouse_wire::{ByteSize, Checked, Details, Frozen, Listed, Paused, PausedBy, Problem, Resumed, Thawed, Verdict};
+use dormouse_wire::dbus::{AtLogout, Failure, Folder, JOBS, NAME, PATH, Sleeping, error};
+use dormouse_wire::{
+    ByteSize, Checked, Details, Frozen, Listed, Paused, PausedBy, Problem, Resumed, Thawed, Verdict, phrase,
+};
 use serde::Serialize;
 use zbus::blocking::Connection;
 use zbus::blocking::connection::Builder;
@@ -29,6 +31,10 @@ pub struct World {
     pub checked: BTreeMap<String, Checked>,
     pub images: Vec<Sleeping>,
     pub problems: BTreeMap<String, Vec<Problem>>,
+    /// With what thaws of an image fail, one after the other, before one goes well.
+    pub refusals: BTreeMap<String, VecDeque<Vec<Problem>>>,
+    /// Files in whose place copies are, once something has been woken.
+    pub copies: Vec<String>,
     pub lacks: String,
     pub at_logout: AtLogout,
     /// What was asked, one word and one name each.
@@ -166,7 +172,10 @@ impl Groups {
             let cut = cut.map(|cut| format!(" without {}", cut.join(", "))).unwrap_or_default();
             let keeps = options.get("keep-connections").is_some_and(|value| bool::try_from(value).unwrap_or_default());
             let kept = if keeps { " keeping connections" } else { "" };
-            world.asked.push(format!("freeze {group}{}{cut}{kept}{how}", if accepts { " with losses" } else { "" }));
+            let files = if on(&options, "keep-files") { " keeping files" } else { "" };
+            world
+                .asked
+                .push(format!("freeze {group}{}{cut}{kept}{files}{how}", if accepts { " with losses" } else { "" }));
             Job::new(&mut world, "freeze", group)
         };
         job.serve(server, self.0.clone()).await
@@ -232,12 +241,17 @@ impl Images {
     async fn thaw(
         &self,
         image: &str,
-        _options: HashMap<String, OwnedValue>,
+        options: HashMap<String, OwnedValue>,
         #[zbus(object_server)] server: &zbus::ObjectServer,
     ) -> Result<OwnedObjectPath, Refusal> {
         let job = {
             let mut world = locked(&self.0);
-            world.asked.push(format!("thaw {image}"));
+            let mut how: Vec<String> = options
+                .iter()
+                .map(|(name, value)| format!(" {name}={}", <&str>::try_from(value).unwrap_or("?")))
+                .collect();
+            how.sort();
+            world.asked.push(format!("thaw {image}{}", how.concat()));
             Job::new(&mut world, "thaw", image)
         };
         job.serve(server, self.0.clone()).await
@@ -269,6 +283,23 @@ impl Images {
         let job = {
             let mut world = locked(&self.0);
             world.asked.push(format!("export {image}"));
+            Job::new(&mut world, "export", image)
+        };
+        job.serve(server, self.0.clone()).await
+    }
+
+    async fn export_bundle(
+        &self,
+        image: &str,
+        file: zbus::zvariant::OwnedFd,
+        options: HashMap<String, OwnedValue>,
+        #[zbus(object_server)] server: &zbus::ObjectServer,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        done(File::from(OwnedFd::from(file)).write_all(b"the image and more"));
+        let job = {
+            let mut world = locked(&self.0);
+            let files = if on(&options, "working-files") { " with files" } else { "" };
+            world.asked.push(format!("bundle {image}{files}"));
             Job::new(&mut world, "export", image)
         };
         job.serve(server, self.0.clone()).await
@@ -354,11 +385,16 @@ impl Job {
         let groups = server.interface::<_, Groups>(PATH).await?;
         let hasty = locked(&world).hasty;
         let end = async move {
-            let (result, gone) = ended(&mut locked(&world), kind, &subject);
+            let refused = refusal(&mut locked(&world), kind, &subject);
+            let state = if refused.is_some() { "failed" } else { "done" };
+            let (result, gone) = match refused {
+                Some(result) => (result, Vec::new()),
+                None => ended(&mut locked(&world), kind, &subject),
+            };
             let _ = Images::changed(images.signal_emitter()).await;
             let _ = Groups::changed(groups.signal_emitter(), "[]".to_owned(), gone).await;
             let mut own = job.get_mut().await;
-            (own.state, own.result) = ("done", result);
+            (own.state, own.result) = (state, result);
             let _ = own.result_changed(job.signal_emitter()).await;
             let _ = own.state_changed(job.signal_emitter()).await;
         };
@@ -372,6 +408,16 @@ impl Job {
         }
         Ok(path.into())
     }
+}
+
+/// Why a job fails, if it does.
+fn refusal(world: &mut World, kind: &str, subject: &str) -> Option<String> {
+    let problems = world.refusals.get_mut(subject).filter(|_| kind == "thaw")?.pop_front()?;
+    Some(json(&Failure { sentence: phrase!("The image was not thawed; it is unchanged."), problems }))
+}
+
+fn on(options: &HashMap<String, OwnedValue>, name: &str) -> bool {
+    options.get(name).is_some_and(|value| bool::try_from(value).unwrap_or_default())
 }
 
 /// What is so in the world once a job is done: the answer, and which groups are gone.
@@ -405,7 +451,7 @@ fn ended(world: &mut World, kind: &str, subject: &str) -> (String, Vec<String>) 
                 processes: Vec::new(),
                 roots: Vec::new(),
                 foreground: None,
-                kept: Vec::new(),
+                kept: world.copies.clone(),
                 losses: Vec::new(),
             };
             (json(&thawed), Vec::new())

@@ -4,6 +4,7 @@
 
 mod calls;
 mod contrast;
+mod decisions;
 mod eyes;
 mod fake;
 mod graph;

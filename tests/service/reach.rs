@@ -74,6 +74,7 @@ fn methods(pid: i32, image: &str, file: &str) -> BTreeMap<&'static str, (Vec<Arg
         ("Images.Thaw", (vec![image.clone(), Argument::NoOptions], Fails("No such file"))),
         ("Images.MoveTo", (vec![text("/etc")], Fails("/etc/dormouse"))),
         ("Images.Export", (vec![image.clone(), file.clone()], Fails("No such file"))),
+        ("Images.ExportBundle", (vec![image.clone(), file.clone(), Argument::NoOptions], Fails("No such file"))),
         ("Images.Import", (vec![image.clone(), file], Fails("could not be imported"))),
         ("Images.Delete", (of_image(), Refused("No such file"))),
         ("Job.Cancel", (Vec::new(), Refused(DENIED))),

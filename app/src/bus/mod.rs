@@ -12,7 +12,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use dormouse_wire::dbus::{AtLogout, Folder, JobKind, JobState, Sleeping};
-use dormouse_wire::{Checked, Compression, Details, Listed, Phase, Problem, Verdict};
+use dormouse_wire::{Checked, Compression, Details, Listed, Phase, Problem, ThawWish, Verdict};
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use self::trouble::{Trouble, TroubleKind};
@@ -34,8 +34,8 @@ pub enum Ask {
     Check(String),
     /// What there is to know of a process.
     Process(i32),
-    /// Freeze a group, also when something is lost, cut these connections, and keep those in the network.
-    Freeze { group: String, accept_losses: bool, disconnect: Vec<String>, keep: bool, compression: Compression },
+    /// Freeze a group.
+    Freeze { group: String, how: FreezeHow },
     /// Hold a group still in memory.
     Pause(String),
     /// Let it go on.
@@ -43,9 +43,11 @@ pub enum Ask {
     /// What stands in the way of waking an image.
     Preflight(String),
     /// Wake it.
-    Thaw(String),
+    Thaw { image: String, wish: ThawWish },
     /// Copy it into a file.
     Export { image: String, file: File },
+    /// Pack it with what it needs into a file, with the files that it has open, too, or without.
+    ExportBundle { image: String, file: File, working_files: bool },
     /// Copy a file into the folder of images.
     Import { name: String, file: File },
     /// Delete it.
@@ -56,6 +58,21 @@ pub enum Ask {
     AtLogout(bool),
     /// Undo a job.
     Cancel(String),
+}
+
+/// How a group is frozen.
+#[derive(Clone, Debug, Default)]
+pub struct FreezeHow {
+    /// Also when something is lost.
+    pub accept_losses: bool,
+    /// These connections are cut.
+    pub disconnect: Vec<String>,
+    /// Connections in the network are kept.
+    pub keep_connections: bool,
+    /// Copies of open files are kept.
+    pub keep_files: bool,
+    /// How the image is compressed.
+    pub compression: Compression,
 }
 
 /// What the app hears.

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobKind, JobProxy, NAME, ServiceProxy, freeze_options};
-use dormouse_wire::{Checked, Compression, Verdict};
+use dormouse_wire::dbus::{
+    GroupsProxy, ImagesProxy, JobKind, JobProxy, NAME, ServiceProxy, bundle_options, freeze_options, thaw_options,
+};
+use dormouse_wire::{Checked, Compression, ThawWish, Verdict};
 use futures_util::StreamExt;
 use futures_util::future::{pending, select_all};
 use serde_json::from_str;
@@ -22,7 +24,7 @@ use zbus::zvariant::{Fd, OwnedObjectPath, Value};
 
 use super::connect::Buses;
 use super::follow::follow;
-use super::{Answer, Ask, Bus, News, Service, Trouble};
+use super::{Answer, Ask, Bus, FreezeHow, News, Service, Trouble};
 use crate::say;
 
 /// How long to wait before looking for a service again that has just ended.
@@ -284,17 +286,21 @@ impl Session {
                 self.tell(News::Deleted { image, answer });
             }
             Ask::Cancel(job) => self.cancel(&job).await,
-            Ask::Freeze { group, accept_losses, disconnect, keep, compression } => {
-                let options = freeze_options(accept_losses, disconnect, keep, compression);
-                let job = self.groups.freeze(&group, options).await;
+            Ask::Freeze { group, how } => {
+                let job = self.groups.freeze(&group, freeze_options(how)).await;
                 self.job(JobKind::Freeze, group, job).await;
             }
-            Ask::Thaw(image) => {
-                let job = self.images.thaw(&image, HashMap::new()).await;
+            Ask::Thaw { image, wish } => {
+                let job = self.images.thaw(&image, thaw_options(wish)).await;
                 self.job(JobKind::Thaw, image, job).await;
             }
             Ask::Export { image, file } => {
                 let job = self.images.export(&image, descriptor(file)).await;
+                self.job(JobKind::Export, image, job).await;
+            }
+            Ask::ExportBundle { image, file, working_files } => {
+                let options = HashMap::from([(bundle_options::WORKING_FILES, Value::from(working_files))]);
+                let job = self.images.export_bundle(&image, descriptor(file), options).await;
                 self.job(JobKind::Export, image, job).await;
             }
             Ask::Import { name, file } => {
@@ -340,21 +346,32 @@ impl Session {
 }
 
 /// A service of another version is not asked for what it does anyway.
-fn freeze_options(
-    accept_losses: bool,
-    disconnect: Vec<String>,
-    keep: bool,
-    compression: Compression,
-) -> HashMap<&'static str, Value<'static>> {
-    let mut options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(accept_losses))]);
-    if !disconnect.is_empty() {
-        options.insert(freeze_options::DISCONNECT, Value::from(disconnect));
+fn freeze_options(how: FreezeHow) -> HashMap<&'static str, Value<'static>> {
+    let mut options = HashMap::from([(freeze_options::ACCEPT_LOSSES, Value::from(how.accept_losses))]);
+    if !how.disconnect.is_empty() {
+        options.insert(freeze_options::DISCONNECT, Value::from(how.disconnect));
     }
-    if keep {
-        options.insert(freeze_options::KEEP_CONNECTIONS, Value::from(true));
+    let switches =
+        [(freeze_options::KEEP_CONNECTIONS, how.keep_connections), (freeze_options::KEEP_FILES, how.keep_files)];
+    options.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, Value::from(true))));
+    if how.compression != Compression::default() {
+        options.insert(freeze_options::COMPRESSION, Value::from(how.compression.name()));
     }
-    if compression != Compression::default() {
-        options.insert(freeze_options::COMPRESSION, Value::from(compression.name()));
+    options
+}
+
+/// The same.
+fn thaw_options(wish: ThawWish) -> HashMap<&'static str, Value<'static>> {
+    let usual = ThawWish::default();
+    let mut options = HashMap::new();
+    if wish.reset_connections {
+        options.insert(thaw_options::RESET_CONNECTIONS, Value::from(true));
+    }
+    if wish.changed_files != usual.changed_files {
+        options.insert(thaw_options::CHANGED_FILES, Value::from(wish.changed_files.name()));
+    }
+    if wish.users != usual.users {
+        options.insert(thaw_options::USERS, Value::from(wish.users.name()));
     }
     options
 }

@@ -1,6 +1,8 @@
 //! Dialogs: what is asked and explained in front of the window.
 
 pub mod about;
+pub mod decide;
+pub mod export;
 pub mod freeze;
 pub mod preferences;
 pub mod shortcuts;

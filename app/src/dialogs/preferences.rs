@@ -48,6 +48,11 @@ pub fn show(
         gettext("Keep network connections"),
         gettext("The other end is held off until the app wakes up, and notices no more than a silence. Otherwise the app finds them reset."),
     ));
+    freezing.add(&switch(
+        Choice::KeepFiles,
+        gettext("Keep copies of open files"),
+        gettext("Where files change while an app sleeps, it can go on with them as they were. Copies take room on the disk."),
+    ));
     freezing.add(&compression(settings));
     let moved = asked.clone();
     freezing.add(&images(&dialog, known.folder, move |folder| moved(Ask::Move(folder))));

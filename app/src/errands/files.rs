@@ -11,16 +11,26 @@ use relm4::gtk::prelude::*;
 use super::Errands;
 use crate::app::Msg;
 use crate::bus::{Ask, Trouble, TroubleKind};
+use crate::dialogs::export::{self, With};
 use crate::dialogs::{trouble, wake};
 use crate::model::overview::Overview;
 use crate::say;
 
 /// How images are called.
 const ENDING: &str = "dormouse";
+/// How bundles are.
+const BUNDLE: &str = "dormouse-bundle";
 
 impl Errands {
-    /// Asks where a copy is to lie.
-    pub fn ask_export(&self, image: String) {
+    /// Asks what goes with a copy.
+    pub fn ask_export(&self, image: String, overview: &Overview) {
+        let sender = self.sender.clone();
+        let name = overview.name(&image);
+        export::ask(&self.window, &name, move |with| sender.emit(Msg::ExportWith { image: image.clone(), with }));
+    }
+
+    /// Asks where it is to lie.
+    pub fn choose_place(&self, image: String, with: With) {
         let dialog = gtk::FileChooserNative::new(
             Some(&gettext("Export Image")),
             Some(&self.window),
@@ -29,14 +39,16 @@ impl Errands {
             Some(&gettext("_Cancel")),
         );
         dialog.set_modal(true);
-        dialog.set_current_name(&image);
+        let name = Path::new(&image);
+        let name = if with == With::Nothing { name.to_owned() } else { name.with_extension(BUNDLE) };
+        dialog.set_current_name(&name.to_string_lossy());
         let sender = self.sender.clone();
         // The dialog lives until it is answered: nobody else holds it.
         let held = dialog.clone();
         dialog.connect_response(move |_, response| {
             let path = held.file().filter(|_| response == gtk::ResponseType::Accept).and_then(|file| file.path());
             if let Some(path) = path {
-                sender.emit(Msg::ExportTo { image: image.clone(), path });
+                sender.emit(Msg::ExportTo { image: image.clone(), with, path });
             }
             held.destroy();
         });
@@ -44,11 +56,15 @@ impl Errands {
     }
 
     /// Copies an image into a file that does not count until it is whole.
-    pub fn export(&mut self, image: String, path: &Path, overview: &Overview) {
+    pub fn export(&mut self, image: String, with: With, path: &Path, overview: &Overview) {
         match File::create(path) {
             Ok(file) => {
                 self.exports.insert(image.clone(), path.to_owned());
-                self.bus.ask(Ask::Export { image, file });
+                self.bus.ask(match with {
+                    With::Nothing => Ask::Export { image, file },
+                    With::Programs => Ask::ExportBundle { image, file, working_files: false },
+                    With::Everything => Ask::ExportBundle { image, file, working_files: true },
+                });
             }
             Err(error) => {
                 let heading = say::failed(dormouse_wire::dbus::JobKind::Export, &overview.name(&image));
@@ -89,8 +105,8 @@ impl Errands {
 
 /// What a person calls a file.
 fn named(path: &Path) -> String {
-    let part =
-        if path.extension().is_some_and(|ending| ending == ENDING) { path.file_stem() } else { path.file_name() };
+    let is_ours = path.extension().is_some_and(|ending| ending == ENDING || ending == BUNDLE);
+    let part = if is_ours { path.file_stem() } else { path.file_name() };
     part.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 

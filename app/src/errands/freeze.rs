@@ -7,7 +7,7 @@ use relm4::gtk::prelude::*;
 
 use super::Errands;
 use crate::app::Msg;
-use crate::bus::{Answer, Ask};
+use crate::bus::{Answer, Ask, FreezeHow};
 use crate::dialogs::{freeze, trouble};
 use crate::model::overview::Overview;
 use crate::pages::Wish;
@@ -26,8 +26,10 @@ impl Errands {
         let name = overview.name(group);
         let begin = {
             let (bus, group, compression) = (self.bus.clone(), group.to_owned(), self.settings.compression());
-            move |accept_losses, disconnect, keep| {
-                bus.ask(Ask::Freeze { group: group.clone(), accept_losses, disconnect, keep, compression });
+            let keep_files = self.settings.is(Choice::KeepFiles);
+            move |accept_losses, disconnect, keep_connections| {
+                let how = FreezeHow { accept_losses, disconnect, keep_connections, keep_files, compression };
+                bus.ask(Ask::Freeze { group: group.clone(), how });
             }
         };
         let keeps = self.settings.is(Choice::KeepConnections);

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use dormouse_wire::ThawWish;
 use relm4::Sender;
 use relm4::adw;
 
@@ -32,6 +33,8 @@ pub struct Errands {
     jobs: HashMap<String, Instant>,
     /// Files that are being written, by the id of their image.
     exports: HashMap<String, PathBuf>,
+    /// How images are being woken.
+    wishes: HashMap<String, ThawWish>,
     /// Names of files that are to be woken once they have been imported.
     woken: HashSet<String>,
 }
@@ -54,6 +57,7 @@ impl Errands {
             judged: HashSet::new(),
             jobs: HashMap::new(),
             exports: HashMap::new(),
+            wishes: HashMap::new(),
             woken: HashSet::new(),
         }
     }
@@ -97,8 +101,14 @@ impl Errands {
     }
 
     /// Wakes an image.
-    pub fn wake(&self, image: String) {
-        self.bus.ask(Ask::Thaw(image));
+    pub fn wake(&mut self, image: String) {
+        self.wake_so(image, ThawWish::default());
+    }
+
+    /// Wakes it in this way.
+    pub fn wake_so(&mut self, image: String, wish: ThawWish) {
+        self.wishes.insert(image.clone(), wish);
+        self.bus.ask(Ask::Thaw { image, wish });
     }
 
     /// Undoes a job.

@@ -14,8 +14,8 @@ use relm4::gtk::gio;
 use super::Errands;
 use super::delete::said;
 use crate::app::Msg;
-use crate::bus::{Answer, Ask, Job, Trouble, TroubleKind};
-use crate::dialogs::trouble;
+use crate::bus::{Answer, Job, Trouble, TroubleKind};
+use crate::dialogs::{decide, trouble};
 use crate::model::overview::Overview;
 use crate::pages::Wish;
 use crate::say;
@@ -48,7 +48,9 @@ impl Errands {
             (Some(why), _) => {
                 self.leave_no_part(job);
                 self.woken.remove(&job.subject);
-                self.failed(job.kind, &name, why);
+                if !(job.kind == JobKind::Thaw && self.decides(&job.subject, &name, why)) {
+                    self.failed(job.kind, &name, why);
+                }
             }
             (None, JobState::Done) => self.done(job, &name, since.elapsed() > LONG),
             (None, _) => {
@@ -61,14 +63,19 @@ impl Errands {
 
     fn done(&mut self, job: &Job, name: &str, took_long: bool) {
         let result = job.result.clone().unwrap_or_default();
+        let mut sentence = say::done(job.kind, name);
         let offer = match job.kind {
             JobKind::Freeze => serde_json::from_value(result).ok().and_then(|frozen: Frozen| undo(&frozen)),
             JobKind::Thaw => {
-                let lost = serde_json::from_value(result).map(|thawed: Thawed| thawed.losses).unwrap_or_default();
+                self.wishes.remove(&job.subject);
+                let thawed = serde_json::from_value::<Thawed>(result).ok();
+                let (lost, kept) = thawed.map(|thawed| (thawed.losses, thawed.kept.len())).unwrap_or_default();
+                if kept > 0 {
+                    sentence = say::awake_with_copies(name, kept);
+                }
                 if !lost.is_empty() {
-                    let heading = say::done(job.kind, name);
-                    let sentence = gettext("It is awake, and not all could be given back.");
-                    trouble::show(&self.window, &heading, &losses(sentence, lost));
+                    let what = gettext("It is awake, and not all could be given back.");
+                    trouble::show(&self.window, &sentence, &losses(what, lost));
                     return;
                 }
                 Some(Offer {
@@ -87,13 +94,28 @@ impl Errands {
                 if self.woken.remove(&job.subject)
                     && let Ok(image) = serde_json::from_value::<Sleeping>(result)
                 {
-                    self.bus.ask(Ask::Thaw(image.id));
+                    self.wake(image.id);
                     return;
                 }
                 None
             }
         };
-        self.tell(&job.id, &say::done(job.kind, name), offer, took_long);
+        self.tell(&job.id, &sentence, offer, took_long);
+    }
+
+    /// Asks what to do about what stands in the way of a thaw, where the person can decide that; whether he can.
+    fn decides(&mut self, image: &str, name: &str, why: &Trouble) -> bool {
+        let wish = self.wishes.remove(image).unwrap_or_default();
+        let Some(choice) = decide::Choice::of(&why.problems, wish) else { return false };
+        if !self.window.is_active() {
+            self.notify("failed", &say::failed(JobKind::Thaw, name), Some(&why.sentence), None);
+        }
+        self.window.present();
+        let (sender, image) = (self.sender.clone(), image.to_owned());
+        decide::ask(&self.window, name, &why.problems, &choice, move |wish| {
+            sender.emit(Msg::WakeSo { image: image.clone(), wish });
+        });
+        true
     }
 
     pub(super) fn refused(&mut self, kind: JobKind, subject: &str, why: &Trouble, overview: &Overview) {

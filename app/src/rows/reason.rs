@@ -45,6 +45,7 @@ fn lines(problem: &Problem) -> Vec<String> {
     // The engine speaks of the command's options.
     lines.extend(match &problem.way_out {
         Some(_) if problem.keepable => Some(gettext("It can be kept: you are asked before the freeze.")),
+        Some(_) if !problem.remedies.is_empty() => Some(gettext("You are asked about it when you wake it up.")),
         Some(_) if problem.boundary.is_some() => Some(gettext("It can be cut once nothing else stands in the way.")),
         way_out => way_out.as_ref().map(say::sentence),
     });

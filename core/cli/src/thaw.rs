@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
-use dormouse_engine::{ChangedFiles, Move, Owners, OwnersWish, Pids, ThawOptions, UserNames};
+use dormouse_engine::{ChangedFiles, Move, Owners, OwnersWish, Pids, ThawOptions};
 use dormouse_service::bundle;
 use dormouse_service::store::{copies, kept};
-use dormouse_wire::{Problem, ProblemKind, Progress, Severity, Thawed};
+use dormouse_wire::{Problem, ProblemKind, Progress, Remedy, Severity, Thawed, UserNames};
 use nix::unistd::Pid;
 
 use crate::exit::{Failure, Outcome};
@@ -304,20 +304,21 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
 /// Files that are missing may only lie elsewhere.
 fn hinted(failure: Failure, arguments: &Arguments) -> Failure {
     let is_file = |problem: &Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
-    let is_changed = |problem: &Problem| {
-        let said = problem.what.to_string();
-        // Of programs copies are used, or there are none.
-        let is_program = said.contains("has it in its memory");
-        is_file(problem) && !is_program && (said.contains("changed or replaced") || said.contains("shrunk"))
-    };
-    if arguments.changed_files == Changed::Stop && failure.problems.iter().any(is_changed) {
+    let has = |remedy: Remedy| failure.problems.iter().any(|problem| problem.remedies.contains(&remedy));
+    if has(Remedy::NewFiles) {
         return failure.hint(
             "To go on with files as they are now: --changed-files new. With what they held at the freeze, where copies of \
              them were kept (freeze --keep files): --changed-files kept.",
         );
     }
     if arguments.moves.is_empty() && failure.problems.iter().any(is_file) {
-        return failure.hint("Where files have only moved since the freeze, say where to: --map OLD=NEW.");
+        let copies = if has(Remedy::KeptFiles) {
+            " To go on with what they held at the freeze: --changed-files kept."
+        } else {
+            ""
+        };
+        return failure
+            .hint(format!("Where files have only moved since the freeze, say where to: --map OLD=NEW.{copies}"));
     }
     failure
 }

@@ -70,7 +70,7 @@ pub use thaw::{hold_connections, let_connections_go, owners, preflight, thaw};
 
 use std::path::{Path, PathBuf};
 
-use dormouse_wire::{Compression, Disconnect, Label, Pid, Problem};
+use dormouse_wire::{Compression, Disconnect, Label, Pid, Problem, UserNames};
 
 use image::kept::KeptFiles;
 
@@ -151,18 +151,6 @@ pub struct OwnersWish {
     pub users: Vec<(String, String)>,
     /// Groups.
     pub groups: Vec<(String, String)>,
-}
-
-/// What becomes of users and groups who have other numbers here than they had at the freeze.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UserNames {
-    /// They stand in the way.
-    #[default]
-    Stop,
-    /// Numbers count: whoever has them here.
-    AsTheyAre,
-    /// Names count: the records are led to the numbers that these have here.
-    ByName,
 }
 
 /// What becomes of files that the group had open, or had mapped without being its programs, and that have changed since the freeze.

@@ -37,6 +37,8 @@ pub mod freeze_options {
     pub const DISCONNECT: &str = "disconnect";
     /// `b`: keep TCP connections to outside: their other ends are held off until the thaw.
     pub const KEEP_CONNECTIONS: &str = "keep-connections";
+    /// `b`: keep copies of the files that are open, too.
+    pub const KEEP_FILES: &str = "keep-files";
     /// `s`: what the image is called for a person.
     pub const LABEL: &str = "label";
     /// `s`: the id of the session that it is put to sleep with.
@@ -49,8 +51,18 @@ pub mod freeze_options {
 
 /// What [`ImagesProxy::thaw`] can be told.
 pub mod thaw_options {
+    /// `s`: what becomes of files that have changed: a [`ChangedFiles`](crate::thaw::ChangedFiles) by its name.
+    pub const CHANGED_FILES: &str = "changed-files";
     /// `b`: give up TCP connections to outside that were kept.
     pub const RESET_CONNECTIONS: &str = "reset-connections";
+    /// `s`: who counts as who: a [`UserNames`](crate::thaw::UserNames) by its name.
+    pub const USERS: &str = "users";
+}
+
+/// What [`ImagesProxy::export_bundle`] can be told.
+pub mod bundle_options {
+    /// `b`: pack the files, too, that the group has open.
+    pub const WORKING_FILES: &str = "working-files";
 }
 
 /// Refusals and failures: names of D-Bus errors. The first line of the message is a sentence; each line below it is one

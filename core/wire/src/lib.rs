@@ -18,6 +18,7 @@ pub mod needs;
 pub mod phrase;
 pub mod progress;
 pub mod report;
+pub mod thaw;
 pub mod verdict;
 pub mod window;
 
@@ -30,4 +31,5 @@ pub use needs::Needs;
 pub use phrase::Phrase;
 pub use progress::{Phase, Progress, Quiet};
 pub use report::{Checked, Descriptor, Details, Frozen, Paused, PausedBy, Reclaimed, Resumed, Thawed};
-pub use verdict::{Problem, ProblemKind, ProcessName, Severity, Verdict};
+pub use thaw::{ChangedFiles, ThawWish, UserNames};
+pub use verdict::{Problem, ProblemKind, ProcessName, Remedy, Severity, Verdict};

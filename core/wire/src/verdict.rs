@@ -82,6 +82,23 @@ pub enum Severity {
     Blocks,
 }
 
+/// What a thaw can be told so that something stands in its way no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Remedy {
+    /// To use files as they are now.
+    NewFiles,
+    /// To use the copies that were kept of them.
+    KeptFiles,
+    /// To go by the names of users and groups.
+    ByName,
+    /// To go by their numbers.
+    AsTheyAre,
+    /// One that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
 /// A process as a person knows it: its number and its short name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ProcessName {
@@ -120,6 +137,8 @@ pub struct Problem {
     pub boundary: Option<String>,
     /// The connection that it is about is kept by a freeze that keeps connections, and nothing of it is lost then.
     pub keepable: bool,
+    /// What a thaw can be told to go on all the same; nothing: it cannot.
+    pub remedies: Vec<Remedy>,
 }
 
 impl Problem {
@@ -135,6 +154,7 @@ impl Problem {
             way_out: None,
             boundary: None,
             keepable: false,
+            remedies: Vec::new(),
         }
     }
 
@@ -169,6 +189,12 @@ impl Problem {
     #[must_use]
     pub fn keepable(self) -> Self {
         Self { keepable: true, ..self }
+    }
+
+    /// Says what a thaw can be told about it.
+    #[must_use]
+    pub fn settled_by(self, remedies: impl IntoIterator<Item = Remedy>) -> Self {
+        Self { remedies: remedies.into_iter().collect(), ..self }
     }
 
     /// The same once the connection is cut: a loss, and no way out is needed.
@@ -232,6 +258,8 @@ struct Written {
     boundary: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     keepable: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    remedies: Vec<Remedy>,
     #[serde(default, skip_serializing_if = "Words::are_none")]
     words: Words,
 }
@@ -273,6 +301,7 @@ impl From<Problem> for Written {
             way_out,
             boundary: problem.boundary,
             keepable: problem.keepable,
+            remedies: problem.remedies,
             words: Words { resource: resource_of, what: what_of, loss: loss_of, way_out: way_out_of },
         }
     }
@@ -292,6 +321,7 @@ impl From<Written> for Problem {
             way_out: rejoined(written.way_out, words.way_out),
             boundary: written.boundary,
             keepable: written.keepable,
+            remedies: written.remedies,
         }
     }
 }

@@ -40,7 +40,8 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     }
     let chosen = stand_ins::choose(&mut group, reader, options, stand_ins::How::Look);
     let mut problems = problems(&group, reader, options);
-    problems.extend(chosen);
+    chosen.settle(&mut problems);
+    problems.extend(chosen.told);
     problems.extend(unmoved);
     problems.extend(lost);
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;

@@ -141,8 +141,10 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
 /// What stands in the way once connections are given up and copies chosen as the options say, and what is lost by that.
 fn in_the_way(group: &mut Group, reader: &Reader, options: &ThawOptions) -> Vec<Problem> {
     let mut problems = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
-    problems.extend(stand_ins::choose(group, reader, options, stand_ins::How::Make));
+    let chosen = stand_ins::choose(group, reader, options, stand_ins::How::Make);
     problems.extend(blueprint::problems(group, reader, options));
+    chosen.settle(&mut problems);
+    problems.extend(chosen.told);
     problems
 }
 

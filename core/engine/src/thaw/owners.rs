@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
+use dormouse_wire::{Phrase, Problem, ProblemKind, Remedy, UserNames, phrase};
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::image::{Reader, SectionKind};
 use crate::resource::owners::{Names, Owners};
-use crate::{Asker, OwnersWish, ThawError, UserNames};
+use crate::{Asker, OwnersWish, ThawError};
 
 /// So many users, and so many groups, does an image name at most: each is asked for.
 const MOST: usize = 1 << 17;
@@ -153,7 +153,7 @@ impl Side<'_> {
 
     fn differs(&self, id: u32, was: &str, new: u32) -> Problem {
         let was = shown(was);
-        match self.kind {
+        let problem = match self.kind {
             Kind::User => {
                 blocks(phrase!("user {id} of the image was called {was}, and {was} is user {new} here", id, was, new))
                     .way_out(phrase!("Go by their names (--users by-name), or by their numbers (--users as-they-are)"))
@@ -162,12 +162,13 @@ impl Side<'_> {
                 blocks(phrase!("group {id} of the image was called {was}, and {was} is group {new} here", id, was, new))
                     .way_out(phrase!("Go by their names (--users by-name), or by their numbers (--users as-they-are)"))
             }
-        }
+        };
+        problem.settled_by([Remedy::ByName, Remedy::AsTheyAre])
     }
 
     fn is_missing(&self, id: u32, was: &str, here: &str) -> Problem {
         let (was, here) = (shown(was), shown(here));
-        match self.kind {
+        let problem = match self.kind {
             Kind::User => {
                 let what = phrase!(
                     "user {id} of the image was called {was}; here {id} is {here}, and nobody is called {was}",
@@ -186,7 +187,8 @@ impl Side<'_> {
                 );
                 blocks(what).way_out(phrase!("Make that group, or say which takes that place (--group {was}=NAME), or go by numbers (--users as-they-are)", was))
             }
-        }
+        };
+        problem.settled_by([Remedy::AsTheyAre])
     }
 
     fn become_one(&self, one: u32, other: u32, new: u32) -> Problem {

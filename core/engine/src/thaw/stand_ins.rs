@@ -1,6 +1,7 @@
 //! Copies that take the place of files that have changed, or are gone, since the freeze: of programs and libraries always where one was
 //! kept, of working files where that is wished.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -9,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use dormouse_wire::{Phrase, Problem, ProblemKind, Severity, phrase};
+use dormouse_wire::{Phrase, Problem, ProblemKind, Remedy, Severity, phrase};
 use serde_bytes::ByteBuf;
 
 use super::trust;
@@ -31,18 +32,38 @@ pub enum How {
     Make,
 }
 
-/// Chooses copies for what has changed and is to be replaced; answers what is told of it. What remains is for the preflight to find.
-pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: How) -> Vec<Problem> {
+/// What has been chosen.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    /// What is told of it.
+    pub told: Vec<Problem>,
+    /// By what is told of them as a resource: files that stand in the way, and what could be wished of them.
+    remedies: HashMap<String, Vec<Remedy>>,
+}
+
+impl Chosen {
+    /// Says of files that stand in the way what could be wished of them.
+    pub fn settle(&self, problems: &mut [Problem]) {
+        let blocks = |problem: &&mut Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
+        for problem in problems.iter_mut().filter(blocks) {
+            let remedies = problem.resource.as_ref().and_then(|name| self.remedies.get(&name.to_string()));
+            problem.remedies.extend(remedies.into_iter().flatten());
+        }
+    }
+}
+
+/// Chooses copies for what has changed and is to be replaced. What remains is for the preflight to find.
+pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: How) -> Chosen {
     // Nothing is made for an image that says what its owner could not have written.
     let makes = how == How::Make && matches!(options.changed, ChangedFiles::Kept(_) | ChangedFiles::Missing(_));
     if makes && !trust::problems(group, reader, options.asker.as_ref()).is_empty() {
-        return Vec::new();
+        return Chosen::default();
     }
     let shelves = shelves(reader, options);
     let id = reader.section::<Origin>(SectionKind::Origin).map(|origin| origin.id).unwrap_or_default();
     brought(group, &id, &shelves);
     let wish = Wish { shelves, changed: options.changed, id, how };
-    let mut told = Vec::new();
+    let mut chosen = Chosen::default();
     let run = run(group);
     for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
         // What its owner may not look at has perhaps not changed at all.
@@ -57,20 +78,20 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
             && !run.contains(&index)
             && file.likeness.as_ref().is_none_or(|like| !like.is_program())
         {
-            told.extend(wish.settle(file, true));
+            wish.settle(file, true, &mut chosen);
         }
     }
     for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
         // A kind that is not known is told by the preflight.
         if let Ok(kind) = kind_named(file) {
             kind.with_named_file(file, &mut |named| {
-                told.extend(wish.settle(named, false));
+                wish.settle(named, false, &mut chosen);
             });
         }
     }
-    told.sort();
-    told.dedup();
-    told
+    chosen.told.sort();
+    chosen.told.dedup();
+    chosen
 }
 
 /// What came along with the image in a bundle is noted as a copy of the files that it was, where the image names none itself.
@@ -173,11 +194,28 @@ impl Wish {
     }
 
     /// Does what is wished with a working file that has changed.
-    fn settle(&self, file: &mut NamedFile, exact: bool) -> Option<Problem> {
-        if matches!(self.changed, ChangedFiles::Stop) || file.mode & libc::S_IFMT != libc::S_IFREG {
-            return None;
+    fn settle(&self, file: &mut NamedFile, exact: bool, chosen: &mut Chosen) {
+        if file.mode & libc::S_IFMT != libc::S_IFREG {
+            return;
         }
-        let found = file.check(exact).into_iter().find(|problem| problem.severity == Severity::Blocks)?;
+        let Some(found) = file.check(exact).into_iter().find(|problem| problem.severity == Severity::Blocks) else {
+            return;
+        };
+        match self.replaced(file, &found) {
+            Some(told) => chosen.told.push(told),
+            None => drop(chosen.remedies.insert(file.shown(), self.remedies(file))),
+        }
+    }
+
+    /// What could be wished of it instead of what is.
+    fn remedies(&self, file: &NamedFile) -> Vec<Remedy> {
+        let is_there = file.path().metadata().is_ok_and(|found| found.is_file());
+        let has_copy = !self.id.is_empty() && file.kept.is_some_and(|hash| self.shelf(hash).is_some());
+        let remedies = [(Remedy::KeptFiles, has_copy), (Remedy::NewFiles, is_there)];
+        remedies.into_iter().filter(|(_, can)| *can).map(|(remedy, _)| remedy).collect()
+    }
+
+    fn replaced(&self, file: &mut NamedFile, found: &Problem) -> Option<Problem> {
         match self.changed {
             ChangedFiles::Stop => None,
             ChangedFiles::New => {
@@ -186,14 +224,14 @@ impl Wish {
                 }
                 file.accept();
                 let loss = phrase!("what the program remembers of it, which may be wrong");
-                Some(Problem::loses(ProblemKind::File, found.what, loss).at(file.shown()))
+                Some(Problem::loses(ProblemKind::File, found.what.clone(), loss).at(file.shown()))
             }
             ChangedFiles::Missing(_) if file.path().symlink_metadata().is_ok() => None,
             ChangedFiles::Kept(folder) | ChangedFiles::Missing(folder) => {
                 let hash = file.kept?;
                 let shelf = self.shelf(hash)?;
                 let folder = folder(file.owner.user, &self.id).filter(|_| !self.id.is_empty())?;
-                Some(self.replace(file, found.what, (shelf, hash), &folder))
+                Some(self.replace(file, found.what.clone(), (shelf, hash), &folder))
             }
         }
     }

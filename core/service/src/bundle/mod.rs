@@ -14,7 +14,7 @@ use dormouse_wire::dbus::Failure;
 use dormouse_wire::{Phrase, Problem, ProblemKind, Progress};
 use serde::{Deserialize, Serialize};
 
-pub use pack::{Exported, export};
+pub use pack::{Exported, export, export_into};
 pub use unpack::{is_one, is_open, unpack, unpack_open};
 
 /// What the name of a bundle ends with, without the dot.

@@ -53,43 +53,29 @@ pub fn export(
     progress: &dyn Progress,
 ) -> Result<Exported, Failure> {
     let failed = |error: &io::Error| of_file(NOT_MADE, bundle, error);
-    let refused = |problem: Problem| Failure { sentence: NOT_MADE, problems: vec![problem] };
-    let reader = Reader::open(image).map_err(|error| refused(error.problem()))?;
-    let mut group: Group = reader.section(SectionKind::Group).map_err(|error| refused(error.problem()))?;
-    let origin: Origin = reader.section(SectionKind::Origin).map_err(|error| refused(error.problem()))?;
-    if origin.id.is_empty() {
-        let what = phrase!("the image was made by an older Dormouse, and has no id by which its files would be found");
-        return Err(refused(Problem::blocks(ProblemKind::Image, what).at(image.display().to_string())));
-    }
-    let owner = reader.metadata().map_err(|error| of_file(NOT_MADE, image, &error))?;
-    let needed = |store: &&KeptFiles| -> BTreeSet<ContentHash> { store.needed(&origin.id).into_iter().collect() };
-    let stores: Vec<_> = stores.iter().map(|store| (store, needed(&store))).collect();
-    // Whoever wrote the image may have written any name into it: nobody packs through it what he may not read.
-    let reader = (owner.uid() != 0).then(|| Asker { user: owner.uid(), group: owner.gid(), groups: Vec::new() });
-    let found = collected(&mut group, &Sources { stores, reader }, working_files);
-    if !found.problems.is_empty() {
-        return Err(Failure { sentence: NOT_MADE, problems: found.problems });
-    }
-    let file = File::open(image).map_err(|error| of_file(NOT_MADE, image, &error))?;
-    let size = file.metadata().map_err(|error| of_file(NOT_MADE, image, &error))?.len();
-    let name = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let manifest = Manifest {
-        format: FORMAT,
-        name,
-        size,
-        id: origin.id,
-        files: found.files.iter().map(|source| source.packed.clone()).collect(),
-    };
-    let manifest = serde_json::to_vec_pretty(&manifest).map_err(|error| failed(&error.into()))?;
-    let mut objects: BTreeMap<String, Source> = BTreeMap::new();
-    for source in found.files {
-        objects.entry(source.packed.hash.clone()).or_insert(source);
-    }
-    let files = objects.len();
-    let contents = Packing { manifest, objects, image: (file, size) };
-    contents.write(bundle, &owner, progress).map_err(|error| failed(&error))?;
+    let packing = Packing::of(image, stores, working_files)?;
+    let (files, left) = (packing.objects.len(), packing.left);
+    packing.write(bundle, progress).map_err(|error| failed(&error))?;
     let size = bundle.metadata().map_err(|error| failed(&error))?.len();
-    Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: found.left })
+    Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: left })
+}
+
+/// The same into a file that is open, and is no bundle before this has ended well.
+pub fn export_into(
+    image: &Path,
+    stores: &[KeptFiles],
+    working_files: bool,
+    bundle: &File,
+    progress: &dyn Progress,
+) -> Result<Exported, Failure> {
+    let mut packing = Packing::of(image, stores, working_files)?;
+    let (files, left) = (packing.objects.len(), packing.left);
+    let size = packing.write_into(bundle, progress).and_then(|()| Ok(bundle.metadata()?.len()));
+    let size = size.map_err(|error| {
+        let what = phrase!("the bundle cannot be written: {why}", why = error);
+        Failure { sentence: NOT_MADE, problems: vec![Problem::blocks(ProblemKind::File, what)] }
+    })?;
+    Ok(Exported { bundle: PathBuf::new(), size: ByteSize(size), files, working_files_left: left })
 }
 
 /// All that goes into a bundle.
@@ -97,21 +83,69 @@ struct Packing {
     manifest: Vec<u8>,
     objects: BTreeMap<String, Source>,
     image: (File, u64),
+    /// Whose the image is.
+    owner: Metadata,
+    /// How many working files are not among it.
+    left: usize,
 }
 
 impl Packing {
+    fn of(image: &Path, stores: &[KeptFiles], working_files: bool) -> Result<Self, Failure> {
+        let refused = |problem: Problem| Failure { sentence: NOT_MADE, problems: vec![problem] };
+        let unread = |error: &io::Error| of_file(NOT_MADE, image, error);
+        let reader = Reader::open(image).map_err(|error| refused(error.problem()))?;
+        let mut group: Group = reader.section(SectionKind::Group).map_err(|error| refused(error.problem()))?;
+        let origin: Origin = reader.section(SectionKind::Origin).map_err(|error| refused(error.problem()))?;
+        if origin.id.is_empty() {
+            let what =
+                phrase!("the image was made by an older Dormouse, and has no id by which its files would be found");
+            return Err(refused(Problem::blocks(ProblemKind::Image, what).at(image.display().to_string())));
+        }
+        let owner = reader.metadata().map_err(|error| unread(&error))?;
+        let needed = |store: &&KeptFiles| -> BTreeSet<ContentHash> { store.needed(&origin.id).into_iter().collect() };
+        let stores: Vec<_> = stores.iter().map(|store| (store, needed(&store))).collect();
+        // Whoever wrote the image may have written any name into it: nobody packs through it what he may not read.
+        let reader = (owner.uid() != 0).then(|| Asker { user: owner.uid(), group: owner.gid(), groups: Vec::new() });
+        let found = collected(&mut group, &Sources { stores, reader }, working_files);
+        if !found.problems.is_empty() {
+            return Err(Failure { sentence: NOT_MADE, problems: found.problems });
+        }
+        let file = File::open(image).map_err(|error| unread(&error))?;
+        let size = file.metadata().map_err(|error| unread(&error))?.len();
+        let name = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let manifest = Manifest {
+            format: FORMAT,
+            name,
+            size,
+            id: origin.id,
+            files: found.files.iter().map(|source| source.packed.clone()).collect(),
+        };
+        let manifest = serde_json::to_vec_pretty(&manifest).map_err(|error| unread(&error.into()))?;
+        let mut objects: BTreeMap<String, Source> = BTreeMap::new();
+        for source in found.files {
+            objects.entry(source.packed.hash.clone()).or_insert(source);
+        }
+        Ok(Self { manifest, objects, image: (file, size), owner, left: found.left })
+    }
+
     /// Writes it into a file that gets its name when it is whole.
-    fn write(mut self, bundle: &Path, owner: &Metadata, progress: &dyn Progress) -> io::Result<()> {
-        let bytes: u64 = self.objects.values().map(|source| source.packed.size).sum();
-        progress.begins(Phase::Writing, self.image.1 + bytes);
+    fn write(mut self, bundle: &Path, progress: &dyn Progress) -> io::Result<()> {
         let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let made = tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder)?;
         // It is trusted as far as the image is, and no further.
         if Uid::effective().is_root() {
-            fchown(made.as_file(), Some(owner.uid()), Some(owner.gid()))?;
-            made.as_file().set_permissions(Permissions::from_mode(0o600 | owner.mode() & 0o022))?;
+            fchown(made.as_file(), Some(self.owner.uid()), Some(self.owner.gid()))?;
+            made.as_file().set_permissions(Permissions::from_mode(0o600 | self.owner.mode() & 0o022))?;
         }
-        let mut builder = Builder::new(io::BufWriter::new(made.as_file()));
+        self.write_into(made.as_file(), progress)?;
+        made.persist_noclobber(bundle).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    }
+
+    fn write_into(&mut self, file: &File, progress: &dyn Progress) -> io::Result<()> {
+        let bytes: u64 = self.objects.values().map(|source| source.packed.size).sum();
+        progress.begins(Phase::Writing, self.image.1 + bytes);
+        let mut builder = Builder::new(io::BufWriter::new(file));
         entry(&mut builder, MANIFEST, 0o600, self.manifest.len() as u64, &mut self.manifest.as_slice())?;
         for (hash, source) in &mut self.objects {
             let mut watched = Watched { file: &mut source.file, progress };
@@ -119,9 +153,7 @@ impl Packing {
         }
         let (image, size) = &mut self.image;
         entry(&mut builder, IMAGE, 0o600, *size, &mut Watched { file: image, progress })?;
-        builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        made.persist_noclobber(bundle).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
+        builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
     }
 }
 

@@ -73,10 +73,11 @@ impl Groups {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let Told { accept_losses, label, compression, disconnect, keep_connections, session, with } = told(&options)?;
+        let told = told(&options)?;
+        let Told { accept_losses, compression, keep_connections, keep_files, .. } = told;
         let (group, who) = self.0.to_change(&caller, &header, group).await?;
         let mut meant = meant(&group);
-        for other in &with {
+        for other in &told.with {
             let (other, owner) = self.0.to_change(&caller, &header, other).await?;
             if owner.user != who.user {
                 return Err(Error::Failed(phrase!("Groups of several users do not go into one image.").to_string()));
@@ -84,12 +85,13 @@ impl Groups {
             meant.others.extend(other.members.iter().map(|member| member.pid));
         }
         let label = Label {
-            name: label.or_else(|| Some(group.name.clone())),
+            name: told.label.or_else(|| Some(group.name.clone())),
             icon: group.icon.clone(),
             application: group.application.clone(),
-            session,
+            session: told.session,
         };
-        let task = Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections };
+        let disconnect = told.disconnect;
+        let task = Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections, keep_files };
         job::begin(&self.0, &caller, JobKind::Freeze, group.id, Order { who, task }, None).await
     }
 
@@ -132,6 +134,7 @@ struct Told {
     compression: Compression,
     disconnect: Disconnect,
     keep_connections: bool,
+    keep_files: bool,
     session: Option<SessionMark>,
     with: Vec<String>,
 }
@@ -145,6 +148,7 @@ fn told(options: &HashMap<String, Value<'_>>) -> Result<Told, Error> {
         match name.as_str() {
             freeze_options::ACCEPT_LOSSES => told.accept_losses = bool::try_from(value).map_err(odd)?,
             freeze_options::KEEP_CONNECTIONS => told.keep_connections = bool::try_from(value).map_err(odd)?,
+            freeze_options::KEEP_FILES => told.keep_files = bool::try_from(value).map_err(odd)?,
             freeze_options::LABEL => told.label = Some(text()?),
             freeze_options::COMPRESSION => {
                 let wanted = text()?;

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dormouse_wire::dbus::{JobKind, thaw_options};
+use dormouse_wire::dbus::{JobKind, bundle_options, thaw_options};
+use dormouse_wire::{ChangedFiles, ThawWish, UserNames};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::zvariant::{Fd, OwnedObjectPath, Value};
@@ -47,16 +48,9 @@ impl Images {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
-        let mut reset_connections = false;
-        for (name, value) in &options {
-            if name != thaw_options::RESET_CONNECTIONS {
-                return Err(Error::Failed(format!("There is no option {name}.")));
-            }
-            let odd = |_| Error::Failed(format!("The option {name} has the wrong type."));
-            reset_connections = bool::try_from(value).map_err(odd)?;
-        }
+        let wish = told(&options)?;
         self.0.authorize(&caller, &header, Action::Own, image).await?;
-        let task = Task::Thaw { image: image.to_owned(), reset_connections };
+        let task = Task::Thaw { image: image.to_owned(), wish };
         let who = caller.who(self.0.session)?;
         job::begin(&self.0, &caller, JobKind::Thaw, image.to_owned(), Order { who, task }, None).await
     }
@@ -69,6 +63,27 @@ impl Images {
     ) -> Result<OwnedObjectPath, Error> {
         let (caller, _place) = self.0.enter(&header).await?;
         let task = Task::Export(image.to_owned());
+        let file = Some(own(file)?);
+        let who = caller.who(self.0.session)?;
+        job::begin(&self.0, &caller, JobKind::Export, image.to_owned(), Order { who, task }, file).await
+    }
+
+    async fn export_bundle(
+        &self,
+        image: &str,
+        file: Fd<'_>,
+        options: HashMap<String, Value<'_>>,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath, Error> {
+        let (caller, _place) = self.0.enter(&header).await?;
+        let mut working_files = false;
+        for (name, value) in &options {
+            if name != bundle_options::WORKING_FILES {
+                return Err(Error::Failed(format!("There is no option {name}.")));
+            }
+            working_files = bool::try_from(value).map_err(|_| wrong_type(name))?;
+        }
+        let task = Task::ExportBundle { image: image.to_owned(), working_files };
         let file = Some(own(file)?);
         let who = caller.who(self.0.session)?;
         job::begin(&self.0, &caller, JobKind::Export, image.to_owned(), Order { who, task }, file).await
@@ -109,6 +124,37 @@ impl Images {
 
     #[zbus(signal)]
     async fn changed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
+}
+
+fn wrong_type(option: &str) -> Error {
+    Error::Failed(format!("The option {option} has the wrong type."))
+}
+
+/// Reads the options of a thaw; one that is not known is refused, for it might matter.
+fn told(options: &HashMap<String, Value<'_>>) -> Result<ThawWish, Error> {
+    let mut wish = ThawWish::default();
+    for (name, value) in options {
+        let text = || {
+            let copy = value.try_clone().map_err(|_| wrong_type(name))?;
+            String::try_from(copy).map_err(|_| wrong_type(name))
+        };
+        let unknown = |wanted: &str| Error::Failed(format!("The option {name} is never {wanted:?}."));
+        match name.as_str() {
+            thaw_options::RESET_CONNECTIONS => {
+                wish.reset_connections = bool::try_from(value).map_err(|_| wrong_type(name))?;
+            }
+            thaw_options::CHANGED_FILES => {
+                let wanted = text()?;
+                wish.changed_files = ChangedFiles::named(&wanted).ok_or_else(|| unknown(&wanted))?;
+            }
+            thaw_options::USERS => {
+                let wanted = text()?;
+                wish.users = UserNames::named(&wanted).ok_or_else(|| unknown(&wanted))?;
+            }
+            _ => return Err(Error::Failed(format!("There is no option {name}."))),
+        }
+    }
+    Ok(wish)
 }
 
 fn own(file: Fd<'_>) -> Result<OwnedFd, Error> {

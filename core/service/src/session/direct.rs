@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use dormouse_engine::Asker;
 use dormouse_wire::dbus::{AtLogout, Failure, Sleeping};
-use dormouse_wire::{Compression, Disconnect, Frozen, Label, Listed, Phrase, Progress, Thawed, Verdict, phrase};
+use dormouse_wire::{
+    Compression, Disconnect, Frozen, Label, Listed, Phrase, Progress, ThawWish, Thawed, Verdict, phrase,
+};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 
@@ -128,6 +130,7 @@ impl Hands for Direct {
             compression: Compression::Fast,
             disconnect: Disconnect::Nothing,
             keep_connections: wish.keep_connections,
+            keep_files: false,
         };
         self.work(task, progress)
     }
@@ -137,7 +140,7 @@ impl Hands for Direct {
     }
 
     fn thaw(&mut self, image: &str, progress: &dyn Progress) -> Result<Thawed, Failure> {
-        self.work(Task::Thaw { image: image.to_owned(), reset_connections: false }, progress)
+        self.work(Task::Thaw { image: image.to_owned(), wish: ThawWish::default() }, progress)
     }
 
     fn delete(&mut self, image: &str) -> Result<(), Failure> {

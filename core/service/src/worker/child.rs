@@ -11,7 +11,8 @@ use std::{env, thread};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::survey::x11;
 use dormouse_engine::{
-    Asker, FreezeError, FreezeOptions, Owners, OwnersWish, PauseOptions, Pids, Selection, ThawError, ThawOptions,
+    Asker, ChangedFiles, FreezeError, FreezeOptions, Owners, OwnersWish, PauseOptions, Pids, Selection, ThawError,
+    ThawOptions,
 };
 use dormouse_wire::dbus::{AtLogout, Failure};
 use dormouse_wire::{Disconnect, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
@@ -65,9 +66,10 @@ impl Before {
     fn of(order: &Order) -> Result<Self, Said> {
         match &order.task {
             Task::Freeze { meant, .. } => Ok(Self { image: Some(new_image(&order.who, meant)?), ..Self::default() }),
-            Task::Thaw { image, .. } => {
+            Task::Thaw { image, wish } => {
                 let (image, asker) = (images::place(&order.who, image)?, order.who.asker());
-                let owners = dormouse_engine::owners(&image, asker.as_ref(), &OwnersWish::default());
+                let wish = OwnersWish { names: wish.users, ..OwnersWish::default() };
+                let owners = dormouse_engine::owners(&image, asker.as_ref(), &wish);
                 let owners = owners.map_err(|error| Said::Failed(failure::of_thaw(error)))?;
                 Ok(Self { owners, ..Self::default() })
             }
@@ -240,7 +242,7 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, before: Before
     match &order.task {
         Task::Verdict(meant) => done(&dormouse_engine::verdict(&selection(meant, who))),
         Task::Check(meant) => done(&dormouse_engine::check(&selection(meant, who), &displays(who))),
-        Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections } => {
+        Task::Freeze { meant, accept_losses, label, compression, disconnect, keep_connections, keep_files } => {
             let options = FreezeOptions {
                 image: before.image.map_or_else(|| new_image(who, meant), Ok)?,
                 leave_running: false,
@@ -248,7 +250,7 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, before: Before
                 label: Some(label.clone()),
                 compression: *compression,
                 kept: Some(store::kept(&who.folder)),
-                keep_files: false,
+                keep_files: *keep_files,
             };
             let selection = Selection {
                 disconnect: disconnect.clone(),
@@ -259,12 +261,17 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, before: Before
             images::sweep_kept(who, frozen.is_ok());
             ended(frozen, failure::of_freeze, |error| matches!(error, FreezeError::Cancelled))
         }
-        Task::Thaw { image, reset_connections } => {
+        Task::Thaw { image, wish } => {
             let pids = if inside.is_some_and(|inside| !inside.is_whole()) { Pids::Own } else { Pids::Free };
             let options = ThawOptions {
                 asker: who.asker(),
                 pids,
-                reset_connections: *reset_connections,
+                reset_connections: wish.reset_connections,
+                changed: match wish.changed_files {
+                    dormouse_wire::ChangedFiles::Stop => ChangedFiles::Stop,
+                    dormouse_wire::ChangedFiles::New => ChangedFiles::New,
+                    dormouse_wire::ChangedFiles::Kept => ChangedFiles::Kept(store::copies),
+                },
                 owners: before.owners,
                 kept: vec![store::kept(&who.folder)],
                 ..ThawOptions::default()
@@ -292,6 +299,9 @@ fn work(order: &Order, watcher: Watcher, inside: Option<&Inside>, before: Before
         Task::Room => done(&images::room(who)),
         Task::Inspect(image) => done(&images::inspect(who, image)?),
         Task::Export(image) => done(&images::export(who, image, &watcher)?),
+        Task::ExportBundle { image, working_files } => {
+            done(&images::export_bundle(who, image, *working_files, &watcher)?)
+        }
         Task::Import(name) => done(&images::import(who, name, &watcher)?),
         Task::Delete(image) => done(&images::delete(who, image)?),
         Task::AtLogout(wanted) => done(&at_logout(who, *wanted)?),

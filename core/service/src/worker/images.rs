@@ -20,7 +20,7 @@ use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, ProcessName, 
 use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
-use crate::bundle;
+use crate::bundle::{self, Exported};
 use crate::copying::{self, Stopped, UNFINISHED, Unfinished, carefully, copy};
 use crate::look::{Image, json};
 use crate::moving::{self, MoveError, Places};
@@ -204,6 +204,15 @@ pub fn export(who: &Who, image: &str, progress: &dyn Progress) -> Result<u64, Sa
         .or_else(|error| if error.kind() == ErrorKind::InvalidInput { Ok(()) } else { Err(error) })
         .map_err(|error| of_place(SENTENCE, phrase!("the copy"), &error))?;
     Ok(size)
+}
+
+/// Packs an image with what it needs into standard input, which the user has opened for that.
+pub fn export_bundle(who: &Who, image: &str, working_files: bool, progress: &dyn Progress) -> Result<Exported, Said> {
+    const SENTENCE: Phrase = phrase!("The image could not be exported; it is unchanged.");
+    let (path, _) = open(who, image, SENTENCE)?;
+    let to = given(SENTENCE)?;
+    let exported = bundle::export_into(&path, &[store::kept(&who.folder)], working_files, &to, progress);
+    exported.map_err(|failure| if progress.cancelled() { Said::Cancelled(failure) } else { Said::Failed(failure) })
 }
 
 /// Copies an image from standard input into the folder, and looks at every byte of it before it gets its name.

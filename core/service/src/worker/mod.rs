@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use dormouse_engine::Asker;
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Compression, Disconnect, Label, Phase, Pid, Problem};
+use dormouse_wire::{Compression, Disconnect, Label, Phase, Pid, Problem, ThawWish};
 use serde::{Deserialize, Serialize};
 
 use crate::store;
@@ -98,13 +98,15 @@ pub enum Task {
         disconnect: Disconnect,
         /// Whether TCP connections to outside are kept.
         keep_connections: bool,
+        /// Whether copies of files that are open are kept, too.
+        keep_files: bool,
     },
     /// Wakes an image.
     Thaw {
         /// Which.
         image: String,
-        /// Whether connections that were kept are given up.
-        reset_connections: bool,
+        /// How.
+        wish: ThawWish,
     },
     /// What stands in the way of that.
     Preflight(String),
@@ -122,6 +124,13 @@ pub enum Task {
     Inspect(String),
     /// Copies it out.
     Export(String),
+    /// Packs it with what it needs, and the files that it has open, too, if that is wished.
+    ExportBundle {
+        /// Which.
+        image: String,
+        /// The files, too.
+        working_files: bool,
+    },
     /// Copies one in, under a name like this.
     Import(String),
     /// Deletes it.

@@ -30,6 +30,15 @@ pub trait Images {
     /// Begins to copy it into a file that the caller has opened; answers the job.
     fn export(&self, image: &str, file: Fd<'_>) -> zbus::Result<OwnedObjectPath>;
 
+    /// Begins to pack it with the programs and libraries that it needs into a file that the caller has opened; answers the job. Its result
+    /// says how much is in it.
+    fn export_bundle(
+        &self,
+        image: &str,
+        file: Fd<'_>,
+        options: HashMap<&str, Value<'_>>,
+    ) -> zbus::Result<OwnedObjectPath>;
+
     /// Begins to copy an image from a file that the caller has opened into the caller's folder, checking every byte; answers
     /// the job. Its result is a [`Sleeping`](super::Sleeping).
     fn import(&self, name: &str, file: Fd<'_>) -> zbus::Result<OwnedObjectPath>;
