@@ -44,9 +44,9 @@ fn files_that_have_changed_are_used_as_the_person_decides() {
     let stage = refusing(&[vec![changed(&[Remedy::KeptFiles, Remedy::NewFiles])]]);
     stage.eyes.see("Wake Up “Test run” All the Same?");
     stage.eyes.read("The file has shrunk from 9 to 4 bytes since the freeze.");
-    stage.eyes.see("Use Files of Now");
+    stage.eyes.see("Use Current Files");
     stage.photograph("decide");
-    stage.eyes.press("Use Copies of Then");
+    stage.eyes.press("Use Kept Copies");
     stage.asked("thaw tests.dormouse changed-files=kept");
     stage.eyes.read("“Test run” is awake, with a copy of one changed file");
 }
@@ -58,8 +58,8 @@ fn who_is_who_is_asked_first_and_then_what_becomes_of_files() {
     assert!(!stage.eyes.all().contains("--users"), "{}", stage.eyes.all());
     stage.eyes.press("Go by Names");
     stage.asked("thaw tests.dormouse users=by-name");
-    stage.eyes.miss("Use Copies of Then");
-    stage.eyes.press("Use Files of Now");
+    stage.eyes.miss("Use Kept Copies");
+    stage.eyes.press("Use Current Files");
     stage.asked("thaw tests.dormouse changed-files=new users=by-name");
 }
 
@@ -68,7 +68,7 @@ fn what_nobody_can_decide_is_only_told() {
     let space = Problem::blocks(ProblemKind::Space, phrase!("End other programs, or add swap"));
     let stage = refusing(&[vec![changed(&[Remedy::NewFiles]), space]]);
     stage.eyes.see("“Test run” could not be woken up");
-    stage.eyes.miss("Use Files of Now");
+    stage.eyes.miss("Use Current Files");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use dormouse_wire::dbus::{GroupsProxy, ImagesProxy, JobProxy, ServiceProxy, freeze_options, thaw_options};
+use dormouse_wire::dbus::{
+    GroupsProxy, ImagesProxy, JobProxy, ServiceProxy, bundle_options, freeze_options, thaw_options,
+};
 use harness::specimen::without_inheritance;
 use serde::{Deserialize, Serialize};
 use zbus::zvariant::{Fd, OwnedObjectPath, Value};
@@ -30,6 +32,11 @@ pub enum Call {
     FreezeKept(String),
     /// Thaws it without them; answers how the job has ended.
     ThawReset(String),
+    FreezeWithFiles(String),
+    /// With options that are words.
+    ThawSo(String, Vec<(String, String)>),
+    /// Into a file, with working files or without.
+    ExportBundle(String, String, bool),
     /// And away at once.
     FreezeAndLeave(String),
     /// Answers the path of the job.
@@ -125,6 +132,19 @@ async fn answer(call: Call) -> zbus::Result<serde_json::Value> {
         Call::FreezeKept(group) => {
             let options = told(freeze_options::KEEP_CONNECTIONS, true);
             return end_of(&connection, groups.freeze(&group, options).await?).await;
+        }
+        Call::FreezeWithFiles(group) => {
+            let options = told(freeze_options::KEEP_FILES, true);
+            return end_of(&connection, groups.freeze(&group, options).await?).await;
+        }
+        Call::ThawSo(image, wishes) => {
+            let options = wishes.iter().map(|(name, value)| (name.as_str(), Value::from(value.as_str()))).collect();
+            return end_of(&connection, images.thaw(&image, options).await?).await;
+        }
+        Call::ExportBundle(image, to, files) => {
+            let file = File::create_new(to).map_err(|error| zbus::Error::Failure(error.to_string()))?;
+            let options = told(bundle_options::WORKING_FILES, files);
+            return end_of(&connection, images.export_bundle(&image, Fd::from(&file), options).await?).await;
         }
         Call::ThawReset(image) => {
             let options = told(thaw_options::RESET_CONNECTIONS, true);

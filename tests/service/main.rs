@@ -14,6 +14,7 @@ mod reach;
 mod scope;
 mod security;
 mod sleep;
+mod wishes;
 
 /// The programs that are frozen.
 const ZOO: &str = env!("CARGO_BIN_EXE_zoo");

@@ -87,8 +87,8 @@ fn response(remedy: Remedy) -> (&'static str, String, adw::ResponseAppearance) {
     match remedy {
         Remedy::ByName => ("by-name", gettext("Go by _Names"), Suggested),
         Remedy::AsTheyAre => ("as-they-are", gettext("Go by N_umbers"), Destructive),
-        Remedy::KeptFiles => ("kept", gettext("Use _Copies of Then"), Suggested),
-        Remedy::NewFiles | Remedy::Unknown => ("new", gettext("Use _Files of Now"), Destructive),
+        Remedy::KeptFiles => ("kept", gettext("Use _Kept Copies"), Suggested),
+        Remedy::NewFiles | Remedy::Unknown => ("new", gettext("Use _Current Files"), Destructive),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Acting {
     capabilities: [Capabilities; 2],
     /// The effective user before, where that is another one now.
     effective: Option<u32>,
+    /// It is another one than before.
+    changed: bool,
 }
 
 #[repr(C)]
@@ -37,6 +39,9 @@ struct CapabilityHeader {
     pid: i32,
 }
 
+/// To have other groups, capabilities(7).
+const CAP_SETGID: u32 = 6;
+
 /// The capabilities that let their holder pass by the rights on files: CAP_CHOWN, CAP_DAC_OVERRIDE,
 /// CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD (bits of the first word), capabilities(7).
 const FILE_CAPABILITIES: u32 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 27;
@@ -50,10 +55,13 @@ impl Acting {
             group: filesystem_id(libc::SYS_setfsgid, u32::MAX),
             groups: nix::unistd::getgroups()?.into_iter().map(nix::unistd::Gid::as_raw).collect(),
         };
-        let acting = Self { before, capabilities: capabilities()?, effective: None };
-        if *identity == acting.before {
+        let mut acting = Self { before, capabilities: capabilities()?, effective: None, changed: false };
+        // An ordinary user who acts as himself has his own groups, whatever those were: he gains nothing by them.
+        let is_himself = identity.user != 0 && identity.user == acting.before.user && !has_capability(CAP_SETGID);
+        if *identity == acting.before || is_himself {
             return Ok(acting);
         }
+        acting.changed = true;
         set_groups(&identity.groups)?;
         filesystem_id(libc::SYS_setfsgid, identity.group);
         if filesystem_id(libc::SYS_setfsgid, u32::MAX) != identity.group {
@@ -95,6 +103,9 @@ fn set_effective(user: u32) -> Answer<()> {
 
 impl Drop for Acting {
     fn drop(&mut self) {
+        if !self.changed && self.effective.is_none() {
+            return;
+        }
         // The others need capabilities, and a change of user may take some again.
         let back = self.effective.map_or(Ok(()), set_effective).and_then(|()| set_capabilities(&self.capabilities));
         filesystem_id(libc::SYS_setfsuid, self.before.user);
