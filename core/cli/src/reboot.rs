@@ -12,14 +12,14 @@ use nix::unistd::{Uid, User};
 use self::kernel::Kernel;
 use crate::exit::{Failure, Outcome};
 use crate::output;
-use crate::session::{How, Whose, all_are_there, failure, groups_of, named, sleep, tell_asleep, tell_awake, wake};
+use crate::session::{How, all_are_there, failure, groups_of, named, sleep, tell_asleep, tell_awake, wake};
 
 /// Restarts the machine, under another kernel if wanted: the session sleeps meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(long_about = "\
 Restarts the machine, under another kernel if wanted: the session sleeps meanwhile.
 
-What cannot be put to sleep is found first, and stops it unless --force is said; then the kernel is loaded with kexec(8), then the session falls \
+What cannot be put to sleep is found first, and stops it unless --force is said; what is left as it is, with --except among it, ends. Then the kernel is loaded with kexec(8), then the session falls \
 asleep, and then the machine restarts. Until the restart itself all of that is undone when something goes wrong, and with Ctrl-C. After it the \
 session wakes at the next login where `dormouse-session@UID.service` of systemd is installed; elsewhere, and at any time, \
 `dormouse session thaw` wakes it.")]
@@ -29,10 +29,9 @@ ends without a word.
 
 With --dry-run the exit status is that of `dormouse check`: 0 where all would sleep, 1 where something would be lost, 2 where something stands in \
 the way.")]
-#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Arguments {
     #[command(flatten)]
-    whose: Whose,
+    how: How,
 
     /// Start this kernel at once with kexec, without the firmware: a file, or the release of one in /boot.
     #[arg(long, value_name = "FILE")]
@@ -46,25 +45,9 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     append: Option<String>,
 
-    /// Go on where something of a group would be lost by its sleep.
-    #[arg(long)]
-    accept_losses: bool,
-
-    /// Keep TCP connections to outside, as far as their other ends wait.
-    #[arg(long)]
-    keep_connections: bool,
-
-    /// Leave this group as it is, by its id or the pid of its first process: it ends. May be given more than once.
-    #[arg(long, value_name = "GROUP")]
-    except: Vec<String>,
-
     /// Go on where groups cannot be put to sleep: they end.
     #[arg(long)]
     force: bool,
-
-    /// Say what would be put to sleep, and what would end; nothing is touched.
-    #[arg(long)]
-    dry_run: bool,
 }
 
 /// Runs the subcommand.
@@ -72,7 +55,8 @@ pub fn run(arguments: Arguments) -> Outcome {
     if !Uid::effective().is_root() {
         return Err(Failure::new("Only root can restart the machine.").hint("sudo dormouse reboot"));
     }
-    let user = arguments.whose.not_root_by_chance()?;
+    let how = &arguments.how;
+    let user = how.whose.not_root_by_chance()?;
     let kernel = arguments
         .kernel
         .as_deref()
@@ -80,25 +64,20 @@ pub fn run(arguments: Arguments) -> Outcome {
     let kernel = kernel.transpose()?;
     let mut direct = Direct::of(user.as_raw()).map_err(failure)?;
     let (groups, graph) = groups_of(user)?;
-    all_are_there(&groups, &arguments.except)?;
-    let plan = plan(user.as_raw(), groups, &graph, &arguments.except);
-    let foreseen = foresee(&plan, &direct, &arguments)?;
-    if arguments.dry_run {
+    all_are_there(&groups, &how.except)?;
+    let plan = plan(user.as_raw(), groups, &graph, &how.except);
+    let foreseen = foresee(&plan, &direct, how)?;
+    if how.dry_run {
         return Ok(told(&plan, &foreseen, kernel.as_ref()));
     }
     if !arguments.force && !foreseen.is_empty() {
-        return Err(foreseen.failure(arguments.accept_losses));
+        return Err(foreseen.failure(how.accept_losses));
     }
     let ends = plan.left;
     if let Some(kernel) = &kernel {
         kernel.load()?;
     }
-    let how = How {
-        accept_losses: arguments.accept_losses,
-        keep_connections: arguments.keep_connections,
-        except: &arguments.except,
-    };
-    let slept = sleep(user, &how, &mut direct);
+    let slept = sleep(user, how, &mut direct);
     let ready = slept.as_ref().is_ok_and(|slept| !slept.interrupted && (slept.stayed.is_empty() || arguments.force));
     if !ready {
         return Err(undone(slept, kernel.as_ref(), &mut direct));
@@ -140,14 +119,14 @@ impl Foreseen {
 }
 
 /// Has every group looked at before anything is touched.
-fn foresee(plan: &Plan, direct: &Direct, arguments: &Arguments) -> Result<Foreseen, Failure> {
+fn foresee(plan: &Plan, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
     let mut foreseen = Foreseen::default();
     for cluster in &plan.clusters {
         let groups: Vec<_> = cluster.iter().collect();
         let names = || cluster.iter().map(Named::from).collect();
-        match direct.verdict(&groups, arguments.keep_connections).map_err(failure)? {
+        match direct.verdict(&groups, how.keep_connections).map_err(failure)? {
             Verdict::Blocked(problems) => foreseen.blocked.push((names(), problems)),
-            Verdict::Lossy(problems) if !arguments.accept_losses || arguments.dry_run => {
+            Verdict::Lossy(problems) if !how.accept_losses || how.dry_run => {
                 foreseen.lossy.push((names(), problems));
             }
             Verdict::Lossy(_) | Verdict::Freezable => {}
