@@ -44,6 +44,12 @@ pub struct Inside {
     pub namespaces: Option<Namespaces>,
 }
 
+impl From<Reader> for Image {
+    fn from(reader: Reader) -> Self {
+        Self { reader }
+    }
+}
+
 impl Image {
     /// Opens an image and checks all of it but the page data.
     pub fn open(path: &Path) -> Result<Self, ImageError> {
