@@ -6,12 +6,13 @@ use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
 use dormouse_service::session::{self, Direct, Left, Named, Plan, Slept, plan, wish};
-use dormouse_wire::{Problem, Verdict};
+use dormouse_wire::{Problem, Progress, Verdict};
 use nix::unistd::{Uid, User};
 
 use self::kernel::Kernel;
 use crate::exit::{Failure, Outcome};
 use crate::output;
+use crate::progress::Bar;
 use crate::session::{How, all_are_there, failure, groups_of, named, sleep, tell_asleep, tell_awake, wake};
 
 /// Restarts the machine, under another kernel if wanted: the session sleeps meanwhile.
@@ -74,18 +75,31 @@ pub fn run(arguments: Arguments) -> Outcome {
         return Err(foreseen.failure(how.accept_losses));
     }
     let ends = plan.left;
+    // From here on Ctrl-C is a wish, until nothing can be undone any more.
+    let bar = Bar::new()?;
     if let Some(kernel) = &kernel {
         kernel.load()?;
     }
-    let slept = sleep(user, how, &mut direct);
-    let ready = slept.as_ref().is_ok_and(|slept| !slept.interrupted && (slept.stayed.is_empty() || arguments.force));
-    if !ready {
-        return Err(undone(slept, kernel.as_ref(), &mut direct));
+    let slept = sleep(user, how, &mut direct, &bar);
+    bar.clear();
+    let mut slept = match slept {
+        Ok(slept) => slept,
+        Err(failure) => {
+            forget(kernel.as_ref());
+            return Err(failure);
+        }
+    };
+    slept.interrupted |= bar.cancelled();
+    if !slept.interrupted && (slept.stayed.is_empty() || arguments.force) {
+        tell_asleep(&slept);
+        let by_hand = announce(user, &ends, &mut direct);
+        slept.interrupted = bar.cancelled();
+        if !slept.interrupted {
+            return restart(kernel.as_ref(), &by_hand);
+        }
     }
-    if let Ok(slept) = &slept {
-        tell_asleep(slept);
-    }
-    restart(user, &ends, kernel.as_ref(), &mut direct)
+    forget(kernel.as_ref());
+    Err(undone(&slept, &mut direct))
 }
 
 /// What would not sleep, and why.
@@ -167,15 +181,15 @@ fn tell_ends(left: &[Left]) {
     }
 }
 
-/// Wakes what had fallen asleep already, and says why there is no restart.
-fn undone(slept: Result<Slept, Failure>, kernel: Option<&Kernel>, direct: &mut Direct) -> Failure {
+/// The next restart is the usual one.
+fn forget(kernel: Option<&Kernel>) {
     if kernel.is_some() {
         kernel::unload();
     }
-    let slept = match slept {
-        Ok(slept) => slept,
-        Err(failure) => return failure,
-    };
+}
+
+/// Wakes what had fallen asleep already, and says why there is no restart.
+fn undone(slept: &Slept, direct: &mut Direct) -> Failure {
     let mut failure = if slept.interrupted {
         Failure::new("The machine was not restarted: that was interrupted.")
     } else {
@@ -187,7 +201,14 @@ fn undone(slept: Result<Slept, Failure>, kernel: Option<&Kernel>, direct: &mut D
     };
     if !slept.asleep.is_empty() {
         match wake(direct) {
-            Ok(woken) => tell_awake(&woken),
+            Ok(woken) => {
+                if !woken.interrupted
+                    && let Err(refusal) = wish::forget(direct)
+                {
+                    tracing::warn!(%refusal, "that the session is to wake at the next login stays written down");
+                }
+                tell_awake(&woken);
+            }
             Err(other) => {
                 failure.hint = Some(format!("{} What sleeps is woken with: dormouse session thaw", other.sentence));
             }
@@ -196,8 +217,8 @@ fn undone(slept: Result<Slept, Failure>, kernel: Option<&Kernel>, direct: &mut D
     failure
 }
 
-/// From here on there is no way back but by waking.
-fn restart(user: Uid, ends: &[Left], kernel: Option<&Kernel>, direct: &mut Direct) -> Outcome {
+/// Says what comes, and writes it down; answers how the session is woken by hand.
+fn announce(user: Uid, ends: &[Left], direct: &mut Direct) -> String {
     let name = User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name);
     let by_hand = format!("dormouse session thaw --user {name}");
     tell_ends(ends);
@@ -209,6 +230,11 @@ fn restart(user: Uid, ends: &[Left], kernel: Option<&Kernel>, direct: &mut Direc
         format!("The machine restarts. To wake the session of {name} then: {by_hand}")
     });
     nix::unistd::sync();
+    by_hand
+}
+
+/// From here on there is no way back but by waking.
+fn restart(kernel: Option<&Kernel>, by_hand: &str) -> Outcome {
     let booted = session::is_booted_by_systemd();
     let command: &[&str] = match (kernel.is_some(), booted) {
         (true, true) => &["systemctl", "kexec"],

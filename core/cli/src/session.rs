@@ -180,7 +180,7 @@ pub fn hands(user: Uid) -> Result<Box<dyn Hands>, Failure> {
 }
 
 /// Puts the session of a user to sleep.
-pub fn sleep(user: Uid, how: &How, hands: &mut dyn Hands) -> Result<Slept, Failure> {
+pub fn sleep(user: Uid, how: &How, hands: &mut dyn Hands, bar: &Bar) -> Result<Slept, Failure> {
     let (groups, graph) = groups_of(user)?;
     all_are_there(&groups, &how.except)?;
     let plan = plan(user.as_raw(), groups, &graph, &how.except);
@@ -189,7 +189,7 @@ pub fn sleep(user: Uid, how: &How, hands: &mut dyn Hands) -> Result<Slept, Failu
     let mark = SessionMark { id: id.trim().to_owned(), order: 0 };
     let wish = Wish { accept_losses: how.accept_losses, keep_connections: how.keep_connections, mark };
     let _alone = session::alone(hands).map_err(failure)?;
-    Ok(session::sleep(plan, &graph, hands, wish, &Bar::new()?))
+    Ok(session::sleep(plan, &graph, hands, wish, bar))
 }
 
 /// Whoever is left out runs: else somebody's work would fall asleep that was to go on.
@@ -221,7 +221,9 @@ fn fall_asleep(arguments: &Freeze) -> Outcome {
         return dry_run(user, arguments);
     }
     let mut hands = hands(user)?;
-    let slept = sleep(user, &arguments.how, hands.as_mut())?;
+    let bar = Bar::new()?;
+    let slept = sleep(user, &arguments.how, hands.as_mut(), &bar)?;
+    drop(bar);
     if arguments.json {
         output::json(&slept)?;
     } else {
