@@ -48,7 +48,7 @@ impl Stage {
         let none: Option<&str> = None;
         done(unshare(CloneFlags::CLONE_NEWNS));
         done(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none));
-        let account = format!("cora:x:{user}:{user}::{}:/bin/sh\n", stage.home().display());
+        let account = format!("cora{user}:x:{user}:{user}::{}:/bin/sh\n", stage.home().display());
         let file = stage.folder().join("passwd");
         done(fs::write(&file, done(fs::read_to_string("/etc/passwd")) + &account));
         done(mount(Some(&file), "/etc/passwd", none, MsFlags::MS_BIND, none));
