@@ -114,6 +114,12 @@ impl Scene {
         self.run(&[&["thaw", &bundle.to_string_lossy()], more].concat())
     }
 
+    /// `inspect` or `verify`.
+    fn look(&mut self, command: &str, more: &[&str]) -> Outcome {
+        let bundle = self.bundle.clone();
+        self.run(&[&[command, &bundle.to_string_lossy()], more].concat())
+    }
+
     fn end(&mut self) -> String {
         self.job.make("go");
         std::mem::take(&mut self.bundle);
@@ -140,12 +146,9 @@ fn stem(scene: &mut Scene) -> String {
     scene.job.specimen().image().file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The images of all tests have the same name: one test at a time has it in the folder of images.
-static FOLDER: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
 #[test]
 fn a_bundle_wakes_where_neither_its_programs_nor_its_files_are() {
-    let _folder = FOLDER.lock();
+    let _alone = harness::alone::with_images_of_root();
     for keep in ["programs", "none"] {
         let mut scene = Scene::asleep(keep);
         let stem = stem(&mut scene);
@@ -175,7 +178,7 @@ fn a_bundle_wakes_where_neither_its_programs_nor_its_files_are() {
 
 #[test]
 fn nothing_that_is_there_is_written_over() {
-    let _folder = FOLDER.lock();
+    let _alone = harness::alone::with_images_of_root();
     let mut scene = Scene::asleep("programs");
     let stem = stem(&mut scene);
     scene.export(&["--working-files"]).expect_success("export");
@@ -241,6 +244,8 @@ fn a_bundle_that_is_none_is_refused() {
         let said = words(&outcome);
         assert!(!outcome.status.success() && said.contains(why), "{why}: {said}");
         assert!(!said.contains("panicked"), "{said}");
+        let verified = scene.look("verify", &[]);
+        assert!(!verified.status.success() && !verified.said.contains("panicked"), "{}", verified.said);
         scene.job.specimen().assert_asleep(&group);
     };
     for length in [600, 5000, whole.len() / 2, whole.len() - 20_000] {
@@ -273,12 +278,151 @@ fn with_entry(whole: &[u8], name: &str, kind: u8) -> Vec<u8> {
     header[..name.len()].copy_from_slice(name.as_bytes());
     header[100..107].copy_from_slice(b"0000644");
     header[124..135].copy_from_slice(b"00000000000");
-    header[148..156].copy_from_slice(b"        ");
     header[156] = kind;
     header[257..263].copy_from_slice(b"ustar ");
+    seal(&mut header);
+    [&whole[..end], &header[..], &[0; 1024]].concat()
+}
+
+/// Writes the checksum of a header anew.
+fn seal(header: &mut [u8]) {
+    header[148..156].copy_from_slice(b"        ");
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    [&whole[..end], &header[..], &[0; 1024]].concat()
+}
+
+/// Looked into and checked where it lies, to the last byte of the image and of each file.
+#[test]
+fn what_is_in_a_bundle_is_told_and_all_of_it_is_checked() {
+    let mut scene = Scene::asleep("programs");
+    scene.export(&["--working-files"]).expect_success("export");
+    let told = scene.look("inspect", &[]);
+    told.expect_success("inspect");
+    for what in ["home/library.so", "home/program", "/log", "in the bundle", "PROCESS", "python3"] {
+        assert!(told.said.contains(what), "{what}: {}", told.said);
+    }
+    let json: serde_json::Value = done(serde_json::from_str(&scene.look("inspect", &["--json"]).said));
+    let library = scene.home.join("library.so").display().to_string();
+    let files = json["bundle"]["files"].as_array().cloned().unwrap_or_default();
+    let packed = files.iter().find(|file| file["path"] == library.as_str()).unwrap_or_else(|| panic!("{json}"));
+    let (content, image) = (done(fs::read(&library)), done(fs::read(scene.job.specimen().image())));
+    assert_eq!(packed["size"].as_u64(), Some(content.len() as u64));
+    assert_eq!(json["size"].as_u64(), Some(image.len() as u64));
+    assert_eq!(json["bundle"]["size"].as_u64(), Some(done(scene.bundle.metadata()).len()));
+    assert!(json["group"]["processes"].as_array().is_some_and(|all| all.len() == scene.group.len()), "{json}");
+    let whole = scene.look("verify", &[]);
+    whole.expect_success("verify");
+    assert!(words(&whole).contains(&format!("the image and of {} files", files.len())), "{}", whole.said);
+
+    let bytes = done(fs::read(&scene.bundle));
+    let find = |part: &[u8]| bytes.windows(part.len()).position(|window| window == part);
+    let library_at = find(&content[content.len() - 64..]).unwrap_or_else(|| panic!("the library is not in it"));
+    let image_at = find(&image[..4096 + 256]).unwrap_or_else(|| panic!("the image is not in it"));
+    let table = image.len() - 200;
+    for (places, named) in [
+        (&[library_at][..], &["home/library.so", "bytes have changed"][..]),
+        (&[image_at + 4096 + 10], &["page data of chunk 0", "memory of"]),
+        (&[library_at, image_at + 4096 + 10], &["home/library.so", "page data of chunk 0"]),
+        (&[image_at + table], &["is damaged"]),
+    ] {
+        let mut changed = bytes.clone();
+        places.iter().for_each(|place| changed[*place] ^= 1);
+        done(fs::write(&scene.bundle, changed));
+        let refused = scene.look("verify", &[]);
+        let said = words(&refused);
+        assert!(!refused.status.success() && !said.contains("home/program"), "{said}");
+        named.iter().for_each(|word| assert!(said.contains(word), "{word}: {said}"));
+    }
+}
+
+/// Lies that only a list of its own could tell.
+#[test]
+fn a_bundle_that_lies_of_what_is_in_it_is_found_out() {
+    let mut scene = Scene::asleep("programs");
+    scene.export(&[]).expect_success("export");
+    let whole = done(fs::read(&scene.bundle));
+    let library = scene.home.join("library.so").display().to_string();
+    let content = done(fs::read(&library));
+    let place = whole.windows(64).position(|window| window == &content[content.len() - 64..]);
+    let place = place.unwrap_or_else(|| panic!("the library is not in it"));
+    let mut damaged = whole.clone();
+    damaged[place] ^= 1;
+    let all = |text: &str, from: &str, to: &str| {
+        assert!(text.contains(from), "{from}: {text}");
+        text.replace(from, to)
+    };
+    let (json, size) = (manifest(&whole), scene.job.specimen().image().metadata().map_or(0, |found| found.len()));
+    let found: serde_json::Value = done(serde_json::from_str(&json));
+    let hash = found["files"].as_array().into_iter().flatten().find(|file| file["path"] == library.as_str());
+    let hash = hash.and_then(|file| file["hash"].as_str()).unwrap_or_default().to_owned();
+    let id = found["id"].as_str().unwrap_or_default().to_owned();
+
+    let mut refused = |bytes: &[u8], commands: &[&str], why: &str| {
+        done(fs::write(&scene.bundle, bytes));
+        for command in commands {
+            let outcome = scene.look(command, &[]);
+            let said = words(&outcome);
+            assert!(!outcome.status.success() && said.contains(why) && !said.contains("panicked"), "{why}: {said}");
+        }
+    };
+    let other_id = with_manifest(&whole, &all(&json, &id, "anotherImageWithAnotherId"));
+    refused(&other_id, &["inspect", "verify"], "its image is another one");
+    let other_size = with_manifest(&whole, &all(&json, &format!("\"size\": {size},"), "\"size\": 4096,"));
+    refused(&other_size, &["inspect", "verify"], "something is in it that it does not name");
+    // Larger than all disks, and the header of the entry says the same.
+    let huge = with_manifest(&whole, &all(&json, &format!("\"size\": {size},"), &format!("\"size\": {},", 1u64 << 62)));
+    refused(&with_size(&huge, "image.dormouse", 1 << 62), &["inspect", "verify"], "it has been cut");
+    // The same hash in other letters is another name for it, and no way around it.
+    let shouted = with_manifest(&damaged, &all(&json, &hash, &hash.to_uppercase()));
+    let shouted = with_name(&shouted, &format!("objects/{hash}"), &format!("objects/{}", hash.to_uppercase()));
+    refused(&shouted, &["verify"], "home/library.so");
+    refused(&with_entry(&whole, "image.dormouse", b'S'), &["inspect", "verify"], "no ordinary file");
+
+    let coloured = with_manifest(&whole, &all(&json, &library, "/\\u001b[31mred"));
+    done(fs::write(&scene.bundle, coloured));
+    let told = scene.look("inspect", &[]);
+    told.expect_success("inspect");
+    assert!(!told.said.contains('\u{1b}') && told.said.contains("[31mred"), "{}", told.said);
+}
+
+/// The text that a bundle begins with.
+fn manifest(bundle: &[u8]) -> String {
+    let size = std::str::from_utf8(&bundle[124..135]).map(|digits| usize::from_str_radix(digits, 8));
+    let size = done(done(size));
+    String::from_utf8_lossy(&bundle[512..512 + size]).into_owned()
+}
+
+/// The bundle with another text that it begins with.
+fn with_manifest(bundle: &[u8], text: &str) -> Vec<u8> {
+    let rest = 512 + manifest(bundle).len().next_multiple_of(512);
+    let padding = vec![0; text.len().next_multiple_of(512) - text.len()];
+    let all = [&bundle[..512], text.as_bytes(), &padding, &bundle[rest..]].concat();
+    with_size(&all, "dormouse-bundle.json", text.len() as u64)
+}
+
+/// The bundle where the header of this entry says another size.
+fn with_size(bundle: &[u8], name: &str, size: u64) -> Vec<u8> {
+    with_header(bundle, name, |header| {
+        if size < 1 << 33 {
+            header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+        } else {
+            header[124..136].copy_from_slice(&[&[0x80, 0, 0, 0][..], &size.to_be_bytes()].concat());
+        }
+    })
+}
+
+/// The bundle where this entry has another name, as long as before.
+fn with_name(bundle: &[u8], name: &str, other: &str) -> Vec<u8> {
+    with_header(bundle, name, |header| header[..other.len()].copy_from_slice(other.as_bytes()))
+}
+
+fn with_header(bundle: &[u8], name: &str, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let mut all = bundle.to_owned();
+    let header = all.chunks_mut(512).find(|block| block.starts_with(&[name.as_bytes(), &[0]].concat()));
+    let header = header.unwrap_or_else(|| panic!("{name} is not in it"));
+    change(header);
+    seal(header);
+    all
 }
 
 /// Whoever made a bundle is trusted no more than with an image of his own.

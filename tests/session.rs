@@ -2,184 +2,34 @@
 //! interruption at any moment loses nothing. Each test has a user of its own, whose groups are all that it touches.
 #![allow(missing_docs, clippy::panic)]
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use harness::command;
+use harness::session::{COUNTER, Program, Stage, TIED};
 use harness::specimen::without_inheritance;
 use harness::wait::{PATIENCE, until};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tempfile::TempDir;
 
 fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A user whom nobody else on the machine is, with a home.
-struct Stage {
-    user: u32,
-    folder: TempDir,
+/// Runs `dormouse session` for the user.
+fn run(stage: &Stage, arguments: &[&str]) -> Output {
+    stage.run(&[&["session"], arguments].concat())
 }
 
-impl Stage {
-    fn new(user: u32) -> Self {
-        // What is thawed becomes ours to wait for.
-        done(nix::sys::prctl::set_child_subreaper(true));
-        let folder = done(tempfile::Builder::new().prefix("dormouse-session-").tempdir());
-        done(chown(folder.path(), Some(user), Some(user)));
-        let none: Option<&str> = None;
-        done(unshare(CloneFlags::CLONE_NEWNS));
-        done(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none));
-        let account = format!("cora:x:{user}:{user}::{}:/bin/sh\n", folder.path().display());
-        let accounts = done(fs::read_to_string("/etc/passwd")) + &account;
-        let file = folder.path().join("passwd");
-        done(fs::write(&file, accounts));
-        done(mount(Some(&file), "/etc/passwd", none, MsFlags::MS_BIND, none));
-        Self { user, folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn images(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.path(".local/share/dormouse")).into_iter().flatten().flatten();
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.ends_with(".dormouse")).collect()
-    }
-
-    /// Starts a program of the user's in a session of its own; what it says goes into a file.
-    fn start(&self, name: &str, program: &str, arguments: &[&str]) -> Program {
-        let out = done(File::options().append(true).create(true).open(self.path(&format!("{name}.out"))));
-        done(std::os::unix::fs::fchown(&out, Some(self.user), Some(self.user)));
-        let err = done(out.try_clone());
-        let mut command = Command::new(program);
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null()).stdout(out).stderr(err);
-        command.env("HOME", self.folder.path()).uid(self.user).gid(self.user);
-        // SAFETY: setsid(2) is safe between fork and exec.
-        unsafe { command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into)) };
-        let child = done(without_inheritance(&mut command).spawn());
-        Program {
-            name: name.to_owned(),
-            pid: child.id() as i32,
-            child: Some(child),
-            out: self.path(&format!("{name}.out")),
-        }
-    }
-
-    fn python(&self, name: &str, script: &str) -> Program {
-        let file = self.path(&format!("{name}.py"));
-        done(fs::write(&file, script));
-        self.start(name, "python3", &["-u", &file.to_string_lossy()])
-    }
-
-    /// Runs the command as root, who calls for the user.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let output = done(self.command(arguments).output());
-        eprintln!("{arguments:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-        output
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(command::path());
-        let user = self.user.to_string();
-        command.arg("session").args(arguments).args(["--user", &user]).stdin(Stdio::null());
-        without_inheritance(&mut command);
-        command
-    }
-
-    fn json(&self, arguments: &[&str]) -> (Option<i32>, Value) {
-        let output = self.run(&[arguments, &["--json"]].concat());
-        let said = done(serde_json::from_slice(&output.stdout));
-        (output.status.code(), said)
-    }
+fn json(stage: &Stage, arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = run(stage, &[arguments, &["--json"]].concat());
+    let said = done(serde_json::from_slice(&output.stdout));
+    (output.status.code(), said)
 }
-
-/// A program of the user's.
-struct Program {
-    name: String,
-    pid: i32,
-    child: Option<Child>,
-    out: PathBuf,
-}
-
-impl Program {
-    /// What it has said.
-    fn said(&self) -> String {
-        fs::read_to_string(&self.out).unwrap_or_default()
-    }
-
-    fn lines(&self) -> usize {
-        self.said().lines().count()
-    }
-
-    /// Waits until it says more.
-    fn goes_on(&self) {
-        let before = self.lines();
-        let more = until(PATIENCE, || (self.lines() > before + 2).then_some(()));
-        assert!(more.is_some(), "{} says no more:\n{}", self.name, self.said());
-    }
-
-    fn waits_for(&self, text: &str) {
-        let said = until(PATIENCE, || self.said().contains(text).then_some(()));
-        assert!(said.is_some(), "{} does not say {text:?}:\n{}", self.name, self.said());
-    }
-
-    fn runs(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| !rest.trim().is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
-    }
-
-    /// It has ended, and nothing is left of it.
-    fn is_gone(&mut self) {
-        let gone = until(PATIENCE, || {
-            // Whoever was below it is ours to wait for, too: its pids are to be free.
-            while matches!(
-                waitpid(None, Some(WaitPidFlag::WNOHANG)),
-                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
-            ) {}
-            (!Path::new(&format!("/proc/{}", self.pid)).exists()).then_some(())
-        });
-        assert!(gone.is_some(), "{} is still there", self.name);
-        self.child = None;
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // All of this user's are of this test, whatever pids they have by now.
-        for entry in done(fs::read_dir("/proc")).flatten() {
-            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            if let Some(pid) = pid
-                && entry.metadata().is_ok_and(|found| found.uid() == self.user)
-            {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
-        }
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Each leads a process group.
-        let _ = kill(Pid::from_raw(-self.pid), Signal::SIGKILL);
-        let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
-        let _ = waitpid(Pid::from_raw(self.pid), None);
-    }
-}
-
-const COUNTER: &str = "import time\ni = 0\nwhile True:\n    print(i)\n    i += 1\n    time.sleep(0.05)\n";
 
 const SERVER: &str = r#"
 import os, socket
@@ -208,27 +58,11 @@ while True:
     time.sleep(0.05)
 "#;
 
-/// Connected to somebody who is not the user's.
-const TIED: &str = r#"
-import socket, sys, time
-client = socket.socket(socket.AF_UNIX)
-client.connect("outside")
-print("tied")
-while True: time.sleep(1)
-"#;
-
-/// Each number follows the one before: nothing was done twice, and nothing left out.
-fn counts(program: &Program) {
-    let numbers: Vec<u64> = program.said().lines().flat_map(str::parse).collect();
-    let follows = numbers.windows(2).all(|pair| pair[1] == pair[0] + 1);
-    assert!(follows && !numbers.is_empty(), "{} does not count on:\n{}", program.name, program.said());
-}
-
 #[test]
 fn all_groups_of_a_user_sleep_and_wake_and_what_cannot_is_told() {
     let stage = Stage::new(61_101);
     let outside = done(std::os::unix::net::UnixListener::bind(stage.path("outside")));
-    done(chown(stage.path("outside"), Some(stage.user), None));
+    done(chown(stage.path("outside"), Some(stage.user()), None));
     let mut counter = stage.python("counter", COUNTER);
     let mut server = stage.python("server", SERVER);
     server.waits_for("listens");
@@ -241,11 +75,11 @@ fn all_groups_of_a_user_sleep_and_wake_and_what_cannot_is_told() {
         program.goes_on();
     }
 
-    let (status, planned) = stage.json(&["freeze", "--dry-run"]);
+    let (status, planned) = json(&stage, &["freeze", "--dry-run"]);
     assert_eq!((status, planned["together"].as_array().map(Vec::len)), (Some(0), Some(4)), "{planned}");
     assert!(counter.runs() && stage.images().is_empty());
 
-    let (status, slept) = stage.json(&["freeze"]);
+    let (status, slept) = json(&stage, &["freeze"]);
     assert_eq!(status, Some(1), "{slept}");
     let first_pids = |groups: &Value| {
         let groups = groups["groups"].as_array().cloned().unwrap_or_default();
@@ -263,22 +97,22 @@ fn all_groups_of_a_user_sleep_and_wake_and_what_cannot_is_told() {
     assert!(tied.runs());
     assert_eq!(stage.images().len(), 3);
 
-    let (status, listed) = stage.json(&["status"]);
+    let (status, listed) = json(&stage, &["status"]);
     let names: Vec<_> = listed.as_array().into_iter().flatten().filter_map(|image| image["id"].as_str()).collect();
     assert_eq!((status, names.len()), (Some(0), 3), "{listed}");
     assert!(names[2].starts_with("sh-"), "what was frozen first is woken last: {names:?}");
 
     // Without the user's connection to outside, for a change.
     drop(tied);
-    let (status, woken) = stage.json(&["thaw"]);
+    let (status, woken) = json(&stage, &["thaw"]);
     assert_eq!(status, Some(0), "{woken}");
     for program in [&counter, &client, &shell] {
         program.goes_on();
-        counts(program);
+        program.counts();
     }
     assert!(server.runs() && !server.said().contains("over"));
     assert_eq!(stage.images(), Vec::<String>::new());
-    let (status, woken) = stage.json(&["thaw"]);
+    let (status, woken) = json(&stage, &["thaw"]);
     assert_eq!((status, woken["awake"].as_array().map(Vec::len)), (Some(0), Some(0)));
 }
 
@@ -288,7 +122,7 @@ fn a_freeze_that_is_killed_or_interrupted_loses_nothing() {
     let programs: Vec<Program> = (0..8).map(|number| stage.python(&format!("counter{number}"), COUNTER)).collect();
     programs.iter().for_each(Program::goes_on);
     for (round, signal) in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGKILL, Signal::SIGTERM].into_iter().enumerate() {
-        let mut freeze = stage.command(&["freeze"]);
+        let mut freeze = stage.command(&["session", "freeze"]);
         freeze.stdout(Stdio::null()).stderr(Stdio::null());
         let mut freeze = done(freeze.spawn());
         // At another moment in each round.
@@ -305,7 +139,7 @@ fn a_freeze_that_is_killed_or_interrupted_loses_nothing() {
         let awake = programs.iter().filter(|program| program.runs()).count();
         assert!(asleep >= 1 && asleep + awake >= programs.len(), "{asleep} sleep, {awake} run");
         let woken = until(PATIENCE, || {
-            let (status, woken) = stage.json(&["thaw"]);
+            let (status, woken) = json(&stage, &["thaw"]);
             // Just killed, it may leave a group running beside its image: that is told, and for a person to decide.
             for twice in woken["asleep"].as_array().into_iter().flatten() {
                 assert!(twice["why"].as_str().is_some_and(|why| why.contains("run already")), "{twice}");
@@ -319,7 +153,7 @@ fn a_freeze_that_is_killed_or_interrupted_loses_nothing() {
         assert_eq!(stage.images(), Vec::<String>::new());
         programs.iter().for_each(Program::goes_on);
     }
-    programs.iter().for_each(counts);
+    programs.iter().for_each(Program::counts);
 }
 
 #[test]
@@ -328,12 +162,12 @@ fn a_thaw_that_is_killed_wakes_nobody_twice() {
     let programs: Vec<Program> = (0..6).map(|number| stage.python(&format!("counter{number}"), COUNTER)).collect();
     programs.iter().for_each(Program::goes_on);
     for round in 0..4 {
-        assert_eq!(stage.json(&["freeze"]).0, Some(0));
+        assert_eq!(json(&stage, &["freeze"]).0, Some(0));
         for program in &programs {
             let _ = waitpid(Pid::from_raw(program.pid), None);
         }
         assert_eq!(stage.images().len(), programs.len());
-        let mut thaw = stage.command(&["thaw"]);
+        let mut thaw = stage.command(&["session", "thaw"]);
         thaw.stdout(Stdio::null()).stderr(Stdio::null());
         let mut thaw = done(thaw.spawn());
         let some = until(PATIENCE, || (stage.images().len() < programs.len() - round).then_some(()));
@@ -341,13 +175,13 @@ fn a_thaw_that_is_killed_wakes_nobody_twice() {
         done(kill(Pid::from_raw(thaw.id() as i32), Signal::SIGKILL));
         done(thaw.wait());
         std::thread::sleep(Duration::from_millis(300));
-        let (_, woken) = stage.json(&["thaw"]);
+        let (_, woken) = json(&stage, &["thaw"]);
         let sleeps_on = woken["asleep"].as_array().map(Vec::len);
         assert_eq!(sleeps_on, Some(0), "{woken}");
         assert_eq!(stage.images(), Vec::<String>::new());
         programs.iter().for_each(Program::goes_on);
     }
-    programs.iter().for_each(counts);
+    programs.iter().for_each(Program::counts);
 }
 
 #[test]
@@ -360,7 +194,7 @@ fn what_had_a_terminal_waits_for_one() {
     let mut outer = Command::new("script");
     outer.args([
         "-qefc",
-        &format!("exec setpriv --reuid {0} --regid {0} --clear-groups sh -c '{inner}'", stage.user),
+        &format!("exec setpriv --reuid {0} --regid {0} --clear-groups sh -c '{inner}'", stage.user()),
         "/dev/null",
     ]);
     outer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -369,16 +203,16 @@ fn what_had_a_terminal_waits_for_one() {
         done(fs::read_dir("/proc")).flatten().find_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let is_it = fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm == "python3\n")
-                && entry.metadata().is_ok_and(|found| found.uid() == stage.user);
+                && entry.metadata().is_ok_and(|found| found.uid() == stage.user());
             is_it.then_some(pid)
         })
     });
     let pid = pid.unwrap_or_else(|| panic!("it does not start"));
     let job = Program { name: "job".to_owned(), pid, child: None, out: stage.path("job.out") };
     job.goes_on();
-    let (status, slept) = stage.json(&["freeze"]);
+    let (status, slept) = json(&stage, &["freeze"]);
     assert_eq!(status, Some(0), "{slept}");
-    let (status, woken) = stage.json(&["thaw"]);
+    let (status, woken) = json(&stage, &["thaw"]);
     assert_eq!(status, Some(1), "{woken}");
     assert!(woken["asleep"][0]["why"].as_str().is_some_and(|why| why.contains("terminal")), "{woken}");
     assert_eq!(stage.images().len(), 1);
@@ -399,15 +233,15 @@ fn what_was_put_to_sleep_by_itself_is_none_of_its_business() {
     done(fs::create_dir_all(&folder));
     done(fs::rename(&image, folder.join("own.dormouse")));
     for path in [".local", ".local/share", ".local/share/dormouse", ".local/share/dormouse/own.dormouse"] {
-        done(chown(stage.path(path), Some(stage.user), Some(stage.user)));
+        done(chown(stage.path(path), Some(stage.user()), Some(stage.user())));
     }
-    let (status, woken) = stage.json(&["thaw"]);
+    let (status, woken) = json(&stage, &["thaw"]);
     assert_eq!((status, woken["awake"].as_array().map(Vec::len)), (Some(0), Some(0)), "{woken}");
-    let (status, listed) = stage.json(&["status"]);
+    let (status, listed) = json(&stage, &["status"]);
     assert_eq!((status, listed.as_array().map(Vec::len)), (Some(0), Some(0)), "{listed}");
-    let typo = stage.run(&["freeze", "--except", "nobody-is-called-so"]);
+    let typo = run(&stage, &["freeze", "--except", "nobody-is-called-so"]);
     assert!(!typo.status.success() && String::from_utf8_lossy(&typo.stderr).contains("nobody to leave out"));
-    let other = stage.run(&["freeze", "--except"]);
+    let other = run(&stage, &["freeze", "--except"]);
     assert_eq!(other.status.code(), Some(2));
     let mut nobody = Command::new(command::path());
     nobody.args(["session", "status", "--user", "nobody-of-this-name"]);

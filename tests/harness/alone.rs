@@ -19,6 +19,11 @@ pub fn with_huge_pages() -> File {
     with("huge-pages")
 }
 
+/// The same for root's folder of images: bundles of tests hold images of one name.
+pub fn with_images_of_root() -> File {
+    with("images-of-root")
+}
+
 fn with(what: &str) -> File {
     let path = std::env::temp_dir().join(format!("dormouse-tests-use-{what}"));
     let options = File::options().create(true).truncate(false).write(true).open(&path);

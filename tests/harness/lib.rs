@@ -6,6 +6,7 @@
 //!   what cannot be frozen goes on unharmed;
 //! - [`Specimen`] is a started program with its folder; whatever it started is ended when it is dropped;
 //! - [`Job`] is a real program, with what `tests/programs/` asks of one: it naps, and must end well;
+//! - [`session`] is a user of a test's own, with programs of his;
 //! - [`terminal`] is a terminal program in the hands of a test;
 //! - [`graph`] tells the ties that `dormouse check` has found;
 //! - [`group`] finds the processes that belong to it;
@@ -33,6 +34,7 @@ pub mod program;
 pub mod rewrite;
 pub mod said;
 pub mod scenario;
+pub mod session;
 pub mod snapshot;
 pub mod specimen;
 pub mod terminal;

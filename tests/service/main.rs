@@ -13,6 +13,7 @@ mod polkit;
 mod reach;
 mod scope;
 mod security;
+mod session;
 mod sleep;
 mod wishes;
 

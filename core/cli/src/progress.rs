@@ -24,6 +24,11 @@ impl Bar {
         Ok(Self { bar: ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)), interrupt })
     }
 
+    /// Takes the bar away; Ctrl-C is watched on.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
     fn style(&self, template: &str) {
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style.progress_chars("━╸ "));

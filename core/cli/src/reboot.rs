@@ -6,20 +6,21 @@ use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
 use dormouse_service::session::{self, Direct, Left, Named, Plan, Slept, plan, wish};
-use dormouse_wire::{Problem, Verdict};
+use dormouse_wire::{Problem, Progress, Verdict};
 use nix::unistd::{Uid, User};
 
 use self::kernel::Kernel;
 use crate::exit::{Failure, Outcome};
 use crate::output;
-use crate::session::{How, Whose, all_are_there, failure, groups_of, named, sleep, tell_asleep, tell_awake, wake};
+use crate::progress::Bar;
+use crate::session::{How, all_are_there, failure, groups_of, named, sleep, tell_asleep, tell_awake, wake};
 
 /// Restarts the machine, under another kernel if wanted: the session sleeps meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(long_about = "\
 Restarts the machine, under another kernel if wanted: the session sleeps meanwhile.
 
-What cannot be put to sleep is found first, and stops it unless --force is said; then the kernel is loaded with kexec(8), then the session falls \
+What cannot be put to sleep is found first, and stops it unless --force is said; what is left as it is, with --except among it, ends. Then the kernel is loaded with kexec(8), then the session falls \
 asleep, and then the machine restarts. Until the restart itself all of that is undone when something goes wrong, and with Ctrl-C. After it the \
 session wakes at the next login where `dormouse-session@UID.service` of systemd is installed; elsewhere, and at any time, \
 `dormouse session thaw` wakes it.")]
@@ -29,10 +30,9 @@ ends without a word.
 
 With --dry-run the exit status is that of `dormouse check`: 0 where all would sleep, 1 where something would be lost, 2 where something stands in \
 the way.")]
-#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Arguments {
     #[command(flatten)]
-    whose: Whose,
+    how: How,
 
     /// Start this kernel at once with kexec, without the firmware: a file, or the release of one in /boot.
     #[arg(long, value_name = "FILE")]
@@ -46,25 +46,9 @@ pub struct Arguments {
     #[arg(long, value_name = "TEXT", requires = "kernel", allow_hyphen_values = true)]
     append: Option<String>,
 
-    /// Go on where something of a group would be lost by its sleep.
-    #[arg(long)]
-    accept_losses: bool,
-
-    /// Keep TCP connections to outside, as far as their other ends wait.
-    #[arg(long)]
-    keep_connections: bool,
-
-    /// Leave this group as it is, by its id or the pid of its first process: it ends. May be given more than once.
-    #[arg(long, value_name = "GROUP")]
-    except: Vec<String>,
-
     /// Go on where groups cannot be put to sleep: they end.
     #[arg(long)]
     force: bool,
-
-    /// Say what would be put to sleep, and what would end; nothing is touched.
-    #[arg(long)]
-    dry_run: bool,
 }
 
 /// Runs the subcommand.
@@ -72,7 +56,8 @@ pub fn run(arguments: Arguments) -> Outcome {
     if !Uid::effective().is_root() {
         return Err(Failure::new("Only root can restart the machine.").hint("sudo dormouse reboot"));
     }
-    let user = arguments.whose.not_root_by_chance()?;
+    let how = &arguments.how;
+    let user = how.whose.not_root_by_chance()?;
     let kernel = arguments
         .kernel
         .as_deref()
@@ -80,33 +65,41 @@ pub fn run(arguments: Arguments) -> Outcome {
     let kernel = kernel.transpose()?;
     let mut direct = Direct::of(user.as_raw()).map_err(failure)?;
     let (groups, graph) = groups_of(user)?;
-    all_are_there(&groups, &arguments.except)?;
-    let plan = plan(user.as_raw(), groups, &graph, &arguments.except);
-    let foreseen = foresee(&plan, &direct, &arguments)?;
-    if arguments.dry_run {
+    all_are_there(&groups, &how.except)?;
+    let plan = plan(user.as_raw(), groups, &graph, &how.except);
+    let foreseen = foresee(&plan, &direct, how)?;
+    if how.dry_run {
         return Ok(told(&plan, &foreseen, kernel.as_ref()));
     }
     if !arguments.force && !foreseen.is_empty() {
-        return Err(foreseen.failure(arguments.accept_losses));
+        return Err(foreseen.failure(how.accept_losses));
     }
     let ends = plan.left;
+    // From here on Ctrl-C is a wish, until nothing can be undone any more.
+    let bar = Bar::new()?;
     if let Some(kernel) = &kernel {
         kernel.load()?;
     }
-    let how = How {
-        accept_losses: arguments.accept_losses,
-        keep_connections: arguments.keep_connections,
-        except: &arguments.except,
+    let slept = sleep(user, how, &mut direct, &bar);
+    bar.clear();
+    let mut slept = match slept {
+        Ok(slept) => slept,
+        Err(failure) => {
+            forget(kernel.as_ref());
+            return Err(failure);
+        }
     };
-    let slept = sleep(user, &how, &mut direct);
-    let ready = slept.as_ref().is_ok_and(|slept| !slept.interrupted && (slept.stayed.is_empty() || arguments.force));
-    if !ready {
-        return Err(undone(slept, kernel.as_ref(), &mut direct));
+    slept.interrupted |= bar.cancelled();
+    if !slept.interrupted && (slept.stayed.is_empty() || arguments.force) {
+        tell_asleep(&slept);
+        let by_hand = announce(user, &ends, &mut direct);
+        slept.interrupted = bar.cancelled();
+        if !slept.interrupted {
+            return restart(kernel.as_ref(), &by_hand);
+        }
     }
-    if let Ok(slept) = &slept {
-        tell_asleep(slept);
-    }
-    restart(user, &ends, kernel.as_ref(), &mut direct)
+    forget(kernel.as_ref());
+    Err(undone(&slept, &mut direct))
 }
 
 /// What would not sleep, and why.
@@ -140,14 +133,14 @@ impl Foreseen {
 }
 
 /// Has every group looked at before anything is touched.
-fn foresee(plan: &Plan, direct: &Direct, arguments: &Arguments) -> Result<Foreseen, Failure> {
+fn foresee(plan: &Plan, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
     let mut foreseen = Foreseen::default();
     for cluster in &plan.clusters {
         let groups: Vec<_> = cluster.iter().collect();
         let names = || cluster.iter().map(Named::from).collect();
-        match direct.verdict(&groups, arguments.keep_connections).map_err(failure)? {
+        match direct.verdict(&groups, how.keep_connections).map_err(failure)? {
             Verdict::Blocked(problems) => foreseen.blocked.push((names(), problems)),
-            Verdict::Lossy(problems) if !arguments.accept_losses || arguments.dry_run => {
+            Verdict::Lossy(problems) if !how.accept_losses || how.dry_run => {
                 foreseen.lossy.push((names(), problems));
             }
             Verdict::Lossy(_) | Verdict::Freezable => {}
@@ -188,15 +181,15 @@ fn tell_ends(left: &[Left]) {
     }
 }
 
-/// Wakes what had fallen asleep already, and says why there is no restart.
-fn undone(slept: Result<Slept, Failure>, kernel: Option<&Kernel>, direct: &mut Direct) -> Failure {
+/// The next restart is the usual one.
+fn forget(kernel: Option<&Kernel>) {
     if kernel.is_some() {
         kernel::unload();
     }
-    let slept = match slept {
-        Ok(slept) => slept,
-        Err(failure) => return failure,
-    };
+}
+
+/// Wakes what had fallen asleep already, and says why there is no restart.
+fn undone(slept: &Slept, direct: &mut Direct) -> Failure {
     let mut failure = if slept.interrupted {
         Failure::new("The machine was not restarted: that was interrupted.")
     } else {
@@ -208,7 +201,14 @@ fn undone(slept: Result<Slept, Failure>, kernel: Option<&Kernel>, direct: &mut D
     };
     if !slept.asleep.is_empty() {
         match wake(direct) {
-            Ok(woken) => tell_awake(&woken),
+            Ok(woken) => {
+                if !woken.interrupted
+                    && let Err(refusal) = wish::forget(direct)
+                {
+                    tracing::warn!(%refusal, "that the session is to wake at the next login stays written down");
+                }
+                tell_awake(&woken);
+            }
             Err(other) => {
                 failure.hint = Some(format!("{} What sleeps is woken with: dormouse session thaw", other.sentence));
             }
@@ -217,8 +217,8 @@ fn undone(slept: Result<Slept, Failure>, kernel: Option<&Kernel>, direct: &mut D
     failure
 }
 
-/// From here on there is no way back but by waking.
-fn restart(user: Uid, ends: &[Left], kernel: Option<&Kernel>, direct: &mut Direct) -> Outcome {
+/// Says what comes, and writes it down; answers how the session is woken by hand.
+fn announce(user: Uid, ends: &[Left], direct: &mut Direct) -> String {
     let name = User::from_uid(user).ok().flatten().map_or_else(|| user.to_string(), |user| user.name);
     let by_hand = format!("dormouse session thaw --user {name}");
     tell_ends(ends);
@@ -230,6 +230,11 @@ fn restart(user: Uid, ends: &[Left], kernel: Option<&Kernel>, direct: &mut Direc
         format!("The machine restarts. To wake the session of {name} then: {by_hand}")
     });
     nix::unistd::sync();
+    by_hand
+}
+
+/// From here on there is no way back but by waking.
+fn restart(kernel: Option<&Kernel>, by_hand: &str) -> Outcome {
     let booted = session::is_booted_by_systemd();
     let command: &[&str] = match (kernel.is_some(), booted) {
         (true, true) => &["systemctl", "kexec"],

@@ -46,6 +46,29 @@ pub struct Whose {
     user: Option<String>,
 }
 
+/// How a session is put to sleep, by itself or for a restart of the machine.
+#[derive(Debug, clap::Args)]
+pub struct How {
+    #[command(flatten)]
+    pub whose: Whose,
+
+    /// Put a group to sleep, too, when something of it would be lost. What was lost is listed.
+    #[arg(long)]
+    pub accept_losses: bool,
+
+    /// Keep TCP connections to outside: their other ends are held off until the thaw.
+    #[arg(long)]
+    pub keep_connections: bool,
+
+    /// Leave this group as it is, by its id, its name or the pid of one of its processes; may be given more than once.
+    #[arg(long, value_name = "GROUP")]
+    pub except: Vec<String>,
+
+    /// Say what would be put to sleep, and what would not be tried; nothing is touched.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Puts all groups to sleep that can be, and tells of the others.
 #[derive(Debug, clap::Args)]
 #[command(long_about = "\
@@ -56,29 +79,12 @@ Groups that are connected with each other go into one image; the youngest fall a
 as they are. Ctrl-C undoes the freeze that is under way; what sleeps already sleeps on, and `dormouse session thaw` wakes it.")]
 #[command(after_long_help = "\
 Exit status: 0 where all sleep that were to, 1 where some run on. With --json the report goes to standard output.")]
-#[expect(clippy::struct_excessive_bools, reason = "options of the command line")]
 pub struct Freeze {
     #[command(flatten)]
-    whose: Whose,
-
-    /// Put a group to sleep, too, when something of it would be lost. What was lost is listed.
-    #[arg(long)]
-    accept_losses: bool,
-
-    /// Keep TCP connections to outside: their other ends are held off until the thaw.
-    #[arg(long)]
-    keep_connections: bool,
-
-    /// Leave this group as it is, by its id, its name or the pid of one of its processes; may be given more than once.
-    #[arg(long, value_name = "GROUP")]
-    except: Vec<String>,
+    how: How,
 
     #[command(flatten)]
     chosen: at_logout::Chosen,
-
-    /// Say what would be put to sleep together, and what would not be tried; nothing is touched.
-    #[arg(long)]
-    dry_run: bool,
 
     /// Write the report to standard output as JSON.
     #[arg(long)]
@@ -173,28 +179,17 @@ pub fn hands(user: Uid) -> Result<Box<dyn Hands>, Failure> {
     }
 }
 
-/// How a session is put to sleep, beyond the usual.
-#[derive(Debug, Default)]
-pub struct How<'a> {
-    /// Go on where something would be lost.
-    pub accept_losses: bool,
-    /// Keep connections to outside.
-    pub keep_connections: bool,
-    /// Groups that stay.
-    pub except: &'a [String],
-}
-
 /// Puts the session of a user to sleep.
-pub fn sleep(user: Uid, how: &How<'_>, hands: &mut dyn Hands) -> Result<Slept, Failure> {
+pub fn sleep(user: Uid, how: &How, hands: &mut dyn Hands, bar: &Bar) -> Result<Slept, Failure> {
     let (groups, graph) = groups_of(user)?;
-    all_are_there(&groups, how.except)?;
-    let plan = plan(user.as_raw(), groups, &graph, how.except);
+    all_are_there(&groups, &how.except)?;
+    let plan = plan(user.as_raw(), groups, &graph, &how.except);
     let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map_err(|error| Failure::system("The session cannot be given a number", &error))?;
     let mark = SessionMark { id: id.trim().to_owned(), order: 0 };
     let wish = Wish { accept_losses: how.accept_losses, keep_connections: how.keep_connections, mark };
     let _alone = session::alone(hands).map_err(failure)?;
-    Ok(session::sleep(plan, &graph, hands, wish, &Bar::new()?))
+    Ok(session::sleep(plan, &graph, hands, wish, bar))
 }
 
 /// Whoever is left out runs: else somebody's work would fall asleep that was to go on.
@@ -218,20 +213,17 @@ pub fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failu
 }
 
 fn fall_asleep(arguments: &Freeze) -> Outcome {
-    let user = arguments.whose.not_root_by_chance()?;
+    let user = arguments.how.whose.not_root_by_chance()?;
     if arguments.chosen.leaves_alone(user)? {
         return Ok(ExitCode::SUCCESS);
     }
-    if arguments.dry_run {
+    if arguments.how.dry_run {
         return dry_run(user, arguments);
     }
     let mut hands = hands(user)?;
-    let how = How {
-        accept_losses: arguments.accept_losses,
-        keep_connections: arguments.keep_connections,
-        except: &arguments.except,
-    };
-    let slept = sleep(user, &how, hands.as_mut())?;
+    let bar = Bar::new()?;
+    let slept = sleep(user, &arguments.how, hands.as_mut(), &bar)?;
+    drop(bar);
     if arguments.json {
         output::json(&slept)?;
     } else {
@@ -249,8 +241,8 @@ struct Planned {
 
 fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     let (groups, graph) = groups_of(user)?;
-    all_are_there(&groups, &arguments.except)?;
-    let plan = plan(user.as_raw(), groups, &graph, &arguments.except);
+    all_are_there(&groups, &arguments.how.except)?;
+    let plan = plan(user.as_raw(), groups, &graph, &arguments.how.except);
     let together = plan.clusters.iter().map(|cluster| cluster.iter().map(session::Named::from).collect()).collect();
     let planned = Planned { together, left: plan.left };
     if arguments.json {

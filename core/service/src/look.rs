@@ -47,6 +47,12 @@ pub struct Inside {
     pub owners: Names,
 }
 
+impl From<Reader> for Image {
+    fn from(reader: Reader) -> Self {
+        Self { reader }
+    }
+}
+
 impl Image {
     /// Opens an image and checks all of it but the page data.
     pub fn open(path: &Path) -> Result<Self, ImageError> {

@@ -95,7 +95,7 @@ pub enum ImageError {
         path: PathBuf,
         /// The part of the file.
         part: String,
-        /// Where the part begins.
+        /// Where the part begins in the file.
         offset: u64,
         /// What is wrong with it.
         what: String,

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,11 +32,13 @@ pub struct Reader {
     sections: Vec<SectionEntry>,
 }
 
-/// A file and its length when it was opened.
+/// A file, or a stretch of one, and its length when it was opened.
 #[derive(Debug)]
 pub(super) struct Source {
     pub path: PathBuf,
-    pub file: File,
+    file: File,
+    /// Where the image begins in the file.
+    begins: u64,
     pub length: u64,
 }
 
@@ -45,23 +48,39 @@ impl Source {
         let failed = |error| ImageError::system(path, "open", &error);
         let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = File::from(outside::open(path, flags).map_err(|errno| failed(errno.into()))?);
-        let metadata = file.metadata().map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        Self::within(path, file, 0..length)
+    }
+
+    /// A stretch of an open file, which must be an ordinary one.
+    fn within(path: &Path, file: File, stretch: Range<u64>) -> Result<Self, ImageError> {
+        let metadata = file.metadata().map_err(|error| ImageError::system(path, "open", &error))?;
         if !metadata.is_file() {
             return Err(ImageError::NotAnImage { path: path.to_owned(), what: "it is not an ordinary file" });
         }
-        Ok(Self { path: path.to_owned(), file, length: metadata.len() })
+        let (begins, length) = (stretch.start, stretch.end.saturating_sub(stretch.start));
+        if metadata.len() < stretch.end {
+            let there = metadata.len().saturating_sub(begins);
+            return Err(ImageError::Cut { path: path.to_owned(), length: there, expected: length });
+        }
+        Ok(Self { path: path.to_owned(), file, begins, length })
     }
 
-    /// Reads all of `bytes` from this place of the file.
+    /// Where in the file this place of the image is.
+    fn place(&self, offset: u64) -> u64 {
+        self.begins.saturating_add(offset)
+    }
+
+    /// Reads all of `bytes` from this place of the image.
     pub fn read(&self, bytes: &mut [u8], offset: u64) -> Result<(), ImageError> {
-        self.file.read_exact_at(bytes, offset).map_err(|error| self.failure(&error, bytes.len(), offset))
+        self.file.read_exact_at(bytes, self.place(offset)).map_err(|error| self.failure(&error, bytes.len(), offset))
     }
 
     /// A file that has become shorter since it was opened, or a disk that fails.
     fn failure(&self, error: &io::Error, length: usize, offset: u64) -> ImageError {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             let (path, expected) = (self.path.clone(), offset.saturating_add(length as u64));
-            let length = self.file.metadata().map_or(offset, |metadata| metadata.len());
+            let length = self.file.metadata().map_or(offset, |metadata| metadata.len().saturating_sub(self.begins));
             ImageError::Cut { path, length, expected }
         } else {
             ImageError::system(&self.path, "read", error)
@@ -69,13 +88,13 @@ impl Source {
     }
 
     pub fn damaged(&self, part: impl Into<String>, offset: u64, what: impl Into<String>) -> ImageError {
-        ImageError::damaged(&self.path, part, offset, what)
+        ImageError::damaged(&self.path, part, self.place(offset), what)
     }
 }
 
 /// A section as it is read: in pieces, for it may be many times as large as what it says.
 struct Incoming<'a> {
-    file: &'a File,
+    source: &'a Source,
     at: u64,
     left: u64,
     hasher: Xxh3,
@@ -85,7 +104,7 @@ impl Read for Incoming<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let wanted = (bytes.len() as u64).min(self.left) as usize;
         let Some(bytes) = bytes.get_mut(..wanted).filter(|bytes| !bytes.is_empty()) else { return Ok(0) };
-        let read = match self.file.read_at(bytes, self.at)? {
+        let read = match self.source.file.read_at(bytes, self.source.place(self.at))? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             read => read,
         };
@@ -105,7 +124,15 @@ impl Reader {
 
     /// The same for an image whose sections may be damaged, to find all that is wrong with it; says which are.
     pub fn examine(image: &Path) -> Result<(Self, Vec<ImageError>), ImageError> {
-        let source = Source::open(image)?;
+        Self::of(Source::open(image)?)
+    }
+
+    /// The same for one that is a stretch of an open file, of which `path` is what it is called.
+    pub fn examine_within(path: &Path, file: File, stretch: Range<u64>) -> Result<(Self, Vec<ImageError>), ImageError> {
+        Self::of(Source::within(path, file, stretch)?)
+    }
+
+    fn of(source: Source) -> Result<(Self, Vec<ImageError>), ImageError> {
         let check::Frame { chunks, sections, damaged } = check::frame(&source)?;
         // The same file once more, for reads that go around the page cache. Not every filesystem can.
         let direct = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(own_path(&source.file)).ok();
@@ -122,7 +149,7 @@ impl Reader {
         self.source.file.metadata()
     }
 
-    /// The length of the file.
+    /// The length of the image.
     pub fn size(&self) -> ByteSize {
         ByteSize(self.source.length)
     }
@@ -142,7 +169,7 @@ impl Reader {
     pub fn optional_section<T: DeserializeOwned>(&self, kind: SectionKind) -> Result<Option<T>, ImageError> {
         let Some(entry) = self.sections.iter().find(|entry| entry.number == kind.number()) else { return Ok(None) };
         let decode = |what: String| ImageError::Decode { path: self.path().to_owned(), section: kind.name(), what };
-        let incoming = Incoming { file: &self.source.file, at: entry.offset, left: entry.length, hasher: Xxh3::new() };
+        let incoming = Incoming { source: &self.source, at: entry.offset, left: entry.length, hasher: Xxh3::new() };
         let mut incoming = BufReader::with_capacity(PIECE, incoming);
         let value = ciborium::from_reader(&mut incoming);
         // The rest too: nothing is believed before all of it has been held against the hash.
@@ -200,7 +227,7 @@ impl Reader {
 
     fn read_pages(&self, bytes: &mut [u8], offset: u64) -> Result<(), ImageError> {
         if let Some(direct) = self.direct.as_ref().filter(|_| self.use_direct.load(Ordering::Relaxed)) {
-            match direct.read_exact_at(bytes, offset) {
+            match direct.read_exact_at(bytes, self.source.place(offset)) {
                 // The filesystem wants another alignment: then through the page cache, from now on.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     self.use_direct.store(false, Ordering::Relaxed);

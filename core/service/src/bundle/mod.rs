@@ -3,7 +3,9 @@
 //! A bundle is a tar archive (POSIX.1-2001 ustar, or what GNU tar makes of long sizes), so that people can look into one with what they have.
 //! Its first entry says what is in it; no name of an entry is ever used as a path. What is in `core/FORMAT.md` under *Bundles* binds.
 
+mod look;
 mod pack;
+mod parts;
 mod unpack;
 
 use std::fs::File;
@@ -14,6 +16,7 @@ use dormouse_wire::dbus::Failure;
 use dormouse_wire::{Phrase, Problem, ProblemKind, Progress};
 use serde::{Deserialize, Serialize};
 
+pub use look::{Bundle, Contained};
 pub use pack::{Exported, export, export_into};
 pub use unpack::{is_one, is_open, unpack, unpack_open};
 
@@ -74,8 +77,11 @@ impl PathAsText {
 }
 
 fn of_file(sentence: Phrase, path: &Path, error: &io::Error) -> Failure {
-    let problem = Problem::blocks(ProblemKind::File, Phrase::from(error.to_string())).at(path.display().to_string());
-    Failure { sentence, problems: vec![problem] }
+    Failure { sentence, problems: vec![about_file(path, error)] }
+}
+
+fn about_file(path: &Path, error: &io::Error) -> Problem {
+    Problem::blocks(ProblemKind::File, Phrase::from(error.to_string())).at(path.display().to_string())
 }
 
 /// Tells of what is read, and ends it when it is not wanted any more.

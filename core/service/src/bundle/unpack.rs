@@ -1,8 +1,7 @@
 //! Taking a bundle apart.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -10,17 +9,16 @@ use dormouse_engine::image::kept::{ContentHash, Contents, Keeping};
 use dormouse_engine::image::{Reader, SectionKind};
 use dormouse_engine::resource::origin::Origin;
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Phase, Phrase, Problem, ProblemKind, Progress, phrase};
+use dormouse_wire::{Phase, Progress, phrase};
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 use serde_bytes::ByteBuf;
-use tar::{Archive, EntryType};
+use tar::Archive;
 
-use super::{FORMAT, IMAGE, MANIFEST, MOST, Manifest, OBJECTS, Packed, Watched, of_file};
+use super::parts::{self, NOT_READ, Odd, Part, cut, odd};
+use super::{MANIFEST, Manifest, Watched, of_file};
 use crate::copying::{self, Unfinished};
 use crate::store;
-
-const NOT_READ: Phrase = phrase!("The bundle cannot be used.");
 
 /// Whether a file is a bundle, by how it begins.
 pub fn is_one(path: &Path) -> bool {
@@ -50,16 +48,7 @@ pub fn unpack_open(file: &File, bundle: &Path, folder: &Path, progress: &dyn Pro
     store::make(folder).map_err(|error| of_file(NOT_READ, folder, &error))?;
     progress.begins(Phase::Reading, found.len());
     let unpacked = taken_apart(file, folder, progress);
-    let (copy, manifest, keeping) = unpacked.map_err(|odd| match odd {
-        Odd::System(error) => failed(&error),
-        Odd::Form(what) => {
-            let problem = Problem::blocks(ProblemKind::Image, what).at(bundle.display().to_string());
-            Failure {
-                sentence: NOT_READ,
-                problems: vec![problem.way_out(phrase!("Take it from where it was made, once more"))],
-            }
-        }
-    })?;
+    let (copy, manifest, keeping) = unpacked.map_err(|odd| odd.failure(bundle))?;
     let put = || -> io::Result<PathBuf> {
         // Whoever made the bundle is who made the image, and no more than that is trusted.
         if Uid::effective().is_root() {
@@ -68,14 +57,24 @@ pub fn unpack_open(file: &File, bundle: &Path, folder: &Path, progress: &dyn Pro
         }
         copy.file.sync_all()?;
         let known = known(folder, &manifest, &File::open(&copy.hidden)?)?;
-        let place = known.clone().unwrap_or_else(|| store::named(folder, &manifest.name));
-        keeping.refer(&manifest.id, &place, contents(&manifest))?;
-        if known.is_none() {
-            // Not a rename: nothing that is there is ever replaced.
-            fs::hard_link(&copy.hidden, &place)?;
-            File::open(folder)?.sync_all()?;
+        if let Some(place) = known {
+            keeping.refer(&manifest.id, &place, contents(&manifest))?;
+            return Ok(place);
         }
-        Ok(place)
+        loop {
+            let place = store::named(folder, &manifest.name);
+            keeping.refer(&manifest.id, &place, contents(&manifest))?;
+            // Not a rename: nothing that is there is ever replaced.
+            match fs::hard_link(&copy.hidden, &place) {
+                // Somebody else has taken the name meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                answer => {
+                    answer?;
+                    File::open(folder)?.sync_all()?;
+                    return Ok(place);
+                }
+            }
+        }
     };
     put().map_err(|error| of_file(NOT_READ, folder, &error))
 }
@@ -83,18 +82,6 @@ pub fn unpack_open(file: &File, bundle: &Path, folder: &Path, progress: &dyn Pro
 fn contents(manifest: &Manifest) -> Contents {
     let named = manifest.files.iter().cloned();
     named.filter_map(|file| Some((ByteBuf::from(file.path.bytes()), ContentHash::parse(&file.hash)?))).collect()
-}
-
-/// What is wrong with a bundle.
-enum Odd {
-    System(io::Error),
-    Form(Phrase),
-}
-
-impl From<io::Error> for Odd {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
 }
 
 type Unpacked = (Copy, Manifest, Keeping);
@@ -118,80 +105,26 @@ impl Drop for Copy {
     }
 }
 
-/// It is none, or is not what it was.
-fn odd(what: Phrase) -> Odd {
-    Odd::Form(phrase!("it is no bundle, or it is damaged: {what}", what))
-}
-
-/// What is in a bundle, by its first entry.
-fn manifest(mut first: tar::Entry<'_, impl Read>) -> Result<Manifest, Odd> {
-    if &*first.path_bytes() != MANIFEST.as_bytes() || !is_plain(&first) || first.size() > MOST {
-        return Err(odd(phrase!("it does not begin with what is in it")));
-    }
-    let mut text = Vec::new();
-    first.read_to_end(&mut text)?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|_| odd(phrase!("what is in it cannot be understood")))?;
-    if manifest.format != FORMAT {
-        return Err(Odd::Form(phrase!(
-            "it has form {format}, and this Dormouse reads form {own}",
-            format = manifest.format,
-            own = FORMAT
-        )));
-    }
-    if manifest.id.is_empty() || manifest.id.len() > 64 || !manifest.id.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    {
-        return Err(odd(phrase!("its image has no id")));
-    }
-    Ok(manifest)
-}
-
 fn taken_apart(file: &File, folder: &Path, progress: &dyn Progress) -> Result<Unpacked, Odd> {
     let mut file = file.try_clone()?;
     let mut archive = Archive::new(io::BufReader::with_capacity(1 << 20, Watched { file: &mut file, progress }));
     // As they are: what extends the next entry could have any size, and no name here needs it.
     let mut entries = archive.entries()?.raw(true);
-    let first = entries.next().ok_or_else(|| odd(phrase!("it is empty")))??;
-    let manifest = manifest(first)?;
-    let mut missing: BTreeMap<&str, &Packed> = manifest.files.iter().map(|file| (file.hash.as_str(), file)).collect();
+    let manifest = parts::manifest(&mut entries)?;
     let keeping = store::kept(folder).begin()?;
     let copy = Copy::begin(folder)?;
-    let mut is_whole = false;
-    for entry in entries {
-        let mut entry = entry?;
-        if !is_plain(&entry) {
-            return Err(odd(phrase!("something in it is no ordinary file")));
-        }
-        let (name, size) = (entry.path_bytes().into_owned(), entry.size());
-        if name == IMAGE.as_bytes() && size == manifest.size && !is_whole {
-            is_whole = io::copy(&mut entry, &mut &copy.file)? == size;
-            continue;
-        }
-        let hash = name.strip_prefix(OBJECTS.as_bytes()).and_then(|name| std::str::from_utf8(name).ok());
-        let packed = hash.and_then(|hash| missing.remove(hash)).filter(|packed| packed.size == size);
-        let hash = packed.and_then(|packed| ContentHash::parse(&packed.hash));
-        let (Some(packed), Some(hash)) = (packed, hash) else {
-            return Err(odd(phrase!("something is in it that it does not name")));
-        };
-        if !keeping.need(hash) && !keeping.take(&mut entry, hash, packed.mode)? {
-            return Err(odd(phrase!("a file in it is not the one that it should be")));
-        }
-    }
-    if !is_whole || !missing.is_empty() {
-        return Err(odd(phrase!("something is missing, it has been cut")));
-    }
+    parts::each(&manifest, entries, &mut |part, entry| match part {
+        Part::Image if io::copy(entry, &mut &copy.file)? == manifest.size => Ok(()),
+        Part::Image => Err(cut()),
+        Part::File(packed, hash) if keeping.need(hash) || keeping.take(entry, hash, packed.mode)? => Ok(()),
+        Part::File(..) => Err(odd(phrase!("a file in it is not the one that it should be"))),
+    })?;
     let reader = Reader::open(&copy.hidden).map_err(|error| Odd::Form(error.problem().what))?;
     let origin: Origin = reader.section(SectionKind::Origin).map_err(|error| Odd::Form(error.problem().what))?;
     if origin.id != manifest.id {
         return Err(odd(phrase!("its image is another one")));
     }
-    drop(missing);
     Ok((copy, manifest, keeping))
-}
-
-/// An ordinary file whose bytes are all there: what is sparse could be any size.
-fn is_plain(entry: &tar::Entry<'_, impl Read>) -> bool {
-    entry.header().entry_type() == EntryType::Regular
 }
 
 /// The same image, byte by byte, where it is in the folder already. An image that is another one must not have its id, for by that its files

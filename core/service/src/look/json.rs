@@ -43,7 +43,7 @@ fn converted(value: &Value) -> serde_json::Value {
                 .or_else(|_| i64::try_from(number).map(Number::from))
                 .map_or_else(|_| json!(number.to_string()), serde_json::Value::Number)
         }
-        Value::Bytes(bytes) => bytes_shown(bytes),
+        Value::Bytes(bytes) => text_or_bytes(bytes),
         Value::Text(text) => json!(text),
         Value::Bool(yes) => json!(yes),
         Value::Float(number) => json!(number),
@@ -61,7 +61,8 @@ fn converted(value: &Value) -> serde_json::Value {
     }
 }
 
-fn bytes_shown(bytes: &[u8]) -> serde_json::Value {
+/// A byte string.
+pub fn text_or_bytes(bytes: &[u8]) -> serde_json::Value {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => json!(text),
         _ => {

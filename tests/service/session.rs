@@ -1,0 +1,107 @@
+//! `dormouse session` of an ordinary user, who has no power of his own: the service does it for him, and for nobody else. Each test has a
+//! user of its own, whose groups are all that it touches.
+
+use std::os::unix::fs::chown;
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Output, Stdio};
+
+use harness::command;
+use harness::session::{COUNTER, Program, Stage, TIED, ended_beside, said};
+use harness::specimen::without_inheritance;
+use serde_json::Value;
+
+use crate::machine::{Machine, OWN, done};
+
+/// Runs `dormouse session` as the user, who waits for programs that end as a shell does.
+fn run(stage: &Stage, machine: &Machine, arguments: &[&str], programs: &[&Program]) -> Output {
+    let mut command = Command::new(command::path());
+    command.arg("session").args(arguments).env("DBUS_SYSTEM_BUS_ADDRESS", machine.address()).env_remove("SUDO_UID");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = done(without_inheritance(stage.of_user(&mut command)).spawn());
+    let output = ended_beside(child, programs);
+    eprintln!("{arguments:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn json(stage: &Stage, machine: &Machine, arguments: &[&str], programs: &[&Program]) -> (Option<i32>, Value) {
+    let output = run(stage, machine, &[arguments, &["--json"]].concat(), programs);
+    (output.status.code(), done(serde_json::from_slice(&output.stdout)))
+}
+
+fn length(of: &Value) -> Option<usize> {
+    of.as_array().map(Vec::len)
+}
+
+#[test]
+fn a_session_sleeps_and_wakes_for_its_user() {
+    // First the accounts, so that bus and service know them, too.
+    let (stage, others) = (Stage::new(61_211), Stage::new(61_212));
+    let machine = Machine::start(600, Some(OWN));
+    let outside = done(UnixListener::bind(stage.path("outside")));
+    done(chown(stage.path("outside"), Some(stage.user()), None));
+    let mut counters = ["one", "two"].map(|name| stage.python(name, COUNTER));
+    let mut pipeline =
+        stage.start("pipeline", "sh", &["-c", "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done | cat"]);
+    let tied = stage.python("tied", TIED);
+    let _other_end = done(outside.accept());
+    let stranger = others.python("stranger", COUNTER);
+    [&counters[0], &counters[1], &pipeline, &tied, &stranger].into_iter().for_each(Program::goes_on);
+
+    let (status, planned) = json(&stage, &machine, &["freeze", "--dry-run"], &[]);
+    assert_eq!((status, length(&planned["together"])), (Some(0), Some(4)), "{planned}");
+    assert!(stage.images().is_empty() && machine.asked.lock().is_ok_and(|asked| asked.is_empty()));
+
+    let programs = [&counters[0], &counters[1], &pipeline];
+    let (status, slept) = json(&stage, &machine, &["freeze"], &programs);
+    assert_eq!((status, length(&slept["asleep"]), length(&slept["stayed"])), (Some(1), Some(3), Some(1)), "{slept}");
+    assert_eq!(slept["stayed"][0]["groups"][0]["first_pid"].as_i64(), Some(i64::from(tied.pid)), "{slept}");
+    assert!(slept["stayed"][0]["problems"].to_string().contains("outside"), "{slept}");
+    counters.iter_mut().for_each(Program::is_gone);
+    pipeline.is_gone();
+    assert_eq!(stage.images().len(), 3);
+    [&tied, &stranger].into_iter().for_each(Program::goes_on);
+
+    let (status, listed) = json(&stage, &machine, &["status"], &[]);
+    assert_eq!((status, length(&listed)), (Some(0), Some(3)), "{listed}");
+    assert!(listed.as_array().into_iter().flatten().all(|image| image["awake"] == false), "{listed}");
+    let (status, listed) = json(&others, &machine, &["status"], &[]);
+    assert_eq!((status, length(&listed)), (Some(0), Some(0)), "{listed}");
+    let (status, woken) = json(&others, &machine, &["thaw"], &[]);
+    assert_eq!((status, length(&woken["awake"])), (Some(0), Some(0)), "{woken}");
+    let foreign = run(&others, &machine, &["thaw", "--user", &stage.user().to_string()], &[]);
+    assert!(!foreign.status.success() && said(&foreign).contains("for root"), "{}", said(&foreign));
+    assert_eq!(stage.images().len(), 3);
+
+    let (status, woken) = json(&stage, &machine, &["thaw"], &[]);
+    assert_eq!((status, length(&woken["awake"])), (Some(0), Some(3)), "{woken}");
+    counters.iter().for_each(Program::counts_on);
+    pipeline.counts_on();
+    assert!(stage.images().is_empty());
+    let asked = machine.asked.lock().unwrap_or_else(|error| panic!("{error}"));
+    assert!(asked.len() >= 7 && asked.iter().all(|(action, _)| OWN.contains(&action.as_str())), "{asked:?}");
+}
+
+#[test]
+fn a_user_who_may_not_is_told_so_and_nothing_is_touched() {
+    let stage = Stage::new(61_213);
+    let machine = Machine::start(600, Some(&[]));
+    let counters = ["one", "two"].map(|name| stage.python(name, COUNTER));
+    counters.iter().for_each(Program::goes_on);
+    let (status, slept) = json(&stage, &machine, &["freeze"], &counters.each_ref());
+    assert_eq!((status, length(&slept["asleep"]), length(&slept["stayed"])), (Some(1), Some(0), Some(2)), "{slept}");
+    assert!(stage.images().is_empty());
+    counters.iter().for_each(Program::counts_on);
+    drop(machine);
+    let (away, failed) = json_of_nobody(&stage);
+    assert_eq!(away, Some(1));
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("cannot be reached")), "{failed}");
+    counters.iter().for_each(Program::counts_on);
+}
+
+/// Where there is no bus.
+fn json_of_nobody(stage: &Stage) -> (Option<i32>, Value) {
+    let mut command = Command::new(command::path());
+    command.args(["session", "freeze", "--json"]).env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent");
+    let output = done(stage.of_user(&mut command).stdin(Stdio::null()).output());
+    (output.status.code(), done(serde_json::from_slice(&output.stdout)))
+}
