@@ -3,6 +3,9 @@
 // The macros of the bus make methods of all that answers.
 #![allow(clippy::unused_self, clippy::used_underscore_binding)]
 
+#[path = "ends.rs"]
+mod ends;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -21,6 +24,7 @@ use zbus::blocking::connection::Builder;
 use zbus::blocking::object_server::InterfaceRef;
 use zbus::zvariant::{ObjectPath, OwnedObjectPath, OwnedValue};
 
+use self::ends::{ended, refusal};
 use super::done;
 
 /// What the service knows.
@@ -410,53 +414,9 @@ impl Job {
     }
 }
 
-/// Why a job fails, if it does.
-fn refusal(world: &mut World, kind: &str, subject: &str) -> Option<String> {
-    let problems = world.refusals.get_mut(subject).filter(|_| kind == "thaw")?.pop_front()?;
-    Some(json(&Failure { sentence: phrase!("The image was not thawed; it is unchanged."), problems }))
-}
-
+/// Whether a switch is on.
 fn on(options: &HashMap<String, OwnedValue>, name: &str) -> bool {
     options.get(name).is_some_and(|value| bool::try_from(value).unwrap_or_default())
-}
-
-/// What is so in the world once a job is done: the answer, and which groups are gone.
-fn ended(world: &mut World, kind: &str, subject: &str) -> (String, Vec<String>) {
-    match kind {
-        "freeze" => {
-            world.groups.retain(|group| group.id != subject);
-            let image = format!("{subject}.dormouse");
-            world.images.push(super::sample::image(&image, subject, 0));
-            let frozen = Frozen {
-                image: PathBuf::from("/home/ada/.local/share/dormouse").join(image),
-                processes: Vec::new(),
-                threads: 1,
-                memory: ByteSize(1),
-                size: ByteSize(1),
-                stopped_for: Duration::from_millis(7),
-                held: 0,
-                losses: Vec::new(),
-            };
-            (json(&frozen), vec![subject.to_owned()])
-        }
-        "import" => {
-            let image = super::sample::image(&format!("{subject}.dormouse"), subject, 0);
-            world.images.push(image.clone());
-            (json(&image), Vec::new())
-        }
-        _ => {
-            world.images.iter_mut().filter(|image| image.id == subject).for_each(|image| image.awake = true);
-            let thawed = Thawed {
-                image: PathBuf::from(subject),
-                processes: Vec::new(),
-                roots: Vec::new(),
-                foreground: None,
-                kept: world.copies.clone(),
-                losses: Vec::new(),
-            };
-            (json(&thawed), Vec::new())
-        }
-    }
 }
 
 #[zbus::interface(name = "io.github.dormouse.Dormouse1.Job")]

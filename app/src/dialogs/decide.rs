@@ -76,8 +76,9 @@ pub fn ask(
     dialog.set_close_response(CANCEL);
     let ways = choice.ways.clone();
     dialog.connect_response(None, move |_, answer| {
-        let chosen = ways.iter().find(|(remedy, _)| response(*remedy).0 == answer);
-        chosen.into_iter().for_each(|(_, wish)| wakes(*wish));
+        if let Some((_, wish)) = ways.iter().find(|(remedy, _)| response(*remedy).0 == answer) {
+            wakes(*wish);
+        }
     });
     dialog.present();
 }
@@ -111,7 +112,7 @@ mod tests {
         use Remedy::{AsTheyAre, ByName, KeptFiles, NewFiles};
         let usual = ThawWish::default();
         let (both, new) = (problem(&[KeptFiles, NewFiles]), problem(&[NewFiles]));
-        assert_eq!(ways(&[both.clone()], usual), Some(vec![NewFiles, KeptFiles]));
+        assert_eq!(ways(std::slice::from_ref(&both), usual), Some(vec![NewFiles, KeptFiles]));
         assert_eq!(ways(&[both.clone(), new.clone()], usual), Some(vec![NewFiles]));
         assert_eq!(ways(&[new.clone(), problem(&[KeptFiles])], usual), None);
         assert_eq!(ways(&[both.clone(), problem(&[])], usual), None);

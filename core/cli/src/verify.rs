@@ -64,7 +64,9 @@ fn verify_bundle(path: &Path, bundle: &Bundle) -> Outcome {
         ));
         return Ok(ExitCode::SUCCESS);
     }
-    problems.iter_mut().for_each(|problem| problem.way_out = None);
+    for problem in &mut problems {
+        problem.way_out = None;
+    }
     let failure = Failure::new("The bundle is not as it was made.").because(problems);
     Err(failure.hint("Take the bundle from where it was made, once more: this copy cannot be thawed."))
 }

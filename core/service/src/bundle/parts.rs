@@ -83,11 +83,14 @@ pub(super) fn manifest(entries: &mut Entries<'_, impl Read>) -> Result<Manifest,
     Ok(manifest)
 }
 
+/// Does something with an entry.
+pub(super) type Take<'t, 'a, R> = dyn FnMut(Part<'a>, &mut Entry<'_, R>) -> Result<(), Odd> + 't;
+
 /// Gives each entry behind the first to `take`. Each that is named comes once, with the size that is named, and no other.
 pub(super) fn each<'a, R: Read>(
     manifest: &'a Manifest,
     entries: Entries<'_, R>,
-    take: &mut dyn FnMut(Part<'a>, &mut Entry<'_, R>) -> Result<(), Odd>,
+    take: &mut Take<'_, 'a, R>,
 ) -> Result<(), Odd> {
     let mut missing: BTreeMap<&str, &Packed> = manifest.files.iter().map(|file| (file.hash.as_str(), file)).collect();
     let mut has_image = false;
