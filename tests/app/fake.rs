@@ -14,10 +14,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dormouse_wire::dbus::{AtLogout, Failure, Folder, JOBS, NAME, PATH, Sleeping, error};
-use dormouse_wire::{
-    ByteSize, Checked, Details, Frozen, Listed, Paused, PausedBy, Problem, Resumed, Thawed, Verdict, phrase,
-};
+use dormouse_wire::dbus::{AtLogout, Folder, JOBS, NAME, PATH, Sleeping, error};
+use dormouse_wire::{ByteSize, Checked, Details, Listed, Paused, PausedBy, Problem, Resumed, Verdict};
 use serde::Serialize;
 use zbus::blocking::Connection;
 use zbus::blocking::connection::Builder;
