@@ -326,12 +326,16 @@ fn what_is_in_a_bundle_is_told_and_all_of_it_is_checked() {
         (&[image_at + table], &["is damaged"]),
     ] {
         let mut changed = bytes.clone();
-        places.iter().for_each(|place| changed[*place] ^= 1);
+        for place in places {
+            changed[*place] ^= 1;
+        }
         done(fs::write(&scene.bundle, changed));
         let refused = scene.look("verify", &[]);
         let said = words(&refused);
         assert!(!refused.status.success() && !said.contains("home/program"), "{said}");
-        named.iter().for_each(|word| assert!(said.contains(word), "{word}: {said}"));
+        for word in named {
+            assert!(said.contains(word), "{word}: {said}");
+        }
     }
 }
 
