@@ -40,8 +40,8 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     }
     let chosen = stand_ins::choose(&mut group, reader, options, stand_ins::How::Look);
     let mut problems = problems(&group, reader, options);
-    chosen.settle(&mut problems);
-    problems.extend(chosen.told);
+    stand_ins::say_remedies(&mut problems, &mut group, reader, options);
+    problems.extend(chosen);
     problems.extend(unmoved);
     problems.extend(lost);
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;

@@ -143,8 +143,8 @@ fn in_the_way(group: &mut Group, reader: &Reader, options: &ThawOptions) -> Vec<
     let mut problems = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
     let chosen = stand_ins::choose(group, reader, options, stand_ins::How::Make);
     problems.extend(blueprint::problems(group, reader, options));
-    chosen.settle(&mut problems);
-    problems.extend(chosen.told);
+    stand_ins::say_remedies(&mut problems, group, reader, options);
+    problems.extend(chosen);
     problems
 }
 

@@ -32,38 +32,16 @@ pub enum How {
     Make,
 }
 
-/// What has been chosen.
-#[derive(Debug, Default)]
-pub struct Chosen {
-    /// What is told of it.
-    pub told: Vec<Problem>,
-    /// By what is told of them as a resource: files that stand in the way, and what could be wished of them.
-    remedies: HashMap<String, Vec<Remedy>>,
-}
-
-impl Chosen {
-    /// Says of files that stand in the way what could be wished of them.
-    pub fn settle(&self, problems: &mut [Problem]) {
-        let blocks = |problem: &&mut Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
-        for problem in problems.iter_mut().filter(blocks) {
-            let remedies = problem.resource.as_ref().and_then(|name| self.remedies.get(&name.to_string()));
-            problem.remedies.extend(remedies.into_iter().flatten());
-        }
+/// Chooses copies for what has changed and is to be replaced; answers what is told of it. What remains is for the preflight to find.
+pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: How) -> Vec<Problem> {
+    // Nothing is made, and nothing told of files, for an image that says what its owner could not have written.
+    let touches = !matches!(options.changed, ChangedFiles::Stop);
+    if touches && !trust::problems(group, reader, options.asker.as_ref()).is_empty() {
+        return Vec::new();
     }
-}
-
-/// Chooses copies for what has changed and is to be replaced. What remains is for the preflight to find.
-pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: How) -> Chosen {
-    // Nothing is made for an image that says what its owner could not have written.
-    let makes = how == How::Make && matches!(options.changed, ChangedFiles::Kept(_) | ChangedFiles::Missing(_));
-    if makes && !trust::problems(group, reader, options.asker.as_ref()).is_empty() {
-        return Chosen::default();
-    }
-    let shelves = shelves(reader, options);
-    let id = reader.section::<Origin>(SectionKind::Origin).map(|origin| origin.id).unwrap_or_default();
-    brought(group, &id, &shelves);
-    let wish = Wish { shelves, changed: options.changed, id, how };
-    let mut chosen = Chosen::default();
+    let wish = Wish::of(reader, options, how);
+    brought(group, &wish.id, &wish.shelves);
+    let mut told = Vec::new();
     let run = run(group);
     for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
         // What its owner may not look at has perhaps not changed at all.
@@ -78,20 +56,45 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
             && !run.contains(&index)
             && file.likeness.as_ref().is_none_or(|like| !like.is_program())
         {
-            wish.settle(file, true, &mut chosen);
+            told.extend(wish.settle(file, true));
         }
     }
     for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
         // A kind that is not known is told by the preflight.
         if let Ok(kind) = kind_named(file) {
             kind.with_named_file(file, &mut |named| {
-                wish.settle(named, false, &mut chosen);
+                told.extend(wish.settle(named, false));
             });
         }
     }
-    chosen.told.sort();
-    chosen.told.dedup();
-    chosen
+    told.sort();
+    told.dedup();
+    told
+}
+
+/// Says of files that stand in the way what could be wished of them.
+pub fn say_remedies(problems: &mut [Problem], group: &mut Group, reader: &Reader, options: &ThawOptions) {
+    let is_one = |problem: &Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
+    if !problems.iter().any(is_one) {
+        return;
+    }
+    let wish = Wish::of(reader, options, How::Look);
+    let run = run(group);
+    let mut remedies: HashMap<String, Vec<Remedy>> = HashMap::new();
+    for (index, file) in group.mapped_files.iter().enumerate().filter(|(_, file)| !file.is_deep()) {
+        if !run.contains(&index) && file.likeness.as_ref().is_none_or(|like| !like.is_program()) {
+            remedies.extend(wish.remedies(file, true));
+        }
+    }
+    for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
+        if let Ok(kind) = kind_named(file) {
+            kind.with_named_file(file, &mut |named| remedies.extend(wish.remedies(named, false)));
+        }
+    }
+    for problem in problems.iter_mut().filter(|problem| is_one(problem)) {
+        let found = problem.resource.as_ref().and_then(|name| remedies.get(&name.to_string()));
+        problem.remedies.extend(found.into_iter().flatten());
+    }
 }
 
 /// What came along with the image in a bundle is noted as a copy of the files that it was, where the image names none itself.
@@ -183,7 +186,26 @@ struct Wish {
     how: How,
 }
 
+/// What stands in the way of an ordinary file.
+fn hindrance(file: &NamedFile, exact: bool) -> Option<Problem> {
+    if file.mode & libc::S_IFMT != libc::S_IFREG {
+        return None;
+    }
+    file.check(exact).into_iter().find(|problem| problem.severity == Severity::Blocks)
+}
+
+/// Whether an ordinary file has its name now, as far as its owner can see.
+fn is_there(file: &NamedFile) -> bool {
+    let acting = Acting::begin(&Identity::from(&file.owner));
+    acting.is_ok_and(|_acting| file.path().metadata().is_ok_and(|found| found.is_file()))
+}
+
 impl Wish {
+    fn of(reader: &Reader, options: &ThawOptions, how: How) -> Self {
+        let id = reader.section::<Origin>(SectionKind::Origin).map(|origin| origin.id).unwrap_or_default();
+        Self { shelves: shelves(reader, options), changed: options.changed, id, how }
+    }
+
     /// Which store has a file with this content, for this image.
     fn shelf(&self, hash: ContentHash) -> Option<&StandIn> {
         let is_for_it = |shelf: &&StandIn| {
@@ -194,46 +216,37 @@ impl Wish {
     }
 
     /// Does what is wished with a working file that has changed.
-    fn settle(&self, file: &mut NamedFile, exact: bool, chosen: &mut Chosen) {
-        if file.mode & libc::S_IFMT != libc::S_IFREG {
-            return;
+    fn settle(&self, file: &mut NamedFile, exact: bool) -> Option<Problem> {
+        if matches!(self.changed, ChangedFiles::Stop) {
+            return None;
         }
-        let Some(found) = file.check(exact).into_iter().find(|problem| problem.severity == Severity::Blocks) else {
-            return;
-        };
-        match self.replaced(file, &found) {
-            Some(told) => chosen.told.push(told),
-            None => drop(chosen.remedies.insert(file.shown(), self.remedies(file))),
-        }
-    }
-
-    /// What could be wished of it instead of what is.
-    fn remedies(&self, file: &NamedFile) -> Vec<Remedy> {
-        let is_there = file.path().metadata().is_ok_and(|found| found.is_file());
-        let has_copy = !self.id.is_empty() && file.kept.is_some_and(|hash| self.shelf(hash).is_some());
-        let remedies = [(Remedy::KeptFiles, has_copy), (Remedy::NewFiles, is_there)];
-        remedies.into_iter().filter(|(_, can)| *can).map(|(remedy, _)| remedy).collect()
-    }
-
-    fn replaced(&self, file: &mut NamedFile, found: &Problem) -> Option<Problem> {
+        let found = hindrance(file, exact)?;
         match self.changed {
             ChangedFiles::Stop => None,
             ChangedFiles::New => {
-                if !file.path().metadata().is_ok_and(|found| found.is_file()) {
+                if !is_there(file) {
                     return None;
                 }
                 file.accept();
                 let loss = phrase!("what the program remembers of it, which may be wrong");
-                Some(Problem::loses(ProblemKind::File, found.what.clone(), loss).at(file.shown()))
+                Some(Problem::loses(ProblemKind::File, found.what, loss).at(file.shown()))
             }
             ChangedFiles::Missing(_) if file.path().symlink_metadata().is_ok() => None,
             ChangedFiles::Kept(folder) | ChangedFiles::Missing(folder) => {
                 let hash = file.kept?;
                 let shelf = self.shelf(hash)?;
                 let folder = folder(file.owner.user, &self.id).filter(|_| !self.id.is_empty())?;
-                Some(self.replace(file, found.what.clone(), (shelf, hash), &folder))
+                Some(self.replace(file, found.what, (shelf, hash), &folder))
             }
         }
+    }
+
+    /// What could be wished of a file that stands in the way, by what it is called.
+    fn remedies(&self, file: &NamedFile, exact: bool) -> Option<(String, Vec<Remedy>)> {
+        hindrance(file, exact)?;
+        let has_copy = !self.id.is_empty() && file.kept.is_some_and(|hash| self.shelf(hash).is_some());
+        let remedies = [(Remedy::KeptFiles, has_copy), (Remedy::NewFiles, is_there(file))];
+        Some((file.shown(), remedies.into_iter().filter(|(_, can)| *can).map(|(remedy, _)| remedy).collect()))
     }
 
     fn replace(
