@@ -8,39 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::command::{self, Outcome};
+use harness::packaged::{RIGHT, awake, kept};
 use harness::{Job, User};
-
-/// Holds a library and its own program from one folder, and a working file from another.
-const PROGRAM: &str = r#"
-import ctypes, os, sys, time
-
-home, stage = sys.argv[1], sys.argv[2]
-library = ctypes.CDLL(home + "/library.so")
-library.cos.restype, library.cos.argtypes = ctypes.c_double, [ctypes.c_double]
-log = open(stage + "/log", "r+b", buffering=0)
-assert log.read(4) == b"one "
-print("ready", flush=True)
-while not os.path.exists(stage + "/go"):
-    time.sleep(0.02)
-maps = [line.split(None, 5)[5] for line in open("/proc/self/maps").read().splitlines() if home in line]
-print("maps", *sorted(set(path[len(home):] for path in maps)), flush=True)
-print("runs", os.readlink("/proc/self/exe")[len(home):], flush=True)
-print("cos", library.cos(0.0), flush=True)
-print("log", log.read().decode(), flush=True)
-log.write(b"!")
-print("where", os.readlink("/proc/self/fd/%d" % log.fileno()), flush=True)
-"#;
-
-const RIGHT: &str = "ready\nmaps /library.so /program\nruns /program\ncos 1.0\nlog two three\n";
 
 fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn some_library() -> PathBuf {
-    let maps = done(fs::read_to_string("/proc/self/maps"));
-    let place = maps.split_whitespace().find(|word| word.ends_with("/libc.so.6"));
-    Path::new(place.unwrap_or_else(|| panic!("no libc:\n{maps}"))).with_file_name("libm.so.6")
 }
 
 struct Scene {
@@ -53,29 +25,11 @@ struct Scene {
 impl Scene {
     /// Frozen, with nothing kept, or copies of programs; no bundle yet.
     fn asleep(keep: &str) -> Self {
-        let mut job = Job::start("python3", User::Root, |folder| {
-            let home = folder.join("home");
-            done(fs::create_dir(&home));
-            done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));
-            let library = [done(fs::read(some_library())), folder.to_string_lossy().into_owned().into_bytes()].concat();
-            done(fs::write(home.join("library.so"), library));
-            done(fs::write(folder.join("log"), "one two three"));
-            done(fs::write(folder.join("script.py"), PROGRAM));
-            let mut command = Command::new("env");
-            command
-                .arg("PYTHONHOME=/usr")
-                .arg(home.join("program"))
-                .arg(folder.join("script.py"))
-                .arg(home)
-                .arg(folder);
-            command
-        });
-        job.wait_for("ready");
+        let (mut job, home) = awake(User::Root);
         let group = job.specimen().members();
         job.specimen().freeze_with(&["--keep", keep]).expect_success("freeze");
         job.specimen().assert_asleep(&group);
-        let (home, bundle) =
-            (job.specimen().folder().join("home"), job.specimen().folder().join("all.dormouse-bundle"));
+        let bundle = job.specimen().folder().join("all.dormouse-bundle");
         Self { job, group, home, bundle }
     }
 
@@ -100,12 +54,8 @@ impl Scene {
     /// The copy of the library that is kept is not there any more.
     fn forget_library(&mut self) {
         let library = done(fs::read(self.home.join("library.so")));
-        let objects = fs::read_dir("/var/lib/dormouse/kept/objects").into_iter().flatten().flatten();
-        for object in objects.map(|entry| entry.path()) {
-            let is_it = object.metadata().is_ok_and(|found| found.len() == library.len() as u64);
-            if is_it && fs::read(&object).is_ok_and(|found| found == library) {
-                done(fs::remove_file(object));
-            }
+        while let Some(object) = kept(&library) {
+            done(fs::remove_file(object));
         }
     }
 
@@ -129,10 +79,6 @@ impl Scene {
     }
 }
 
-fn words(outcome: &Outcome) -> String {
-    outcome.said.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Images of this name in the folder of images are removed, with what was kept for them.
 fn forget(name: &str) {
     for entry in fs::read_dir("/var/lib/dormouse").into_iter().flatten().flatten() {
@@ -154,19 +100,18 @@ fn a_bundle_wakes_where_neither_its_programs_nor_its_files_are() {
         let stem = stem(&mut scene);
         let exported = scene.export(&["--working-files"]);
         exported.expect_success("export");
-        assert!(!words(&exported).contains("not in it"), "{}", exported.said);
+        assert!(!exported.words().contains("not in it"), "{}", exported.said);
         scene.arrive_elsewhere();
-        let log = scene.job.specimen().folder().join("log");
-        done(fs::remove_file(&log));
+        let log = scene.home.join("log");
         let thawed = scene.thaw(&[]);
         thawed.expect_success("thaw");
-        let said = words(&thawed);
+        let said = thawed.words();
         assert!(
             said.contains("copies that were kept are in use") && said.contains("it has the copy of the freeze"),
             "{said}"
         );
         let said = scene.end();
-        assert!(said.starts_with(RIGHT), "{said}");
+        assert!(said.starts_with(&format!("{RIGHT}log two three\n")), "{said}");
         let place = said.lines().find_map(|line| line.strip_prefix("where ")).map(PathBuf::from).unwrap_or_default();
         assert!(place.starts_with("/var/lib/dormouse/files"), "{}", place.display());
         assert_eq!(done(fs::read_to_string(&place)), "one two three!");
@@ -183,20 +128,20 @@ fn nothing_that_is_there_is_written_over() {
     let stem = stem(&mut scene);
     scene.export(&["--working-files"]).expect_success("export");
     let again = scene.export(&[]);
-    assert!(!again.status.success() && words(&again).contains("exists"), "{}", again.said);
+    assert!(!again.status.success() && again.words().contains("exists"), "{}", again.said);
     let (library, program) = (scene.home.join("library.so"), scene.home.join("program"));
     done(fs::write(&library, "another"));
     done(fs::remove_file(&program));
-    let log = scene.job.specimen().folder().join("log");
+    let log = scene.home.join("log");
     done(fs::write(&log, "other words than those"));
     let group = scene.group.clone();
     let stopped = scene.thaw(&[]);
-    assert!(!stopped.status.success() && words(&stopped).contains("--changed-files"), "{}", stopped.said);
+    assert!(!stopped.status.success() && stopped.words().contains("--changed-files"), "{}", stopped.said);
     scene.job.specimen().assert_asleep(&group);
     let thawed = scene.thaw(&["--changed-files", "kept"]);
     thawed.expect_success("thaw");
     let said = scene.end();
-    assert!(said.starts_with(RIGHT), "{said}");
+    assert!(said.starts_with(&format!("{RIGHT}log two three\n")), "{said}");
     assert_eq!(done(fs::read_to_string(&library)), "another");
     assert_eq!(done(fs::read_to_string(&log)), "other words than those");
     assert!(!program.exists());
@@ -208,7 +153,7 @@ fn working_files_are_packed_on_request_only() {
     let mut scene = Scene::asleep("programs");
     let exported = scene.export(&[]);
     exported.expect_success("export");
-    assert!(words(&exported).contains("not in it: --working-files"), "{}", exported.said);
+    assert!(exported.words().contains("not in it: --working-files"), "{}", exported.said);
     let listed = done(Command::new("tar").arg("-tvf").arg(&scene.bundle).output());
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
     assert!(listed.lines().next().is_some_and(|line| line.ends_with("dormouse-bundle.json")), "{listed}");
@@ -224,7 +169,7 @@ fn what_has_changed_and_was_not_kept_cannot_be_packed() {
     done(fs::write(scene.home.join("library.so"), "another"));
     done(fs::remove_file(scene.home.join("program")));
     let refused = scene.export(&["--working-files"]);
-    let said = words(&refused);
+    let said = refused.words();
     assert!(!refused.status.success() && said.contains("home/library.so") && said.contains("home/program"), "{said}");
     assert!(said.contains("no copy of it was kept") && !scene.bundle.exists(), "{said}");
     let left = done(fs::read_dir(scene.job.specimen().folder())).flatten();
@@ -241,7 +186,7 @@ fn a_bundle_that_is_none_is_refused() {
     let refused = |scene: &mut Scene, bytes: &[u8], why: &str| {
         done(fs::write(&scene.bundle, bytes));
         let outcome = scene.thaw(&[]);
-        let said = words(&outcome);
+        let said = outcome.words();
         assert!(!outcome.status.success() && said.contains(why), "{why}: {said}");
         assert!(!said.contains("panicked"), "{said}");
         let verified = scene.look("verify", &[]);
@@ -312,7 +257,7 @@ fn what_is_in_a_bundle_is_told_and_all_of_it_is_checked() {
     assert!(json["group"]["processes"].as_array().is_some_and(|all| all.len() == scene.group.len()), "{json}");
     let whole = scene.look("verify", &[]);
     whole.expect_success("verify");
-    assert!(words(&whole).contains(&format!("the image and of {} files", files.len())), "{}", whole.said);
+    assert!(whole.words().contains(&format!("the image and of {} files", files.len())), "{}", whole.said);
 
     let bytes = done(fs::read(&scene.bundle));
     let find = |part: &[u8]| bytes.windows(part.len()).position(|window| window == part);
@@ -331,7 +276,7 @@ fn what_is_in_a_bundle_is_told_and_all_of_it_is_checked() {
         }
         done(fs::write(&scene.bundle, changed));
         let refused = scene.look("verify", &[]);
-        let said = words(&refused);
+        let said = refused.words();
         assert!(!refused.status.success() && !said.contains("home/program"), "{said}");
         for word in named {
             assert!(said.contains(word), "{word}: {said}");
@@ -365,7 +310,7 @@ fn a_bundle_that_lies_of_what_is_in_it_is_found_out() {
         done(fs::write(&scene.bundle, bytes));
         for command in commands {
             let outcome = scene.look(command, &[]);
-            let said = words(&outcome);
+            let said = outcome.words();
             assert!(!outcome.status.success() && said.contains(why) && !said.contains("panicked"), "{why}: {said}");
         }
     };
@@ -438,13 +383,13 @@ fn a_bundle_of_a_user_holds_nothing_that_is_roots() {
     done(std::os::unix::fs::chown(&scene.bundle, who, who));
     // Beside the image itself it would be told that another one has its id.
     let refused = scene.thaw(&[]);
-    let said = words(&refused);
+    let said = refused.words();
     assert!(!refused.status.success() && said.contains("another image has the same id"), "{said}");
     let image = scene.job.specimen().image();
     let aside = image.with_extension("aside");
     done(fs::rename(&image, &aside));
     let refused = scene.thaw(&[]);
-    let said = words(&refused);
+    let said = refused.words();
     assert!(!refused.status.success() && said.contains("belongs to user"), "{said}");
     done(fs::rename(&aside, &image));
     let group = scene.group.clone();
@@ -461,7 +406,7 @@ fn root_packs_an_image_of_a_user_as_the_users() {
     let exported = scene.export(&[]);
     exported.expect_success("export");
     let refused = scene.thaw(&[]);
-    let said = words(&refused);
+    let said = refused.words();
     assert!(!refused.status.success() && said.contains("belongs to user"), "{said}");
     scene.job.specimen().assert_asleep(&group);
 }

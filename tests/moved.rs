@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use harness::command::{self, Outcome};
+use harness::command;
+use harness::packaged::some_library;
 use harness::rewrite::rewrite;
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
@@ -88,13 +89,6 @@ fn done<T>(result: std::io::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A library that everybody has, and that is mapped here already.
-fn some_library() -> PathBuf {
-    let maps = done(fs::read_to_string("/proc/self/maps"));
-    let place = maps.split_whitespace().find(|word| word.ends_with("/libc.so.6"));
-    Path::new(place.unwrap_or_else(|| panic!("no libc:\n{maps}"))).with_file_name("libm.so.6")
-}
-
 /// A program that is asleep, with all it has in the folder `home` of its own.
 fn asleep(user: User) -> (Job, BTreeSet<i32>, PathBuf) {
     let mut job = Job::start("python3", user, |folder| {
@@ -125,10 +119,6 @@ fn asleep(user: User) -> (Job, BTreeSet<i32>, PathBuf) {
     (job, group, home)
 }
 
-fn words(outcome: &Outcome) -> String {
-    outcome.said.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 fn map(old: &Path, new: &Path) -> String {
     format!("{}={}", old.display(), new.display())
 }
@@ -136,7 +126,7 @@ fn map(old: &Path, new: &Path) -> String {
 /// The thaw says no, with these words; no process is left.
 fn refused(job: &mut Job, group: &BTreeSet<i32>, options: &[&str], told: &[&str]) {
     let outcome = job.specimen().thaw_with(options);
-    let said = words(&outcome);
+    let said = outcome.words();
     assert!(!outcome.status.success(), "{options:?}: it was thawed");
     for word in told {
         assert!(said.contains(word), "{options:?}: the refusal does not say `{word}`:\n{}", outcome.said);
@@ -228,9 +218,9 @@ fn what_a_sandbox_has_mounted_is_mounted_from_where_it_has_moved_to() {
     let (inner, elsewhere) = (folder.join("inner"), folder.join("elsewhere"));
     done(fs::rename(&inner, &elsewhere));
     let missing = run(&["thaw", &shown]);
-    assert!(!missing.status.success() && words(&missing).contains("cannot be found"), "{}", missing.said);
+    assert!(!missing.status.success() && missing.words().contains("cannot be found"), "{}", missing.said);
     let within = run(&["thaw", "--map", "/srv/inner=/srv/other", &shown]);
-    assert!(!within.status.success() && words(&within).contains("nothing that the image uses"), "{}", within.said);
+    assert!(!within.status.success() && within.words().contains("nothing that the image uses"), "{}", within.said);
     run(&["thaw", "--map", &map(&inner, &elsewhere), &shown]).expect_success("thaw");
     job.make("go");
     let said = until(PATIENCE, || job.said().contains("right").then_some(()));
@@ -262,7 +252,7 @@ fn what_lies_in_the_system_that_a_sandbox_sees_is_found_where_it_has_moved_to() 
     let (inner, elsewhere) = (folder.join("inner"), folder.join("elsewhere"));
     done(fs::rename(&inner, &elsewhere));
     let missing = run(&["thaw", &shown]);
-    assert!(!missing.status.success() && words(&missing).contains("cannot be found"), "{}", missing.said);
+    assert!(!missing.status.success() && missing.words().contains("cannot be found"), "{}", missing.said);
     run(&["thaw", "--map", &map(&inner, &elsewhere), &shown]).expect_success("thaw");
     job.make("go");
     let said = until(PATIENCE, || job.said().contains("right").then_some(()));

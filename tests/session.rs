@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use harness::command;
-use harness::session::{COUNTER, Program, Stage, TIED};
+use harness::session::{COUNTER, PARENT, Program, Stage, TIED, taken_by_strangers};
 use harness::specimen::without_inheritance;
 use harness::wait::{PATIENCE, until};
 use nix::sys::signal::{Signal, kill};
@@ -247,4 +247,27 @@ fn what_was_put_to_sleep_by_itself_is_none_of_its_business() {
     nobody.args(["session", "status", "--user", "nobody-of-this-name"]);
     let nobody = done(nobody.output());
     assert!(!nobody.status.success() && String::from_utf8_lossy(&nobody.stderr).contains("no user"));
+}
+
+#[test]
+fn who_has_got_a_pid_since_is_not_taken_for_who_had_it() {
+    let stage = Stage::new(61_106);
+    let mut ends = stage.python("ends", COUNTER);
+    let parent = stage.python("parent", PARENT);
+    let child = parent.child_pid();
+    let counters: Vec<Program> = (0..4).map(|number| stage.python(&format!("counter{number}"), COUNTER)).collect();
+    counters.iter().for_each(Program::goes_on);
+    let others: Vec<&Program> = counters.iter().chain([&parent]).collect();
+    let mut command = stage.command(&["session", "freeze", "--json"]);
+    let command = done(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn());
+    let (strangers, output) = taken_by_strangers(&stage, command, (&mut ends, child), &others);
+    let slept: Value = done(serde_json::from_slice(&output.stdout));
+    assert_eq!((output.status.code(), slept["asleep"].as_array().map(Vec::len)), (Some(0), Some(5)), "{slept}");
+    let left = slept["left"].as_array().cloned().unwrap_or_default();
+    let ended = left.iter().find(|left| left["first_pid"].as_i64() == Some(i64::from(ends.pid)));
+    assert!(ended.is_some_and(|left| left["why"].as_str().is_some_and(|why| why.contains("has ended"))), "{slept}");
+    strangers.iter().for_each(Program::goes_on);
+    assert_eq!(json(&stage, &["thaw"]).0, Some(0));
+    others.into_iter().for_each(Program::counts_on);
+    strangers.iter().for_each(Program::goes_on);
 }

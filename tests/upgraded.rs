@@ -6,71 +6,15 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use harness::command::{self, Outcome};
+use harness::command;
+use harness::packaged::{RIGHT, awake, kept};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
-/// Holds a library, its own program, and a working file; says in the end what it finds of them.
-const PROGRAM: &str = r#"
-import ctypes, mmap, os, sys, time
-
-home, stage = sys.argv[1], sys.argv[2]
-library = ctypes.CDLL(home + "/library.so")
-library.cos.restype, library.cos.argtypes = ctypes.c_double, [ctypes.c_double]
-log = open(home + "/log", "r+b", buffering=0)
-assert log.read(4) == b"one "
-print("ready", flush=True)
-while not os.path.exists(stage + "/go"):
-    time.sleep(0.02)
-maps = [line.split(None, 5)[5] for line in open("/proc/self/maps").read().splitlines() if home in line]
-print("maps", *sorted(set(path[len(home):] for path in maps)), flush=True)
-print("runs", os.readlink("/proc/self/exe")[len(home):], flush=True)
-print("cos", library.cos(0.0), flush=True)
-print("again", os.spawnv(os.P_WAIT, "/proc/self/exe", ["python3", "-c", "raise SystemExit(7)"]), flush=True)
-print("log", log.read().decode(), flush=True)
-log.write(b"!")
-print("where", os.readlink("/proc/self/fd/%d" % log.fileno()), flush=True)
-"#;
-
-/// What it says where all is as it was.
-const RIGHT: &str = "ready\nmaps /library.so /program\nruns /program\ncos 1.0\nagain 7\n";
-
 fn done<T>(result: std::io::Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn some_library() -> PathBuf {
-    let maps = done(fs::read_to_string("/proc/self/maps"));
-    let place = maps.split_whitespace().find(|word| word.ends_with("/libc.so.6"));
-    Path::new(place.unwrap_or_else(|| panic!("no libc:\n{maps}"))).with_file_name("libm.so.6")
-}
-
-/// A program that runs, with all it has in the folder `home` of its own; the library is like no other.
-fn awake(user: User) -> (Job, PathBuf) {
-    let mut job = Job::start("python3", user, |folder| {
-        let home = folder.join("home");
-        done(fs::create_dir(&home));
-        done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));
-        let library = [done(fs::read(some_library())), folder.to_string_lossy().into_owned().into_bytes()].concat();
-        done(fs::write(home.join("library.so"), library));
-        done(fs::write(home.join("log"), "one two three"));
-        done(fs::write(folder.join("script.py"), PROGRAM));
-        if user == User::Ordinary {
-            let who = Some(harness::specimen::ORDINARY);
-            for path in ["", "program", "library.so", "log"] {
-                done(std::os::unix::fs::chown(home.join(path), who, who));
-            }
-        }
-        let mut command = Command::new("env");
-        command.arg("PYTHONHOME=/usr").arg(home.join("program")).arg(folder.join("script.py")).arg(home).arg(folder);
-        command
-    });
-    job.wait_for("ready");
-    let home = job.specimen().folder().join("home");
-    (job, home)
 }
 
 /// Frozen with these options into the usual place of the test.
@@ -81,13 +25,9 @@ fn freeze(job: &mut Job, options: &[&str]) -> BTreeSet<i32> {
     group
 }
 
-fn words(outcome: &Outcome) -> String {
-    outcome.said.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 fn refused(job: &mut Job, group: &BTreeSet<i32>, options: &[&str], told: &[&str]) {
     let outcome = job.specimen().thaw_with(options);
-    let said = words(&outcome);
+    let said = outcome.words();
     assert!(!outcome.status.success(), "{options:?}: it was thawed");
     for word in told {
         assert!(said.contains(word), "{options:?}: the refusal does not say `{word}`:\n{}", outcome.said);
@@ -107,20 +47,6 @@ fn put(path: &Path, content: &[u8]) {
     done(fs::rename(beside, path));
 }
 
-fn objects() -> Vec<PathBuf> {
-    let entries = fs::read_dir("/var/lib/dormouse/kept/objects").into_iter().flatten();
-    entries.flatten().map(|entry| entry.path()).collect()
-}
-
-/// The copy that is kept of this content.
-fn kept(content: &[u8]) -> Option<PathBuf> {
-    let same = |path: &PathBuf| {
-        path.metadata().is_ok_and(|found| found.len() == content.len() as u64)
-            && fs::read(path).is_ok_and(|found| found == content)
-    };
-    objects().into_iter().find(same)
-}
-
 #[test]
 fn a_package_that_is_upgraded_or_removed_meanwhile_does_not_matter() {
     for user in [User::Root, User::Ordinary] {
@@ -134,7 +60,7 @@ fn a_package_that_is_upgraded_or_removed_meanwhile_does_not_matter() {
         done(fs::remove_file(home.join("program")));
         let outcome = job.specimen().thaw_with(&[]);
         outcome.expect_success("thaw");
-        let said = words(&outcome);
+        let said = outcome.words();
         assert!(said.contains("2 programs and libraries have changed"), "{said}");
         assert!(said.contains("home/library.so") && said.contains("home/program"), "{said}");
         job.specimen().assert_awake(&group);
@@ -159,7 +85,7 @@ fn what_is_the_same_as_before_is_used_from_where_it_is() {
     put(&home.join("library.so"), &done(fs::read(home.join("library.so"))));
     let outcome = job.specimen().thaw_with(&[]);
     outcome.expect_success("thaw");
-    assert!(!words(&outcome).contains("copies"), "{}", outcome.said);
+    assert!(!outcome.words().contains("copies"), "{}", outcome.said);
     job.make("go");
     assert!(job.end().starts_with(RIGHT));
 }
@@ -222,7 +148,7 @@ fn another_build_with_the_same_date_is_another_file() {
     done(done(File::options().write(true).open(&library)).set_modified(before));
     let outcome = job.specimen().thaw_with(&[]);
     outcome.expect_success("thaw");
-    assert!(words(&outcome).contains("1 program or library has changed"), "{}", outcome.said);
+    assert!(outcome.words().contains("1 program or library has changed"), "{}", outcome.said);
     job.make("go");
     assert!(job.end().starts_with(RIGHT));
 }
@@ -248,7 +174,7 @@ fn a_working_file_that_has_changed_is_used_as_a_person_chooses() {
         refused(&mut job, &group, &[], &["changed or replaced", "home/log", "--changed-files"]);
         let new = job.specimen().thaw_with(&["--changed-files", "new"]);
         new.expect_success("thaw");
-        assert!(words(&new).contains("what the program remembers of it"), "{}", new.said);
+        assert!(new.words().contains("what the program remembers of it"), "{}", new.said);
         job.make("go");
         assert_eq!(job.end(), format!("{RIGHT}log words and more\nwhere {}\n", log.display()));
         assert_eq!(done(fs::read_to_string(&log)), "new words and more!");
@@ -269,7 +195,7 @@ fn a_working_file_as_it_was_comes_into_a_place_of_its_own() {
         }
         let outcome = job.specimen().thaw_with(&["--changed-files", "kept"]);
         outcome.expect_success("thaw");
-        assert!(words(&outcome).contains("it has the copy of the freeze"), "{}", outcome.said);
+        assert!(outcome.words().contains("it has the copy of the freeze"), "{}", outcome.said);
         job.make("go");
         let said = job.end();
         assert!(said.starts_with(&format!("{RIGHT}log two three\nwhere /var/lib/dormouse/files/")), "{said}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dormouse_engine::{FreezeOptions, Selection};
+use dormouse_engine::{Born, FreezeOptions, Selection};
 use dormouse_wire::{Compression, Disconnect, Pid, Quiet};
 use harness::process::{Stat, numbers_in};
 use harness::specimen::Answer;
@@ -38,6 +38,7 @@ fn a_call_that_is_interrupted_again_and_again_goes_on() {
         let selection = Selection {
             pid: Pid(specimen.pid()),
             others: Vec::new(),
+            born: Born::default(),
             tree_only: false,
             disconnect: Disconnect::Nothing,
             keep_connections: false,

@@ -36,15 +36,11 @@ fn verified(specimen: &Specimen) -> Outcome {
 }
 
 /// One sentence on one line: the width of a message breaks it anywhere.
-fn words(outcome: &Outcome) -> String {
-    outcome.said.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 /// Both commands end with 1 and say this about the image; no process is there.
 fn told_of(specimen: &mut Specimen, damage: &str, said: &[&str]) {
     let image = specimen.image().to_string_lossy().into_owned();
     for (command, outcome) in [("verify", verified(specimen)), ("thaw", specimen.thaw())] {
-        let words = words(&outcome);
+        let words = outcome.words();
         assert_eq!(outcome.status.code(), Some(1), "{damage}: `{command}` ended with {}\n{words}", outcome.status);
         assert!(words.contains(&image) && !words.contains("panicked"), "{damage}: `{command}` said\n{words}");
         assert!(said.iter().any(|said| words.contains(said)), "{damage}: `{command}` does not say {said:?}\n{words}");
@@ -122,7 +118,7 @@ fn every_damaged_chunk_is_told_with_whose_memory_it_held() {
         done(file.write_all_at(&[!bytes[page]], page as u64));
     }
     let outcome = verified(&specimen);
-    let words = words(&outcome);
+    let words = outcome.words();
     assert_eq!(outcome.status.code(), Some(1), "{words}");
     assert!(reader.chunks() > 1, "there is one chunk only");
     for chunk in 0..reader.chunks() {
@@ -150,7 +146,7 @@ fn every_damaged_chunk_is_told_with_whose_memory_it_held() {
         let entry = SectionEntry::decode(entry).unwrap_or_else(|fault| panic!("{fault}"));
         done(file.write_all_at(&[!bytes[entry.offset as usize]], entry.offset));
     }
-    let words = self::words(&verified(&specimen));
+    let words = verified(&specimen).words();
     for part in ["the section `group`", "the section `origin`", "the page data of chunk 0"] {
         assert!(words.contains(part), "{part} is not named:\n{words}");
     }

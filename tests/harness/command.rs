@@ -21,6 +21,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What it wrote, in one line.
+    pub fn words(&self) -> String {
+        self.said.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// Panics with the command's own words unless it succeeded.
     pub fn expect_success(&self, what: &str) {
         assert!(self.status.success(), "`dormouse {what}` failed with {}:\n{}", self.status, self.said);

@@ -6,6 +6,7 @@
 //!   what cannot be frozen goes on unharmed;
 //! - [`Specimen`] is a started program with its folder; whatever it started is ended when it is dropped;
 //! - [`Job`] is a real program, with what `tests/programs/` asks of one: it naps, and must end well;
+//! - [`packaged`] is a program with a library and a file of its own, for tests that take them away;
 //! - [`session`] is a user of a test's own, with programs of his;
 //! - [`terminal`] is a terminal program in the hands of a test;
 //! - [`graph`] tells the ties that `dormouse check` has found;
@@ -28,6 +29,7 @@ pub mod graph;
 pub mod group;
 pub mod huge_pages;
 pub mod job;
+pub mod packaged;
 pub mod pids;
 pub mod process;
 pub mod program;

@@ -24,6 +24,11 @@ pub const COUNTER: &str = "import time\ni = 0\nwhile True:\n    print(i)\n    i 
 pub const TIED: &str = "import socket, time\nclient = socket.socket(socket.AF_UNIX)\n\
                         client.connect('outside')\nwhile True:\n    print('tied')\n    time.sleep(0.05)\n";
 
+/// Counts, and has a child that can end without a trace; says its pid first.
+pub const PARENT: &str = "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nchild = os.fork()\n\
+                          while child == 0:\n    time.sleep(1)\nprint('child', child)\ni = 0\n\
+                          while True:\n    print(i)\n    i += 1\n    time.sleep(0.05)\n";
+
 fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -103,6 +108,17 @@ impl Stage {
         self.start(name, "python3", &["-u", &file.to_string_lossy()])
     }
 
+    /// The same with this pid, which nobody has.
+    pub fn python_at(&self, pid: i32, name: &str, script: &str) -> Program {
+        let started = until(PATIENCE, || {
+            // The next one's; somebody else may be faster.
+            done(fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()));
+            let program = self.python(name, script);
+            (program.pid == pid).then_some(program)
+        });
+        started.unwrap_or_else(|| panic!("nobody gets pid {pid}"))
+    }
+
     /// Lets a program be the user's.
     pub fn of_user<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.current_dir(self.home()).env("HOME", self.home()).uid(self.user).gid(self.user)
@@ -160,6 +176,31 @@ pub fn ended_beside(mut child: Child, programs: &[&Program]) -> Output {
     output
 }
 
+/// While a command puts a session to sleep and has not come far, some of those that it means end, and strangers get their pids: these
+/// are answered, and how the command has ended. `ends`: a program and a child of another one, which are older than all others.
+pub fn taken_by_strangers(
+    stage: &Stage,
+    command: Child,
+    (ends, child): (&mut Program, i32),
+    others: &[&Program],
+) -> ([Program; 2], Output) {
+    let some = until(PATIENCE, || (!stage.images().is_empty()).then_some(()));
+    assert!(some.is_some(), "nothing falls asleep");
+    let command_pid = Pid::from_raw(command.id() as i32);
+    // Whoever is at it now falls asleep; nobody else's turn comes.
+    done(kill(command_pid, Signal::SIGSTOP));
+    assert!(ends.runs(), "it was too late");
+    done(kill(Pid::from_raw(ends.pid), Signal::SIGKILL));
+    ends.is_gone();
+    done(kill(Pid::from_raw(child), Signal::SIGKILL));
+    let gone = until(PATIENCE, || (!Path::new(&format!("/proc/{child}")).exists()).then_some(()));
+    assert!(gone.is_some(), "{child} is still there");
+    let strangers = [ends.pid, child].map(|pid| stage.python_at(pid, &format!("stranger-{pid}"), COUNTER));
+    strangers.iter().for_each(Program::goes_on);
+    done(kill(command_pid, Signal::SIGCONT));
+    (strangers, ended_beside(command, others))
+}
+
 /// What a command has written to standard error, in one line.
 pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
@@ -212,6 +253,14 @@ impl Program {
     pub fn counts_on(&self) {
         self.goes_on();
         self.counts();
+    }
+
+    /// The child of which [`PARENT`] tells.
+    pub fn child_pid(&self) -> i32 {
+        self.waits_for("child ");
+        let said = self.said();
+        let child = said.lines().find_map(|line| line.strip_prefix("child ")).map(str::parse);
+        child.and_then(Result::ok).unwrap_or_else(|| panic!("{said}"))
     }
 
     /// Whether it is there, and no zombie.

@@ -3,22 +3,26 @@
 
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use harness::command;
-use harness::session::{COUNTER, Program, Stage, TIED, ended_beside, said};
+use harness::session::{COUNTER, PARENT, Program, Stage, TIED, ended_beside, said, taken_by_strangers};
 use harness::specimen::without_inheritance;
 use serde_json::Value;
 
 use crate::machine::{Machine, OWN, done};
 
-/// Runs `dormouse session` as the user, who waits for programs that end as a shell does.
-fn run(stage: &Stage, machine: &Machine, arguments: &[&str], programs: &[&Program]) -> Output {
+/// Runs `dormouse session` as the user.
+fn begin(stage: &Stage, machine: &Machine, arguments: &[&str]) -> Child {
     let mut command = Command::new(command::path());
     command.arg("session").args(arguments).env("DBUS_SYSTEM_BUS_ADDRESS", machine.address()).env_remove("SUDO_UID");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = done(without_inheritance(stage.of_user(&mut command)).spawn());
-    let output = ended_beside(child, programs);
+    done(without_inheritance(stage.of_user(&mut command)).spawn())
+}
+
+/// The same to its end; the programs are waited for when they end, as a shell does it.
+fn run(stage: &Stage, machine: &Machine, arguments: &[&str], programs: &[&Program]) -> Output {
+    let output = ended_beside(begin(stage, machine, arguments), programs);
     eprintln!("{arguments:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     output
 }
@@ -96,6 +100,30 @@ fn a_user_who_may_not_is_told_so_and_nothing_is_touched() {
     assert_eq!(away, Some(1));
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("cannot be reached")), "{failed}");
     counters.iter().for_each(Program::counts_on);
+}
+
+/// The stranger's session has the id that the other one's had.
+#[test]
+fn who_has_got_a_pid_since_is_not_taken_for_who_had_it() {
+    let stage = Stage::new(61_214);
+    let machine = Machine::start(600, Some(OWN));
+    let mut ends = stage.python("ends", COUNTER);
+    let parent = stage.python("parent", PARENT);
+    let child = parent.child_pid();
+    let counters = ["one", "two", "three", "four"].map(|name| stage.python(name, COUNTER));
+    counters.iter().for_each(Program::goes_on);
+    let others: Vec<&Program> = counters.iter().chain([&parent]).collect();
+    let command = begin(&stage, &machine, &["freeze", "--json"]);
+    let (strangers, output) = taken_by_strangers(&stage, command, (&mut ends, child), &others);
+    let slept: Value = done(serde_json::from_slice(&output.stdout));
+    assert_eq!((output.status.code(), length(&slept["asleep"])), (Some(0), Some(5)), "{slept}");
+    let left = slept["left"].as_array().cloned().unwrap_or_default();
+    let ended = left.iter().find(|left| left["first_pid"].as_i64() == Some(i64::from(ends.pid)));
+    assert!(ended.is_some_and(|left| left["why"].as_str().is_some_and(|why| why.contains("has ended"))), "{slept}");
+    strangers.iter().for_each(Program::goes_on);
+    assert_eq!(json(&stage, &machine, &["thaw"], &[]).0, Some(0));
+    others.into_iter().for_each(Program::counts_on);
+    strangers.iter().for_each(Program::goes_on);
 }
 
 /// Where there is no bus.

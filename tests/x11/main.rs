@@ -370,6 +370,7 @@ fn a_check_names_the_windows_and_blocks_for_the_display() {
         &dormouse_engine::Selection {
             pid: xterm,
             others: Vec::new(),
+            born: dormouse_engine::Born::default(),
             tree_only: true,
             disconnect: Disconnect::Nothing,
             keep_connections: false,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dormouse_engine::Selection;
 use dormouse_engine::survey::x11::Options;
+use dormouse_engine::{Born, Selection};
 use dormouse_wire::bus::Bus;
 use dormouse_wire::window::{Access, Display, Window, sentence};
 use dormouse_wire::{Checked, Verdict};
@@ -79,6 +79,7 @@ pub fn run(arguments: Arguments) -> Outcome {
     let selection = Selection {
         pid,
         others,
+        born: Born::default(),
         tree_only: arguments.tree_only,
         disconnect: arguments.disconnect.meant(),
         keep_connections: arguments.disconnect.keeps(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use dormouse_engine::{FreezeOptions, Selection};
+use dormouse_engine::{Born, FreezeOptions, Selection};
 use dormouse_wire::{Compression, Frozen};
 
 use crate::cut::Cut;
@@ -139,6 +139,7 @@ fn freeze(arguments: &Arguments) -> Result<Done, Failure> {
     let selection = Selection {
         pid,
         others,
+        born: Born::default(),
         tree_only: arguments.tree_only,
         disconnect: arguments.disconnect.meant(),
         keep_connections: arguments.disconnect.keeps(),

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dormouse_engine::Selection;
 use dormouse_engine::survey::connections::Connections;
 use dormouse_engine::survey::everyone::Everyone;
 use dormouse_engine::survey::groups;
 use dormouse_engine::survey::listing::{self, Whose};
 use dormouse_engine::survey::names::Entries;
+use dormouse_engine::{Born, Selection};
 use dormouse_wire::{Disconnect, Graph, Listed, Pid, Verdict};
 use nix::unistd::{Uid, User};
 
@@ -125,6 +125,7 @@ fn judge(group: &mut Listed) {
     let selection = Selection {
         pid: group.first_pid,
         others,
+        born: Born::default(),
         tree_only: false,
         disconnect: Disconnect::Nothing,
         keep_connections: false,
@@ -190,6 +191,11 @@ impl Lister {
             group.user.clone_from(self.users.entry(uid).or_insert_with(name));
         }
         Ok((list, graph))
+    }
+
+    /// When everybody started who was there at the last look.
+    pub fn born(&self) -> Born {
+        self.everyone.processes().iter().map(|process| (process.pid, process.start_time)).collect()
     }
 
     /// Says what root would see more, if there was anything.

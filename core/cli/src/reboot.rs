@@ -5,6 +5,7 @@ mod kernel;
 use std::ffi::OsStr;
 use std::process::{Command, ExitCode, Stdio};
 
+use dormouse_engine::Born;
 use dormouse_service::session::{self, Direct, Left, Named, Plan, Slept, plan, wish};
 use dormouse_wire::{Problem, Progress, Verdict};
 use nix::unistd::{Uid, User};
@@ -64,10 +65,10 @@ pub fn run(arguments: Arguments) -> Outcome {
         .map(|wanted| Kernel::find(wanted, arguments.initrd.as_deref(), arguments.append.as_deref()));
     let kernel = kernel.transpose()?;
     let mut direct = Direct::of(user.as_raw()).map_err(failure)?;
-    let (groups, graph) = groups_of(user)?;
+    let (groups, graph, born) = groups_of(user)?;
     all_are_there(&groups, &how.except)?;
     let plan = plan(user.as_raw(), groups, &graph, &how.except);
-    let foreseen = foresee(&plan, &direct, how)?;
+    let foreseen = foresee(&plan, &born, &direct, how)?;
     if how.dry_run {
         return Ok(told(&plan, &foreseen, kernel.as_ref()));
     }
@@ -133,12 +134,12 @@ impl Foreseen {
 }
 
 /// Has every group looked at before anything is touched.
-fn foresee(plan: &Plan, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
+fn foresee(plan: &Plan, born: &Born, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
     let mut foreseen = Foreseen::default();
     for cluster in &plan.clusters {
         let groups: Vec<_> = cluster.iter().collect();
         let names = || cluster.iter().map(Named::from).collect();
-        match direct.verdict(&groups, how.keep_connections).map_err(failure)? {
+        match direct.verdict(&groups, born, how.keep_connections).map_err(failure)? {
             Verdict::Blocked(problems) => foreseen.blocked.push((names(), problems)),
             Verdict::Lossy(problems) if !how.accept_losses || how.dry_run => {
                 foreseen.lossy.push((names(), problems));

@@ -5,6 +5,7 @@ mod at_logout;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use dormouse_engine::Born;
 use dormouse_service::session::{self, Direct, Hands, OverBus, Slept, Wish, Woken, plan};
 use dormouse_wire::dbus::{Failure as Refusal, Sleeping};
 use dormouse_wire::{Listed, Problem, SessionMark};
@@ -181,13 +182,13 @@ pub fn hands(user: Uid) -> Result<Box<dyn Hands>, Failure> {
 
 /// Puts the session of a user to sleep.
 pub fn sleep(user: Uid, how: &How, hands: &mut dyn Hands, bar: &Bar) -> Result<Slept, Failure> {
-    let (groups, graph) = groups_of(user)?;
+    let (groups, graph, born) = groups_of(user)?;
     all_are_there(&groups, &how.except)?;
     let plan = plan(user.as_raw(), groups, &graph, &how.except);
     let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map_err(|error| Failure::system("The session cannot be given a number", &error))?;
     let mark = SessionMark { id: id.trim().to_owned(), order: 0 };
-    let wish = Wish { accept_losses: how.accept_losses, keep_connections: how.keep_connections, mark };
+    let wish = Wish { accept_losses: how.accept_losses, keep_connections: how.keep_connections, mark, born };
     let _alone = session::alone(hands).map_err(failure)?;
     Ok(session::sleep(plan, &graph, hands, wish, bar))
 }
@@ -207,9 +208,11 @@ pub fn all_are_there(groups: &[Listed], except: &[String]) -> Result<(), Failure
     Err(Failure::new(format!("There is nobody to leave out: {}. Nothing has changed.", nobody.join(", "))).hint(hint))
 }
 
-/// The groups in which a user has a process, and what ties everybody together.
-pub fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph), Failure> {
-    Lister::of_user(user).look_with_ties()
+/// The groups in which a user has a process, what ties everybody together, and when everybody started.
+pub fn groups_of(user: Uid) -> Result<(Vec<Listed>, dormouse_wire::Graph, Born), Failure> {
+    let mut lister = Lister::of_user(user);
+    let (groups, graph) = lister.look_with_ties()?;
+    Ok((groups, graph, lister.born()))
 }
 
 fn fall_asleep(arguments: &Freeze) -> Outcome {
@@ -240,7 +243,7 @@ struct Planned {
 }
 
 fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
-    let (groups, graph) = groups_of(user)?;
+    let (groups, graph, _) = groups_of(user)?;
     all_are_there(&groups, &arguments.how.except)?;
     let plan = plan(user.as_raw(), groups, &graph, &arguments.how.except);
     let together = plan.clusters.iter().map(|cluster| cluster.iter().map(session::Named::from).collect()).collect();

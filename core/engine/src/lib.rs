@@ -66,6 +66,7 @@ pub use freeze::{check, freeze, verdict};
 pub use pause::{PausedNow, Units, WithoutUnits, pause, paused, resume};
 pub use resource::moves::Move;
 pub use resource::owners::Owners;
+pub use survey::born::Born;
 pub use thaw::{hold_connections, let_connections_go, owners, preflight, thaw};
 
 use std::path::{Path, PathBuf};
@@ -81,6 +82,8 @@ pub struct Selection {
     pub pid: Pid,
     /// Others that are to come along, with theirs.
     pub others: Vec<Pid>,
+    /// When they started, as far as that is known: whoever has got the pid of one of them since is not meant.
+    pub born: Born,
     /// Leave it at the descendants, even where something that cannot be cut leads out of them.
     pub tree_only: bool,
     /// Which connections that lead out of them are cut.

@@ -45,6 +45,9 @@ pub mod freeze_options {
     pub const SESSION: &str = "session";
     /// `u`: the how manyeth of that it is.
     pub const SESSION_ORDER: &str = "session-order";
+    /// `a{it}`: when the processes of the groups started that are meant, by their pids, in clock ticks since boot as proc_pid_stat(5) has
+    /// it. No others are, whatever groups and pids may have become meanwhile; what has come from them since comes with them.
+    pub const STARTED: &str = "started";
     /// `as`: ids of other groups of the same user that go into the same image.
     pub const WITH: &str = "with";
 }

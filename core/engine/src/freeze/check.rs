@@ -115,6 +115,6 @@ fn resident(found: &ProcessFacts) -> u64 {
 /// Who would have been frozen, as far as that can be told from outside.
 fn members(selection: &Selection) -> Vec<ProcessName> {
     let seeds: Vec<Pid> = std::iter::once(selection.pid).chain(selection.others.iter().copied()).collect();
-    let pids = select::members(&seeds).unwrap_or_default();
+    let pids = select::members(&seeds, &selection.born).unwrap_or_default();
     pids.into_iter().filter_map(select::shown).collect()
 }

@@ -55,7 +55,7 @@ impl<'a> Keeper<'a> {
     /// later.
     pub fn ahead(&self, selection: &Selection) -> Result<(), FreezeError> {
         let Some(keeping) = &self.keeping else { return Ok(()) };
-        let members = select::members(&selection.seeds()).unwrap_or_default();
+        let members = select::members(&selection.seeds(), &selection.born).unwrap_or_default();
         let missing: Vec<(PathBuf, File, libc::stat)> = mapped(&members)
             .into_iter()
             .filter_map(|(path, inode)| {

@@ -67,7 +67,7 @@ fn freeze_now(
     let asker = selection.asker.as_ref();
     let mut keeper = Keeper::begin(options, asker, progress)?;
     keeper.ahead(selection)?;
-    let known = Known::now(&select::members(&selection.seeds()).unwrap_or_default());
+    let known = Known::now(&select::members(&selection.seeds(), &selection.born).unwrap_or_default());
     progress.begins(Phase::Stopping, 0);
     let (begin, mut stopped) = (Instant::now(), Stopped::default());
     let found = stop(selection, Look::Closely, &mut stopped);
@@ -204,7 +204,7 @@ fn stop(selection: &Selection, queues: Look, stopped: &mut Stopped) -> Result<Fo
     let found = Found::of(selection, queues, |seeds| {
         let looked = Cell::new(false);
         let members = || {
-            let members = select::members(seeds)?;
+            let members = select::members(seeds, &selection.born)?;
             if let Some(asker) = &selection.asker {
                 belongs::all_to(asker, &members)?;
             }

@@ -27,6 +27,7 @@ use std::path::Path;
 
 use dormouse_wire::{Paused, PausedBy, Phrase, Pid, Problem, ProblemKind, Resumed, phrase};
 
+use crate::survey::born::Born;
 use crate::survey::control_group::{ControlGroup, Freezer, Hierarchies};
 use crate::survey::deciders;
 use crate::survey::select::{self, named};
@@ -37,7 +38,7 @@ pub use units::{Units, WithoutUnits};
 
 /// Holds a group still.
 pub fn pause(options: &PauseOptions<'_>) -> Result<Paused, PauseError> {
-    let members = || select::members(&seeds(options));
+    let members = || select::members(&seeds(options), &Born::default());
     let first = living(&members().map_err(|problem| PauseError::Refused(vec![problem]))?);
     let now = PausedNow::read(options.records);
     if let Some(problem) = not_to_be_paused(options.pid, &first, &now) {
@@ -60,7 +61,7 @@ pub fn pause(options: &PauseOptions<'_>) -> Result<Paused, PauseError> {
 /// Lets a paused group go on.
 pub fn resume(options: &PauseOptions<'_>) -> Result<Resumed, ResumeError> {
     let records = Record::all(options.records);
-    let members = match select::members(&seeds(options)) {
+    let members = match select::members(&seeds(options), &Born::default()) {
         Ok(members) => members,
         // Whoever the pause began from may have ended since: its record knows the others.
         Err(_) if records.iter().any(|record| record.group.pid == options.pid) => Vec::new(),

@@ -7,6 +7,7 @@
 //! [`names`] finds names and icons for those, and [`listing`] tells of it all.
 
 pub mod belongs;
+pub mod born;
 pub mod buses;
 pub mod collect;
 pub mod confinement;

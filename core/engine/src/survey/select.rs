@@ -4,13 +4,17 @@ use std::collections::HashSet;
 
 use dormouse_wire::{Pid, Problem, ProblemKind, ProcessName, phrase};
 
+use super::born::Born;
 use crate::kernel::threads::each;
 use crate::proc::{self, ProcError, stat};
 
-/// The processes of a selection and all their descendants, each after its parent. The first one is what was asked for.
-pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
+/// The processes of a selection and all their descendants, each after its parent. The first one is what was asked for. Whoever has got the
+/// pid of one that was meant, by `born`, is as good as nobody.
+pub fn members(seeds: &[Pid], born: &Born) -> Result<Vec<Pid>, Problem> {
     let Some(selected) = seeds.first().copied() else { return Ok(Vec::new()) };
-    let found = proc::parsed(selected, "stat", stat::parse).map_err(|error| {
+    let found = proc::parsed(selected, "stat", stat::parse);
+    let found = found.and_then(|found| if born.is_another(selected) { Err(ProcError::Gone) } else { Ok(found) });
+    let found = found.map_err(|error| {
         let what = match error {
             ProcError::Gone => phrase!("there is no such process"),
             other => other.said(),
@@ -26,7 +30,7 @@ pub fn members(seeds: &[Pid]) -> Result<Vec<Pid>, Problem> {
     let mut members = Vec::new();
     let mut known = HashSet::new();
     // A seed below another one comes with it, after its parent. Whoever has joined and ended since is missed by nobody.
-    let is_there = |seed: &Pid| *seed == selected || proc::folder(*seed).exists();
+    let is_there = |seed: &Pid| *seed == selected || born.is_there(*seed);
     for seed in seeds.iter().filter(|seed| is_there(seed)) {
         descend(*seed, &mut members, &mut known);
     }

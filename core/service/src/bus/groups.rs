@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use dormouse_engine::Born;
 use dormouse_engine::survey::listing::Whose;
 use dormouse_wire::dbus::{JobKind, freeze_options};
 use dormouse_wire::{Checked, Compression, Disconnect, Label, Pid, SessionMark, Verdict, phrase};
@@ -84,6 +85,9 @@ impl Groups {
             }
             meant.others.extend(other.members.iter().map(|member| member.pid));
         }
+        if let Some(started) = told.started {
+            meant = meant.only(started).ok_or_else(|| Error::Failed(phrase!("It has ended meanwhile.").to_string()))?;
+        }
         let label = Label {
             name: told.label.or_else(|| Some(group.name.clone())),
             icon: group.icon.clone(),
@@ -137,6 +141,7 @@ struct Told {
     keep_files: bool,
     session: Option<SessionMark>,
     with: Vec<String>,
+    started: Option<Born>,
 }
 
 /// Reads the options; one that is not known is refused, for it might matter.
@@ -163,6 +168,10 @@ fn told(options: &HashMap<String, Value<'_>>) -> Result<Told, Error> {
             freeze_options::SESSION => told.session.get_or_insert_default().id = text()?,
             freeze_options::SESSION_ORDER => {
                 told.session.get_or_insert_default().order = u32::try_from(value).map_err(odd)?;
+            }
+            freeze_options::STARTED => {
+                let started: HashMap<i32, u64> = value.try_clone().map_err(odd)?.try_into().map_err(odd)?;
+                told.started = Some(started.into_iter().map(|(pid, started)| (Pid(pid), started)).collect());
             }
             freeze_options::WITH => told.with = value.try_clone().map_err(odd)?.try_into().map_err(odd)?,
             _ => return Err(Error::Failed(format!("There is no option {name}."))),

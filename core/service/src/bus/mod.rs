@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dormouse_engine::Born;
 use dormouse_wire::dbus::PATH;
 use dormouse_wire::{Listed, Phrase, Problem, ProblemKind, phrase};
 use tokio::sync::Mutex;
@@ -156,7 +157,7 @@ fn unguarded(group: Group) -> Result<Listed, Error> {
 /// The processes of a group.
 fn meant(group: &Listed) -> Meant {
     let others = group.members.iter().map(|member| member.pid).filter(|pid| *pid != group.first_pid).collect();
-    Meant { pid: group.first_pid, others }
+    Meant { pid: group.first_pid, others, born: Born::default() }
 }
 
 /// JSON for the bus.

@@ -100,6 +100,11 @@ impl Hands for OverBus {
             (freeze_options::SESSION, Value::from(wish.mark.id.as_str())),
             (freeze_options::SESSION_ORDER, Value::from(wish.mark.order)),
         ]);
+        let members = groups.iter().flat_map(|group| &group.members).map(|member| member.pid);
+        let started: HashMap<i32, u64> = wish.born.of(members).iter().map(|(pid, started)| (pid.0, started)).collect();
+        if !started.is_empty() {
+            options.insert(freeze_options::STARTED, Value::from(started));
+        }
         if !with.is_empty() {
             options.insert(freeze_options::WITH, Value::from(with));
         }

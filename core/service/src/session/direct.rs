@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use dormouse_engine::Asker;
+use dormouse_engine::{Asker, Born};
 use dormouse_wire::dbus::{AtLogout, Failure, Sleeping};
 use dormouse_wire::{
     Compression, Disconnect, Frozen, Label, Listed, Phrase, Progress, ThawWish, Thawed, Verdict, phrase,
@@ -47,8 +47,8 @@ impl Direct {
     }
 
     /// What a freeze of these groups into one image would say.
-    pub fn verdict(&self, groups: &[&Listed], keep_connections: bool) -> Result<Verdict, Failure> {
-        let meant = meant(groups)?;
+    pub fn verdict(&self, groups: &[&Listed], born: &Born, keep_connections: bool) -> Result<Verdict, Failure> {
+        let meant = meant(groups, born)?;
         let verdict: Verdict = self.work(Task::Verdict(meant), &dormouse_wire::Quiet)?;
         Ok(if keep_connections { verdict.once_kept() } else { verdict })
     }
@@ -90,10 +90,11 @@ impl Direct {
 }
 
 /// The processes of these groups.
-fn meant(groups: &[&Listed]) -> Result<Meant, Failure> {
+fn meant(groups: &[&Listed], born: &Born) -> Result<Meant, Failure> {
     let first = groups.first().ok_or_else(|| failed(phrase!("There is nobody to freeze.")))?;
     let members = groups.iter().flat_map(|group| &group.members).map(|member| member.pid);
-    Ok(Meant { pid: first.first_pid, others: members.filter(|pid| *pid != first.first_pid).collect() })
+    let born = born.of(members.clone());
+    Ok(Meant { pid: first.first_pid, others: members.filter(|pid| *pid != first.first_pid).collect(), born })
 }
 
 /// What is woken belongs to its user's session, and not to the unit or the login that has woken it.
@@ -124,7 +125,7 @@ impl Hands for Direct {
             session: Some(wish.mark.clone()),
         };
         let task = Task::Freeze {
-            meant: meant(groups)?,
+            meant: meant(groups, &wish.born)?,
             accept_losses: wish.accept_losses,
             label,
             compression: Compression::Fast,

@@ -16,6 +16,7 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use dormouse_engine::Born;
 use dormouse_wire::dbus::{Failure, Sleeping};
 use dormouse_wire::{Frozen, Listed, Pid, Progress, SessionMark, Thawed, phrase};
 use nix::fcntl::{Flock, FlockArg, OFlag};
@@ -37,6 +38,8 @@ pub struct Wish {
     pub keep_connections: bool,
     /// The session, and the how manyeth of it this is.
     pub mark: SessionMark,
+    /// When the processes of all groups started that are meant.
+    pub born: Born,
 }
 
 /// Whoever does the work for a user: a worker of our own, or the service.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use dormouse_engine::Born;
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{ByteSize, Frozen, Graph, Listed, Problem, Progress, Severity};
+use dormouse_wire::{ByteSize, Frozen, Graph, Listed, Problem, Progress, Severity, phrase};
 use serde::Serialize;
 
 use super::plan::{Left, Plan, clusters};
@@ -59,6 +60,10 @@ pub fn sleep(plan: Plan, graph: &Graph, hands: &mut dyn Hands, mut wish: Wish, p
             slept.interrupted = true;
             break;
         }
+        let cluster = there(cluster, &wish.born, &mut slept.left);
+        if cluster.is_empty() {
+            continue;
+        }
         let groups: Vec<&Listed> = cluster.iter().collect();
         match hands.freeze(&groups, &wish, progress) {
             Ok(frozen) => {
@@ -69,16 +74,28 @@ pub fn sleep(plan: Plan, graph: &Graph, hands: &mut dyn Hands, mut wish: Wish, p
                 slept.interrupted = true;
                 break;
             }
-            Err(failure) if cluster.len() == 1 => slept.stayed.push(stayed(&cluster, failure)),
-            Err(failure) => {
-                let (blamed, rest) = apart(cluster, &failure);
-                slept.stayed.push(stayed(&blamed, failure));
-                // The next that is taken is the last.
-                waiting.extend(clusters(rest, graph).into_iter().rev());
-            }
+            Err(failure) => match there(cluster, &wish.born, &mut slept.left) {
+                cluster if cluster.len() > 1 => {
+                    let (blamed, rest) = apart(cluster, &failure);
+                    slept.stayed.push(stayed(&blamed, failure));
+                    // The next that is taken is the last.
+                    waiting.extend(clusters(rest, graph).into_iter().rev());
+                }
+                cluster if cluster.is_empty() => {}
+                cluster => slept.stayed.push(stayed(&cluster, failure)),
+            },
         }
     }
     slept
+}
+
+/// Those that have not ended since they were meant; the others are left.
+fn there(cluster: Vec<Listed>, born: &Born, left: &mut Vec<Left>) -> Vec<Listed> {
+    let is_there = |group: &Listed| group.members.iter().any(|member| born.is_there(member.pid));
+    let (there, ended): (Vec<Listed>, Vec<Listed>) = cluster.into_iter().partition(is_there);
+    let why = phrase!("it has ended meanwhile").to_string();
+    left.extend(ended.iter().map(|group| Left { group: Named::from(group), why: why.clone() }));
+    there
 }
 
 fn asleep(cluster: &[Listed], frozen: Frozen) -> Asleep {

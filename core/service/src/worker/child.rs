@@ -11,8 +11,8 @@ use std::{env, thread};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::survey::x11;
 use dormouse_engine::{
-    Asker, ChangedFiles, FreezeError, FreezeOptions, Owners, OwnersWish, PauseOptions, Pids, Selection, ThawError,
-    ThawOptions,
+    Asker, Born, ChangedFiles, FreezeError, FreezeOptions, Owners, OwnersWish, PauseOptions, Pids, Selection,
+    ThawError, ThawOptions,
 };
 use dormouse_wire::dbus::{AtLogout, Failure};
 use dormouse_wire::{Disconnect, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
@@ -34,8 +34,9 @@ const BREATH: Duration = Duration::from_millis(100);
 pub fn run() {
     // It has been started by another name than its own; it is a matter of looks.
     let _ = prctl::set_name(c"dormouse");
-    let told = order().and_then(|order| {
+    let told = order().and_then(|mut order| {
         let parent = hold_back(&order)?;
+        still_there(&mut order)?;
         let order = settled(order)?;
         let before = Before::of(&order)?;
         let Some((order, inside)) = at_home(order, &before)? else { return Ok(None) };
@@ -97,6 +98,22 @@ fn hold_back(order: &Order) -> Result<Pid, Said> {
     Ok(parent)
 }
 
+/// Leaves out who has ended since somebody meant him, and whoever has got his pid.
+fn still_there(order: &mut Order) -> Result<(), Said> {
+    let (Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. }) = &mut order.task else {
+        return Ok(());
+    };
+    if meant.born.is_empty() {
+        return Ok(());
+    }
+    let mut there = std::iter::once(meant.pid).chain(std::mem::take(&mut meant.others));
+    let mut there = there.by_ref().filter(|pid| meant.born.is_there(*pid));
+    let first = there.next().ok_or_else(|| Said::Failed(sentence(phrase!("It has ended meanwhile."))))?;
+    let others = there.collect();
+    (meant.pid, meant.others) = (first, others);
+    Ok(())
+}
+
 fn ending() -> SigSet {
     [Signal::SIGTERM].into_iter().collect()
 }
@@ -142,6 +159,8 @@ fn at_home(mut order: Order, before: &Before) -> Result<Option<(Order, Option<In
         Some(Side::Inside(inside)) => {
             if let Task::Verdict(meant) | Task::Check(meant) | Task::Freeze { meant, .. } = &mut order.task {
                 (meant.pid, meant.others) = inside.meant(meant.pid, &meant.others).map_err(begun)?;
+                // Here they have other pids, and perhaps other clocks.
+                meant.born = Born::default();
             }
             Ok(Some((order, Some(inside))))
         }
@@ -333,6 +352,7 @@ fn selection(meant: &Meant, who: &Who) -> Selection {
     Selection {
         pid: meant.pid,
         others: meant.others.clone(),
+        born: meant.born.clone(),
         tree_only: false,
         disconnect: Disconnect::Nothing,
         keep_connections: false,

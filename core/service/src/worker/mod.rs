@@ -11,7 +11,7 @@ mod process;
 
 use std::path::PathBuf;
 
-use dormouse_engine::Asker;
+use dormouse_engine::{Asker, Born};
 use dormouse_wire::dbus::Failure;
 use dormouse_wire::{Compression, Disconnect, Label, Phase, Pid, Problem, ThawWish};
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,18 @@ pub struct Meant {
     pub pid: Pid,
     /// The others.
     pub others: Vec<Pid>,
+    /// When they started, as far as that is known: whoever has got the pid of one of them since is not meant.
+    #[serde(default)]
+    pub born: Born,
+}
+
+impl Meant {
+    /// Those of whom it is known when they started; none where there is nobody.
+    pub fn only(self, born: Born) -> Option<Self> {
+        let mut known = std::iter::once(self.pid).chain(self.others).filter(|pid| born.knows(*pid));
+        let (pid, others) = (known.next()?, known.collect());
+        Some(Self { pid, others, born })
+    }
 }
 
 /// A piece of work. Images are named by their file in the folder of the user.

@@ -1,0 +1,81 @@
+//! A program with all that it has in a folder of its own: itself, a library like no other, and a working file. Tests change them, or take
+//! them away, while it sleeps.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::specimen::ORDINARY;
+use crate::{Job, User};
+
+/// Holds a library, its own program, and a working file; says in the end what it finds of them.
+const PROGRAM: &str = r#"
+import ctypes, mmap, os, sys, time
+
+home, stage = sys.argv[1], sys.argv[2]
+library = ctypes.CDLL(home + "/library.so")
+library.cos.restype, library.cos.argtypes = ctypes.c_double, [ctypes.c_double]
+log = open(home + "/log", "r+b", buffering=0)
+assert log.read(4) == b"one "
+print("ready", flush=True)
+while not os.path.exists(stage + "/go"):
+    time.sleep(0.02)
+maps = [line.split(None, 5)[5] for line in open("/proc/self/maps").read().splitlines() if home in line]
+print("maps", *sorted(set(path[len(home):] for path in maps)), flush=True)
+print("runs", os.readlink("/proc/self/exe")[len(home):], flush=True)
+print("cos", library.cos(0.0), flush=True)
+print("again", os.spawnv(os.P_WAIT, "/proc/self/exe", ["python3", "-c", "raise SystemExit(7)"]), flush=True)
+print("log", log.read().decode(), flush=True)
+log.write(b"!")
+print("where", os.readlink("/proc/self/fd/%d" % log.fileno()), flush=True)
+"#;
+
+/// What it says where all is as it was, but for the file: `log`, what was left to read of it, and `where`, the name that it has.
+pub const RIGHT: &str = "ready\nmaps /library.so /program\nruns /program\ncos 1.0\nagain 7\n";
+
+fn done<T>(result: std::io::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A library of the system that programs load.
+pub fn some_library() -> PathBuf {
+    let maps = done(fs::read_to_string("/proc/self/maps"));
+    let place = maps.split_whitespace().find(|word| word.ends_with("/libc.so.6"));
+    Path::new(place.unwrap_or_else(|| panic!("no libc:\n{maps}"))).with_file_name("libm.so.6")
+}
+
+/// It runs, and this is its folder: with `program`, `library.so` and `log`. It says [`RIGHT`] once a file `go` is there.
+pub fn awake(user: User) -> (Job, PathBuf) {
+    let mut job = Job::start("python3", user, |folder| {
+        let home = folder.join("home");
+        done(fs::create_dir(&home));
+        done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));
+        let library = [done(fs::read(some_library())), folder.to_string_lossy().into_owned().into_bytes()].concat();
+        done(fs::write(home.join("library.so"), library));
+        done(fs::write(home.join("log"), "one two three"));
+        done(fs::write(folder.join("script.py"), PROGRAM));
+        if user == User::Ordinary {
+            let who = Some(ORDINARY);
+            for path in ["", "program", "library.so", "log"] {
+                done(chown(home.join(path), who, who));
+            }
+        }
+        let mut command = Command::new("env");
+        command.arg("PYTHONHOME=/usr").arg(home.join("program")).arg(folder.join("script.py")).arg(home).arg(folder);
+        command
+    });
+    job.wait_for("ready");
+    let home = job.specimen().folder().join("home");
+    (job, home)
+}
+
+/// The copy that is kept of this content among root's images.
+pub fn kept(content: &[u8]) -> Option<PathBuf> {
+    let same = |path: &PathBuf| {
+        path.metadata().is_ok_and(|found| found.len() == content.len() as u64)
+            && fs::read(path).is_ok_and(|found| found == content)
+    };
+    let entries = fs::read_dir("/var/lib/dormouse/kept/objects").into_iter().flatten();
+    entries.flatten().map(|entry| entry.path()).find(same)
+}
