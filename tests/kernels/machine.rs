@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use crate::failure::{Failure, Outcome, ensure, run};
 use crate::kernel::Series;
 use crate::system::{System, cache, make_file_system};
+use crate::systemd;
 
 /// A processor with all that the emulation can do, AVX2 among it; but without CMPXCHG16B, after which qemu 7.2 now and
 /// then gives the kernel wrong flags, so that one boot in some hundred ends in a panic.
@@ -68,6 +69,27 @@ impl<'a> Machine<'a> {
         processor: &str,
         scripts: [Script<'_>; N],
     ) -> Outcome<[Report; N]> {
+        self.boot_with(series, processor, scripts, "")
+    }
+
+    /// The same with systemd as the first process, which the scripts end.
+    pub fn boot_systemd<const N: usize>(
+        &self,
+        series: Series,
+        processor: &str,
+        scripts: [Script<'_>; N],
+    ) -> Outcome<[Report; N]> {
+        self.boot_with(series, processor, scripts, systemd::START)
+    }
+
+    /// `more`: what else the kernel is told.
+    fn boot_with<const N: usize>(
+        &self,
+        series: Series,
+        processor: &str,
+        scripts: [Script<'_>; N],
+        more: &str,
+    ) -> Outcome<[Report; N]> {
         for (name, body) in scripts {
             let script = self.folder.path().join("script");
             fs::write(&script, format!(". /lib/kernels/workbench\n{body}\n"))?;
@@ -75,7 +97,7 @@ impl<'a> Machine<'a> {
         }
         let console = self.folder.path().join("console");
         let begin = Instant::now();
-        let child = self.start(series, processor, scripts[0].0, &console)?;
+        let child = self.start(series, processor, &format!("{} {more}", scripts[0].0), &console)?;
         let in_time = off_in_time(child)?;
         println!("{} on {processor}: {}, {:.1} s", scripts[0].0, series.prefix(), begin.elapsed().as_secs_f64());
         let console = String::from_utf8_lossy(&fs::read(console)?).into_owned();

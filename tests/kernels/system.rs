@@ -14,8 +14,14 @@ use crate::archive::Archive;
 use crate::failure::{Failure, Outcome, run};
 use crate::kernel::{Kernel, Series, kernel};
 
-const GUEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/guest");
+/// The scripts of the machines.
+pub const GUEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/guest");
 const WORKLOADS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/workloads");
+
+/// Who is known: root, the message bus, and nobody.
+const USERS: &str =
+    "root:x:0:0:root:/disk/tmp:/bin/sh\nmessagebus:x:101:101::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
+const GROUPS: &str = "root:x:0:\ntty:x:5:\nutmp:x:43:\nmessagebus:x:101:\nsystemd-journal:x:102:\nnogroup:x:65534:\n";
 
 /// What a machine is started from.
 #[derive(Debug)]
@@ -135,8 +141,9 @@ fn initial_files(kernel: &Kernel) -> Outcome<Vec<u8>> {
 }
 
 /// The root file system while it is put together in a folder.
-struct Tree {
-    root: PathBuf,
+pub struct Tree {
+    /// Where.
+    pub root: PathBuf,
     libraries: BTreeSet<PathBuf>,
 }
 
@@ -150,7 +157,7 @@ impl Tree {
         self.workloads()?;
         self.busybox()?;
         self.put(&Path::new(GUEST).join("inittab"), "etc/inittab")?;
-        for name in ["start", "run", "detached", "workbench"] {
+        for name in ["start", "run", "detached", "systemd", "workbench"] {
             self.put(&Path::new(GUEST).join(name), &format!("lib/kernels/{name}"))?;
             fs::set_permissions(self.root.join("lib/kernels").join(name), fs::Permissions::from_mode(0o755))?;
         }
@@ -159,6 +166,7 @@ impl Tree {
             self.put(&system.kernel(series).image, &format!("boot/vmlinuz-{release}"))?;
             self.put(&system.initial(series), &format!("boot/initrd-{release}"))?;
         }
+        self.systemd()?;
         for library in &self.libraries {
             self.put(library, library.to_string_lossy().trim_start_matches('/'))?;
         }
@@ -176,8 +184,8 @@ impl Tree {
         for name in ["bin", "sbin", "lib", "lib64"] {
             symlink(format!("usr/{name}"), self.root.join(name))?;
         }
-        fs::write(self.root.join("etc/passwd"), "root:x:0:0:root:/disk/tmp:/bin/sh\n")?;
-        fs::write(self.root.join("etc/group"), "root:x:0:\n")?;
+        fs::write(self.root.join("etc/passwd"), USERS)?;
+        fs::write(self.root.join("etc/group"), GROUPS)?;
         Ok(())
     }
 
@@ -254,7 +262,7 @@ impl Tree {
     }
 
     /// Remembers the libraries that ldd(1) finds; a static program or a script has none.
-    fn add_libraries(&mut self, program: &Path) -> Outcome {
+    pub fn add_libraries(&mut self, program: &Path) -> Outcome {
         let output = Command::new("ldd").arg(program).output()?;
         for line in String::from_utf8_lossy(&output.stdout).lines() {
             let path = line.split_whitespace().find(|word| word.starts_with('/') && !word.ends_with(':'));
@@ -266,7 +274,7 @@ impl Tree {
     }
 
     /// Copies a file, or what a link leads to, with its time of change and permissions.
-    fn put(&self, source: &Path, target: &str) -> Outcome {
+    pub fn put(&self, source: &Path, target: &str) -> Outcome {
         let target = self.root.join(target);
         fs::create_dir_all(target.parent().unwrap_or(&self.root))?;
         fs::copy(source, &target)?;
