@@ -1,5 +1,6 @@
 //! A user whom nobody else on the machine is, with programs of his: what tests of sessions put to sleep, and nobody else's work.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, fchown};
 use std::os::unix::process::CommandExt;
@@ -13,9 +14,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::command;
 use crate::specimen::without_inheritance;
 use crate::wait::{PATIENCE, until};
+use crate::{command, pids};
 
 /// Counts, in a line for each number.
 pub const COUNTER: &str = "import time\ni = 0\nwhile True:\n    print(i)\n    i += 1\n    time.sleep(0.05)\n";
@@ -89,9 +90,8 @@ impl Stage {
 
     /// Starts a program of the user's in a session of its own; what it says goes into a file.
     pub fn start(&self, name: &str, program: &str, arguments: &[&str]) -> Program {
-        let path = self.path(&format!("{name}.out"));
-        let out = done(File::options().append(true).create(true).open(&path));
-        done(fchown(&out, Some(self.user), Some(self.user)));
+        let path = self.said_in(name);
+        let out = done(File::options().append(true).open(&path));
         let err = done(out.try_clone());
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(out).stderr(err);
@@ -101,22 +101,33 @@ impl Stage {
         Program { name: name.to_owned(), pid: child.id() as i32, child: Some(child), out: path }
     }
 
-    /// The same for a script in Python.
-    pub fn python(&self, name: &str, script: &str) -> Program {
+    /// The file for what a program says.
+    fn said_in(&self, name: &str) -> PathBuf {
+        let path = self.path(&format!("{name}.out"));
+        let out = done(File::options().append(true).create(true).open(&path));
+        done(fchown(&out, Some(self.user), Some(self.user)));
+        path
+    }
+
+    /// The files for a script, and for what it says.
+    fn script(&self, name: &str, script: &str) -> (PathBuf, PathBuf) {
         let file = self.path(&format!("{name}.py"));
         done(fs::write(&file, script));
+        (file, self.said_in(name))
+    }
+
+    /// The same for a script in Python.
+    pub fn python(&self, name: &str, script: &str) -> Program {
+        let (file, _) = self.script(name, script);
         self.start(name, "python3", &["-u", &file.to_string_lossy()])
     }
 
     /// The same with this pid, which nobody has.
     pub fn python_at(&self, pid: i32, name: &str, script: &str) -> Program {
-        let started = until(PATIENCE, || {
-            // The next one's; somebody else may be faster.
-            done(fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()));
-            let program = self.python(name, script);
-            (program.pid == pid).then_some(program)
-        });
-        started.unwrap_or_else(|| panic!("nobody gets pid {pid}"))
+        let (file, out) = self.script(name, script);
+        let command = ["python3", "-u", &file.to_string_lossy()].map(|word| done(CString::new(word)));
+        pids::start_at(pid, self.user, &command, &done(File::options().append(true).open(&out)));
+        Program { name: name.to_owned(), pid, child: None, out }
     }
 
     /// Lets a program be the user's.
