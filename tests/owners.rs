@@ -20,11 +20,11 @@ const HOLDER: &str = include_str!("owners/holder.py");
 const INSIDE: &str = include_str!("owners/inside.py");
 
 /// Where the group is frozen.
-const THERE: (&str, &str) = ("anna:x:61210:61211::/:/bin/sh\n", "anna:x:61211:\nfriends:x:61212:anna\n");
+const THERE: (&str, &str) = ("anna:x:61210:61211::/:/bin/sh\n", "anna:x:61211:\nfriends:x:61212:anna\nweb:x:61213:\n");
 /// Where it is thawed: the same people by other numbers, and somebody else by one of theirs.
 const HERE: (&str, &str) = (
     "eve:x:61210:61211::/:/bin/sh\nanna:x:61220:61221::/:/bin/sh\n",
-    "eve:x:61211:\nanna:x:61221:\nfriends:x:61222:anna\n",
+    "eve:x:61211:\nanna:x:61221:\nfriends:x:61222:anna\nweb:x:61223:\nmallory:x:61213:\n",
 );
 
 fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
@@ -63,6 +63,9 @@ fn asleep() -> (Job, BTreeSet<i32>) {
         command
     });
     job.wait_for("ready");
+    // Her socket is for the group of the web server, which she is not in.
+    let socket = job.specimen().folder().join("home/socket");
+    done(std::os::unix::fs::lchown(socket, None, Some(61_213)));
     let group = job.specimen().members();
     // What it would undo of its semaphores is.
     job.specimen().freeze_with(&["--accept-losses"]).expect_success("freeze");
@@ -115,6 +118,7 @@ fn nobody_becomes_somebody_else_unasked_and_names_lead_to_the_right_ones() {
         "user 61210 of the image was called anna, and anna is user 61220 here",
         "group 61211 of the image was called anna, and anna is group 61221 here",
         "group 61212 of the image was called friends, and friends is group 61222 here",
+        "group 61213 of the image was called web, and web is group 61223 here",
         "--users by-name",
     ];
     refused(&mut job, &group, &[], &told);
@@ -135,13 +139,16 @@ fn nobody_becomes_somebody_else_unasked_and_names_lead_to_the_right_ones() {
         let outcome = job.specimen().thaw_with(&["--user", text]);
         assert_eq!(outcome.status.code(), Some(2), "{text}: {}", outcome.said);
     }
-    belongs_to(job, &group, &["--users", "by-name"], "61220 61221 61222");
+    belongs_to(job, &group, &["--users", "by-name"], "61220 61221 61222 61223");
 }
 
 #[test]
 fn who_takes_whose_place_can_be_said_one_by_one() {
     let (mut job, group) = asleep();
-    know(&job.specimen().folder(), ("eve:x:61210:61211::/:/bin/sh\n", "eve:x:61211:\nfriends:x:61222:\n"));
+    know(
+        &job.specimen().folder(),
+        ("eve:x:61210:61211::/:/bin/sh\n", "eve:x:61211:\nfriends:x:61222:\nweb:x:61223:\n"),
+    );
     let told = [
         "here 61210 is eve, and nobody is called anna",
         "here 61211 is eve, and none is called anna",
@@ -149,7 +156,7 @@ fn who_takes_whose_place_can_be_said_one_by_one() {
     ];
     refused(&mut job, &group, &["--users", "by-name"], &told);
     let said = ["--users", "by-name", "--user", "anna=61220", "--group", "61211=61221"];
-    belongs_to(job, &group, &said, "61220 61221 61222");
+    belongs_to(job, &group, &said, "61220 61221 61222 61223");
 }
 
 #[test]
@@ -160,7 +167,7 @@ fn numbers_count_where_that_is_wished() {
         done(std::os::unix::fs::lchown(entry.path(), Some(61_210), Some(61_211)));
     }
     done(std::os::unix::fs::chown(&home, Some(61_210), Some(61_211)));
-    belongs_to(job, &group, &["--users", "as-they-are"], "61210 61211 61212");
+    belongs_to(job, &group, &["--users", "as-they-are"], "61210 61211 61212 61213");
 }
 
 /// An image of Anna's own, whose thaw is judged by who she is here.
@@ -176,7 +183,7 @@ fn an_image_of_her_own_is_hers_here_too() {
     let said = words(&outcome);
     assert!(said.contains("has the rights of group 61222") && !said.contains("belongs to user 61210"), "{said}");
     done(std::os::unix::fs::chown(&image, Some(0), Some(0)));
-    belongs_to(job, &group, &["--users", "by-name"], "61220 61221 61222");
+    belongs_to(job, &group, &["--users", "by-name"], "61220 61221 61222 61223");
 }
 
 /// What is inside of a sandbox stays: who is root in it is led outside.

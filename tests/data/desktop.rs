@@ -55,6 +55,7 @@ fn the_settings_compile_and_have_their_defaults() {
         "ask-before-freezing false",
         "compression 'fast'",
         "keep-connections false",
+        "keep-files false",
         "run-in-background false",
         "show-everybody false",
         "sort-by 'name'",

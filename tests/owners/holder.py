@@ -68,7 +68,7 @@ print("ready", flush=True)
 while not os.path.exists(stage + "/go"):
     time.sleep(0.02)
 
-user, group, friends = map(int, open(stage + "/whom").read().split())
+user, group, friends, web = map(int, open(stage + "/whom").read().split())
 wrong = []
 
 
@@ -114,7 +114,8 @@ for what, number in (
     owner(what, os.fstat(number))
 holds("root's pipe", os.fstat(roots[0]).st_uid, 0)
 holds("the terminal", os.fstat(slave).st_uid, user)
-owner("the socket's file", os.stat(home + "/socket"))
+found = os.stat(home + "/socket")
+holds("the socket's file", (found.st_uid, found.st_gid), (user, web))
 holds("the segment", lines("/proc/sysvipc/shm", segment), [user, group, user, group])
 holds("the semaphores", lines("/proc/sysvipc/sem", semaphores), [user, group, user, group])
 credentials = struct.calcsize("3i")

@@ -92,7 +92,7 @@ fn freeze_now(
     keeper.keep_open(&mut recorded.group.open_files, &open.facts);
     recorded.group.hold = hold.as_ref().map(|hold| hold.id().to_owned());
     sections(&mut writer, &recorded, &verdict.problems, options.label.as_ref())?;
-    last_sections(&mut writer, namespaces.map(|(seen, _)| seen), &recorded.group, (&open, &known))?;
+    last_sections(&mut writer, namespaces.map(|(seen, _)| seen), &mut recorded.group, (&open, &known))?;
     cancelled(progress)?;
 
     progress.begins(Phase::Sealing, 0);
@@ -142,11 +142,11 @@ fn told(sealed: Sealed, recorded: &Recorded, begin: Instant, losses: Vec<Problem
 fn last_sections(
     writer: &mut Writer,
     seen: Option<Seen>,
-    group: &Group,
+    group: &mut Group,
     (open, known): (&OpenFiles, &Known),
 ) -> Result<(), FreezeError> {
-    let namespaces = seen.map(|seen| namespaces_of(writer, seen, group)).transpose()?;
-    let names = Names::of(group, namespaces.as_ref(), owners(open), known);
+    let mut namespaces = seen.map(|seen| namespaces_of(writer, seen, group)).transpose()?;
+    let names = Names::of(group, namespaces.as_mut(), open.facts.files.iter().map(|file| &file.owner), known);
     Ok(writer.section(SectionKind::Owners, &names).map_err(|error| error.problem())?)
 }
 
@@ -159,15 +159,6 @@ fn namespaces_of(writer: &mut Writer, seen: Seen, group: &Group) -> Result<Names
     }
     writer.section(SectionKind::Namespaces, &record).map_err(|error| error.problem())?;
     Ok(record)
-}
-
-/// Whom that belongs to of the open files which is made anew: pipes and sockets. A file with a name has an owner of its own.
-fn owners(open: &OpenFiles) -> impl Iterator<Item = (u32, u32)> {
-    open.facts.files.iter().flat_map(|file| {
-        let made = matches!(file.file_type(), libc::S_IFIFO | libc::S_IFSOCK);
-        let opened = (file.owner.user, file.owner.group);
-        [opened].into_iter().chain(made.then_some((file.stat.st_uid, file.stat.st_gid)))
-    })
 }
 
 /// What is known of the group; what its namespaces hold comes last.

@@ -57,7 +57,8 @@ impl Acting {
         };
         let mut acting = Self { before, capabilities: capabilities()?, effective: None, changed: false };
         // An ordinary user who acts as himself has his own groups, whatever those were: he gains nothing by them.
-        let is_himself = identity.user != 0 && identity.user == acting.before.user && !has_capability(CAP_SETGID);
+        let is_mighty = has_capability(CAP_SETGID) || acting.capabilities[0].effective & FILE_CAPABILITIES != 0;
+        let is_himself = identity.user != 0 && identity.user == acting.before.user && !is_mighty;
         if *identity == acting.before || is_himself {
             return Ok(acting);
         }

@@ -131,6 +131,9 @@ pub fn make(
     owners: &Owners,
 ) -> Result<Option<Side>, Vec<Problem>> {
     let Some(mut wanted) = wanted(image, asker) else { return Ok(None) };
+    if let Some(problem) = owners.clash(&wanted.group, Some(&wanted.record)) {
+        return Err(vec![problem]);
+    }
     owners.lead(&mut wanted.group, Some(&mut wanted.record));
     let unmoved = wanted.group.moved(moves, Some(&mut wanted.record));
     let mut problems = verify::trust(&wanted.reader, &wanted.record, asker);

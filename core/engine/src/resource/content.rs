@@ -14,7 +14,7 @@ use serde_bytes::ByteBuf;
 use super::memory::mapping::is_ordinary;
 use super::moves::Moving;
 use super::named_file::{Owner, shown};
-use super::owners::Owners;
+use super::owners::Walk;
 use crate::image::{CHUNK_PAGES, ImageError, PAGE, PageBuffer, PageNumber, PageSink, Reader};
 use crate::kernel::huge_pages;
 use crate::kernel::identity::{Acting, Identity};
@@ -245,10 +245,10 @@ impl Content {
     }
 
     /// Leads it to the numbers that its owner has here.
-    pub fn led(&mut self, owners: &Owners) {
-        owners.both(&mut self.owner);
+    pub fn led(&mut self, walk: &mut Walk<'_>) {
+        walk.both(&mut self.owner);
         if let Origin::Deleted { maker, .. } = &mut self.origin {
-            maker.led(owners);
+            maker.led(walk);
         }
     }
 

@@ -11,7 +11,7 @@ use serde_bytes::ByteBuf;
 
 use super::likeness::Likeness;
 use super::moves::Moving;
-use super::owners::Owners;
+use super::owners::Walk;
 use crate::image::kept::{ContentHash, KeptFiles};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{files, outside};
@@ -84,10 +84,10 @@ impl From<&Owner> for Identity {
 
 impl Owner {
     /// Leads it to the numbers that it has here.
-    pub fn led(&mut self, owners: &Owners) {
-        owners.user(&mut self.user);
-        owners.group(&mut self.group);
-        owners.groups(&mut self.groups);
+    pub fn led(&mut self, walk: &mut Walk<'_>) {
+        walk.user(&mut self.user);
+        walk.group(&mut self.group);
+        walk.groups(&mut self.groups);
     }
 }
 

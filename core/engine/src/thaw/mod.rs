@@ -10,6 +10,7 @@ mod control_groups;
 mod fill;
 mod filters;
 mod finish;
+mod hard_limits;
 mod hold;
 mod home;
 mod huge_pages;

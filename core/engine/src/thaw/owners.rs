@@ -1,17 +1,21 @@
 //! Who here is who the image speaks of: users and groups are known to it by numbers, and by the names that these had.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dormouse_wire::{Phrase, Problem, ProblemKind, Remedy, UserNames, phrase};
+use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::image::{Reader, SectionKind};
-use crate::resource::owners::{Names, Owners};
+use crate::resource::owners::{Names, OVERFLOW, Owners};
 use crate::{Asker, OwnersWish, ThawError};
 
 /// So many users, and so many groups, does an image name at most: each is asked for.
-const MOST: usize = 1 << 17;
+const MOST: usize = 1 << 13;
+/// So many things are told of them one by one.
+const FEW: usize = 50;
 
 /// Who takes whose place in this image, as it is wished; what stands in the way of that. This process must be where the image was named:
 /// within a sandbox, others are asked who is who.
@@ -28,18 +32,45 @@ pub fn owners(image: &Path, asker: Option<&Asker>, wish: &OwnersWish) -> Result<
         let what = phrase!("the image speaks of more users and groups than a group of processes can have");
         return Err(Problem::blocks(ProblemKind::Image, what).at(image.display().to_string()).into());
     }
-    let user_name = |id: u32| User::from_uid(Uid::from_raw(id)).ok().flatten().map(|user| user.name);
-    let user_id = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
-    let group_name = |id: u32| Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| group.name);
-    let group_id = |name: &str| Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+    let unasked = RefCell::new(None);
+    let user_name = |id: u32| asked(User::from_uid(Uid::from_raw(id)), &unasked).map(|user| user.name);
+    let user_id = |name: &str| asked(User::from_name(name), &unasked).map(|user| user.uid.as_raw());
+    let group_name = |id: u32| asked(Group::from_gid(Gid::from_raw(id)), &unasked).map(|group| group.name);
+    let group_id = |name: &str| asked(Group::from_name(name), &unasked).map(|group| group.gid.as_raw());
     let mut problems = Vec::new();
+    if wish.names == UserNames::ByName && !whole {
+        let what = phrase!("the image does not say what its users are called: an older Dormouse has made it");
+        let way_out = phrase!(
+            "Say who is who by number (--user OLD=NEW, --group OLD=NEW), or go by numbers (--users as-they-are)"
+        );
+        problems.push(Problem::blocks(ProblemKind::Image, what).way_out(way_out).settled_by([Remedy::AsTheyAre]));
+    }
     let users = Side { kind: Kind::User, known: &names.users, whole, name: &user_name, id: &user_id };
     let groups = Side { kind: Kind::Group, known: &names.groups, whole, name: &group_name, id: &group_id };
     let owners = Owners {
         users: users.led(wish.names, &wish.users, &mut problems),
         groups: groups.led(wish.names, &wish.groups, &mut problems),
     };
+    if let Some(errno) = unasked.take().filter(|_| wish.names != UserNames::AsTheyAre) {
+        let what = phrase!("this system cannot say who its users are: {why}", why = errno.desc());
+        let way_out = phrase!("Try again, or go by numbers (--users as-they-are)");
+        problems.push(blocks(what).way_out(way_out).settled_by([Remedy::AsTheyAre]));
+    }
+    let more = problems.len().saturating_sub(FEW);
+    problems.truncate(FEW);
+    problems.extend((more > 0).then(|| blocks(phrase!("there are {more} more users and groups like these", more))));
     if problems.is_empty() { Ok(owners) } else { Err(ThawError::Refused(problems)) }
+}
+
+/// What was found; that it cannot be asked for is noted. By these numbers, getpwnam(3), nobody was found, or the system has no such place.
+fn asked<T>(answer: nix::Result<Option<T>>, unasked: &RefCell<Option<Errno>>) -> Option<T> {
+    const NOBODY: [Errno; 4] = [Errno::ENOENT, Errno::ESRCH, Errno::EBADF, Errno::EPERM];
+    answer.unwrap_or_else(|errno| {
+        if !NOBODY.contains(&errno) {
+            unasked.replace(Some(errno));
+        }
+        None
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -72,10 +103,15 @@ impl Side<'_> {
     fn led(&self, names: UserNames, said: &[(String, String)], problems: &mut Vec<Problem>) -> BTreeMap<u32, u32> {
         let mut led = self.said(said, problems);
         if names != UserNames::AsTheyAre {
-            for (id, was) in self.known.iter().filter_map(|(id, was)| Some((*id, was.as_deref()?))) {
-                if led.contains_key(&id) {
+            for (id, was) in self.known.iter().map(|(id, was)| (*id, was.as_deref())) {
+                if led.contains_key(&id) || id == OVERFLOW {
                     continue;
                 }
+                let Some(was) = was else {
+                    let here = (self.name)(id).filter(|_| names == UserNames::ByName);
+                    problems.extend(here.map(|here| self.nameless(id, &here)));
+                    continue;
+                };
                 match self.elsewhere(id, was) {
                     Ok(None) => {}
                     Ok(Some(new)) if names == UserNames::ByName => drop(led.insert(id, new)),
@@ -191,6 +227,21 @@ impl Side<'_> {
         problem.settled_by([Remedy::AsTheyAre])
     }
 
+    fn nameless(&self, id: u32, here: &str) -> Problem {
+        let here = shown(here);
+        let problem = match self.kind {
+            Kind::User => {
+                blocks(phrase!("what user {id} of the image was called is not known; here that is {here}", id, here))
+                    .way_out(phrase!("Say who takes that place: --user {id}=NAME", id))
+            }
+            Kind::Group => {
+                blocks(phrase!("what group {id} of the image was called is not known; here that is {here}", id, here))
+                    .way_out(phrase!("Say which takes that place: --group {id}=NAME", id))
+            }
+        };
+        problem.settled_by([Remedy::AsTheyAre])
+    }
+
     fn become_one(&self, one: u32, other: u32, new: u32) -> Problem {
         let (one, other) = (self.called(one), self.called(other));
         match self.kind {
@@ -273,7 +324,8 @@ mod tests {
 
     #[test]
     fn who_is_the_same_here_keeps_his_number() {
-        let image = [(0, Some("root")), (1002, Some("alicia")), (5000, Some("far")), (77, None)];
+        let image =
+            [(0, Some("root")), (1002, Some("alicia")), (5000, Some("far")), (77, None), (OVERFLOW, Some("bob"))];
         for names in [UserNames::Stop, UserNames::ByName, UserNames::AsTheyAre] {
             assert_eq!(led(&image, names, &[]), Ok(Vec::new()));
         }
@@ -302,9 +354,18 @@ mod tests {
     }
 
     #[test]
+    fn whose_name_is_not_known_is_told_where_names_count() {
+        let image = [(0, Some("root")), (1001, None)];
+        assert_eq!(led(&image, UserNames::Stop, &[]), Ok(Vec::new()));
+        refused(led(&image, UserNames::ByName, &[]), &["is not known; here that is anna"]);
+        assert_eq!(led(&image, UserNames::ByName, &[("1001", "bob")]), Ok(vec![(1001, 1000)]));
+        assert_eq!(led(&image, UserNames::ByName, &[("1001", "anna")]), Ok(Vec::new()));
+    }
+
+    #[test]
     fn what_is_said_must_be_of_use_and_leave_two_people_two() {
         let image = [(1000, Some("anna")), (1001, None)];
-        refused(led(&image, UserNames::ByName, &[]), &["would both be user 1001"]);
+        refused(led(&image, UserNames::ByName, &[]), &["here that is anna", "would both be user 1001"]);
         refused(led(&image, UserNames::AsTheyAre, &[("eve", "bob")]), &["speaks of no user eve"]);
         refused(led(&image, UserNames::AsTheyAre, &[("7", "bob")]), &["speaks of no user 7"]);
         refused(led(&image, UserNames::AsTheyAre, &[("anna", "eve")]), &["no user eve here"]);

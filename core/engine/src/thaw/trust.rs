@@ -5,19 +5,15 @@ use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{Phrase, Problem, ProblemKind, phrase};
 
 use crate::Asker;
 use crate::image::Reader;
-use crate::proc;
-use crate::proc::limits::Limits;
-use crate::proc::status::Ids;
 use crate::resource::content::Origin;
 use crate::resource::fd;
 use crate::resource::group::{Group, Life};
 use crate::resource::memory::layout::Executable;
 use crate::resource::named_file::{NamedFile, shown};
-use crate::resource::task::limits;
 use crate::resource::task::seccomp::Seccomp;
 
 /// Users and groups as whom something of the image is to be done.
@@ -92,7 +88,7 @@ fn beyond(group: &Group, found: &Metadata, asker: Option<&Asker>) -> Vec<Phrase>
         ));
     }
     let of_network = fd::network::favours(&group.open_files);
-    for favour in favours(group, found.uid()).into_iter().chain(places(group)).chain(of_network) {
+    for favour in favours(group).into_iter().chain(places(group)).chain(of_network) {
         beyond.push(phrase!("it belongs to user {uid}, and holds {favour}", uid = found.uid(), favour));
     }
     if claims.capabilities != 0 {
@@ -134,62 +130,14 @@ fn places(group: &Group) -> Vec<Phrase> {
     places
 }
 
-/// The hard limits that a user can have: those of the engine, which is started as a login is, and those of his own processes, none
-/// of which can have raised them itself.
-struct Most {
-    own: Option<Limits>,
-    owner: u32,
-    owners: Option<Vec<Limits>>,
-}
-
-impl Most {
-    fn of(owner: u32) -> Self {
-        Self {
-            own: proc::parsed(Pid(std::process::id() as i32), "limits", proc::limits::parse).ok(),
-            owner,
-            owners: None,
-        }
-    }
-
-    fn allows(&mut self, resource: usize, hard: u64) -> bool {
-        let allowed = |limits: &Limits| limits.get(resource).is_none_or(|limit| hard <= limit.hard);
-        if self.own.as_ref().is_none_or(allowed) {
-            return true;
-        }
-        let owner = self.owner;
-        self.owners.get_or_insert_with(|| limits_of(owner)).iter().any(allowed)
-    }
-}
-
-/// Those of the processes that are nobody's but this user's.
-fn limits_of(user: u32) -> Vec<Limits> {
-    let of = |pid: Pid| {
-        let status = proc::parsed(pid, "status", proc::status::parse).ok()?;
-        let limits = proc::parsed(pid, "limits", proc::limits::parse).ok()?;
-        (status.uid == Ids { real: user, effective: user, saved: user, filesystem: user }).then_some(limits)
-    };
-    proc::list_pids().into_iter().flatten().filter_map(of).collect()
-}
-
-/// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), getrlimit(2), seccomp(2).
-fn favours(group: &Group, owner: u32) -> Vec<Phrase> {
+/// What only a mightier user can give: sched(7), ioprio_set(2), proc_pid_oom_score_adj(5), seccomp(2).
+fn favours(group: &Group) -> Vec<Phrase> {
     const REAL_TIME: u32 = 1;
     let mut favours = Vec::new();
-    let mut most = Most::of(owner);
     for process in &group.processes {
         let Some(alive) = process.alive() else { continue };
         if alive.attributes.oom_score_adjustment < 0 {
             favours.push(phrase!("{process}, which is spared when memory runs out", process = process.shown()));
-        }
-        for (resource, (_, hard)) in alive.limits.0.iter().enumerate() {
-            if !most.allows(resource, *hard) {
-                let name = limits::name(resource);
-                favours.push(phrase!(
-                    "{process}, whose limit on {name} is above that of Dormouse and of all that the user runs",
-                    process = process.shown(),
-                    name
-                ));
-            }
         }
         for thread in &alive.threads {
             let attributes = &thread.scheduling.attributes;

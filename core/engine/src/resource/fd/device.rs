@@ -13,7 +13,7 @@ use crate::kernel::Errno;
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ impl FileKind for Device {
         moving.path(&mut record.path);
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.owner.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.owner.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

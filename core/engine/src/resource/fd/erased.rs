@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, Finish, OpenFile, Restore};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::NamedFile;
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// A kind with its type erased.
 pub trait AnyFileKind: Sync {
@@ -25,7 +25,7 @@ pub trait AnyFileKind: Sync {
     /// See [`FileKind::moved`]. A record that cannot be read stays as it is: the preflight tells of it.
     fn moved(&self, file: &mut OpenFile, moving: &mut Moving<'_>);
     /// See [`FileKind::led`]. A record that cannot be read stays as it is: the preflight tells of it.
-    fn led(&self, file: &mut OpenFile, owners: &Owners);
+    fn led(&self, file: &mut OpenFile, walk: &mut Walk<'_>);
     /// Does something with what [`FileKind::named_file`] answers, if that is something.
     fn with_named_file(&self, file: &mut OpenFile, work: &mut dyn FnMut(&mut NamedFile));
     /// See [`FileKind::preflight`].
@@ -83,10 +83,12 @@ impl<K: FileKind> AnyFileKind for K {
         file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
     }
 
-    fn led(&self, file: &mut OpenFile, owners: &Owners) {
+    fn led(&self, file: &mut OpenFile, walk: &mut Walk<'_>) {
         let Ok(mut record) = typed(file) else { return };
-        FileKind::led(self, &mut record, owners);
-        file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
+        FileKind::led(self, &mut record, walk);
+        if !walk.only_notes() {
+            file.record = ciborium::Value::serialized(&record).unwrap_or(ciborium::Value::Null);
+        }
     }
 
     fn with_named_file(&self, file: &mut OpenFile, work: &mut dyn FnMut(&mut NamedFile)) {

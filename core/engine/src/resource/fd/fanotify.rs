@@ -22,7 +22,7 @@ use crate::kernel::{Answer, Errno, fanotify, files};
 use crate::proc::fdinfo::FdDetail;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -150,8 +150,8 @@ impl FileKind for Fanotify {
         record.marks.iter_mut().for_each(|mark| moving.path(&mut mark.path));
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.owner.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.owner.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

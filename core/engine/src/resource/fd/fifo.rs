@@ -17,7 +17,7 @@ use crate::kernel::{Answer, Errno, files};
 use crate::proc;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl FileKind for Fifo {
         moving.path(&mut record.path);
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.owner.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.owner.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -20,7 +20,7 @@ use crate::kernel::{Answer, Errno, files, inotify};
 use crate::proc::fdinfo::FdDetail;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -125,8 +125,8 @@ impl FileKind for Inotify {
         record.watches.iter_mut().for_each(|watch| moving.path(&mut watch.path));
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.owner.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.owner.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

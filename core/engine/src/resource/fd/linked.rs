@@ -18,7 +18,7 @@ use crate::kernel::{Answer, files};
 use crate::proc;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{NamedFile, other_name};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ impl FileKind for Linked {
         moving.path(&mut record.removed);
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.file.owner.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.file.owner.led(walk);
     }
 
     fn preflight(&self, record: &Record, file: &OpenFile) -> Vec<Problem> {

@@ -20,7 +20,7 @@ use crate::kernel::{Answer, Errno, files};
 use crate::proc;
 use crate::resource::content;
 use crate::resource::named_file::Owner;
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -110,10 +110,10 @@ impl FileKind for MessageQueue {
         Ok(Record { name: ByteBuf::from(name(facts)), queue, body, owner: facts.owner.clone() })
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.owner.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.owner.led(walk);
         if let Some(body) = &mut record.body {
-            body.owner.led(owners);
+            body.owner.led(walk);
         }
     }
 

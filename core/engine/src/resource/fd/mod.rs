@@ -30,7 +30,7 @@ mod pidfd;
 mod pipe;
 pub mod process_file;
 pub mod pty;
-mod regular;
+pub mod regular;
 mod signalfd;
 mod socket_filter;
 pub mod terminal;
@@ -50,7 +50,7 @@ use serde::{Deserialize, Serialize};
 use super::moves::Moving;
 use super::named_file::NamedFile;
 use super::named_file::Owner;
-use super::owners::Owners;
+use super::owners::Walk;
 use crate::image::{PageBuffer, PageSink, Reader};
 use crate::proc::fdinfo::FdInfo;
 use crate::puppet::Batch;
@@ -300,7 +300,7 @@ pub trait FileKind: Sync {
     fn moved(&self, _record: &mut Self::Record, _moving: &mut Moving<'_>) {}
 
     /// Leads what the record says of users and groups to the numbers that they have here.
-    fn led(&self, _record: &mut Self::Record, _owners: &Owners) {}
+    fn led(&self, _record: &mut Self::Record, _walk: &mut Walk<'_>) {}
 
     /// The file that it is opened by name, if it is one.
     fn named_file<'a>(&self, _record: &'a mut Self::Record) -> Option<&'a mut NamedFile> {

@@ -11,7 +11,7 @@ use serde_bytes::ByteBuf;
 
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, O_LARGEFILE, OpenFile, Restore, own_path};
 use crate::kernel::files;
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -62,9 +62,9 @@ impl FileKind for Pipe {
         Ok(Record { pipe, body })
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
         if let Some(body) = &mut record.body {
-            owners.both(&mut body.owner);
+            walk.both(&mut body.owner);
         }
     }
 

@@ -13,17 +13,20 @@ use crate::kernel::{Answer, Errno, files, ia32};
 use crate::resource::content;
 use crate::resource::moves::Moving;
 use crate::resource::named_file::NamedFile;
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
 pub struct Regular;
 
+/// Its name in the image.
+pub const KIND: &str = "regular";
+
 impl FileKind for Regular {
     type Record = NamedFile;
 
     fn name(&self) -> &'static str {
-        "regular"
+        KIND
     }
 
     fn claims(&self, facts: &FileFacts) -> bool {
@@ -47,8 +50,8 @@ impl FileKind for Regular {
         Some(record)
     }
 
-    fn led(&self, record: &mut NamedFile, owners: &Owners) {
-        record.owner.led(owners);
+    fn led(&self, record: &mut NamedFile, walk: &mut Walk<'_>) {
+        record.owner.led(walk);
     }
 
     fn preflight(&self, record: &NamedFile, file: &OpenFile) -> Vec<Problem> {

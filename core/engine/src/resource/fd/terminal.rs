@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, pty};
 use crate::kernel::{Errno, files, terminal};
 use crate::resource::named_file::Owner;
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -123,9 +123,9 @@ impl FileKind for Terminal {
         }
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
         if let Record::HungUp { owner, .. } = record {
-            owner.led(owners);
+            owner.led(walk);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use serde_bytes::ByteBuf;
 
-use super::Owners;
+use super::Walk;
 
 /// The head of an access control list, and a line of it: `linux/posix_acl_xattr.h`.
 const HEAD: usize = 4;
@@ -18,24 +18,24 @@ const REVISION_MASK: u32 = 0xff00_0000;
 const REVISION_3: u32 = 0x0300_0000;
 
 /// Leads what an attribute says of users and groups. One that is not what its name says stays as it is.
-pub fn lead(owners: &Owners, name: &[u8], value: &mut ByteBuf) {
+pub fn lead(walk: &mut Walk<'_>, name: &[u8], value: &mut ByteBuf) {
     match name {
-        b"system.posix_acl_access" | b"system.posix_acl_default" => list(owners, value),
+        b"system.posix_acl_access" | b"system.posix_acl_default" => list(walk, value),
         b"security.capability" if value.len() == ROOT + 4 && word(value, 0) & REVISION_MASK == REVISION_3 => {
-            change(value, ROOT, |id| owners.user(id));
+            change(value, ROOT, |id| walk.user(id));
         }
         _ => {}
     }
 }
 
-fn list(owners: &Owners, value: &mut ByteBuf) {
+fn list(walk: &mut Walk<'_>, value: &mut ByteBuf) {
     if value.len() < HEAD || !(value.len() - HEAD).is_multiple_of(LINE) || word(value, 0) != VERSION {
         return;
     }
     for line in (HEAD..value.len()).step_by(LINE) {
         match u16::from_le_bytes([value[line], value[line + 1]]) {
-            ACL_USER => change(value, line + 4, |id| owners.user(id)),
-            ACL_GROUP => change(value, line + 4, |id| owners.group(id)),
+            ACL_USER => change(value, line + 4, |id| walk.user(id)),
+            ACL_GROUP => change(value, line + 4, |id| walk.group(id)),
             _ => {}
         }
     }
@@ -55,6 +55,7 @@ fn change(value: &mut [u8], at: usize, lead: impl FnOnce(&mut u32)) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Owners;
     use super::*;
 
     fn owners() -> Owners {
@@ -63,7 +64,7 @@ mod tests {
 
     fn led(name: &str, value: &[u8]) -> Vec<u8> {
         let mut value = ByteBuf::from(value);
-        lead(&owners(), name.as_bytes(), &mut value);
+        lead(&mut Walk::leading(&owners()), name.as_bytes(), &mut value);
         value.into_vec()
     }
 

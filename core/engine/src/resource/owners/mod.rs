@@ -5,12 +5,14 @@
 mod attributes;
 mod names;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use dormouse_wire::{Problem, ProblemKind, Remedy, phrase};
 use serde_bytes::ByteBuf;
 
-pub use names::{Known, Names};
+pub use names::{Known, Names, OVERFLOW};
 
+use super::fd::OpenFile;
 use super::group::{Group, Life};
 use super::namespace::Namespaces;
 use super::namespace::mount::Filesystem;
@@ -31,34 +33,93 @@ impl Owners {
         self.users.is_empty() && self.groups.is_empty()
     }
 
-    /// Leads a user.
-    pub fn user(&self, id: &mut u32) {
-        lead(&self.users, id);
-    }
-
-    /// Leads a group.
-    pub fn group(&self, id: &mut u32) {
-        lead(&self.groups, id);
-    }
-
-    /// Leads some groups.
-    pub fn groups(&self, ids: &mut [u32]) {
-        for id in ids {
-            self.group(id);
-        }
-    }
-
-    /// Leads the user and the group that something belongs to.
-    pub fn both(&self, (user, group): &mut (u32, u32)) {
-        self.user(user);
-        self.group(group);
-    }
-
     /// Leads all that a group, and the namespaces it had for itself, say of users and groups outside of these.
     pub fn lead(&self, group: &mut Group, namespaces: Option<&mut Namespaces>) {
         if self.is_empty() {
             return;
         }
+        let mut walk = Walk::leading(self);
+        walk.over(group, namespaces);
+        for file in &mut group.open_files {
+            walk.file(file);
+        }
+    }
+
+    /// Where a sandbox has a place for somebody and already for who is to be there instead, if it does so.
+    pub fn clash(&self, group: &Group, namespaces: Option<&Namespaces>) -> Option<Problem> {
+        let outer = namespaces.map_or(&[][..], |namespaces| &namespaces.users);
+        let all = outer.iter().chain(group.inner.iter().filter_map(|inner| inner.users.as_ref()));
+        let has = |extents: &[Extent], id: u32| {
+            extents.iter().any(|(_, outer, count)| id.checked_sub(*outer).is_some_and(|far| far < *count))
+        };
+        let clash = |ids: &BTreeMap<u32, u32>, extents: &[Extent]| {
+            ids.iter()
+                .find(|(old, new)| has(extents, **old) && has(extents, **new) && !ids.contains_key(new))
+                .map(|(old, new)| (*old, *new))
+        };
+        all.into_iter().find_map(|one| clash(&self.users, &one.users).or_else(|| clash(&self.groups, &one.groups))).map(
+            |(old, new)| {
+                let what = phrase!("its sandbox has a place for {old} and for {new}, who would take it", old, new);
+                Problem::blocks(ProblemKind::Credentials, what)
+                    .way_out(phrase!("Go by numbers (--users as-they-are)"))
+                    .settled_by([Remedy::AsTheyAre])
+            },
+        )
+    }
+}
+
+/// Goes over the numbers of users and groups in records: leads them, and notes which there are.
+#[derive(Debug, Default)]
+pub struct Walk<'a> {
+    owners: Option<&'a Owners>,
+    /// The users that it has come by.
+    pub users: BTreeSet<u32>,
+    /// The groups.
+    pub groups: BTreeSet<u32>,
+}
+
+impl<'a> Walk<'a> {
+    /// Leads as these say.
+    pub fn leading(owners: &'a Owners) -> Self {
+        Self { owners: Some(owners), ..Self::default() }
+    }
+
+    /// Whether it only notes.
+    pub fn only_notes(&self) -> bool {
+        self.owners.is_none()
+    }
+
+    /// A user.
+    pub fn user(&mut self, id: &mut u32) {
+        self.users.insert(*id);
+        if let Some(owners) = self.owners {
+            lead(&owners.users, id);
+        }
+    }
+
+    /// A group.
+    pub fn group(&mut self, id: &mut u32) {
+        self.groups.insert(*id);
+        if let Some(owners) = self.owners {
+            lead(&owners.groups, id);
+        }
+    }
+
+    /// Some groups.
+    pub fn groups(&mut self, ids: &mut [u32]) {
+        for id in ids {
+            self.group(id);
+        }
+    }
+
+    /// The user and the group that something belongs to.
+    pub fn both(&mut self, (user, group): &mut (u32, u32)) {
+        self.user(user);
+        self.group(group);
+    }
+
+    /// All that is no open file.
+    pub fn over(&mut self, group: &mut Group, namespaces: Option<&mut Namespaces>) {
         if let Some(namespaces) = namespaces {
             namespaces.users.iter_mut().for_each(|one| self.namespace(one));
             namespaces.mounts.filesystems.iter_mut().for_each(|filesystem| self.filesystem(filesystem));
@@ -77,15 +138,17 @@ impl Owners {
             self.both(&mut known.owner);
             self.both(&mut known.creator);
         }
-        for file in &mut group.open_files {
-            // A kind that is not known is told by the preflight.
-            if let Ok(kind) = super::fd::kind_named(file) {
-                kind.led(file, self);
-            }
+    }
+
+    /// An open file.
+    pub fn file(&mut self, file: &mut OpenFile) {
+        // A kind that is not known is told by the preflight.
+        if let Ok(kind) = super::fd::kind_named(file) {
+            kind.led(file, self);
         }
     }
 
-    fn processes(&self, group: &mut Group) {
+    fn processes(&mut self, group: &mut Group) {
         for process in &mut group.processes {
             let all: Vec<_> = match &mut process.life {
                 Life::Alive(alive) => alive.threads.iter_mut().map(|thread| &mut thread.credentials).collect(),
@@ -99,23 +162,33 @@ impl Owners {
         }
     }
 
-    fn namespace(&self, namespace: &mut UserNamespace) {
+    fn namespace(&mut self, namespace: &mut UserNamespace) {
         self.user(&mut namespace.maker);
-        extents(&self.users, &mut namespace.users);
-        extents(&self.groups, &mut namespace.groups);
+        // Ranges are for nobody that has a name.
+        let one = |extents: &[Extent]| {
+            extents.iter().filter(|(.., count)| *count == 1).map(|(_, outer, _)| *outer).collect::<Vec<_>>()
+        };
+        self.users.extend(one(&namespace.users));
+        self.groups.extend(one(&namespace.groups));
+        if let Some(owners) = self.owners {
+            extents(&owners.users, &mut namespace.users);
+            extents(&owners.groups, &mut namespace.groups);
+        }
     }
 
     /// What is in it, and whom its root belongs to by its options, as tmpfs(5) and devpts take them.
-    fn filesystem(&self, filesystem: &mut Filesystem) {
+    fn filesystem(&mut self, filesystem: &mut Filesystem) {
         for (key, value) in &mut filesystem.options {
-            let ids = match key.as_slice() {
-                b"uid" => &self.users,
-                b"gid" => &self.groups,
-                _ => continue,
-            };
             let id = value.as_ref().and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-            if let Some(new) = id.and_then(|id: u32| ids.get(&id)) {
-                *value = Some(ByteBuf::from(new.to_string()));
+            let Some(before) = id else { continue };
+            let mut id: u32 = before;
+            match key.as_slice() {
+                b"uid" => self.user(&mut id),
+                b"gid" => self.group(&mut id),
+                _ => continue,
+            }
+            if id != before {
+                *value = Some(ByteBuf::from(id.to_string()));
             }
         }
         for entry in filesystem.trees.iter_mut().flat_map(|tree| &mut tree.entries) {
@@ -131,9 +204,16 @@ fn lead(ids: &BTreeMap<u32, u32>, id: &mut u32) {
     }
 }
 
+/// So many lines a map has at most, user_namespaces(7).
+const MOST: usize = 340;
+
 /// Leads where a map of a user namespace leads to: a range in which only some have other numbers falls apart. What cannot be a map stays as
 /// it is, and what has become none is found when maps are looked at.
 fn extents(ids: &BTreeMap<u32, u32>, extents: &mut Vec<Extent>) {
+    // More lines than a map has are refused, and so is what has become more.
+    if extents.len() > MOST {
+        return;
+    }
     let mut led = Vec::with_capacity(extents.len());
     for (inner, outer, count) in extents.iter().copied() {
         let (Some(end), Some(_)) = (outer.checked_add(count), inner.checked_add(count)) else {
@@ -144,6 +224,10 @@ fn extents(ids: &BTreeMap<u32, u32>, extents: &mut Vec<Extent>) {
         for (old, new) in ids.range(outer..end).filter(|(old, new)| old != new) {
             led.extend((*old > at).then_some((inner + (at - outer), at, old - at)));
             led.push((inner + (old - outer), *new, 1));
+            if led.len() > MOST {
+                *extents = led;
+                return;
+            }
             at = old + 1;
         }
         led.extend((end > at || count == 0).then_some((inner + (at - outer), at, end - at)));
@@ -159,9 +243,11 @@ mod tests {
     fn whoever_is_known_by_another_number_gets_it_and_all_others_keep_theirs() {
         let owners = Owners { users: [(1000, 1001)].into(), groups: [(1000, 100), (27, 998)].into() };
         let mut one = (1000, 1000);
-        owners.both(&mut one);
+        let mut walk = Walk::leading(&owners);
+        walk.both(&mut one);
         let mut groups = [1000, 27, 44];
-        owners.groups(&mut groups);
+        walk.groups(&mut groups);
+        assert_eq!((walk.users, walk.groups), ([1000].into(), [27, 44, 1000].into()));
         assert_eq!((one, groups), ((1001, 100), [100, 998, 44]));
         assert!(Owners::default().is_empty() && !owners.is_empty());
     }

@@ -1,15 +1,22 @@
 //! What users and groups were called when the group was frozen: the section `Owners`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use dormouse_wire::Pid;
 use nix::unistd::{Gid, Group as UserGroup, Uid, User};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::outside;
+use super::Walk;
+use crate::kernel::{files, outside};
 use crate::proc;
 use crate::proc::status;
-use crate::resource::group::{Group, Life};
+use crate::resource::fd::regular;
+use crate::resource::group::Group;
+use crate::resource::named_file::Owner;
 use crate::resource::namespace::Namespaces;
 
 /// The users and groups that the records speak of, by their numbers, with the names that they had, if they had any.
@@ -20,6 +27,11 @@ pub struct Names {
     /// Groups, group(5).
     pub groups: BTreeMap<u32, Option<String>>,
 }
+
+/// Nobody in particular, and his group: whoever a user namespace has no name for, user_namespaces(7). Systems call them by different names.
+pub const OVERFLOW: u32 = 65_534;
+/// So much of a file of users is looked at, bytes.
+const MOST: u64 = 1 << 20;
 
 /// What this system calls its users and groups, as it is found without waiting for anybody: while a group stands still, a service that
 /// knows them may be one of it.
@@ -77,48 +89,48 @@ fn lines(text: &str) -> BTreeMap<u32, String> {
 }
 
 impl Names {
-    /// Those of a group: of whoever runs in it, and of whom what it holds belongs to; `others`: owners of what it has open.
-    pub fn of(
-        group: &Group,
-        namespaces: Option<&Namespaces>,
-        others: impl Iterator<Item = (u32, u32)>,
+    /// Those of a group: of whoever runs in it, and of whom belongs to what a thaw makes anew. `opened`: with whose rights each file is open.
+    pub fn of<'a>(
+        group: &mut Group,
+        namespaces: Option<&mut Namespaces>,
+        opened: impl Iterator<Item = &'a Owner>,
         known: &Known,
     ) -> Self {
-        let (mut users, mut groups): (BTreeSet<u32>, BTreeSet<u32>) = others.unzip();
-        for process in &group.processes {
-            let all: Vec<_> = match &process.life {
-                Life::Alive(alive) => alive.threads.iter().map(|thread| &thread.credentials).collect(),
-                Life::Zombie(zombie) => vec![&zombie.credentials],
-            };
-            for credentials in all {
-                users.extend(credentials.users);
-                groups.extend(credentials.groups.iter().chain(&credentials.supplementary));
-            }
+        let has_own_users = namespaces.as_ref().is_some_and(|namespaces| !namespaces.users.is_empty());
+        let mut walk = Walk::default();
+        walk.over(group, namespaces);
+        for (file, owner) in group.open_files.iter_mut().zip(opened) {
+            // Of most files, the record says no more than this.
+            if file.kind == regular::KIND { owner.clone().led(&mut walk) } else { walk.file(file) }
         }
-        let segments = group.segments.iter().flat_map(|segment| [segment.owner, segment.creator]);
-        let objects =
-            group.semaphores.iter().map(|set| &set.known).chain(group.queues.iter().map(|queue| &queue.known));
-        let objects = objects.flat_map(|known| [known.owner, known.creator]);
-        let filesystems = namespaces.map_or(&[][..], |namespaces| &namespaces.mounts.filesystems);
-        let trees = filesystems.iter().chain(&group.mounted).flat_map(|filesystem| &filesystem.trees);
-        let entries = trees.flat_map(|tree| &tree.entries).map(|entry| entry.owner);
-        let contents = group.contents.iter().map(|content| content.owner);
-        for (user, group) in segments.chain(objects).chain(entries).chain(contents) {
-            users.insert(user);
-            groups.insert(group);
-        }
-        let inner = group.inner.iter().filter_map(|inner| inner.users.as_ref());
-        for namespace in namespaces.iter().flat_map(|namespaces| &namespaces.users).chain(inner) {
-            users.insert(namespace.maker);
-            // Ranges are for nobody that has a name.
-            users.extend(namespace.users.iter().filter(|(.., count)| *count == 1).map(|(_, outer, _)| *outer));
-            groups.extend(namespace.groups.iter().filter(|(.., count)| *count == 1).map(|(_, outer, _)| *outer));
-        }
+        let (none, is_foreign) = (Known::default(), !has_own_users && is_elsewhere());
+        let known = if is_foreign { &none } else { known };
         let named = |ids: BTreeSet<u32>, known: &BTreeMap<u32, String>| {
-            ids.into_iter().map(|id| (id, known.get(&id).cloned())).collect()
+            let name = |id: &u32| known.get(id).filter(|_| *id != OVERFLOW).cloned();
+            ids.into_iter().map(|id| (id, name(&id))).collect()
         };
-        Self { users: named(users, &known.users), groups: named(groups, &known.groups) }
+        Self { users: named(walk.users, &known.users), groups: named(walk.groups, &known.groups) }
     }
+}
+
+/// Whether this process has gone to where others are known: a container without users of its own has its own /etc/passwd, by which its numbers
+/// are meant.
+fn is_elsewhere() -> bool {
+    const PASSWD: &str = "/etc/passwd";
+    let Some(outside) = outside::known() else { return false };
+    let there = outside.open(Path::new(PASSWD), libc::O_RDONLY);
+    let Ok(here) = files::open(Path::new(PASSWD), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY) else {
+        return true;
+    };
+    let (Ok(there), Ok(found)) = (there, files::stat(&here)) else { return true };
+    if files::stat(&there).is_ok_and(|there| (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)) {
+        return false;
+    }
+    let text = |file: OwnedFd| {
+        let mut text = Vec::new();
+        File::from(file).take(MOST).read_to_end(&mut text).map(|_| text).ok()
+    };
+    found.st_mode & libc::S_IFMT != libc::S_IFREG || text(here) != text(there)
 }
 
 #[cfg(test)]

@@ -59,7 +59,10 @@ fn application(name: &str) -> (GroupKind, Vec<String>) {
         Some((stem, suffix)) => (stem, suffix == "scope"),
         None => (name, false),
     };
-    let (kind, found) = if let Some(rest) = stem.strip_prefix("app-") {
+    let (kind, found) = if stem.starts_with("app-dormouse-") {
+        // What Dormouse has woken is called by its image: what runs in it says more.
+        (GroupKind::App, Vec::new())
+    } else if let Some(rest) = stem.strip_prefix("app-") {
         (GroupKind::App, of_desktop(rest, is_scope))
     } else if let Some(rest) = stem.strip_prefix("snap.") {
         (if is_scope { GroupKind::App } else { GroupKind::Service }, of_snap(rest).into_iter().collect())
@@ -174,6 +177,7 @@ mod tests {
             assert!(applications(unit).contains(&application.to_owned()), "{unit}: {:?}", applications(unit));
         }
         assert_eq!(applications("app-gnome-org.gnome.Calculator-1234.scope")[0], "org.gnome.Calculator");
+        assert!(applications("app-dormouse-bash\\x2d42-7.scope").is_empty());
     }
 
     #[test]

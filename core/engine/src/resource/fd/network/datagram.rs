@@ -17,7 +17,7 @@ use super::{Inode, first_free_port, judge_any, taken};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, socket};
 use crate::proc::{self, tcp};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 const KIND: ProblemKind = ProblemKind::Socket;
 
@@ -121,8 +121,8 @@ impl FileKind for Datagrams {
             .map_err(|errno| facts.problem(KIND, phrase!("its state cannot be read: {why}", why = errno.desc())))
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.inode.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.inode.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

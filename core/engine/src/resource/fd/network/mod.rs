@@ -24,7 +24,7 @@ use options::Usual;
 
 use super::{FileFacts, FilesFacts, OpenFile, socket_filter, subject};
 use crate::kernel::{Answer, files, inet, socket};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// What is seen of the group's sockets, each looked up when it is first asked for.
 #[derive(Debug, Default)]
@@ -98,10 +98,10 @@ impl Inode {
         Self { user, group, groups: Vec::new(), mode }
     }
 
-    fn led(&mut self, owners: &Owners) {
-        owners.user(&mut self.user);
-        owners.group(&mut self.group);
-        owners.groups(&mut self.groups);
+    fn led(&mut self, walk: &mut Walk<'_>) {
+        walk.user(&mut self.user);
+        walk.group(&mut self.group);
+        walk.groups(&mut self.groups);
     }
 
     /// fchown(2), fchmod(2).

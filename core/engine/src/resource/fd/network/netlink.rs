@@ -11,7 +11,7 @@ use super::options::{Options, Usual};
 use super::{Inode, judge_any};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, socket};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 /// The kind.
 #[derive(Debug)]
@@ -81,8 +81,8 @@ impl FileKind for Netlink {
         })
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.inode.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.inode.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

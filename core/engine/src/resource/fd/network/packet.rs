@@ -15,7 +15,7 @@ use super::options::Options;
 use super::{Inode, judge_any};
 use crate::kernel::{Answer, Errno, anonymous, files, inet, packet, socket};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 
 const KIND: ProblemKind = ProblemKind::Socket;
 const PACKET: i32 = libc::SOL_PACKET;
@@ -105,8 +105,8 @@ impl FileKind for Packets {
             .map_err(|errno| facts.problem(KIND, phrase!("its state cannot be read: {why}", why = errno.desc())))
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.inode.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.inode.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -24,7 +24,7 @@ use crate::kernel::{Errno, files, identity};
 use crate::proc::{self, stat};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::{Owner, shown};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 pub use number::node;
 use queue::Queue;
 
@@ -155,10 +155,10 @@ impl FileKind for Master {
         moving.path(&mut record.path);
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.owner.led(owners);
-        owners.user(&mut record.node.1);
-        owners.group(&mut record.node.2);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.owner.led(walk);
+        walk.user(&mut record.node.1);
+        walk.group(&mut record.node.2);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {

@@ -30,7 +30,7 @@ use crate::kernel::{Errno, namespaces};
 use crate::proc;
 use crate::resource::moves::Moving;
 use crate::resource::namespace::inner;
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 use facts::{Link, Sockets, Waiting};
 use name::{Name, SocketFile};
 use options::Options;
@@ -148,22 +148,22 @@ impl FileKind for Unix {
         }
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
         let Record { file, peer, holder, owner, queue, .. } = record;
         for credentials in peer.iter_mut().chain([holder]) {
-            owners.user(&mut credentials.user);
-            owners.group(&mut credentials.group);
-            owners.groups(&mut credentials.groups);
+            walk.user(&mut credentials.user);
+            walk.group(&mut credentials.group);
+            walk.groups(&mut credentials.groups);
         }
-        owners.user(&mut owner.0);
-        owners.group(&mut owner.1);
+        walk.user(&mut owner.0);
+        walk.group(&mut owner.1);
         if let Some(file) = file {
-            owners.both(&mut file.owner);
-            file.maker.led(owners);
+            walk.both(&mut file.owner);
+            file.maker.led(walk);
         }
         for (_, user, group) in queue.iter_mut().filter_map(|message| message.credentials.as_mut()) {
-            owners.user(user);
-            owners.group(group);
+            walk.user(user);
+            walk.group(group);
         }
     }
 

@@ -26,7 +26,7 @@ use super::options::Options;
 use super::{Inode, first_free_port};
 use crate::kernel::{Answer, Errno, files, inet, repair, socket};
 use crate::resource::fd::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore, typed};
-use crate::resource::owners::Owners;
+use crate::resource::owners::Walk;
 use facts::{Info, Link};
 pub use making::is_here;
 
@@ -162,8 +162,8 @@ impl FileKind for Tcp {
         })
     }
 
-    fn led(&self, record: &mut Record, owners: &Owners) {
-        record.inode.led(owners);
+    fn led(&self, record: &mut Record, walk: &mut Walk<'_>) {
+        record.inode.led(walk);
     }
 
     fn preflight(&self, record: &Record, _file: &OpenFile) -> Vec<Problem> {
