@@ -90,6 +90,39 @@ fn forged_rights_in_an_image_of_an_ordinary_user_are_refused() {
     comes_back(&mut specimen);
 }
 
+/// A limit that is higher than the user can have here, as another machine or kernel gives it, is lowered; a forged one, too.
+#[test]
+fn a_limit_that_a_user_cannot_have_is_lowered() {
+    const OPEN_FILES: usize = 7;
+    let (mut specimen, _) = asleep("regular_file", User::Ordinary);
+    let (image, kept) = (specimen.image(), specimen.image().with_file_name("kept.dormouse"));
+    fs::rename(&image, &kept).unwrap_or_else(|error| panic!("{error}"));
+    let mut record = group(&kept);
+    let mut found = false;
+    each(&mut record, &mut |value| {
+        let limits = field(value, "limits").and_then(Value::as_array_mut);
+        if let Some(one) = limits.and_then(|limits| limits.get_mut(OPEN_FILES)).and_then(Value::as_array_mut) {
+            one[1] = (1_u64 << 40).into();
+            found = true;
+        }
+    });
+    assert!(found, "there are no limits");
+    forged(&kept, &record, &image);
+    owned_by_the_user(&specimen);
+    let outcome = specimen.thaw();
+    outcome.expect_success("thaw");
+    let said = outcome.said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("the limit on open files is lower here for its user than it was (1099511627776)"), "{said}");
+    let hard = |pid: &str| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_else(|error| panic!("{error}"));
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).map(str::to_owned);
+        line.and_then(|line| line.split_whitespace().nth(4).map(str::to_owned))
+    };
+    assert_eq!(hard(&specimen.pid().to_string()), hard("self"));
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+}
+
 /// The file of a socket would be given away.
 #[test]
 fn a_forged_owner_of_a_file_in_an_image_of_an_ordinary_user_is_refused() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dormouse_wire::dbus::{
     GroupsProxy, ImagesProxy, JobKind, JobProxy, NAME, ServiceProxy, bundle_options, freeze_options, thaw_options,
 };
-use dormouse_wire::{Checked, Compression, ThawWish, Verdict};
+use dormouse_wire::{Checked, Compression, Verdict};
 use futures_util::StreamExt;
 use futures_util::future::{pending, select_all};
 use serde_json::from_str;
@@ -291,7 +291,7 @@ impl Session {
                 self.job(JobKind::Freeze, group, job).await;
             }
             Ask::Thaw { image, wish } => {
-                let job = self.images.thaw(&image, thaw_options(wish)).await;
+                let job = self.images.thaw(&image, thaw_options::of(wish)).await;
                 self.job(JobKind::Thaw, image, job).await;
             }
             Ask::Export { image, file } => {
@@ -356,22 +356,6 @@ fn freeze_options(how: FreezeHow) -> HashMap<&'static str, Value<'static>> {
     options.extend(switches.into_iter().filter(|(_, on)| *on).map(|(name, _)| (name, Value::from(true))));
     if how.compression != Compression::default() {
         options.insert(freeze_options::COMPRESSION, Value::from(how.compression.name()));
-    }
-    options
-}
-
-/// The same.
-fn thaw_options(wish: ThawWish) -> HashMap<&'static str, Value<'static>> {
-    let usual = ThawWish::default();
-    let mut options = HashMap::new();
-    if wish.reset_connections {
-        options.insert(thaw_options::RESET_CONNECTIONS, Value::from(true));
-    }
-    if wish.changed_files != usual.changed_files {
-        options.insert(thaw_options::CHANGED_FILES, Value::from(wish.changed_files.name()));
-    }
-    if wish.users != usual.users {
-        options.insert(thaw_options::USERS, Value::from(wish.users.name()));
     }
     options
 }

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use dormouse_engine::Born;
 use dormouse_service::session::{self, Direct, Left, Named, Plan, Slept, plan, wish};
-use dormouse_wire::{Problem, Progress, Verdict};
+use dormouse_wire::{Problem, Progress, ThawWish, Verdict};
 use nix::unistd::{Uid, User};
 
 use self::kernel::Kernel;
@@ -201,7 +201,7 @@ fn undone(slept: &Slept, direct: &mut Direct) -> Failure {
             .hint("To restart all the same: --force. These end then.")
     };
     if !slept.asleep.is_empty() {
-        match wake(direct) {
+        match wake(direct, ThawWish::default()) {
             Ok(woken) => {
                 if !woken.interrupted
                     && let Err(refusal) = wish::forget(direct)

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use dormouse_engine::Born;
 use dormouse_service::session::{self, Direct, Hands, OverBus, Slept, Wish, Woken, plan};
 use dormouse_wire::dbus::{Failure as Refusal, Sleeping};
-use dormouse_wire::{Listed, Problem, SessionMark};
+use dormouse_wire::{Listed, Problem, SessionMark, ThawWish};
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use crate::exit::{Failure, Outcome};
 use crate::list::Lister;
 use crate::output;
 use crate::progress::Bar;
+use crate::thaw::{Changed, Users};
 
 /// Puts all groups of a user to sleep, and wakes them.
 #[derive(Debug, clap::Args)]
@@ -105,6 +106,14 @@ pub struct Thaw {
 
     #[command(flatten)]
     chosen: at_logout::Chosen,
+
+    /// What becomes of files that they had open, and that have changed since the freeze.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Changed::Stop)]
+    changed_files: Changed,
+
+    /// Who counts as who, where users and groups have other numbers here than where they were frozen.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Users::Stop)]
+    users: Users,
 
     /// Write the report to standard output as JSON.
     #[arg(long)]
@@ -301,7 +310,12 @@ fn wake_up(arguments: &Thaw) -> Outcome {
     if arguments.chosen.sleeps_on(user, hands.as_mut())? {
         return Ok(ExitCode::SUCCESS);
     }
-    let woken = wake(hands.as_mut())?;
+    let wish = ThawWish {
+        changed_files: arguments.changed_files.into(),
+        users: arguments.users.into(),
+        ..ThawWish::default()
+    };
+    let woken = wake(hands.as_mut(), wish)?;
     if !woken.interrupted {
         session::wish::forget(hands.as_mut()).map_err(failure)?;
     }
@@ -314,9 +328,9 @@ fn wake_up(arguments: &Thaw) -> Outcome {
 }
 
 /// Wakes the sessions of a user.
-pub fn wake(hands: &mut dyn Hands) -> Result<Woken, Failure> {
+pub fn wake(hands: &mut dyn Hands, wish: ThawWish) -> Result<Woken, Failure> {
     let _alone = session::alone(hands).map_err(failure)?;
-    session::wake(hands, &Bar::new()?).map_err(failure)
+    session::wake(hands, wish, &Bar::new()?).map_err(failure)
 }
 
 /// Says what has come of it.

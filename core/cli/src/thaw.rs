@@ -83,8 +83,9 @@ pub struct Arguments {
     json: bool,
 }
 
+/// What becomes of files that have changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Changed {
+pub enum Changed {
     /// They stand in the way
     Stop,
     /// The group uses them as they are now
@@ -93,14 +94,35 @@ enum Changed {
     Kept,
 }
 
+/// Who counts as who.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Users {
+pub enum Users {
     /// Those who have another number here stand in the way
     Stop,
     /// Whoever has the same name here
     ByName,
     /// Whoever has the same number here
     AsTheyAre,
+}
+
+impl From<Changed> for dormouse_wire::ChangedFiles {
+    fn from(changed: Changed) -> Self {
+        match changed {
+            Changed::Stop => Self::Stop,
+            Changed::New => Self::New,
+            Changed::Kept => Self::Kept,
+        }
+    }
+}
+
+impl From<Users> for UserNames {
+    fn from(users: Users) -> Self {
+        match users {
+            Users::Stop => Self::Stop,
+            Users::ByName => Self::ByName,
+            Users::AsTheyAre => Self::AsTheyAre,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -250,15 +272,8 @@ fn unpacked(file: &Path) -> Result<PathBuf, Failure> {
 
 /// Who takes whose place. It is asked here, for within a sandbox others would answer.
 fn owners(arguments: &Arguments) -> Result<Owners, Failure> {
-    let wish = OwnersWish {
-        names: match arguments.users {
-            Users::Stop => UserNames::Stop,
-            Users::ByName => UserNames::ByName,
-            Users::AsTheyAre => UserNames::AsTheyAre,
-        },
-        users: arguments.user.clone(),
-        groups: arguments.group.clone(),
-    };
+    let wish =
+        OwnersWish { names: arguments.users.into(), users: arguments.user.clone(), groups: arguments.group.clone() };
     dormouse_engine::owners(&arguments.image, None, &wish).map_err(Failure::from)
 }
 

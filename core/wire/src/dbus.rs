@@ -54,12 +54,34 @@ pub mod freeze_options {
 
 /// What [`ImagesProxy::thaw`] can be told.
 pub mod thaw_options {
+    use std::collections::HashMap;
+
+    use zbus::zvariant::Value;
+
+    use crate::ThawWish;
+
     /// `s`: what becomes of files that have changed: a [`ChangedFiles`](crate::thaw::ChangedFiles) by its name.
     pub const CHANGED_FILES: &str = "changed-files";
     /// `b`: give up TCP connections to outside that were kept.
     pub const RESET_CONNECTIONS: &str = "reset-connections";
     /// `s`: who counts as who: a [`UserNames`](crate::thaw::UserNames) by its name.
     pub const USERS: &str = "users";
+
+    /// Those of a wish; a service of another version is not asked for what it does anyway.
+    pub fn of(wish: ThawWish) -> HashMap<&'static str, Value<'static>> {
+        let usual = ThawWish::default();
+        let mut options = HashMap::new();
+        if wish.reset_connections {
+            options.insert(RESET_CONNECTIONS, Value::from(true));
+        }
+        if wish.changed_files != usual.changed_files {
+            options.insert(CHANGED_FILES, Value::from(wish.changed_files.name()));
+        }
+        if wish.users != usual.users {
+            options.insert(USERS, Value::from(wish.users.name()));
+        }
+        options
+    }
 }
 
 /// What [`ImagesProxy::export_bundle`] can be told.

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use dormouse_wire::dbus::{Failure, Folder, GroupsProxy, ImagesProxy, JobProxy, JobState, Sleeping, freeze_options};
-use dormouse_wire::{Frozen, Listed, Phrase, Problem, ProblemKind, Progress, Thawed, phrase};
+use dormouse_wire::dbus::{
+    Failure, Folder, GroupsProxy, ImagesProxy, JobProxy, JobState, Sleeping, freeze_options, thaw_options,
+};
+use dormouse_wire::{Frozen, Listed, Phrase, Problem, ProblemKind, Progress, ThawWish, Thawed, phrase};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use zbus::Connection;
@@ -119,9 +121,9 @@ impl Hands for OverBus {
         serde_json::from_str(&list).map_err(|error| failed(phrase!("The answer cannot be understood."), error))
     }
 
-    fn thaw(&mut self, image: &str, progress: &dyn Progress) -> Result<Thawed, Failure> {
+    fn thaw(&mut self, image: &str, wish: ThawWish, progress: &dyn Progress) -> Result<Thawed, Failure> {
         self.runtime.block_on(async {
-            let job = self.images.thaw(image, HashMap::new()).await.map_err(refused)?;
+            let job = self.images.thaw(image, thaw_options::of(wish)).await.map_err(refused)?;
             self.attend(job, progress).await
         })
     }

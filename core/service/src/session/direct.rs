@@ -140,8 +140,8 @@ impl Hands for Direct {
         self.work(Task::Images, &dormouse_wire::Quiet)
     }
 
-    fn thaw(&mut self, image: &str, progress: &dyn Progress) -> Result<Thawed, Failure> {
-        self.work(Task::Thaw { image: image.to_owned(), wish: ThawWish::default() }, progress)
+    fn thaw(&mut self, image: &str, wish: ThawWish, progress: &dyn Progress) -> Result<Thawed, Failure> {
+        self.work(Task::Thaw { image: image.to_owned(), wish }, progress)
     }
 
     fn delete(&mut self, image: &str) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use dormouse_engine::Born;
 use dormouse_wire::dbus::{Failure, Sleeping};
-use dormouse_wire::{Frozen, Listed, Pid, Progress, SessionMark, Thawed, phrase};
+use dormouse_wire::{Frozen, Listed, Pid, Progress, SessionMark, ThawWish, Thawed, phrase};
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::Serialize;
 
@@ -48,8 +48,8 @@ pub trait Hands {
     fn freeze(&mut self, groups: &[&Listed], wish: &Wish, progress: &dyn Progress) -> Result<Frozen, Failure>;
     /// The user's images.
     fn images(&mut self) -> Result<Vec<Sleeping>, Failure>;
-    /// Wakes one by its name.
-    fn thaw(&mut self, image: &str, progress: &dyn Progress) -> Result<Thawed, Failure>;
+    /// Wakes one by its name, in this way.
+    fn thaw(&mut self, image: &str, wish: ThawWish, progress: &dyn Progress) -> Result<Thawed, Failure>;
     /// Deletes one.
     fn delete(&mut self, image: &str) -> Result<(), Failure>;
     /// The folder they are in, and with whose rights it is written to.

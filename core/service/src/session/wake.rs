@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dormouse_wire::dbus::{Failure, Sleeping};
-use dormouse_wire::{Phrase, Problem, Progress, phrase};
+use dormouse_wire::{Phrase, Problem, Progress, ThawWish, phrase};
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,7 @@ pub fn order(images: Vec<Sleeping>) -> Vec<Sleeping> {
 }
 
 /// Wakes what sleeps of the user's sessions. The image of what has been woken is deleted; what cannot be woken sleeps on and is told.
-pub fn wake(hands: &mut dyn Hands, progress: &dyn Progress) -> Result<Woken, Failure> {
+pub fn wake(hands: &mut dyn Hands, wish: ThawWish, progress: &dyn Progress) -> Result<Woken, Failure> {
     let before = noted(hands)?;
     if before.is_some() {
         // Whoever was at it may still be undoing that, and what looks awake be gone in a moment.
@@ -107,7 +107,7 @@ pub fn wake(hands: &mut dyn Hands, progress: &dyn Progress) -> Result<Woken, Fai
             continue;
         }
         note(hands, &image.id, false);
-        match hands.thaw(&image.id, progress) {
+        match hands.thaw(&image.id, wish, progress) {
             Ok(thawed) => {
                 note(hands, &image.id, true);
                 let undeleted = hands.delete(&image.id).err();
