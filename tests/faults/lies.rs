@@ -14,7 +14,7 @@ use harness::{Program, Specimen, User, command};
 
 use crate::ZOO;
 
-/// Init of the namespace: thaws, then looks who is there besides itself. Zombies are nobody.
+/// Init of the namespace: thaws, then looks who is there besides itself. Zombies are nobody, and whoever is on his way out has a moment for that.
 const INIT: &str = r#"
 ulimit -S -v 4000000 && ulimit -S -c 0 && mount --bind /usr /usr && mount -o remount,bind,ro /usr || exit 3
 while read -r _ place kind _; do
@@ -22,11 +22,18 @@ while read -r _ place kind _; do
 done < /proc/self/mounts
 timeout -k 1 20 "$1" thaw --background "$2" 2>"$3"
 status=$?
-for process in /proc/[0-9]*; do
-    case $process in /proc/1) continue;; esac
-    read -r stat < "$process/stat" 2>/dev/null || continue
-    case ${stat##*) } in Z*|X*) ;; *) echo "$stat";; esac
+for moment in 1 2 3 4 5 6 7 8 9 10; do
+    left=
+    for process in /proc/[0-9]*; do
+        case $process in /proc/1) continue;; esac
+        read -r stat < "$process/stat" 2>/dev/null || continue
+        case ${stat##*) } in Z*|X*) ;; *) left="$left$stat
+";; esac
+    done
+    if [ -z "$left" ] || [ $status = 0 ]; then break; fi
+    sleep 0.2
 done
+printf %s "$left"
 exit $status
 "#;
 
