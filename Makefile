@@ -24,8 +24,10 @@ RUNNER := $(if $(ROOT),$(ROOT) -E env PATH='$(PATH)')
 TEST_TARGET = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 HAS_NEXTEST = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 # With nextest or without; $(1) are more options for cargo, such as features.
-run_tests = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CARGO) $(if $(HAS_NEXTEST),nextest run,test) \
-	--workspace --lib --bins --tests --no-fail-fast $(1) -- $(skipped)
+runner = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CARGO) $(if $(HAS_NEXTEST),nextest run,test)
+run_tests = $(runner) --workspace --lib --bins --tests --no-fail-fast $(1) -- $(skipped)
+# By themselves: virtual machines leave little of the processors to whoever is beside them.
+run_kernels = $(runner) --workspace --test kernels --features dormouse-tests/kernels --no-fail-fast
 
 # Programs of the zoo that do not come back yet: their setting up is tested, their freeze and thaw is not. Each name here
 # is a piece of work; nothing else may be left out.
@@ -91,12 +93,14 @@ test: rust
 	$(call packages,$(TEST_PACKAGES))
 	@$(CARGO) build --workspace --bins
 	@test -z '$(strip $(GAPS))' || echo 'Not tested, because they do not work yet: $(GAPS)'
-	@$(call run_tests,--features dormouse-tests/kernels)
+	@$(run_kernels)
+	@$(call run_tests)
 
 test-all: rust
 	$(call packages,$(ALL_PACKAGES))
 	@$(CARGO) build --workspace --bins
-	@$(call run_tests,--features 'dormouse-tests/heavy dormouse-tests/kernels dormouse-tests/shell')
+	@$(run_kernels)
+	@$(call run_tests,--features 'dormouse-tests/heavy dormouse-tests/shell')
 
 # Figures and no proofs: how long freezes and thaws take, held against the disk itself and against bars; and how soon the window
 # answers and what it costs.
