@@ -51,14 +51,15 @@ pub fn owners(image: &Path, asker: Option<&Asker>, wish: &OwnersWish) -> Result<
         users: users.led(wish.names, &wish.users, &mut problems),
         groups: groups.led(wish.names, &wish.groups, &mut problems),
     };
-    if let Some(errno) = unasked.take().filter(|_| wish.names != UserNames::AsTheyAre) {
+    if let Some(errno) = unasked.take().filter(|_| wish.names == UserNames::ByName) {
         let what = phrase!("this system cannot say who its users are: {why}", why = errno.desc());
         let way_out = phrase!("Try again, or go by numbers (--users as-they-are)");
         problems.push(blocks(what).way_out(way_out).settled_by([Remedy::AsTheyAre]));
     }
     let more = problems.len().saturating_sub(FEW);
     problems.truncate(FEW);
-    problems.extend((more > 0).then(|| blocks(phrase!("there are {more} more users and groups like these", more))));
+    let others = || blocks(phrase!("there are {more} more users and groups like these", more));
+    problems.extend((more > 0).then(|| others().settled_by([Remedy::AsTheyAre])));
     if problems.is_empty() { Ok(owners) } else { Err(ThawError::Refused(problems)) }
 }
 
