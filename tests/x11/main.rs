@@ -250,9 +250,10 @@ fn the_list_of_a_window_manager_is_followed_while_it_runs() {
     let manager = screen.run("matchbox-window-manager", &[]);
     let xterm = screen.run("xterm", &words(["-T", "Managed", "-e", "sleep", "1000"]));
     screen.run("xev", &[]);
-    let display = with_windows(2);
+    // The windows may be there before the window manager is.
+    let managed = until(PATIENCE, || Some(with_windows(2)).filter(|display| clients(display).len() == 3));
+    let display = managed.unwrap_or_else(|| panic!("there is no window manager: {:#?}", seen()));
     assert_eq!(titled(&display, "Managed").pid, Some(xterm));
-    assert_eq!(clients(&display).len(), 3);
     assert!(display.windows.iter().all(|window| window.pid != Some(manager)), "{display:#?}");
     let id = titled(&display, "Managed").id;
     // The window manager may write its own list once more.
