@@ -367,6 +367,13 @@ fn a_check_names_the_windows_and_blocks_for_the_display() {
     let mut screen = Screen::start(&[], 0);
     let xterm = screen.run("xterm", &["-T", "Notes", "-e", "sleep", "1000"].map(OsStr::new));
     with_windows(1);
+    // The window is there before the program in it has become what it is to be.
+    let program = until(PATIENCE, || {
+        let child = fs::read_to_string(format!("/proc/{0}/task/{0}/children", xterm.0)).ok()?;
+        let name = fs::read_to_string(format!("/proc/{}/comm", child.trim())).ok()?;
+        (name == "sleep\n").then_some(())
+    });
+    assert!(program.is_some(), "nothing runs in xterm");
     let checked = dormouse_engine::check(
         &dormouse_engine::Selection {
             pid: xterm,

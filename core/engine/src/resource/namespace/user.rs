@@ -44,8 +44,9 @@ pub struct Owned {
     pub by: usize,
 }
 
-/// So many lines a map has at most, and so deep can one user namespace lie in another.
-const MOST: usize = 340;
+/// So many lines a map has at most, user_namespaces(7).
+pub const MOST: usize = 340;
+/// So deep can one user namespace lie in another.
 const DEEPEST: usize = 32;
 
 /// The id inside of one outside.

@@ -16,7 +16,7 @@ use super::fd::OpenFile;
 use super::group::{Group, Life};
 use super::namespace::Namespaces;
 use super::namespace::mount::Filesystem;
-use super::namespace::user::{Extent, UserNamespace};
+use super::namespace::user::{Extent, MOST, UserNamespace};
 
 /// Who here takes the place of whom: numbers of users, and of groups. Whoever is not in it keeps his number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,9 +203,6 @@ fn lead(ids: &BTreeMap<u32, u32>, id: &mut u32) {
         *id = *new;
     }
 }
-
-/// So many lines a map has at most, user_namespaces(7).
-const MOST: usize = 340;
 
 /// Leads where a map of a user namespace leads to: a range in which only some have other numbers falls apart. What cannot be a map stays as
 /// it is, and what has become none is found when maps are looked at.
