@@ -24,7 +24,7 @@ RUNNER := $(if $(ROOT),$(ROOT) -E env PATH='$(PATH)')
 TEST_TARGET = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
 HAS_NEXTEST = $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 # With nextest or without; $(1) are more options for cargo, such as features.
-runner = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CARGO) $(if $(HAS_NEXTEST),nextest run,test)
+runner = $(if $(RUNNER),CARGO_TARGET_$(TEST_TARGET)_RUNNER="$(RUNNER)") $(CARGO) $(if $(HAS_NEXTEST),nextest run --config-file tests/nextest.toml,test)
 run_tests = $(runner) --workspace --lib --bins --tests --no-fail-fast $(1) -- $(skipped)
 # By themselves: virtual machines leave little of the processors to whoever is beside them.
 run_kernels = $(runner) --workspace --test kernels --features dormouse-tests/kernels --no-fail-fast

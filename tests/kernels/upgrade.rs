@@ -1,5 +1,7 @@
 //! A kernel upgrade and its way back, with a reboot between.
 
+use dormouse_wire::doctor::{Examined, State};
+
 use crate::evidence::{examine, examine_pipeline};
 use crate::failure::{Outcome, ensure};
 use crate::kernel::Series;
@@ -42,15 +44,39 @@ pub fn carried_on(machine: &Machine<'_>, lives: usize) -> Outcome {
     Ok(())
 }
 
+/// Looks at the kernel for [`doctor_tells_the_kernels_apart`].
+fn doctor(name: &str) -> String {
+    format!("dormouse doctor --json > $work/{name}.json || fail 'groups cannot be frozen here'\n")
+}
+
+/// What came with kernels between the two, and what is in neither.
+fn doctor_tells_the_kernels_apart(said: &str, series: Series) -> Outcome {
+    let examined: Examined = serde_json::from_str(said)?;
+    let newer = series == Series::Linux6_12;
+    for (name, works) in
+        [("page-scan", newer), ("dispatch", newer), ("barriers", newer), ("seals", newer), ("timer-ids", false)]
+    {
+        let found = examined.abilities.iter().find(|ability| ability.name == name);
+        let expected = if works { State::Works } else { State::Missing };
+        let state = found.map(|ability| ability.state);
+        ensure!(state == Some(expected), "{name} is {state:?} under {}", examined.kernel);
+    }
+    Ok(())
+}
+
 #[test]
 fn programs_carry_on_under_a_newer_kernel_and_back_under_the_older() -> Outcome {
     let system = System::ready()?;
     let machine = Machine::new(&system)?;
-    let [first] = machine.boot(Series::Linux6_1, RICH, [("first", SLEEP)])?;
-    let [second] = machine.boot(Series::Linux6_12, RICH, [("second", WAKE_AND_SLEEP)])?;
+    let sleep = format!("{}{SLEEP}", doctor("older"));
+    let wake_and_sleep = format!("{}{WAKE_AND_SLEEP}", doctor("newer"));
+    let [first] = machine.boot(Series::Linux6_1, RICH, [("first", &sleep)])?;
+    let [second] = machine.boot(Series::Linux6_12, RICH, [("second", &wake_and_sleep)])?;
     let [third] = machine.boot(Series::Linux6_1, RICH, [("third", WAKE)])?;
     first.ran_under(Series::Linux6_1)?;
     second.ran_under(Series::Linux6_12)?;
     third.ran_under(Series::Linux6_1)?;
+    doctor_tells_the_kernels_apart(&machine.read("work/older.json")?, Series::Linux6_1)?;
+    doctor_tells_the_kernels_apart(&machine.read("work/newer.json")?, Series::Linux6_12)?;
     carried_on(&machine, 3)
 }
