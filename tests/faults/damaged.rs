@@ -1,7 +1,9 @@
 //! Bytes of an image change or get lost: `verify` and `thaw` both say what is wrong, and nothing is made from it.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 
 use dormouse_engine::image::header::{
@@ -150,6 +152,30 @@ fn every_damaged_chunk_is_told_with_whose_memory_it_held() {
     for part in ["the section `group`", "the section `origin`", "the page data of chunk 0"] {
         assert!(words.contains(part), "{part} is not named:\n{words}");
     }
+    done(file.write_all_at(&bytes, 0));
+    comes_back(specimen);
+}
+
+#[test]
+fn a_thaw_that_fails_in_the_memory_leaves_no_file_of_a_socket() {
+    let mut specimen = asleep("unix_names");
+    let place = specimen.image().with_file_name("stage");
+    let files = || -> BTreeSet<OsString> {
+        done(fs::read_dir(&place)).filter_map(Result::ok).map(|entry| entry.file_name()).collect()
+    };
+    let socket = |name: &OsString| done(fs::symlink_metadata(place.join(name))).file_type().is_socket();
+    // What the thaw has to make: as after a restart that has emptied the folder.
+    let sockets: Vec<OsString> = files().into_iter().filter(|name| socket(name)).collect();
+    assert!(sockets.len() >= 3, "{sockets:?}");
+    for name in &sockets {
+        done(fs::remove_file(place.join(name)));
+    }
+    let before = files();
+    let bytes = done(fs::read(specimen.image()));
+    let file = done(fs::OpenOptions::new().write(true).open(specimen.image()));
+    done(file.write_all_at(&[!bytes[HEADER_LENGTH]], HEADER_LENGTH as u64));
+    told_of(&mut specimen, "the first byte of the page data", &["is damaged"]);
+    assert_eq!(files(), before, "the thaw that failed has left something");
     done(file.write_all_at(&bytes, 0));
     comes_back(specimen);
 }

@@ -100,8 +100,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let mut objects = objects::Objects::make(&group, &reader, &inner, options)?;
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
-    let mut losses = problems;
-    losses.extend(objects.losses.iter().cloned());
+    let mut losses = [problems, objects.losses.clone()].concat();
     losses.extend(blueprint::own_pids(options).into_iter().chain(inner.losses.iter().cloned()));
     losses.extend(group.clocks.restore());
     let way = late::Way::open(&objects, &group)?;
@@ -122,6 +121,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let used = system_v::restore(&group)?;
     release::release(tree, &group, &objects, || kept.take_over(group.hold.as_deref()))?;
     places.keep();
+    objects.keep();
     kept.let_go(group.hold.as_deref());
     segments.into_iter().for_each(Made::keep);
     used.into_iter().for_each(Object::keep);

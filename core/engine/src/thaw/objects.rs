@@ -14,7 +14,7 @@ use crate::image::{PageBuffer, Reader};
 use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::content;
-use crate::resource::fd::{FileId, KINDS, Restore, epoll, kind_named, nameless, process_file};
+use crate::resource::fd::{FileId, KINDS, Put, Restore, epoll, kind_named, nameless, process_file};
 use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::Backing;
@@ -33,6 +33,8 @@ pub struct Objects {
     contents: Vec<File>,
     /// The ids of segments, and how long they are when they are attached.
     segments: Vec<(i32, u64)>,
+    /// Their names in filesystems that were not there before.
+    put: Vec<Put>,
     /// What of them is not as it was.
     pub losses: Vec<Problem>,
 }
@@ -49,6 +51,7 @@ impl Objects {
             mapped: Vec::new(),
             contents: Vec::new(),
             segments,
+            put: Vec::new(),
             losses: Vec::new(),
         };
         for file in &group.mapped_files {
@@ -90,8 +93,27 @@ impl Objects {
         Ok(late.map(|(_, file)| file.as_raw_fd()).collect())
     }
 
-    /// Files that others need come first: a file is made when all it needs is there.
+    /// Makes what is made now, and notes the names that it has been given, whether all comes into being or not.
     fn open_all(
+        &mut self,
+        group: &Group,
+        reader: &Reader,
+        buffer: &mut PageBuffer,
+        (options, inner): (&ThawOptions, &InnerMade),
+        late: Option<&BTreeSet<Tid>>,
+    ) -> Result<(), Problem> {
+        let before: BTreeSet<FileId> = self.open.keys().copied().collect();
+        let outcome = self.open_each(group, reader, buffer, (options, inner), late);
+        for (id, made) in self.open.iter().filter(|(id, _)| !before.contains(id)) {
+            let file = &group.open_files[id.0];
+            let kind = kind_named(file)?;
+            self.put.extend(inner.among(file.mounts, || kind.put(file, made))?);
+        }
+        outcome
+    }
+
+    /// Files that others need come first: a file is made when all it needs is there.
+    fn open_each(
         &mut self,
         group: &Group,
         reader: &Reader,
@@ -126,7 +148,7 @@ impl Objects {
                 };
                 let mounts = file.mounts.filter(|_| !kind.makes_several());
                 let made = inner.among(mounts, || kind.restore(id, file, &mut restore))??;
-                self.keep(id, &made)?;
+                self.take(id, &made)?;
             }
             // Kinds may have made others along with their own, under low numbers.
             if later.len() == before {
@@ -163,7 +185,7 @@ impl Objects {
         Ok(())
     }
 
-    fn keep(&mut self, id: FileId, made: &OwnedFd) -> Result<(), Problem> {
+    fn take(&mut self, id: FileId, made: &OwnedFd) -> Result<(), Problem> {
         let raised = self.raise(made)?;
         self.open.insert(id, raised);
         Ok(())
@@ -227,6 +249,11 @@ impl Objects {
         for (id, made) in &self.open {
             process_file::settle(&group.open_files[id.0], made);
         }
+    }
+
+    /// The group runs: what has been put into filesystems is its own.
+    pub fn keep(self) {
+        self.put.into_iter().for_each(Put::keep);
     }
 
     /// Seals what was sealed, once the last mapping of it has been made.

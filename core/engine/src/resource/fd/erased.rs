@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use dormouse_wire::{Problem, ProblemKind, phrase};
 use serde::de::DeserializeOwned;
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, Finish, OpenFile, Restore};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, Finish, OpenFile, Put, Restore};
 use crate::resource::moves::Moving;
 use crate::resource::named_file::NamedFile;
 use crate::resource::owners::Walk;
@@ -40,6 +40,8 @@ pub trait AnyFileKind: Sync {
     fn restore(&self, id: FileId, file: &OpenFile, restore: &mut Restore<'_>) -> Result<OwnedFd, Problem>;
     /// See [`FileKind::complete`].
     fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem>;
+    /// See [`FileKind::put`].
+    fn put(&self, file: &OpenFile, made: &OwnedFd) -> Option<Put>;
     /// See [`FileKind::finish`].
     fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem>;
     /// See [`FileKind::starts_ready`].
@@ -126,6 +128,10 @@ impl<K: FileKind> AnyFileKind for K {
 
     fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem> {
         FileKind::complete(self, restore)
+    }
+
+    fn put(&self, file: &OpenFile, made: &OwnedFd) -> Option<Put> {
+        FileKind::put(self, &typed(file).ok()?, made)
     }
 
     fn finish(&self, file: &OpenFile, finish: &mut Finish<'_>) -> Result<(), Problem> {

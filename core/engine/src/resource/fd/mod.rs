@@ -28,6 +28,8 @@ mod outside;
 pub use outside::{Holder, subject};
 mod pidfd;
 mod pipe;
+mod put;
+pub use put::Put;
 pub mod process_file;
 pub mod pty;
 pub mod regular;
@@ -340,6 +342,11 @@ pub trait FileKind: Sync {
     /// Does what can be done only when all files of all kinds have been made; once for the kind.
     fn complete(&self, _restore: &mut Restore<'_>) -> Result<(), Problem> {
         Ok(())
+    }
+
+    /// The name that it has been given in a filesystem: it goes again if the thaw fails.
+    fn put(&self, _record: &Self::Record, _made: &OwnedFd) -> Option<Put> {
+        None
     }
 
     /// What remains to be done from inside the first process that holds it.

@@ -22,7 +22,7 @@ use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Restore};
+use super::{Capture, FileFacts, FileId, FileKind, FilesFacts, OpenFile, Put, Restore};
 use crate::kernel::among::among;
 use crate::kernel::socket;
 use crate::kernel::stand_in::Person;
@@ -206,6 +206,10 @@ impl FileKind for Unix {
 
     fn makes_several(&self) -> bool {
         true
+    }
+
+    fn put(&self, record: &Record, made: &OwnedFd) -> Option<Put> {
+        record.file.as_ref()?.put(made).ok()
     }
 
     fn complete(&self, restore: &mut Restore<'_>) -> Result<(), Problem> {

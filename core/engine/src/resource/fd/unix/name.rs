@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::super::{FileFacts, path_of};
+use super::super::{FileFacts, Put, path_of};
 use crate::kernel::identity::{Acting, Identity, Making};
 use crate::kernel::socket::{self, UnixAddress};
 use crate::kernel::{Answer, Errno, files};
@@ -249,6 +249,17 @@ impl SocketFile {
         let failed = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
         chown(&place, Some(self.owner.0), Some(self.owner.1)).map_err(failed)?;
         std::fs::set_permissions(&place, std::fs::Permissions::from_mode(self.mode & 0o7777)).map_err(failed)
+    }
+
+    /// The file that a socket has been bound to, for a thaw that fails.
+    pub fn put(&self, socket: &OwnedFd) -> Answer<Put> {
+        let path = path_of(&self.path);
+        let name = path.file_name().ok_or(Errno::ENOENT)?.to_owned();
+        let maker = Identity::from(&self.maker);
+        let _acting = Acting::begin(&maker)?;
+        let folder = files::open(&self.folder(), libc::O_PATH | libc::O_DIRECTORY)?;
+        let bound = files::stat(&socket::bound_file(socket)?)?;
+        Ok(Put::new(folder, name, (bound.st_dev, bound.st_ino), maker))
     }
 
     /// The name is not the path: bound to its name in a folder beside the place, the file is moved there.
