@@ -7,8 +7,11 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use ciborium::Value as Cbor;
+use dormouse_engine::image::SectionKind;
 use harness::command;
-use harness::session::{COUNTER, PARENT, Program, Stage, TIED, taken_by_strangers};
+use harness::forge::forged_section;
+use harness::session::{COUNTER, PARENT, Program, Stage, TIED, said, taken_by_strangers};
 use harness::specimen::without_inheritance;
 use harness::wait::{PATIENCE, until};
 use nix::sys::signal::{Signal, kill};
@@ -270,4 +273,30 @@ fn who_has_got_a_pid_since_is_not_taken_for_who_had_it() {
     assert_eq!(json(&stage, &["thaw"]).0, Some(0));
     others.into_iter().for_each(Program::counts_on);
     strangers.iter().for_each(Program::goes_on);
+}
+
+#[test]
+fn what_a_thaw_can_be_told_of_users_is_told_with_the_command_that_takes_it() {
+    let stage = Stage::new(61_107);
+    let mut counter = stage.python("counter", COUNTER);
+    counter.goes_on();
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    counter.is_gone();
+    let name = stage.images().pop().unwrap_or_default();
+    let path = stage.path(".local/share/dormouse").join(&name);
+    // As another machine had written it, where the user was called as nobody is here.
+    let called = |name: &str| Cbor::Map(vec![(stage.user().into(), name.into())]);
+    let names = Cbor::Map(vec![("users".into(), called("somebody-elsewhere")), ("groups".into(), Cbor::Map(vec![]))]);
+    let forged = stage.path("forged.dormouse");
+    forged_section(&path, SectionKind::Owners, &names, &forged);
+    done(chown(&forged, Some(stage.user()), Some(stage.user())));
+    done(fs::rename(&forged, &path));
+    let told = run(&stage, &["thaw"]);
+    let words = said(&told);
+    assert_eq!(told.status.code(), Some(1), "{words}");
+    assert!(words.contains("nobody is called somebody-elsewhere"), "{words}");
+    assert!(words.contains("options of `dormouse thaw`"), "{words}");
+    let told = run(&stage, &["thaw", "--users", "as-they-are"]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    counter.counts_on();
 }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use dormouse_engine::Born;
 use dormouse_service::session::{self, Direct, Hands, OverBus, Slept, Wish, Woken, plan};
 use dormouse_wire::dbus::{Failure as Refusal, Sleeping};
-use dormouse_wire::{Listed, Problem, SessionMark, ThawWish};
+use dormouse_wire::{Listed, Problem, Remedy, SessionMark, ThawWish};
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
@@ -343,10 +343,17 @@ pub fn tell_awake(woken: &Woken) {
         }
     }
     for asleep in &woken.asleep {
-        output::failure(
-            &Failure::new(format!("{} sleeps on in {}: {}", asleep.name, asleep.image, asleep.why))
-                .because(asleep.problems.clone()),
-        );
+        let failure = Failure::new(format!("{} sleeps on in {}: {}", asleep.name, asleep.image, asleep.why))
+            .because(asleep.problems.clone());
+        // Who takes whose place is another question for each image, and --user says here whose session is meant.
+        let about_users = asleep.problems.iter().any(|problem| problem.remedies.contains(&Remedy::AsTheyAre));
+        output::failure(&if about_users {
+            failure.hint(
+                "--user OLD=NEW and --group OLD=NEW are options of `dormouse thaw`, which wakes this image alone.",
+            )
+        } else {
+            failure
+        });
     }
     if woken.interrupted {
         output::say("Interrupted: what had not been reached sleeps on.");
