@@ -7,7 +7,7 @@ use crate::machine::{Machine, RICH};
 use crate::system::System;
 
 /// Anna, her logins, and the end of the machine in good order.
-const COMMON: &str = r#"
+pub const COMMON: &str = r#"
 home=/disk/home/anna
 images=$home/.local/share/dormouse
 knows passwd "anna:x:1000:1000::$home:/bin/sh"
@@ -22,9 +22,9 @@ until_so() {
     done
 }
 
-# login NAME COMMAND: a session of hers, as a login at a terminal or by ssh makes it.
+# login NAME COMMAND [MORE]: a session of hers, as a login at a terminal or by ssh makes it; MORE is said of its unit.
 login() {
-    systemd-run --quiet --unit="$1" -p PAMName=dormouse-login -p User=anna -p "Environment=HOME=$home" \
+    systemd-run --quiet --unit="$1" -p PAMName=dormouse-login -p User=anna -p "Environment=HOME=$home" ${3:-} \
         sh -c "cd $home; $2" || fail "there is no login $1"
     until_so 'systemctl is-active --quiet dormouse-session@1000'
 }
@@ -85,7 +85,8 @@ switch_off first
 const SECOND: &str = r#"
 fact asleep "$(sleeping)"
 login first 'exec sleep 1000'
-journalctl --no-pager -b -o cat -u 'dormouse-session@*'
+journalctl --no-pager -b -o cat -u 'dormouse-session@*' | tee /disk/tmp/said
+if grep -q Lost /disk/tmp/said; then fail 'something is lost'; fi
 carries_on app job
 [ "$(sleeping)" = 0 ] || fail "$(sleeping) images sleep after the login"
 switch_off second

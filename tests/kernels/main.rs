@@ -34,5 +34,6 @@ mod copies;
 mod kexec;
 mod logout;
 mod processors;
+mod service;
 mod session;
 mod upgrade;

@@ -19,9 +19,9 @@ pub const GUEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/guest");
 const WORKLOADS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/workloads");
 
 /// Who is known: root, the message bus, and nobody.
-const USERS: &str =
-    "root:x:0:0:root:/disk/tmp:/bin/sh\nmessagebus:x:101:101::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
-const GROUPS: &str = "root:x:0:\ntty:x:5:\nutmp:x:43:\nmessagebus:x:101:\nsystemd-journal:x:102:\nnogroup:x:65534:\n";
+const USERS: &str = "root:x:0:0:root:/disk/tmp:/bin/sh\nmessagebus:x:101:101::/:/bin/false\npolkitd:x:103:103::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n";
+const GROUPS: &str =
+    "root:x:0:\ntty:x:5:\nutmp:x:43:\nmessagebus:x:101:\nsystemd-journal:x:102:\npolkitd:x:103:\nnogroup:x:65534:\n";
 
 /// What a machine is started from.
 #[derive(Debug)]

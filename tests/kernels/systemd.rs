@@ -11,7 +11,7 @@ use crate::system::{GUEST, Tree};
 
 /// What the kernel is told to start it instead of busybox.
 pub const START: &str = "dormouse.init=systemd";
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "systemd",
     "libsystemd-shared",
     "libpam-systemd",
@@ -19,6 +19,7 @@ const PACKAGES: [&str; 7] = [
     "dbus",
     "dbus-daemon",
     "dbus-system-bus-common",
+    "polkitd",
 ];
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data");
 const UNITS: &str = "usr/lib/systemd/system";
@@ -34,7 +35,7 @@ impl Tree {
         let listed = run(Command::new("dpkg").arg("-L").args(PACKAGES))?;
         let listed = String::from_utf8_lossy(&listed).into_owned();
         let wanted = |path: &&Path| {
-            ["/etc", "/lib", "/usr/lib", "/usr/bin", "/bin", "/usr/share/dbus-1"]
+            ["/etc", "/lib", "/usr/lib", "/usr/bin", "/bin", "/usr/share/dbus-1", "/usr/share/polkit-1"]
                 .iter()
                 .any(|folder| path.starts_with(folder))
         };
@@ -64,11 +65,19 @@ impl Tree {
         self.of_dormouse()
     }
 
-    /// What `make install` puts beside systemd for the session at logout.
+    /// What `make install` puts beside systemd, the message bus and polkit.
     fn of_dormouse(&self) -> Outcome {
         let data = Path::new(DATA);
-        let unit = fs::read_to_string(data.join("dormouse-session@.service.in"))?.replace("@bindir@", "/usr/bin");
-        self.write(&format!("{UNITS}/dormouse-session@.service"), &unit)?;
+        let id = "io.github.dormouse.Dormouse1";
+        for (source, target) in [
+            ("dormouse-session@.service.in".to_owned(), format!("{UNITS}/dormouse-session@.service")),
+            ("dormouse.service.in".to_owned(), format!("{UNITS}/dormouse.service")),
+            (format!("dbus/{id}.service.in"), format!("usr/share/dbus-1/system-services/{id}.service")),
+            (format!("dbus/{id}.conf"), format!("usr/share/dbus-1/system.d/{id}.conf")),
+            (format!("{id}.policy.in"), format!("usr/share/polkit-1/actions/{id}.policy")),
+        ] {
+            self.write(&target, &fs::read_to_string(data.join(source))?.replace("@bindir@", "/usr/bin"))?;
+        }
         self.put(&data.join("dormouse-logins.target"), &format!("{UNITS}/dormouse-logins.target"))?;
         self.put(&data.join("order/user.conf"), &format!("{UNITS}/user@.service.d/50-dormouse.conf"))?;
         for scope in ["session-", "app-dormouse-"] {

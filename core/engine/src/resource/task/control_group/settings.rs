@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::ControlGroup;
 use super::hierarchies::{Folder, Hierarchies};
+use super::{ControlGroup, is_unit};
 use crate::proc::text;
 
 /// Something that is set in a control group.
@@ -144,6 +144,9 @@ const OLD: [Known; 38] = [
 /// Which devices may be used: said in one file, and set by two others.
 const DEVICES: &str = "devices.list";
 
+/// A limit on processes and threads, which systemd sets for each of its units.
+const TASKS: &str = "pids.max";
+
 /// Limits on single disks and other devices, which have other numbers and names after a restart.
 const OF_DEVICES: [&str; 11] = [
     "io.max",
@@ -167,6 +170,7 @@ fn table(unified: bool) -> &'static [Known] {
 pub fn capture(hierarchies: &Hierarchies, record: &mut ControlGroup) {
     let Some((mut above, names)) = hierarchies.way(record) else { return };
     let Some((last, before)) = names.split_last() else { return };
+    let most = most_tasks(above.read(TASKS).as_deref());
     for name in before {
         let Ok(next) = above.below(name) else { return };
         above = next;
@@ -176,7 +180,8 @@ pub fn capture(hierarchies: &Hierarchies, record: &mut ControlGroup) {
     for known in table(record.controllers.is_empty()) {
         let Some(value) = folder.read(known.name).and_then(|text| meant(known.name, &text)) else { continue };
         let above = || above.read(known.name).and_then(|text| meant(known.name, &text));
-        if !known.fresh.is(&value, above) {
+        let usual = known.name == TASKS && is_unit(last) && is_usual(&value, most);
+        if !usual && !known.fresh.is(&value, above) {
             settings.push(ControlSetting { name: known.name.to_owned(), value: ByteBuf::from(value) });
         }
     }
@@ -191,6 +196,22 @@ pub fn capture(hierarchies: &Hierarchies, record: &mut ControlGroup) {
     let of_several = |name: &&&str| folder.read(name).is_some_and(|text| text::lines(&text).count() > 1);
     unkept.extend(["io.weight", "io.bfq.weight"].iter().filter(of_several).map(|name| (*name).to_owned()));
     (record.settings, record.unkept) = (settings, unkept);
+}
+
+/// How many processes and threads the machine can have; `root`: what the root of the hierarchy says of it, in a container.
+fn most_tasks(root: Option<&[u8]>) -> Option<u64> {
+    let kernel = |name: &str| std::fs::read(format!("/proc/sys/kernel/{name}")).ok();
+    let limits = [kernel("pid_max"), kernel("threads-max"), root.map(<[u8]>::to_vec)];
+    limits.into_iter().flatten().filter_map(|text| text::decimal(text.trim_ascii())).min()
+}
+
+/// Whether a unit has the limit that systemd gives units of whose number of tasks nobody has said anything: a share of what the machine
+/// can have, systemd-system.conf(5) (`DefaultTasksMax=`) and, for the slice of a user, `user-.slice.d/10-defaults.conf`.
+/// Wherever the group is woken, it has such a share as well.
+fn is_usual(value: &[u8], most: Option<u64>) -> bool {
+    let (Some(value), Some(most)) = (text::decimal::<u64>(value), most) else { return false };
+    // Shares are rounded in several ways.
+    [15, 33].into_iter().any(|percent| value.abs_diff(most.saturating_mul(percent) / 100) <= 1)
 }
 
 /// What is to be written for a file to say this; none: nothing.
@@ -242,6 +263,14 @@ mod tests {
         }
         assert!(!Unlimited.is(b"0", nothing) && !Unlimited.is(b"67108864", nothing));
         assert!(AsAbove.is(b"60", || Some(b"60".to_vec())) && !AsAbove.is(b"60", || Some(b"1".to_vec())));
+    }
+
+    #[test]
+    fn a_share_of_the_machine_is_what_systemd_gives_by_itself() {
+        assert!(is_usual(b"1150", Some(7671)) && is_usual(b"2531", Some(7671)) && is_usual(b"2532", Some(7671)));
+        assert!(!is_usual(b"100", Some(7671)) && !is_usual(b"max", Some(7671)) && !is_usual(b"0", None));
+        assert_eq!(most_tasks(Some(b"10")), Some(10));
+        assert!(most_tasks(None).is_some_and(|most| most > 300) && most_tasks(Some(b"max")) == most_tasks(None));
     }
 
     #[test]
