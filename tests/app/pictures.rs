@@ -72,3 +72,26 @@ fn dialogs_are_pictured() {
     stage.eyes.see("Legend");
     stage.photograph("families");
 }
+
+/// The question what goes with an image.
+fn photograph_export(width: u32, height: u32, dark: bool) {
+    let mut stage = Stage::empty(Scenery { width, height, dark, ..Scenery::default() });
+    stage.serve(world());
+    stage.open(&[]);
+    stage.eyes.see("Lossy");
+    stage.fill();
+    stage.call("open-image", Some("tests.dormouse"));
+    stage.eyes.press("Export…");
+    stage.eyes.see("Export “Test run”?");
+    stage.photograph(&format!("export-{width}-{}", if dark { "dark" } else { "light" }));
+}
+
+#[test]
+fn the_question_of_an_export_is_pictured_wide_and_light() {
+    photograph_export(1200, 800, false);
+}
+
+#[test]
+fn the_question_of_an_export_is_pictured_narrow_and_dark() {
+    photograph_export(360, 720, true);
+}
