@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use harness::command;
-use harness::packaged::{RIGHT, awake, kept};
+use harness::packaged::{RIGHT, awake, awake_in_sandbox, kept, some_library};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -76,6 +77,78 @@ fn a_package_that_is_upgraded_or_removed_meanwhile_does_not_matter() {
         assert_eq!(done(fs::read(&library)), other, "what is there stays");
         assert!(!home.join("program").exists());
     }
+}
+
+/// Maps the library, and starts another one that does once it has been upgraded; says in the end how large the one is that it has.
+const TWO: &str = r#"
+import ctypes, os, subprocess, sys, time
+
+home, stage, name = sys.argv[1:]
+library = ctypes.CDLL(home + "/library.so")
+open(stage + "/is-" + name, "w").close()
+def comes(what):
+    while not os.path.exists(stage + "/" + what):
+        time.sleep(0.02)
+if name == "old":
+    comes("upgraded")
+    child = subprocess.Popen([sys.executable, __file__, home, stage, "new"])
+comes("go")
+if name == "old":
+    child.wait()
+place = next(line.split()[0] for line in open("/proc/self/maps") if line.rstrip().endswith("/home/library.so"))
+print(name, os.stat("/proc/self/map_files/" + place).st_size, flush=True)
+"#;
+
+/// A group that runs from a copy starts programs that run from what has come in its place: one name, two files.
+#[test]
+fn programs_of_before_and_after_an_upgrade_sleep_together() {
+    let content = done(fs::read(some_library()));
+    let mut job = Job::start("python3", User::Root, |folder| {
+        let home = folder.join("home");
+        done(fs::create_dir(&home));
+        done(fs::write(home.join("library.so"), &content));
+        done(fs::write(folder.join("two.py"), TWO));
+        let mut command = Command::new("python3");
+        command.arg(folder.join("two.py")).arg(home).arg(folder).arg("old");
+        command
+    });
+    let folder = job.specimen().folder();
+    let is_there = |name: &str| {
+        let there = until(PATIENCE, || folder.join(name).exists().then_some(()));
+        assert!(there.is_some(), "{name} does not come");
+    };
+    is_there("is-old");
+    let group = job.fall_asleep();
+    put(&folder.join("home/library.so"), &[&content[..], b"newer"].concat());
+    job.wake_up(&group);
+    job.make("upgraded");
+    is_there("is-new");
+    for _ in 0..2 {
+        let group = job.fall_asleep();
+        job.wake_up(&group);
+    }
+    job.make("go");
+    assert_eq!(job.end(), format!("new {}\nold {}\n", content.len() + 5, content.len()));
+}
+
+/// As the package of a sandbox is upgraded, which a flatpak is, while the shell that has started it waits outside.
+#[test]
+fn a_package_within_a_sandbox_does_not_matter_either() {
+    let (mut job, home) = awake_in_sandbox();
+    let group = job.fall_asleep();
+    let library = home.join("library.so");
+    let mut other = done(fs::read(&library));
+    other[0x4000..].fill(0);
+    put(&library, &other);
+    done(fs::remove_file(home.join("program")));
+    job.wake_up(&group);
+    // And once more, now that it runs from the copies.
+    let group = job.fall_asleep();
+    job.wake_up(&group);
+    job.make("go");
+    assert_eq!(job.end(), format!("{RIGHT}log two three\nwhere /work/home/log\nit ends with 0\n"));
+    assert_eq!(done(fs::read(&library)), other, "what is there stays");
+    assert!(!home.join("program").exists());
 }
 
 #[test]

@@ -48,19 +48,7 @@ pub fn some_library() -> PathBuf {
 /// It runs, and this is its folder: with `program`, `library.so` and `log`. It says [`RIGHT`] once a file `go` is there.
 pub fn awake(user: User) -> (Job, PathBuf) {
     let mut job = Job::start("python3", user, |folder| {
-        let home = folder.join("home");
-        done(fs::create_dir(&home));
-        done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));
-        let library = [done(fs::read(some_library())), folder.to_string_lossy().into_owned().into_bytes()].concat();
-        done(fs::write(home.join("library.so"), library));
-        done(fs::write(home.join("log"), "one two three"));
-        done(fs::write(folder.join("script.py"), PROGRAM));
-        if user == User::Ordinary {
-            let who = Some(ORDINARY);
-            for path in ["", "program", "library.so", "log"] {
-                done(chown(home.join(path), who, who));
-            }
-        }
+        let home = fill(folder, user);
         let mut command = Command::new("env");
         command.arg("PYTHONHOME=/usr").arg(home.join("program")).arg(folder.join("script.py")).arg(home).arg(folder);
         command
@@ -68,6 +56,52 @@ pub fn awake(user: User) -> (Job, PathBuf) {
     job.wait_for("ready");
     let home = job.specimen().folder().join("home");
     (job, home)
+}
+
+/// The same in a sandbox of bubblewrap, which has the folder at `/work`, and a shell outside that waits for it.
+pub fn awake_in_sandbox() -> (Job, PathBuf) {
+    let mut job = Job::start("sh", User::Root, |folder| {
+        fill(folder, User::Root);
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "\"$@\"; echo it ends with $?",
+            "sh",
+            "bwrap",
+            "--unshare-pid",
+            "--ro-bind",
+            "/usr",
+            "/usr",
+        ]);
+        for name in ["lib", "lib64"] {
+            command.args(["--symlink", &format!("usr/{name}"), &format!("/{name}")]);
+        }
+        command.args(["--proc", "/proc", "--dev", "/dev", "--bind"]).arg(folder).arg("/work");
+        command.args(["env", "PYTHONHOME=/usr", "/work/home/program", "/work/script.py", "/work/home", "/work"]);
+        command
+    })
+    .by_its_numbers();
+    job.wait_for("ready");
+    let home = job.specimen().folder().join("home");
+    (job, home)
+}
+
+/// What it needs, in this folder; where it lives in it.
+fn fill(folder: &Path, user: User) -> PathBuf {
+    let home = folder.join("home");
+    done(fs::create_dir(&home));
+    done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));
+    let library = [done(fs::read(some_library())), folder.to_string_lossy().into_owned().into_bytes()].concat();
+    done(fs::write(home.join("library.so"), library));
+    done(fs::write(home.join("log"), "one two three"));
+    done(fs::write(folder.join("script.py"), PROGRAM));
+    if user == User::Ordinary {
+        let who = Some(ORDINARY);
+        for path in ["", "program", "library.so", "log"] {
+            done(chown(home.join(path), who, who));
+        }
+    }
+    home
 }
 
 /// The copy that is kept of this content among root's images.

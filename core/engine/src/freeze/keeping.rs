@@ -89,9 +89,16 @@ impl<'a> Keeper<'a> {
 
     /// Keeps a file that is mapped, if it is one to be kept; it has been opened with the rights of whoever has it mapped.
     pub fn keep(&self, record: &mut NamedFile, file: &File) {
-        if !record.writable && !record.is_deep() && is_program(&record.path(), file) {
+        if !record.writable && is_program(&record.path(), file) {
             self.keep_anything(record, file);
         }
+    }
+
+    /// Whether a mapped file, which is reached so, is one that will be kept.
+    pub fn will_keep(&self, record: &NamedFile, through: &str) -> bool {
+        self.keeping.is_some()
+            && !record.writable
+            && File::open(through).is_ok_and(|file| is_program(&record.path(), &file))
     }
 
     /// Keeps the files that are open, where that was asked for: those that whoever has them open may read.

@@ -35,7 +35,7 @@ use crate::survey::mapped;
 pub struct MappedFiles<'a> {
     /// The records.
     pub records: Vec<NamedFile>,
-    known: HashMap<Key, usize>,
+    known: HashMap<(Key, Place), usize>,
     /// Who opens them, where that is somebody else than who has them mapped.
     openers: HashMap<Key, Owner>,
     /// Files with a lease of the group's, by device and inode: to open one would keep the engine waiting for who stands still.
@@ -50,6 +50,9 @@ pub struct MappedFiles<'a> {
 
 /// Which file: its name, among which mounts, whether it is for writing, and for whom it is opened.
 type Key = (Vec<u8>, Option<usize>, bool, Owner);
+
+/// Device and inode. A copy that has taken the place of a file has its name, and so has the file.
+type Place = ((u32, u32), u64);
 
 impl<'a> MappedFiles<'a> {
     /// None yet; `open`: the open files of the group.
@@ -127,7 +130,8 @@ impl Registry<'_, '_> {
             opener.and_then(|opener| opener).unwrap_or_else(|_| owner.clone())
         };
         let opener = self.mapped.openers.entry(key).or_insert_with(find).clone();
-        let index = self.named((name, living), through, mapped::is_for_writing(found), &opener)?;
+        let place = (found.device, found.inode);
+        let index = self.named((name, living), (through, place), mapped::is_for_writing(found), &opener)?;
         if opener != *owner
             && let Some(record) = self.mapped.records.get_mut(index)
             && record.ends.is_none()
@@ -140,13 +144,13 @@ impl Registry<'_, '_> {
     fn named(
         &mut self,
         (path, living): (&[u8], &LivingFacts),
-        through: &str,
+        (through, place): (&str, Place),
         writable: bool,
         owner: &Owner,
     ) -> std::io::Result<usize> {
         let mounts = mapped::mounts_of(living, Path::new(through));
         let index = mounts.map(|mounts| mounts.index);
-        let key = (path.to_vec(), index, writable, owner.clone());
+        let key = ((path.to_vec(), index, writable, owner.clone()), place);
         if let Some(known) = self.mapped.known.get(&key) {
             return Ok(*known);
         }
@@ -157,11 +161,18 @@ impl Registry<'_, '_> {
             let found = files::identity(&record.path());
             (record, found.is_ok_and(|found| found == (stat.st_dev, stat.st_ino)))
         });
-        let (record, leads_to_it) = seen?;
+        let (mut record, leads_to_it) = seen?;
         if (outside::known().is_some() || living.mounts.is_some()) && !record.outside && !leads_to_it {
-            let what =
-                phrase!("{record} is neither in the sandbox nor outside of it by that name", record = record.shown());
-            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what.to_string()));
+            let own = living.mounts.as_ref().filter(|_| self.mapped.keeper.will_keep(&record, through));
+            let Some(own) = own else {
+                let what = phrase!(
+                    "{record} is neither in the sandbox nor outside of it by that name",
+                    record = record.shown()
+                );
+                return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what.to_string()));
+            };
+            // A copy that took the place of a file there: it takes it again.
+            record.mounts = Some(own.index);
         }
         self.mapped.note(record, through, &stat);
         self.mapped.known.insert(key, self.mapped.records.len() - 1);
@@ -340,9 +351,12 @@ fn executable(
         Problem::blocks(ProblemKind::File, phrase!("its executable cannot be looked at: {why}", why = error))
             .of(&process.shown)
     };
+    let stat = files::open(Path::new(&*through), libc::O_PATH).and_then(|file| files::stat(&file));
+    let stat = stat.map_err(|errno| unseen(&errno.desc()))?;
+    let place = ((libc::major(stat.st_dev), libc::minor(stat.st_dev)), stat.st_ino);
     if deleted && let Some(other) = other_name(path, living, &through).map_err(|problem| problem.of(&process.shown))? {
         return registry
-            .named((&other, living), &through, false, &owner)
+            .named((&other, living), (&through, place), false, &owner)
             .map(Executable::Named)
             .map_err(|error| unseen(&error));
     }
@@ -357,9 +371,12 @@ fn executable(
             .map_err(|problem| problem.of(&process.shown));
     }
     let is_it = |found: &&DetailedMapping| matches!(&found.name, MappingName::File(name) if name.as_slice() == path);
-    let found = match living.mappings.iter().find(is_it) {
+    let of_its_name = || living.mappings.iter().filter(is_it);
+    // On overlayfs inodes may be shown otherwise.
+    let it = of_its_name().find(|found| found.inode == stat.st_ino).or_else(|| of_its_name().next());
+    let found = match it {
         Some(found) if !mapped::is_for_writing(found) => registry.mapped((path, living), &through, found, &owner),
-        _ => registry.named((path, living), &through, false, &owner),
+        _ => registry.named((path, living), (&through, place), false, &owner),
     };
     found.map(Executable::Named).map_err(|error| unseen(&error))
 }

@@ -96,7 +96,7 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     let segments = segments::make(&group, &reader)?;
     let (queues, mut nameless) = message_queue::make(&group.open_files)?;
     // Its control groups behind the tree when all is dropped: one in which somebody is cannot be removed.
-    let (inner, mut places) = homes(&group, &reader, options)?;
+    let (inner, mut places) = homes(&mut group, &reader, options)?;
     let mut objects = objects::Objects::make(&group, &reader, &inner, options)?;
     let mut kept = Kept::of(&group.open_files, |id| objects.open_file(id))?;
     nameless.iter_mut().for_each(message_queue::Made::remove_again);
@@ -151,11 +151,12 @@ fn in_the_way(group: &mut Group, reader: &Reader, options: &ThawOptions) -> Vec<
 
 /// The namespaces within the group, with what is in them looked at, and its control groups, each made when somebody goes there.
 fn homes(
-    group: &Group,
+    group: &mut Group,
     reader: &Reader,
     options: &ThawOptions,
 ) -> Result<(inner::InnerMade, control_groups::Places), ThawError> {
     let mut inner = inner::make(group, reader, options)?;
+    stand_ins::choose_within(group, &inner, reader, options)?;
     blueprint::look_within(group, &inner, reader)?;
     let mut places = control_groups::Places::of(group, reader, options);
     inner.root(group, &mut places)?;

@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use dormouse_wire::{Phrase, Problem, ProblemKind, Remedy, Severity, phrase};
 use serde_bytes::ByteBuf;
 
+use super::inner::InnerMade;
 use super::trust;
 use crate::image::kept::{ContentHash, Contents, KeptFiles};
 use crate::image::{Reader, SectionKind};
@@ -48,9 +49,7 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
         if !stops(&file.check(true)) || !file.may_be_looked_at() {
             continue;
         }
-        // What it writes to is a file of its own.
-        let hash = file.kept.filter(|_| !file.writable);
-        file.stand_in = hash.and_then(|hash| wish.shelf(hash).cloned());
+        file.stand_in = wish.stand_in(file);
         // A program that does not fit the rest of itself only crashes.
         if file.stand_in.is_none()
             && !run.contains(&index)
@@ -70,6 +69,27 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
     told.sort();
     told.dedup();
     told
+}
+
+/// Chooses copies of programs and libraries that lie among mounts within the group, now that those have been made. The copies are opened
+/// from outside of them.
+pub fn choose_within(
+    group: &mut Group,
+    inner: &InnerMade,
+    reader: &Reader,
+    options: &ThawOptions,
+) -> Result<(), Problem> {
+    let is_kept = |file: &NamedFile| file.mounts.is_some() && file.kept.is_some();
+    if !group.mapped_files.iter().any(is_kept) {
+        return Ok(());
+    }
+    let wish = Wish::of(reader, options, How::Make);
+    for file in group.mapped_files.iter_mut().filter(|file| is_kept(file)) {
+        if inner.among(file.mounts, || stops(&file.check(true)) && file.may_be_looked_at())? {
+            file.stand_in = wish.stand_in(file);
+        }
+    }
+    Ok(())
 }
 
 /// Says of files that stand in the way what could be wished of them.
@@ -109,8 +129,9 @@ fn brought(group: &mut Group, id: &str, shelves: &[StandIn]) {
         return;
     }
     let note = |file: &mut NamedFile| file.kept = file.kept.or_else(|| contents.get(&file.path).copied());
-    group.mapped_files.iter_mut().for_each(note);
-    for file in &mut group.open_files {
+    // Among mounts within the group a path may lead to another file.
+    group.mapped_files.iter_mut().filter(|file| file.mounts.is_none()).for_each(note);
+    for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
         if let Ok(kind) = kind_named(file) {
             kind.with_named_file(file, &mut |named| note(named));
         }
@@ -213,6 +234,13 @@ impl Wish {
             acting.is_ok_and(|_acting| shelf.kept.needed(&self.id).contains(&hash))
         };
         self.shelves.iter().filter(is_for_it).find(|shelf| has(shelf, hash))
+    }
+
+    /// The copy that takes the place of a program or a library.
+    fn stand_in(&self, file: &NamedFile) -> Option<StandIn> {
+        // What it writes to is a file of its own.
+        let hash = file.kept.filter(|_| !file.writable);
+        hash.and_then(|hash| self.shelf(hash).cloned())
     }
 
     /// Does what is wished with a working file that has changed.

@@ -247,7 +247,10 @@ fn regular() -> u32 {
 impl Found {
     /// The copy that was kept at the freeze; where there is none, the file itself, if it is still what it was.
     fn take(&mut self, file: &NamedFile, sources: &Sources<'_>, exact: bool) {
-        if self.files.iter().any(|source| source.packed.path.clone().bytes() == *file.path) {
+        // A copy that has taken the place of a file has its name, and so has the file.
+        let is_this = |hash: &str| file.kept.is_none_or(|kept| kept.to_string() == hash);
+        let is_it = |packed: &Packed| packed.path.clone().bytes() == *file.path && is_this(&packed.hash);
+        if self.files.iter().any(|source| is_it(&source.packed)) {
             return;
         }
         let kept = file.kept.and_then(|hash| Some((hash, sources.kept(hash)?)));
