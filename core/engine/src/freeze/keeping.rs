@@ -3,7 +3,7 @@
 //! Most of it is copied before anybody is stopped: what is mapped is known by name then. What comes to light later is copied beside
 //! the writing of the memory.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -13,7 +13,7 @@ use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, phrase};
 
 use crate::image::kept::{ContentHash, Contents, Keeping, KeptFiles, is_program};
 use crate::kernel::identity::{Acting, Identity};
-use crate::kernel::{files, outside};
+use crate::kernel::{files, outside, procfs};
 use crate::proc::maps::{self, MappingName};
 use crate::resource::content;
 use crate::resource::fd::{self, FilesFacts, OpenFile, leases};
@@ -58,16 +58,11 @@ impl<'a> Keeper<'a> {
         let members = select::members(&selection.seeds(), &selection.born).unwrap_or_default();
         let missing: Vec<(PathBuf, File, libc::stat)> = mapped(&members)
             .into_iter()
-            .filter_map(|(path, inode)| {
+            .filter_map(|((path, inode), pid)| {
                 let _acting = self.asker.map(Asker::acting).transpose().ok()?;
-                let file = File::from(files::open(&path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?);
-                let stat = files::stat(&file).ok()?;
-                // By its name it may be another one already.
-                let wanted = stat.st_mode & libc::S_IFMT == libc::S_IFREG
-                    && stat.st_ino == inode
-                    && keeping.has(&stat).is_none()
-                    && is_program(&path, &file);
-                wanted.then_some((path, file, stat))
+                let within = procfs::path(format!("{pid}/root")).join(path.strip_prefix("/").ok()?);
+                let (file, stat) = [&path, &within].into_iter().find_map(|place| ordinary(place, inode))?;
+                (keeping.has(&stat).is_none() && is_program(&path, &file)).then_some((path, file, stat))
             })
             .collect();
         if missing.is_empty() {
@@ -165,10 +160,17 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// The paths and inodes of all files that somebody of these has mapped. Programs that are the same have the same libraries: it is enough to look at
-/// one of them, for a beginning.
-fn mapped(members: &[Pid]) -> Vec<(PathBuf, u64)> {
-    let (mut programs, mut paths) = (HashSet::new(), HashSet::new());
+/// The ordinary file at a path, unless it is another one already.
+fn ordinary(path: &Path, inode: u64) -> Option<(File, libc::stat)> {
+    let file = File::from(files::open(path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?);
+    let stat = files::stat(&file).ok()?;
+    (stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_ino == inode).then_some((file, stat))
+}
+
+/// The paths and inodes of all files that somebody of these has mapped, and who has: among his mounts a path may lead elsewhere. Programs
+/// that are the same have the same libraries: it is enough to look at one of them, for a beginning.
+fn mapped(members: &[Pid]) -> HashMap<(PathBuf, u64), Pid> {
+    let (mut programs, mut paths) = (HashSet::new(), HashMap::new());
     for pid in members {
         let Ok(program) = crate::proc::link(*pid, "exe") else { continue };
         if !programs.insert(program) {
@@ -177,10 +179,10 @@ fn mapped(members: &[Pid]) -> Vec<(PathBuf, u64)> {
         let mappings = crate::proc::parsed(*pid, "maps", maps::parse_maps).unwrap_or_default();
         paths.extend(mappings.into_iter().filter(|mapping| !mapping.shared || !mapping.write).filter_map(|mapping| {
             match mapping.name {
-                MappingName::File(path) => Some((path, mapping.inode)),
+                MappingName::File(path) => Some(((PathBuf::from(OsString::from_vec(path)), mapping.inode), *pid)),
                 _ => None,
             }
         }));
     }
-    paths.into_iter().map(|(path, inode)| (PathBuf::from(OsString::from_vec(path)), inode)).collect()
+    paths
 }
