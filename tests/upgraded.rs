@@ -202,6 +202,14 @@ fn a_working_file_as_it_was_comes_into_a_place_of_its_own() {
         let place = said.lines().find_map(|line| line.strip_prefix("where ")).map(PathBuf::from).unwrap_or_default();
         assert!(place.ends_with(log.strip_prefix("/").unwrap_or(&log)), "{said}");
         assert_eq!(done(fs::read_to_string(&place)), "one two three!");
+        // What the group has written into the copy since is nothing that it knows of when it is woken from the freeze once more.
+        refused(
+            &mut job,
+            &group,
+            &["--changed-files", "kept"],
+            &["that an earlier thaw has put there has been changed"],
+        );
+        assert_eq!(done(fs::read_to_string(&place)), "one two three!");
         assert_eq!(log.exists(), !missing);
         if !missing {
             assert_eq!(done(fs::read_to_string(&log)), "new words and more");

@@ -16,6 +16,7 @@ use serde_bytes::ByteBuf;
 use super::trust;
 use crate::image::kept::{ContentHash, Contents, KeptFiles};
 use crate::image::{Reader, SectionKind};
+use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Group, Process};
@@ -257,6 +258,11 @@ impl Wish {
         folder: &Path,
     ) -> Problem {
         let (place, old) = (place(folder, file), file.shown());
+        if is_worked_on(&place, hash, file) {
+            let what = phrase!("the copy of {old} that an earlier thaw has put there has been changed since", old);
+            let way_out = phrase!("Move it elsewhere, or remove it, then thaw again");
+            return Problem::blocks(ProblemKind::File, what).at(shown(&place)).way_out(way_out);
+        }
         if self.how == How::Make {
             if let Err(error) = put(shelf, hash, file, &place) {
                 let why = phrase!("the copy of the freeze cannot be put in a place of its own: {why}", why = error);
@@ -281,6 +287,15 @@ fn place(folder: &Path, file: &NamedFile) -> PathBuf {
     names.fold(folder.to_owned(), |place, name| place.join(name))
 }
 
+/// Whether a copy that is there already is not that of the freeze any more: the program knows nothing of what came later. One that cannot be
+/// read is found when it is opened.
+fn is_worked_on(place: &Path, hash: ContentHash, file: &NamedFile) -> bool {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let Ok(_acting) = Acting::begin(&Identity::from(&file.owner)) else { return false };
+    let found = files::open(place, flags).map(fs::File::from);
+    found.is_ok_and(|mut found| ContentHash::of(&mut found).is_ok_and(|now| now != hash))
+}
+
 /// Makes the copy, which belongs to whom the file is opened for. One that is there already stays: two descriptors of a file, or the thaw
 /// before, have made it.
 fn put(shelf: &StandIn, hash: ContentHash, file: &NamedFile, place: &Path) -> io::Result<()> {
@@ -296,7 +311,7 @@ fn put(shelf: &StandIn, hash: ContentHash, file: &NamedFile, place: &Path) -> io
         return Ok(());
     }
     let copy = tempfile::NamedTempFile::new_in(above)?;
-    if crate::kernel::files::reflink(&source, copy.as_file()).is_err() {
+    if files::reflink(&source, copy.as_file()).is_err() {
         let mut source = &source;
         io::Seek::rewind(&mut source)?;
         io::copy(&mut source, &mut copy.as_file())?;
