@@ -43,7 +43,7 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
     let wish = Wish::of(reader, options, how);
     brought(group, &wish.id, &wish.shelves);
     let mut told = Vec::new();
-    let run = run(group);
+    let (run, opened) = (run(group), opened(group));
     for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
         // What its owner may not look at has perhaps not changed at all.
         if !stops(&file.check(true)) || !file.may_be_looked_at() {
@@ -57,6 +57,7 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
             && !run.contains(&index)
             && file.likeness.as_ref().is_none_or(|like| !like.is_program())
         {
+            file.kept = file.kept.or_else(|| opened.get(&file.path).copied());
             told.extend(wish.settle(file, true));
         }
     }
@@ -80,9 +81,10 @@ pub fn say_remedies(problems: &mut [Problem], group: &mut Group, reader: &Reader
         return;
     }
     let wish = Wish::of(reader, options, How::Look);
-    let run = run(group);
+    let (run, opened) = (run(group), opened(group));
     let mut remedies: HashMap<String, Vec<Remedy>> = HashMap::new();
-    for (index, file) in group.mapped_files.iter().enumerate().filter(|(_, file)| !file.is_deep()) {
+    for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
+        file.kept = file.kept.or_else(|| opened.get(&file.path).copied());
         if !run.contains(&index) && file.likeness.as_ref().is_none_or(|like| !like.is_program()) {
             remedies.extend(wish.remedies(file, true));
         }
@@ -116,6 +118,19 @@ fn brought(group: &mut Group, id: &str, shelves: &[StandIn]) {
             kind.with_named_file(file, &mut |named| note(named));
         }
     }
+}
+
+/// Copies of files that were open, by their paths: where one was mapped, too, as databases have it, both are the same file.
+fn opened(group: &mut Group) -> Contents {
+    let mut opened = Contents::new();
+    for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
+        if let Ok(kind) = kind_named(file) {
+            kind.with_named_file(file, &mut |named| {
+                opened.extend(named.kept.map(|hash| (named.path.clone(), hash)));
+            });
+        }
+    }
+    opened
 }
 
 /// Which mapped files are executables.
