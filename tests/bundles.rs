@@ -6,9 +6,11 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use harness::command::{self, Outcome};
 use harness::packaged::{RIGHT, awake, kept};
+use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
 fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
@@ -73,7 +75,7 @@ impl Scene {
     fn end(&mut self) -> String {
         self.job.make("go");
         std::mem::take(&mut self.bundle);
-        let until = harness::wait::until(harness::wait::PATIENCE, || self.job.said().contains("where").then_some(()));
+        let until = until(PATIENCE, || self.job.said().contains("where").then_some(()));
         assert!(until.is_some(), "{}", self.job.said());
         self.job.said()
     }
@@ -214,6 +216,38 @@ fn a_bundle_that_is_none_is_refused() {
     }
     assert!(!Path::new("/tmp/dormouse-evil").exists() && !Path::new("/var/lib/dormouse/evil").exists());
     refused(&mut scene, &whole[..100], "");
+}
+
+/// Neither what was taken of it nor what has been left by somebody who was killed stays on the disk.
+#[test]
+fn a_bundle_that_is_refused_leaves_nothing_behind() {
+    let _alone = harness::alone::with_images_of_root();
+    let mut scene = Scene::asleep("none");
+    scene.export(&[]).expect_success("export");
+    let library = done(fs::read(scene.home.join("library.so")));
+    let room = "mount -t tmpfs -o size=1m none /var/lib/dormouse && \"$0\" thaw \"$1\"; \
+                echo \"$(find /var/lib/dormouse -size +1k | wc -l) left\"";
+    let mut full = Command::new("unshare");
+    full.args(["-m", "sh", "-c", room]).arg(command::path()).arg(&scene.bundle);
+    let full = done(harness::specimen::without_inheritance(&mut full).output());
+    let said = String::from_utf8_lossy(&full.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("there is no room for what is in the bundle"), "{said}");
+    assert!(said.contains("/var/lib/dormouse Why") && said.contains("Free space"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&full.stdout), "0 left\n");
+
+    let whole = done(fs::read(&scene.bundle));
+    done(fs::write(&scene.bundle, &whole[..whole.len() - 20_000]));
+    let left = Path::new("/var/lib/dormouse/.import-0");
+    let file = done(File::create(left));
+    done(file.set_modified(SystemTime::now() - Duration::from_mins(1)));
+    drop(file);
+    // Whoever freezes something just now is not disturbed: then it is for the next time.
+    let gone = until(PATIENCE, || {
+        let refused = scene.thaw(&[]);
+        assert!(!refused.status.success() && refused.words().contains("it has been cut"), "{}", refused.said);
+        kept(&library).is_none().then_some(())
+    });
+    assert!(gone.is_some() && !left.exists());
 }
 
 /// The bundle with one entry more, behind what is in it.

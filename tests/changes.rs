@@ -91,6 +91,11 @@ fn changes(user: User) {
     drop(locked);
 
     done(done(OpenOptions::new().append(true).open(&file)).write_all_at(b"more", 0));
+    if user == User::Ordinary {
+        done(fs::set_permissions(&file, PermissionsExt::from_mode(0o444)));
+        refused(&mut specimen, &group, "grown, and its rights taken away", "may not open");
+        done(fs::set_permissions(&file, PermissionsExt::from_mode(0o644)));
+    }
     let outcome = specimen.thaw();
     outcome.expect_success("thaw");
     assert!(outcome.said.contains("grown"), "nobody was told that it has grown:\n{}", outcome.said);

@@ -128,6 +128,18 @@ fn the_kernel_is_loaded_first_and_started_when_all_sleep() {
 }
 
 #[test]
+fn whoever_ends_while_all_are_looked_at_stands_in_nobodys_way() {
+    let machine = Machine::new(61_215, "nothing");
+    let restless = "while :; do for n in 1 2 3 4 5 6 7 8 9; do setsid sleep 0.0$n & sleep 0.02; done; wait; done";
+    let program = machine.stage.start("restless", "bash", &["-c", restless]);
+    for _ in 0..15 {
+        let planned = machine.reboot(&["--dry-run"]);
+        assert_eq!(planned.status.code(), Some(0), "{}", said(&planned));
+    }
+    drop(program);
+}
+
+#[test]
 fn what_cannot_sleep_stops_it_before_anything_is_touched() {
     let machine = Machine::new(61_202, "nothing");
     let outside = done(std::os::unix::net::UnixListener::bind(machine.stage.path("outside")));

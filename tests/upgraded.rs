@@ -275,12 +275,59 @@ fn a_working_file_as_it_was_comes_into_a_place_of_its_own() {
         let place = said.lines().find_map(|line| line.strip_prefix("where ")).map(PathBuf::from).unwrap_or_default();
         assert!(place.ends_with(log.strip_prefix("/").unwrap_or(&log)), "{said}");
         assert_eq!(done(fs::read_to_string(&place)), "one two three!");
+        // What the group has written into the copy since is nothing that it knows of when it is woken from the freeze once more.
+        refused(
+            &mut job,
+            &group,
+            &["--changed-files", "kept"],
+            &["that an earlier thaw has put there has been changed"],
+        );
+        assert_eq!(done(fs::read_to_string(&place)), "one two three!");
         assert_eq!(log.exists(), !missing);
         if !missing {
             assert_eq!(done(fs::read_to_string(&log)), "new words and more");
         }
         done(fs::remove_file(&place));
     }
+}
+
+/// Has a file open and mapped, as databases have theirs, and changes it by what is mapped.
+const DATABASE: &str = r#"
+import mmap, os, sys, time
+
+stage = sys.argv[1]
+file = open(stage + "/data", "r+b", buffering=0)
+pages = mmap.mmap(file.fileno(), 8192)
+print("ready", flush=True)
+while not os.path.exists(stage + "/go"):
+    time.sleep(0.02)
+pages[:3] = b"new"
+print("data", file.read(8), pages[4096:4100], flush=True)
+print("where", os.readlink("/proc/self/fd/%d" % file.fileno()), flush=True)
+"#;
+
+#[test]
+fn a_file_that_is_open_and_mapped_is_one_as_it_was() {
+    let mut job = Job::start("python3", User::Root, |folder| {
+        done(fs::write(folder.join("data"), [&b"old data"[..], &[b'.'; 8184]].concat()));
+        done(fs::write(folder.join("script.py"), DATABASE));
+        let mut command = std::process::Command::new("python3");
+        command.arg(folder.join("script.py")).arg(folder);
+        command
+    });
+    job.wait_for("ready");
+    let data = job.specimen().folder().join("data");
+    let group = freeze(&mut job, &["--keep", "files"]);
+    done(fs::remove_file(&data));
+    refused(&mut job, &group, &[], &["cannot be found", "stage/data", "--changed-files kept"]);
+    let outcome = job.specimen().thaw_with(&["--changed-files", "kept"]);
+    outcome.expect_success("thaw");
+    job.make("go");
+    let said = job.end();
+    assert!(said.contains("data b'new data' b'....'"), "{said}");
+    let place = said.lines().find_map(|line| line.strip_prefix("where ")).map(PathBuf::from).unwrap_or_default();
+    assert!(place.starts_with("/var/lib/dormouse/files") && !data.exists(), "{said}");
+    done(fs::remove_file(place));
 }
 
 /// Under another name it is the same image; and who has removed it by hand may have put it elsewhere.

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use dormouse_engine::Born;
 use dormouse_service::session::{self, Direct, Left, Named, Plan, Slept, plan, wish};
-use dormouse_wire::{Problem, Progress, ThawWish, Verdict};
+use dormouse_wire::{Listed, Problem, Progress, ThawWish, Verdict};
 use nix::unistd::{Uid, User};
 
 use self::kernel::Kernel;
@@ -67,8 +67,8 @@ pub fn run(arguments: Arguments) -> Outcome {
     let mut direct = Direct::of(user.as_raw()).map_err(failure)?;
     let (groups, graph, born) = groups_of(user)?;
     all_are_there(&groups, &how.except)?;
-    let plan = plan(user.as_raw(), groups, &graph, &how.except);
-    let foreseen = foresee(&plan, &born, &direct, how)?;
+    let mut plan = plan(user.as_raw(), groups, &graph, &how.except);
+    let foreseen = foresee(&mut plan, &born, &direct, how)?;
     if how.dry_run {
         return Ok(told(&plan, &foreseen, kernel.as_ref()));
     }
@@ -133,21 +133,46 @@ impl Foreseen {
     }
 }
 
-/// Has every group looked at before anything is touched.
-fn foresee(plan: &Plan, born: &Born, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
+/// Has every group looked at before anything is touched. Who has ended meanwhile is not in the plan any more.
+fn foresee(plan: &mut Plan, born: &Born, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
     let mut foreseen = Foreseen::default();
-    for cluster in &plan.clusters {
-        let groups: Vec<_> = cluster.iter().collect();
+    for cluster in std::mem::take(&mut plan.clusters) {
+        let Some((cluster, verdict)) = looked_at(cluster, born, direct, how)? else { continue };
         let names = || cluster.iter().map(Named::from).collect();
-        match direct.verdict(&groups, born, how.keep_connections).map_err(failure)? {
+        match verdict {
             Verdict::Blocked(problems) => foreseen.blocked.push((names(), problems)),
             Verdict::Lossy(problems) if !how.accept_losses || how.dry_run => {
                 foreseen.lossy.push((names(), problems));
             }
             Verdict::Lossy(_) | Verdict::Freezable => {}
         }
+        plan.clusters.push(cluster);
     }
     Ok(foreseen)
+}
+
+/// What is said of those who are still there. Where one of them ends while it is looked at, the others are looked at again.
+fn looked_at(
+    mut cluster: Vec<Listed>,
+    born: &Born,
+    direct: &Direct,
+    how: &How,
+) -> Result<Option<(Vec<Listed>, Verdict)>, Failure> {
+    loop {
+        cluster = session::there(cluster, born, &mut Vec::new());
+        if cluster.is_empty() {
+            return Ok(None);
+        }
+        let verdict = direct.verdict(&cluster.iter().collect::<Vec<_>>(), born, how.keep_connections);
+        if let Ok(verdict @ (Verdict::Freezable | Verdict::Lossy(_))) = verdict {
+            return Ok(Some((cluster, verdict)));
+        }
+        let before = cluster.len();
+        cluster = session::there(cluster, born, &mut Vec::new());
+        if cluster.len() == before {
+            return verdict.map(|verdict| Some((cluster, verdict))).map_err(failure);
+        }
+    }
 }
 
 /// Says what would be done.

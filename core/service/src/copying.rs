@@ -4,15 +4,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use dormouse_wire::Progress;
 use nix::fcntl::OFlag;
 
 /// So much is copied between two looks whether to go on.
 const PIECE: usize = 1 << 20;
+/// So old is a copy at least before anybody may take it for one that nobody makes any more.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// What the name of a copy begins with that is not whole yet, before the pid of who makes it. No list shows it.
-pub const UNFINISHED: &str = ".import-";
+const UNFINISHED: &str = ".import-";
 
 /// For opening what somebody else has put there: no device and no FIFO is waited for, and no link is followed.
 pub fn carefully() -> i32 {
@@ -39,6 +42,24 @@ pub struct Unfinished<'a>(pub &'a Path);
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_file(self.0);
+    }
+}
+
+/// Removes what imports and moves have left that were killed: whoever lives has a lock on his copy.
+pub fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_copy = entry.file_name().to_string_lossy().starts_with(UNFINISHED)
+            && entry.file_type().is_ok_and(|kind| kind.is_file());
+        if !is_copy {
+            continue;
+        }
+        let file = OpenOptions::new().read(true).custom_flags(carefully()).open(entry.path());
+        let Ok(file) = file else { continue };
+        // One that was made this moment may not have its lock yet.
+        let made = entry.metadata().ok().and_then(|found| found.modified().ok());
+        if made.is_some_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED)) && file.try_lock().is_ok() {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -18,7 +18,10 @@ pub struct Kernel {
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.image.display())?;
-        self.initial.as_ref().map_or(Ok(()), |initial| write!(f, ", with {}", initial.display()))
+        match &self.initial {
+            Some(initial) => write!(f, ", with {}", initial.display()),
+            None => write!(f, ", without an initial file system"),
+        }
     }
 }
 
@@ -36,7 +39,8 @@ impl Kernel {
                 return Err(Failure::new(format!("There is no initial file system {}.", path.display())));
             }
             Some(path) => Some(path.to_owned()),
-            None => beside(&image),
+            // `/vmlinuz` is a link to the kernel that has a release in its name, and so is `/boot/vmlinuz` in some places.
+            None => beside(&image).or_else(|| beside(&image.canonicalize().ok()?)),
         };
         Ok(Self { image, initial, command_line: command_line.map(str::to_owned) })
     }
@@ -105,7 +109,12 @@ mod tests {
         let find = |name: &str| Kernel::find(&path(name).to_string_lossy(), None, None);
         assert_eq!(find("vmlinuz-6.12.9").expect("it is there").initial, Some(path("initrd.img-6.12.9")));
         assert_eq!(find("vmlinuz-6.1").expect("it is there").initial, None);
-        assert_eq!(find("plain").expect("it is there").initial, None);
+        let plain = find("plain").expect("it is there");
+        assert_eq!(plain.initial, None);
+        assert!(plain.to_string().ends_with("without an initial file system"), "{plain}");
+        std::os::unix::fs::symlink("vmlinuz-6.12.9", path("vmlinuz")).expect("a link");
+        let real = folder.path().canonicalize().expect("it is there");
+        assert_eq!(find("vmlinuz").expect("it is there").initial, Some(real.join("initrd.img-6.12.9")));
         assert!(find("absent").expect_err("it is not there").sentence.contains("absent"));
         let image = path("plain").to_string_lossy().into_owned();
         assert!(Kernel::find(&image, Some(&path("absent")), None).is_err());

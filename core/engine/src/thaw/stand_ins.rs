@@ -17,6 +17,7 @@ use super::inner::InnerMade;
 use super::trust;
 use crate::image::kept::{ContentHash, Contents, KeptFiles};
 use crate::image::{Reader, SectionKind};
+use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Group, Process};
@@ -43,7 +44,7 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
     let wish = Wish::of(reader, options, how);
     brought(group, &wish.id, &wish.shelves);
     let mut told = Vec::new();
-    let run = run(group);
+    let (run, opened) = (run(group), opened(group));
     for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
         // What its owner may not look at has perhaps not changed at all.
         if !stops(&file.check(true)) || !file.may_be_looked_at() {
@@ -55,6 +56,7 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
             && !run.contains(&index)
             && file.likeness.as_ref().is_none_or(|like| !like.is_program())
         {
+            file.kept = file.kept.or_else(|| opened.get(&file.path).copied());
             told.extend(wish.settle(file, true));
         }
     }
@@ -99,9 +101,10 @@ pub fn say_remedies(problems: &mut [Problem], group: &mut Group, reader: &Reader
         return;
     }
     let wish = Wish::of(reader, options, How::Look);
-    let run = run(group);
+    let (run, opened) = (run(group), opened(group));
     let mut remedies: HashMap<String, Vec<Remedy>> = HashMap::new();
-    for (index, file) in group.mapped_files.iter().enumerate().filter(|(_, file)| !file.is_deep()) {
+    for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
+        file.kept = file.kept.or_else(|| opened.get(&file.path).copied());
         if !run.contains(&index) && file.likeness.as_ref().is_none_or(|like| !like.is_program()) {
             remedies.extend(wish.remedies(file, true));
         }
@@ -136,6 +139,19 @@ fn brought(group: &mut Group, id: &str, shelves: &[StandIn]) {
             kind.with_named_file(file, &mut |named| note(named));
         }
     }
+}
+
+/// Copies of files that were open, by their paths: where one was mapped, too, as databases have it, both are the same file.
+fn opened(group: &mut Group) -> Contents {
+    let mut opened = Contents::new();
+    for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
+        if let Ok(kind) = kind_named(file) {
+            kind.with_named_file(file, &mut |named| {
+                opened.extend(named.kept.map(|hash| (named.path.clone(), hash)));
+            });
+        }
+    }
+    opened
 }
 
 /// Which mapped files are executables.
@@ -285,6 +301,11 @@ impl Wish {
         folder: &Path,
     ) -> Problem {
         let (place, old) = (place(folder, file), file.shown());
+        if is_worked_on(&place, hash, file) {
+            let what = phrase!("the copy of {old} that an earlier thaw has put there has been changed since", old);
+            let way_out = phrase!("Move it elsewhere, or remove it, then thaw again");
+            return Problem::blocks(ProblemKind::File, what).at(shown(&place)).way_out(way_out);
+        }
         if self.how == How::Make {
             if let Err(error) = put(shelf, hash, file, &place) {
                 let why = phrase!("the copy of the freeze cannot be put in a place of its own: {why}", why = error);
@@ -309,6 +330,15 @@ fn place(folder: &Path, file: &NamedFile) -> PathBuf {
     names.fold(folder.to_owned(), |place, name| place.join(name))
 }
 
+/// Whether a copy that is there already is not that of the freeze any more: the program knows nothing of what came later. One that cannot be
+/// read is found when it is opened.
+fn is_worked_on(place: &Path, hash: ContentHash, file: &NamedFile) -> bool {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let Ok(_acting) = Acting::begin(&Identity::from(&file.owner)) else { return false };
+    let found = files::open(place, flags).map(fs::File::from);
+    found.is_ok_and(|mut found| ContentHash::of(&mut found).is_ok_and(|now| now != hash))
+}
+
 /// Makes the copy, which belongs to whom the file is opened for. One that is there already stays: two descriptors of a file, or the thaw
 /// before, have made it.
 fn put(shelf: &StandIn, hash: ContentHash, file: &NamedFile, place: &Path) -> io::Result<()> {
@@ -324,7 +354,7 @@ fn put(shelf: &StandIn, hash: ContentHash, file: &NamedFile, place: &Path) -> io
         return Ok(());
     }
     let copy = tempfile::NamedTempFile::new_in(above)?;
-    if crate::kernel::files::reflink(&source, copy.as_file()).is_err() {
+    if files::reflink(&source, copy.as_file()).is_err() {
         let mut source = &source;
         io::Seek::rewind(&mut source)?;
         io::copy(&mut source, &mut copy.as_file())?;

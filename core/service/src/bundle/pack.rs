@@ -55,7 +55,10 @@ pub fn export(
     let failed = |error: &io::Error| of_file(NOT_MADE, bundle, error);
     let packing = Packing::of(image, stores, working_files)?;
     let (files, left) = (packing.objects.len(), packing.left);
-    packing.write(bundle, progress).map_err(|error| failed(&error))?;
+    packing.write(bundle, progress).map_err(|unwritten| match unwritten {
+        Unwritten::System(error) => failed(&error),
+        Unwritten::Changed(problem) => Failure { sentence: NOT_MADE, problems: vec![*problem] },
+    })?;
     let size = bundle.metadata().map_err(|error| failed(&error))?.len();
     Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: left })
 }
@@ -71,11 +74,30 @@ pub fn export_into(
     let mut packing = Packing::of(image, stores, working_files)?;
     let (files, left) = (packing.objects.len(), packing.left);
     let size = packing.write_into(bundle, progress).and_then(|()| Ok(bundle.metadata()?.len()));
-    let size = size.map_err(|error| {
-        let what = phrase!("the bundle cannot be written: {why}", why = error);
-        Failure { sentence: NOT_MADE, problems: vec![Problem::blocks(ProblemKind::File, what)] }
+    let size = size.map_err(|unwritten| {
+        let problem = match unwritten {
+            Unwritten::System(error) => {
+                Problem::blocks(ProblemKind::File, phrase!("the bundle cannot be written: {why}", why = error))
+            }
+            Unwritten::Changed(problem) => *problem,
+        };
+        Failure { sentence: NOT_MADE, problems: vec![problem] }
     })?;
     Ok(Exported { bundle: PathBuf::new(), size: ByteSize(size), files, working_files_left: left })
+}
+
+/// Why a bundle was not written.
+#[derive(Debug)]
+enum Unwritten {
+    System(io::Error),
+    /// A file is not what it was when the bundle was begun.
+    Changed(Box<Problem>),
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
 }
 
 /// All that goes into a bundle.
@@ -129,7 +151,7 @@ impl Packing {
     }
 
     /// Writes it into a file that gets its name when it is whole.
-    fn write(mut self, bundle: &Path, progress: &dyn Progress) -> io::Result<()> {
+    fn write(mut self, bundle: &Path, progress: &dyn Progress) -> Result<(), Unwritten> {
         let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let made = tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder)?;
         // It is trusted as far as the image is, and no further.
@@ -139,21 +161,53 @@ impl Packing {
         }
         self.write_into(made.as_file(), progress)?;
         made.persist_noclobber(bundle).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
+        Ok(File::open(folder)?.sync_all()?)
     }
 
-    fn write_into(&mut self, file: &File, progress: &dyn Progress) -> io::Result<()> {
+    fn write_into(&mut self, file: &File, progress: &dyn Progress) -> Result<(), Unwritten> {
         let bytes: u64 = self.objects.values().map(|source| source.packed.size).sum();
         progress.begins(Phase::Writing, self.image.1 + bytes);
         let mut builder = Builder::new(io::BufWriter::new(file));
         entry(&mut builder, MANIFEST, 0o600, self.manifest.len() as u64, &mut self.manifest.as_slice())?;
         for (hash, source) in &mut self.objects {
-            let mut watched = Watched { file: &mut source.file, progress };
-            entry(&mut builder, &format!("{OBJECTS}{hash}"), source.packed.mode, source.packed.size, &mut watched)?;
+            let mut hashed =
+                Hashed { watched: Watched { file: &mut source.file, progress }, hasher: blake3::Hasher::new() };
+            let (name, size) = (format!("{OBJECTS}{hash}"), source.packed.size);
+            let is_whole = match entry(&mut builder, &name, source.packed.mode, size, &mut hashed) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+                answer => answer.map(|()| true)?,
+            };
+            // Somebody works on it: what is in the bundle would be refused where it is woken.
+            if !is_whole || ContentHash::from(&hashed.hasher).to_string() != *hash {
+                return Err(Unwritten::Changed(Box::new(source.changed())));
+            }
         }
         let (image, size) = &mut self.image;
         entry(&mut builder, IMAGE, 0o600, *size, &mut Watched { file: image, progress })?;
-        builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+        Ok(builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?)
+    }
+}
+
+impl Source {
+    fn changed(&self) -> Problem {
+        let path = String::from_utf8_lossy(&self.packed.path.clone().bytes()).into_owned();
+        Problem::blocks(ProblemKind::File, phrase!("the file was changed while it was packed"))
+            .at(path)
+            .way_out(phrase!("Export again when nobody works on it"))
+    }
+}
+
+/// Hashes what is read.
+struct Hashed<'a> {
+    watched: Watched<'a>,
+    hasher: blake3::Hasher,
+}
+
+impl Read for Hashed<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.watched.read(bytes)?;
+        self.hasher.update(bytes.get(..read).unwrap_or_default());
+        Ok(read)
     }
 }
 
@@ -285,4 +339,41 @@ fn itself(file: &NamedFile, sources: &Sources<'_>, exact: bool) -> Result<(Conte
     let mut opened = sources.open(file).map_err(|error| told(file, &error))?;
     let hash = ContentHash::of(&mut opened).map_err(|error| told(file, &error))?;
     Ok((hash, opened))
+}
+
+#[cfg(test)]
+mod tests {
+    use dormouse_wire::Quiet;
+
+    use super::*;
+
+    /// A bundle of one file, which is to have this content, and has this.
+    fn written(meant: &[u8], now: &[u8]) -> (Result<(), Unwritten>, bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).expect("a file");
+            File::open(path).expect("it is there")
+        };
+        let hash = ContentHash::of(&mut &meant[..]).expect("bytes can be read").to_string();
+        let path = PathAsText::of(b"/work");
+        let packed = Packed { path, hash: hash.clone(), size: meant.len() as u64, mode: 0o600 };
+        let image = file("image", b"image");
+        let owner = image.metadata().expect("it is there");
+        let objects = [(hash, Source { packed, file: file("work", now) })].into();
+        let packing = Packing { manifest: Vec::new(), objects, image: (image, 5), owner, left: 0 };
+        let bundle = folder.path().join("bundle");
+        let written = packing.write(&bundle, &Quiet);
+        (written, bundle.exists())
+    }
+
+    #[test]
+    fn what_changes_while_it_is_packed_is_told_and_makes_no_bundle() {
+        assert!(matches!(written(b"abc", b"abc"), (Ok(()), true)));
+        for now in [&b"abd"[..], b"ab"] {
+            let (changed, is_there) = written(b"abc", now);
+            let named = |problem: &Problem| problem.resource.as_ref().is_some_and(|at| *at == "/work");
+            assert!(matches!(&changed, Err(Unwritten::Changed(problem)) if named(problem)) && !is_there, "{changed:?}");
+        }
+    }
 }

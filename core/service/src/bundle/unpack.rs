@@ -1,7 +1,7 @@
 //! Taking a bundle apart.
 
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use dormouse_engine::image::kept::{ContentHash, Contents, Keeping};
 use dormouse_engine::image::{Reader, SectionKind};
 use dormouse_engine::resource::origin::Origin;
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Phase, Progress, phrase};
+use dormouse_wire::{Phase, Problem, ProblemKind, Progress, phrase};
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 use serde_bytes::ByteBuf;
@@ -46,9 +46,15 @@ pub fn unpack_open(file: &File, bundle: &Path, folder: &Path, progress: &dyn Pro
     let failed = |error: &io::Error| of_file(NOT_READ, bundle, error);
     let found = file.metadata().map_err(|error| failed(&error))?;
     store::make(folder).map_err(|error| of_file(NOT_READ, folder, &error))?;
+    // What others have left here that were killed is as large as their images.
+    copying::sweep(folder);
     progress.begins(Phase::Reading, found.len());
     let unpacked = taken_apart(file, folder, progress);
-    let (copy, manifest, keeping) = unpacked.map_err(|odd| odd.failure(bundle))?;
+    let (copy, manifest, keeping) = unpacked.map_err(|odd| {
+        // What had been taken of it is nobody's.
+        store::sweep(folder);
+        in_words(odd, bundle, folder)
+    })?;
     let put = || -> io::Result<PathBuf> {
         // Whoever made the bundle is who made the image, and no more than that is trusted.
         if Uid::effective().is_root() {
@@ -67,7 +73,7 @@ pub fn unpack_open(file: &File, bundle: &Path, folder: &Path, progress: &dyn Pro
             // Not a rename: nothing that is there is ever replaced.
             match fs::hard_link(&copy.hidden, &place) {
                 // Somebody else has taken the name meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 answer => {
                     answer?;
                     File::open(folder)?.sync_all()?;
@@ -76,7 +82,26 @@ pub fn unpack_open(file: &File, bundle: &Path, folder: &Path, progress: &dyn Pro
             }
         }
     };
-    put().map_err(|error| of_file(NOT_READ, folder, &error))
+    let placed = put();
+    drop(keeping);
+    placed.map_err(|error| {
+        store::sweep(folder);
+        in_words(error.into(), folder, folder)
+    })
+}
+
+/// That there is no room is no fault of the bundle's.
+fn in_words(odd: Odd, bundle: &Path, folder: &Path) -> Failure {
+    match odd {
+        Odd::System(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            let what = phrase!("there is no room for what is in the bundle: {why}", why = error);
+            let problem = Problem::blocks(ProblemKind::Space, what).at(folder.display().to_string());
+            let way_out = phrase!("Free space on that disk, or choose a folder on another one");
+            Failure { sentence: NOT_READ, problems: vec![problem.way_out(way_out)] }
+        }
+        Odd::System(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => of_file(NOT_READ, folder, &error),
+        odd => odd.failure(bundle),
+    }
 }
 
 fn contents(manifest: &Manifest) -> Contents {

@@ -26,7 +26,7 @@ pub use at_logout::is_booted_by_systemd;
 pub use bus::OverBus;
 pub use direct::Direct;
 pub use plan::{Left, Plan, is_meant, plan};
-pub use sleep::{Asleep, Slept, Stayed, sleep};
+pub use sleep::{Asleep, Slept, Stayed, sleep, there};
 pub use wake::{Awake, SleepsOn, Woken, order, wake};
 
 /// How groups are put to sleep.

@@ -90,7 +90,7 @@ pub fn sleep(plan: Plan, graph: &Graph, hands: &mut dyn Hands, mut wish: Wish, p
 }
 
 /// Those that have not ended since they were meant; the others are left.
-fn there(cluster: Vec<Listed>, born: &Born, left: &mut Vec<Left>) -> Vec<Listed> {
+pub fn there(cluster: Vec<Listed>, born: &Born, left: &mut Vec<Left>) -> Vec<Listed> {
     let is_there = |group: &Listed| group.members.iter().any(|member| born.is_there(member.pid));
     let (there, ended): (Vec<Listed>, Vec<Listed>) = cluster.into_iter().partition(is_there);
     let why = phrase!("it has ended meanwhile").to_string();

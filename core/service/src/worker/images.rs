@@ -1,12 +1,12 @@
 //! Images in the folder of their owner. All but the preflight is done as that user.
 
 use std::cell::OnceCell;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use dormouse_engine::image::{ImageError, Reader, SectionKind};
 use dormouse_engine::proc;
@@ -21,13 +21,10 @@ use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
 use crate::bundle::{self, Exported};
-use crate::copying::{self, Stopped, UNFINISHED, Unfinished, carefully, copy};
+use crate::copying::{self, Stopped, Unfinished, copy};
 use crate::look::{Image, json};
 use crate::moving::{self, MoveError, Places};
 use crate::store;
-
-/// So old is a copy at least before anybody may take it for one that nobody makes any more.
-const SETTLED: Duration = Duration::from_secs(2);
 
 fn failed(sentence: Phrase, problem: Problem) -> Said {
     Said::Failed(Failure { sentence, problems: vec![problem] })
@@ -81,7 +78,7 @@ pub fn list(who: &Who) -> Result<Vec<Sleeping>, Said> {
     there(who).map_err(|problem| failed(phrase!("The images cannot be listed."), problem))?;
     let paths = store::images(&who.folder)
         .map_err(|error| of_system(phrase!("The folder of images cannot be read."), &who.folder, &error))?;
-    sweep(&who.folder);
+    copying::sweep(&who.folder);
     let below = Below::new();
     let mut list: Vec<Sleeping> = paths.iter().filter_map(|path| sleeping(path, &below)).collect();
     list.sort_by(|one, other| other.frozen.cmp(&one.frozen).then_with(|| one.id.cmp(&other.id)));
@@ -222,7 +219,7 @@ pub fn import(who: &Who, name: &str, progress: &dyn Progress) -> Result<Sleeping
     there(who).map_err(|problem| failed(SENTENCE, problem))?;
     store::make(&who.folder).map_err(|error| of_system(SENTENCE, &who.folder, &error))?;
     let size = from.metadata().map_err(|error| of_place(SENTENCE, phrase!("the file"), &error))?.size();
-    sweep(&who.folder);
+    copying::sweep(&who.folder);
     if bundle::is_open(&from) {
         let path = bundle::unpack_open(&from, Path::new(name), &who.folder, progress)
             .map_err(|failure| if progress.cancelled() { Said::Cancelled(failure) } else { Said::Failed(failure) })?;
@@ -321,23 +318,5 @@ fn given(sentence: Phrase) -> Result<File, Said> {
             sentence,
             Problem::blocks(ProblemKind::File, phrase!("what was handed over is not an ordinary file")),
         )),
-    }
-}
-
-/// Removes what imports and moves have left that were killed: whoever lives has a lock on his copy.
-fn sweep(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let is_copy = entry.file_name().to_string_lossy().starts_with(UNFINISHED)
-            && entry.file_type().is_ok_and(|kind| kind.is_file());
-        if !is_copy {
-            continue;
-        }
-        let file = OpenOptions::new().read(true).custom_flags(carefully()).open(entry.path());
-        let Ok(file) = file else { continue };
-        // One that was made this moment may not have its lock yet.
-        let made = entry.metadata().ok().and_then(|found| found.modified().ok());
-        if made.is_some_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED)) && file.try_lock().is_ok() {
-            let _ = fs::remove_file(entry.path());
-        }
     }
 }

@@ -5,7 +5,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use dormouse_wire::{Problem, ProblemKind, phrase};
+use dormouse_wire::{Problem, ProblemKind, Severity, phrase};
 
 use super::{Capture, Contents, FileFacts, FileId, FileKind, FilesFacts, O_LARGEFILE, OpenFile, Restore, leases};
 use crate::kernel::identity::{Acting, Identity};
@@ -128,7 +128,8 @@ const MADE_UP: [i64; 7] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x6462
 /// What is in the way of opening it again: what has become of it, of its owner's rights, of its locks.
 pub fn check(record: &NamedFile, file: &OpenFile) -> Vec<Problem> {
     let mut problems = record.check(false);
-    if problems.is_empty() && file.flags & libc::O_PATH == 0 {
+    // One that has only grown is opened all the same.
+    if problems.iter().all(|problem| problem.severity != Severity::Blocks) && file.flags & libc::O_PATH == 0 {
         problems.extend(record.may_open(file.flags));
     }
     problems.extend(super::locks::preflight(file, &record.path()));
