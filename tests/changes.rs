@@ -1,13 +1,15 @@
-//! What becomes of a file between the freeze and the thaw: each change but growth is refused by name, nothing exists
+//! What becomes of a file between the freeze and the thaw: each change but growth by others of what is only read or added to is refused by name, nothing exists
 //! then, and with the old file back in its place the group comes back.
 #![allow(missing_docs, clippy::panic)]
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown};
 use std::path::Path;
+use std::process::Command;
 
-use harness::specimen::Answer;
-use harness::{Program, Specimen, User};
+use harness::specimen::{Answer, ORDINARY};
+use harness::wait::{PATIENCE, until};
+use harness::{Job, Program, Specimen, User};
 
 /// A specimen that sleeps, and the file it has open.
 fn asleep(user: User) -> (Specimen, std::collections::BTreeSet<i32>, std::path::PathBuf) {
@@ -91,17 +93,46 @@ fn changes(user: User) {
     drop(locked);
 
     done(done(OpenOptions::new().append(true).open(&file)).write_all_at(b"more", 0));
-    if user == User::Ordinary {
-        done(fs::set_permissions(&file, PermissionsExt::from_mode(0o444)));
-        refused(&mut specimen, &group, "grown, and its rights taken away", "may not open");
-        done(fs::set_permissions(&file, PermissionsExt::from_mode(0o644)));
-    }
-    let outcome = specimen.thaw();
-    outcome.expect_success("thaw");
-    assert!(outcome.said.contains("grown"), "nobody was told that it has grown:\n{}", outcome.said);
+    // It writes wherever it stands: what somebody else has added would be lost.
+    refused(&mut specimen, &group, "grown", "would be overwritten");
+    done(writing.set_len(content.len() as u64));
+    done(writing.set_modified(modified));
+    specimen.thaw().expect_success("thaw");
     specimen.assert_awake(&group);
     assert_eq!(specimen.go(), Answer::Ok);
     specimen.assert_ends();
+}
+
+/// Whoever only reads, or writes to the end, goes on with a file that has grown: as `tail -f` and a log do.
+#[test]
+fn a_file_that_has_grown_goes_on_growing_for_who_only_adds_to_it() {
+    for (opens, then) in [(">>file", "start\nsomebody else\nend\n"), ("<file", "start\nsomebody else\n")] {
+        let mut job = Job::start("sh", User::Ordinary, |folder| {
+            done(fs::write(folder.join("file"), "start\n"));
+            done(chown(folder.join("file"), Some(ORDINARY), Some(ORDINARY)));
+            let mut command = Command::new("sh");
+            let script = "cd \"$1\"; exec 3$0; touch ready; until [ -e go ]; do sleep 0.02; done; ! [ -e /proc/self/fdinfo/3 ] || echo end >&3 2>/dev/null; echo ended";
+            command.args(["-c", &script.replace("$0", opens), "sh"]).arg(folder);
+            command
+        });
+        let folder = job.specimen().folder();
+        let ready = until(PATIENCE, || folder.join("ready").exists().then_some(()));
+        assert!(ready.is_some());
+        let group = job.fall_asleep();
+        done(done(OpenOptions::new().append(true).open(folder.join("file"))).write_all_at(b"somebody else\n", 0));
+        if opens.starts_with('>') {
+            done(fs::set_permissions(folder.join("file"), PermissionsExt::from_mode(0o444)));
+            refused(job.specimen(), &group, "grown, and its rights taken away", "may not open");
+            done(fs::set_permissions(folder.join("file"), PermissionsExt::from_mode(0o644)));
+        }
+        let outcome = job.specimen().thaw();
+        outcome.expect_success("thaw");
+        assert!(outcome.said.contains("grown"), "nobody was told that it has grown:\n{}", outcome.said);
+        job.specimen().assert_awake(&group);
+        job.make("go");
+        assert!(job.end().contains("ended"));
+        assert_eq!(done(fs::read_to_string(folder.join("file"))), then);
+    }
 }
 
 #[test]
@@ -181,7 +212,7 @@ fn segments_go(user: User) {
         Some((words.nth(1)?.parse().ok()?, words.nth(5).and_then(|owner| owner.parse::<u32>().ok())?))
     });
     let ids: Vec<(i32, u32)> = ids.collect();
-    let owner = if user == User::Root { 0 } else { harness::specimen::ORDINARY };
+    let owner = if user == User::Root { 0 } else { ORDINARY };
     assert!(before.iter().all(|(id, _)| ids.contains(&(*id, owner))), "{table}");
     assert_eq!(specimen.go(), Answer::Ok);
     specimen.assert_ends();

@@ -311,7 +311,7 @@ fn a_file_that_is_open_and_mapped_is_one_as_it_was() {
     let mut job = Job::start("python3", User::Root, |folder| {
         done(fs::write(folder.join("data"), [&b"old data"[..], &[b'.'; 8184]].concat()));
         done(fs::write(folder.join("script.py"), DATABASE));
-        let mut command = std::process::Command::new("python3");
+        let mut command = Command::new("python3");
         command.arg(folder.join("script.py")).arg(folder);
         command
     });

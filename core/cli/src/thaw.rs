@@ -13,6 +13,7 @@ use dormouse_service::store::{copies, kept};
 use dormouse_wire::{Problem, ProblemKind, Progress, Remedy, Severity, Thawed, UserNames};
 use nix::unistd::Pid;
 
+use crate::alone::Alone;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::terminal::Terminal;
@@ -199,6 +200,13 @@ pub fn run(mut arguments: Arguments) -> Outcome {
 
 /// Wakes an image.
 fn wake(arguments: &Arguments) -> Outcome {
+    let alone = match arguments.pid_namespace {
+        When::Always => None,
+        When::Taken | When::Never => match Alone::with(&arguments.image) {
+            Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
+            alone => Some(alone?),
+        },
+    };
     // Before there are any threads.
     let mut inside = match own_pids(arguments) {
         Ok(Some(Side::Outside(status))) => return Ok(ExitCode::from(status)),
@@ -223,6 +231,8 @@ fn wake(arguments: &Arguments) -> Outcome {
             Some(Ok(Side::Frozen(_)) | Err(_)) | None => {}
         }
     }
+    // Not as long as a job has the terminal.
+    drop(alone);
     let first = || inside.as_ref().filter(|inside| inside.is_whole()).and_then(Inside::first_outside);
     let mut thawed = match thawed {
         Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),

@@ -10,12 +10,14 @@
 //!
 //! A namespace that was made has an init of ours ([`init`]), which adopts and reaps, and ends when nobody is left.
 
+mod awake;
 mod capsule;
 mod init;
 mod outside;
 mod users;
 mod verify;
 
+pub use awake::{awake, is_here};
 pub use capsule::{ends_from_outside, fall_asleep, make as make_capsule};
 pub use users::members;
 pub use verify::{below, trust};

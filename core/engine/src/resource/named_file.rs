@@ -33,6 +33,9 @@ pub struct NamedFile {
     pub ends: Option<u64>,
     /// Opened or mapped for writing by the group.
     pub writable: bool,
+    /// Opened so that whatever is written comes to its end, `O_APPEND`: what others have added meanwhile stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub appends: bool,
     /// User, group and groups of whom it is opened for.
     pub owner: Owner,
     /// It lies outside of the mounts that the group has for itself: it was opened before them.
@@ -101,6 +104,7 @@ impl NamedFile {
             modified: Some((stat.st_mtime, stat.st_mtime_nsec as u32)),
             ends: None,
             writable,
+            appends: false,
             owner: owner.clone(),
             outside: is_outside(path, stat),
             mounts: None,
@@ -199,6 +203,11 @@ impl NamedFile {
         }
         let same = self.ends.is_some() && self.ends == self.ends_now();
         match (same, length > self.size) {
+            (true, true) if self.writable && !self.appends => blocks(phrase!(
+                "the file has grown from {size} to {length} bytes since the freeze, and what was added would be overwritten",
+                size = self.size,
+                length
+            )),
             (true, true) => {
                 let what = phrase!(
                     "the file has grown from {size} to {length} bytes since the freeze",

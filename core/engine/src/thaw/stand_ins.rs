@@ -223,12 +223,14 @@ struct Wish {
     how: How,
 }
 
+/// What has become of an ordinary file.
+fn changes(file: &NamedFile, exact: bool) -> Vec<Problem> {
+    if file.mode & libc::S_IFMT == libc::S_IFREG { file.check(exact) } else { Vec::new() }
+}
+
 /// What stands in the way of an ordinary file.
 fn hindrance(file: &NamedFile, exact: bool) -> Option<Problem> {
-    if file.mode & libc::S_IFMT != libc::S_IFREG {
-        return None;
-    }
-    file.check(exact).into_iter().find(|problem| problem.severity == Severity::Blocks)
+    changes(file, exact).into_iter().find(|problem| problem.severity == Severity::Blocks)
 }
 
 /// Whether an ordinary file has its name now, as far as its owner can see.
@@ -264,7 +266,11 @@ impl Wish {
         if matches!(self.changed, ChangedFiles::Stop) {
             return None;
         }
-        let found = hindrance(file, exact)?;
+        let found = match self.changed {
+            // What it held at the freeze, and no mixture of then and now.
+            ChangedFiles::Kept(_) => changes(file, exact).into_iter().next()?,
+            _ => hindrance(file, exact)?,
+        };
         match self.changed {
             ChangedFiles::Stop => None,
             ChangedFiles::New => {

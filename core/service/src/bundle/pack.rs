@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
@@ -15,10 +16,12 @@ use dormouse_engine::resource::named_file::NamedFile;
 use dormouse_engine::resource::origin::Origin;
 use dormouse_wire::dbus::Failure;
 use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
-use nix::fcntl::OFlag;
-use nix::unistd::Uid;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::{Uid, linkat};
 use serde::Serialize;
 use tar::{Builder, EntryType, Header};
+use tempfile::NamedTempFile;
 
 use super::{FORMAT, IMAGE, MANIFEST, Manifest, OBJECTS, Packed, PathAsText, Watched, of_file};
 
@@ -153,14 +156,14 @@ impl Packing {
     /// Writes it into a file that gets its name when it is whole.
     fn write(mut self, bundle: &Path, progress: &dyn Progress) -> Result<(), Unwritten> {
         let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let made = tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder)?;
+        let made = Unnamed::beside(bundle, folder)?;
         // It is trusted as far as the image is, and no further.
         if Uid::effective().is_root() {
-            fchown(made.as_file(), Some(self.owner.uid()), Some(self.owner.gid()))?;
-            made.as_file().set_permissions(Permissions::from_mode(0o600 | self.owner.mode() & 0o022))?;
+            fchown(made.file(), Some(self.owner.uid()), Some(self.owner.gid()))?;
+            made.file().set_permissions(Permissions::from_mode(0o600 | self.owner.mode() & 0o022))?;
         }
-        self.write_into(made.as_file(), progress)?;
-        made.persist_noclobber(bundle).map_err(|error| error.error)?;
+        self.write_into(made.file(), progress)?;
+        made.publish(bundle)?;
         Ok(File::open(folder)?.sync_all()?)
     }
 
@@ -185,6 +188,52 @@ impl Packing {
         let (image, size) = &mut self.image;
         entry(&mut builder, IMAGE, 0o600, *size, &mut Watched { file: image, progress })?;
         Ok(builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?)
+    }
+}
+
+/// A file without a name, so that nothing stays of it where the export is killed; or with a hidden one where the filesystem knows none
+/// without.
+enum Unnamed {
+    Without(File),
+    Hidden(NamedTempFile),
+}
+
+impl Unnamed {
+    fn beside(bundle: &Path, folder: &Path) -> io::Result<Self> {
+        if bundle.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let flags = OFlag::O_TMPFILE.bits();
+        match File::options().read(true).write(true).mode(0o600).custom_flags(flags).open(folder) {
+            Ok(file) => Ok(Self::Without(file)),
+            Err(error)
+                if !matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::EISDIR)) =>
+            {
+                Err(error)
+            }
+            Err(_) => {
+                let hidden = tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder);
+                hidden.map(Self::Hidden)
+            }
+        }
+    }
+
+    fn file(&self) -> &File {
+        match self {
+            Self::Without(file) => file,
+            Self::Hidden(file) => file.as_file(),
+        }
+    }
+
+    /// Gives it its name, which nothing may have.
+    fn publish(self, bundle: &Path) -> io::Result<()> {
+        match self {
+            Self::Without(file) => {
+                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+                Ok(linkat(AT_FDCWD, own.as_str(), AT_FDCWD, bundle, AtFlags::AT_SYMLINK_FOLLOW)?)
+            }
+            Self::Hidden(file) => file.persist_noclobber(bundle).map(drop).map_err(|error| error.error),
+        }
     }
 }
 

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use dormouse_engine::image::{ImageError, Reader, SectionKind};
-use dormouse_engine::proc;
-use dormouse_engine::proc::stat::{self, State};
 use dormouse_engine::resource::group::{Group, Process};
 use dormouse_engine::{
     Asker, Owners, OwnersWish, Pids, ThawError, ThawOptions, pid_namespace, preflight as engine_preflight,
@@ -133,11 +131,7 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
 /// Whether the first process of the group is there, as far as its pid and its name tell.
 fn runs(group: &Group, below: &Below) -> bool {
     let Some(first) = group.processes.first().map(Process::shown) else { return false };
-    let here = proc::parsed(first.pid, "stat", stat::parse).is_ok_and(|found| {
-        let has_ended = matches!(found.state, State::Zombie | State::Dead);
-        !has_ended && String::from_utf8_lossy(&found.comm) == first.comm
-    });
-    here || below.get_or_init(pid_namespace::below).contains(&first)
+    pid_namespace::is_here(group) || below.get_or_init(pid_namespace::below).contains(&first)
 }
 
 /// The folder, and how much room there is; where it does not exist yet, that of the folder it will be made in.

@@ -107,6 +107,7 @@ impl OpenFile {
 pub fn named(facts: &FileFacts, path: &[u8], contents: &mut Contents) -> NamedFile {
     let writable = facts.access() != libc::O_RDONLY;
     let mut record = NamedFile::of(path, &facts.stat, writable, &facts.owner);
+    record.appends = facts.info.flags as i32 & libc::O_APPEND != 0;
     if facts.is_path_only() || files::filesystem(&facts.file).is_ok_and(|magic| MADE_UP.contains(&magic)) {
         record.modified = None;
     } else if facts.file_type() == libc::S_IFREG {

@@ -1,0 +1,32 @@
+//! One thaw of an image at a time, and none while the group runs that was woken from it: two of it would work on the same files.
+
+use std::fs::File;
+use std::path::Path;
+
+use dormouse_engine::pid_namespace;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::exit::Failure;
+
+/// As long as this is there nobody else thaws the image; on a filesystem without locks anybody may.
+#[derive(Debug)]
+pub struct Alone {
+    _lock: Option<Flock<File>>,
+}
+
+impl Alone {
+    /// Waits for whoever thaws it now. An image that cannot be opened is for the thaw to tell of.
+    pub fn with(image: &Path) -> Result<Self, Failure> {
+        let lock = File::open(image).ok().and_then(|file| Flock::lock(file, FlockArg::LockExclusive).ok());
+        match pid_namespace::awake(image) {
+            None => Ok(Self { _lock: lock }),
+            Some(first) => Err(Failure::new(format!(
+                "The image was not thawed: what sleeps in it runs already, {first} first."
+            ))
+            .hint(
+                "To have it twice: --pid-namespace always. Both work on the same files then, and what one of them writes is \
+                 not what the other one expects.",
+            )),
+        }
+    }
+}
