@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     kernel: Option<String>,
 
-    /// With this initial file system; the usual one is the one beside the kernel that is named like it.
+    /// With this initial file system; the usual one is the one beside the kernel that is named like it. `none`: without one.
     #[arg(long, value_name = "FILE", requires = "kernel")]
     initrd: Option<std::path::PathBuf>,
 

@@ -371,14 +371,14 @@ fn list(arguments: &Status) -> Outcome {
     } else if images.is_empty() {
         output::say("Nothing sleeps of a session.");
     } else {
-        let mut table = output::Table::new(&["IMAGE", "NAME", "PROCESSES", "SIZE", "STATE"], &[2, 3]);
+        let mut table = output::Table::new(&["STATE", "NAME", "PROCESSES", "SIZE", "IMAGE"], &[2, 3]);
         for image in &images {
             table.row([
-                image.id.clone(),
+                state(image).to_owned(),
                 image.name.clone(),
                 image.processes.len().to_string(),
                 image.size.to_string(),
-                state(image).to_owned(),
+                image.id.clone(),
             ]);
         }
         output::print(&table.lines(output::width()))?;

@@ -243,8 +243,18 @@ fn wake(arguments: &Arguments) -> Outcome {
         inside.group_runs();
         thawed.losses.extend_from_slice(inside.losses());
     }
+    tell(arguments, &thawed, terminal, first)
+}
+
+/// Says what has come of it, and stays with a job that has the terminal.
+fn tell(
+    arguments: &Arguments,
+    thawed: &Thawed,
+    terminal: Option<Terminal>,
+    first: Option<dormouse_wire::Pid>,
+) -> Outcome {
     if arguments.json {
-        output::json(&thawed)?;
+        output::json(thawed)?;
     }
     output::losses(&thawed.losses);
     output::kept(if arguments.json { &[] } else { &thawed.kept });
@@ -261,7 +271,7 @@ fn wake(arguments: &Arguments) -> Outcome {
         }
         _ => {
             if !arguments.json {
-                output::say(&summary(&thawed, first));
+                output::say(&summary(thawed, first));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -330,6 +340,12 @@ fn thaw(arguments: &Arguments, terminal: Option<&Terminal>, own_pids: bool) -> R
 fn hinted(failure: Failure, arguments: &Arguments) -> Failure {
     let is_file = |problem: &Problem| problem.kind == ProblemKind::File && problem.severity == Severity::Blocks;
     let has = |remedy: Remedy| failure.problems.iter().any(|problem| problem.remedies.contains(&remedy));
+    if has(Remedy::NewFiles) && matches!(arguments.changed_files, Changed::Kept) {
+        return failure.hint(
+            "No copy of these was kept at the freeze (freeze --keep files). To go on with files as they are now: \
+             --changed-files new.",
+        );
+    }
     if has(Remedy::NewFiles) {
         return failure.hint(
             "To go on with files as they are now: --changed-files new. With what they held at the freeze, where copies of \

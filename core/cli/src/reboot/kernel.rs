@@ -35,12 +35,20 @@ impl Kernel {
             Failure::new(format!("There is no kernel {wanted}.")).hint(format!("Looked for: {}.", tried.join(", ")))
         })?;
         let initial = match initial {
+            Some(path) if path == Path::new("none") => None,
             Some(path) if !path.is_file() => {
                 return Err(Failure::new(format!("There is no initial file system {}.", path.display())));
             }
             Some(path) => Some(path.to_owned()),
             // `/vmlinuz` is a link to the kernel that has a release in its name, and so is `/boot/vmlinuz` in some places.
-            None => beside(&image).or_else(|| beside(&image.canonicalize().ok()?)),
+            None => {
+                let found = beside(&image).or_else(|| beside(&image.canonicalize().ok()?));
+                let missing = || Failure::new(format!("No initial file system is found for {}.", image.display()));
+                // The kernel of a distribution finds no disk without.
+                Some(found.ok_or_else(|| {
+                    missing().hint("Name it: --initrd FILE. For a kernel that needs none: --initrd none.")
+                })?)
+            }
         };
         Ok(Self { image, initial, command_line: command_line.map(str::to_owned) })
     }
@@ -96,6 +104,7 @@ fn beside(image: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::Kernel;
 
@@ -108,8 +117,11 @@ mod tests {
         }
         let find = |name: &str| Kernel::find(&path(name).to_string_lossy(), None, None);
         assert_eq!(find("vmlinuz-6.12.9").expect("it is there").initial, Some(path("initrd.img-6.12.9")));
-        assert_eq!(find("vmlinuz-6.1").expect("it is there").initial, None);
-        let plain = find("plain").expect("it is there");
+        for name in ["vmlinuz-6.1", "plain"] {
+            assert!(find(name).expect_err("it finds no disk").sentence.contains("No initial file system"));
+        }
+        let without = Kernel::find(&path("plain").to_string_lossy(), Some(Path::new("none")), None);
+        let plain = without.expect("it was said to need none");
         assert_eq!(plain.initial, None);
         assert!(plain.to_string().ends_with("without an initial file system"), "{plain}");
         std::os::unix::fs::symlink("vmlinuz-6.12.9", path("vmlinuz")).expect("a link");
@@ -126,7 +138,8 @@ mod tests {
         let image = folder.path().join("vmlinuz");
         fs::write(&image, "").expect("a file");
         let last = |line| {
-            let kernel = Kernel::find(&image.to_string_lossy(), None, line).expect("it is there");
+            let none = Some(Path::new("none"));
+            let kernel = Kernel::find(&image.to_string_lossy(), none, line).expect("it is there");
             kernel.arguments().pop().map(|argument| argument.to_string_lossy().into_owned())
         };
         assert_eq!(last(None).as_deref(), Some("--reuse-cmdline"));
