@@ -281,10 +281,14 @@ pub fn tell_asleep(slept: &Slept) {
         output::losses(&asleep.losses);
     }
     for stayed in &slept.stayed {
-        output::failure(
-            &Failure::new(format!("{} runs on. {}", named(&stayed.groups), stayed.sentence))
-                .because(stayed.problems.clone()),
-        );
+        let failure = Failure::new(format!("{} runs on. {}", named(&stayed.groups), stayed.sentence))
+            .because(stayed.problems.clone());
+        let is_cut = |problem: &Problem| problem.boundary.is_some();
+        output::failure(&if stayed.problems.iter().any(is_cut) {
+            failure.hint("--disconnect is an option of `dormouse freeze`, which puts this group alone to sleep.")
+        } else {
+            failure
+        });
     }
     tell_left(&slept.left);
     if slept.interrupted {

@@ -2,7 +2,7 @@
 
 use dormouse_engine::{FreezeError, PauseError, ResumeError, ThawError};
 use dormouse_wire::dbus::Failure;
-use dormouse_wire::{Phrase, Problem, Severity, phrase};
+use dormouse_wire::{Phrase, Problem, ProblemKind, Severity, phrase};
 
 fn failure(sentence: Phrase, problems: Vec<Problem>) -> Failure {
     Failure { sentence, problems }
@@ -15,6 +15,9 @@ pub fn of_freeze(error: FreezeError) -> Failure {
             failure(phrase!("The group has not been frozen, because something would be lost; it runs on."), problems)
         }
         FreezeError::Refused(problems) => failure(phrase!("The group cannot be frozen; it runs on."), problems),
+        FreezeError::Failed(problem) if problem.kind == ProblemKind::Selection => {
+            failure(phrase!("Nothing has been frozen."), vec![*problem])
+        }
         FreezeError::Failed(problem) => failure(phrase!("The freeze has failed; the group runs on."), vec![*problem]),
         FreezeError::Cancelled => {
             failure(phrase!("The freeze has been undone; the group runs on, and there is no image."), Vec::new())

@@ -235,6 +235,9 @@ impl ImageError {
             Self::Exists { .. } => phrase!("Choose another name, or remove that file first"),
             Self::NoName { .. } => phrase!("Name a file in an existing folder"),
             Self::NoFolder { .. } => phrase!("Make the folder, or choose another one"),
+            Self::System { action: "open" | "read", errno: Errno::EACCES | Errno::EPERM, .. } => {
+                phrase!("Ask whom it belongs to, or do it as root")
+            }
             Self::System { errno, .. } => return system_way_out(*errno),
             Self::NoRoom { errno: Errno::EDQUOT, .. } => {
                 phrase!("Free space in your quota, or choose a folder on another disk")

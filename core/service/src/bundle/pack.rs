@@ -59,6 +59,12 @@ pub fn export(
     let packing = Packing::of(image, stores, working_files)?;
     let (files, left) = (packing.objects.len(), packing.left);
     packing.write(bundle, progress).map_err(|unwritten| match unwritten {
+        Unwritten::System(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let what = phrase!("{path} exists already", path = bundle.display());
+            let problem = Problem::blocks(ProblemKind::File, what);
+            let way_out = phrase!("Choose another name, or remove that file first");
+            Failure { sentence: NOT_MADE, problems: vec![problem.way_out(way_out)] }
+        }
         Unwritten::System(error) => failed(&error),
         Unwritten::Changed(problem) => Failure { sentence: NOT_MADE, problems: vec![*problem] },
     })?;

@@ -19,6 +19,7 @@ use std::path::Path;
 use dormouse_engine::Born;
 use dormouse_wire::dbus::{Failure, Sleeping};
 use dormouse_wire::{Frozen, Listed, Pid, Progress, SessionMark, ThawWish, Thawed, phrase};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::Serialize;
 
@@ -70,10 +71,15 @@ pub fn alone(hands: &mut dyn Hands) -> Result<Option<Flock<File>>, Failure> {
     })?;
     match lock.transpose() {
         Ok(lock) => Ok(lock),
-        Err(_) => Err(Failure {
+        Err(Errno::EWOULDBLOCK) => Err(Failure {
             sentence: phrase!("Another command puts this session to sleep or wakes it just now."),
             problems: Vec::new(),
         }),
+        // On a filesystem without locks it is done without, too.
+        Err(error) => {
+            tracing::warn!(%error, "the session cannot be locked");
+            Ok(None)
+        }
     }
 }
 
