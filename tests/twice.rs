@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use harness::command;
 use harness::specimen::{Answer, without_inheritance};
+use harness::wait::{PATIENCE, until};
 use harness::{Program, Specimen, User};
 
 #[test]
@@ -35,4 +36,17 @@ fn what_runs_already_is_woken_a_second_time_only_on_purpose() {
     specimen.assert_awake(&group);
     assert_eq!(specimen.go(), Answer::Ok);
     specimen.assert_ends();
+}
+
+#[test]
+fn nobody_waits_for_an_image_that_is_a_fifo() {
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let fifo = folder.path().join("fifo.dormouse");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap_or_else(|error| panic!("{error}"));
+    let mut thaw = Command::new(command::path());
+    thaw.arg("thaw").arg(&fifo).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut thaw = without_inheritance(&mut thaw).spawn().unwrap_or_else(|error| panic!("{error}"));
+    let ended = until(PATIENCE, || thaw.try_wait().ok().flatten());
+    let _ = thaw.kill();
+    assert_eq!(ended.and_then(|status| status.code()), Some(1), "it waits for somebody to write");
 }

@@ -1,10 +1,11 @@
 //! One thaw of an image at a time, and none while the group runs that was woken from it: two of it would work on the same files.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use dormouse_engine::pid_namespace;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use crate::exit::Failure;
 
@@ -17,7 +18,9 @@ pub struct Alone {
 impl Alone {
     /// Waits for whoever thaws it now. An image that cannot be opened is for the thaw to tell of.
     pub fn with(image: &Path) -> Result<Self, Failure> {
-        let lock = File::open(image).ok().and_then(|file| Flock::lock(file, FlockArg::LockExclusive).ok());
+        // No FIFO is waited for.
+        let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(image);
+        let lock = opened.ok().and_then(|file| Flock::lock(file, FlockArg::LockExclusive).ok());
         match pid_namespace::awake(image) {
             None => Ok(Self { _lock: lock }),
             Some(first) => Err(Failure::new(format!(
