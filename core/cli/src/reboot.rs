@@ -158,11 +158,8 @@ fn looked_at(
     direct: &Direct,
     how: &How,
 ) -> Result<Option<(Vec<Listed>, Verdict)>, Failure> {
-    loop {
-        cluster = session::there(cluster, born, &mut Vec::new());
-        if cluster.is_empty() {
-            return Ok(None);
-        }
+    cluster = session::there(cluster, born, &mut Vec::new());
+    while !cluster.is_empty() {
         let verdict = direct.verdict(&cluster.iter().collect::<Vec<_>>(), born, how.keep_connections);
         if let Ok(verdict @ (Verdict::Freezable | Verdict::Lossy(_))) = verdict {
             return Ok(Some((cluster, verdict)));
@@ -173,6 +170,7 @@ fn looked_at(
             return verdict.map(|verdict| Some((cluster, verdict))).map_err(failure);
         }
     }
+    Ok(None)
 }
 
 /// Says what would be done.

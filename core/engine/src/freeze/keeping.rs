@@ -84,16 +84,14 @@ impl<'a> Keeper<'a> {
 
     /// Keeps a file that is mapped, if it is one to be kept; it has been opened with the rights of whoever has it mapped.
     pub fn keep(&self, record: &mut NamedFile, file: &File) {
-        if !record.writable && is_program(&record.path(), file) {
+        if is_to_be_kept(record, file) {
             self.keep_anything(record, file);
         }
     }
 
     /// Whether a mapped file, which is reached so, is one that will be kept.
     pub fn will_keep(&self, record: &NamedFile, through: &str) -> bool {
-        self.keeping.is_some()
-            && !record.writable
-            && File::open(through).is_ok_and(|file| is_program(&record.path(), &file))
+        self.keeping.is_some() && File::open(through).is_ok_and(|file| is_to_be_kept(record, &file))
     }
 
     /// Keeps the files that are open, where that was asked for: those that whoever has them open may read.
@@ -158,6 +156,11 @@ impl<'a> Keeper<'a> {
             None => problem,
         })
     }
+}
+
+/// What the group writes to is a file of its own, and none of a package's.
+fn is_to_be_kept(record: &NamedFile, file: &File) -> bool {
+    !record.writable && is_program(&record.path(), file)
 }
 
 /// The ordinary file at a path, unless it is another one already.

@@ -1,5 +1,6 @@
 //! Whether a group that is in an image runs: somebody may have woken it from there already.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,7 +15,7 @@ use crate::resource::group::{Group, Process};
 use crate::resource::memory::layout::Executable;
 
 /// Whether the first process of a group is there by its own number, as far as its name and its program tell.
-pub fn is_here(group: &Group) -> bool {
+fn is_here(group: &Group) -> bool {
     let Some(process) = group.processes.first() else { return false };
     let first = process.shown();
     let found = proc::parsed(first.pid, "stat", stat::parse);
@@ -36,11 +37,17 @@ fn runs_the_same(group: &Group, process: &Process) -> bool {
     was.zip(is).is_none_or(|(was, is)| was.file_name() == is.file_name())
 }
 
-/// The first process of the group that is in an image, if it runs: here, or in a pid namespace below this one.
-pub fn awake(image: &Path) -> Option<ProcessName> {
-    let group: Group = Reader::open(image).ok()?.section(SectionKind::Group).ok()?;
+/// The first process of a group, if it runs: here, or in a pid namespace below this one; `below`: who lives there.
+pub fn running<'a>(group: &Group, below: impl FnOnce() -> &'a [ProcessName]) -> Option<ProcessName> {
     let first = group.processes.first().map(Process::shown)?;
     // Every sandbox has a first process of its own, and many of them are called the same.
     let is_init = first.pid == super::INIT;
-    (is_here(&group) || !is_init && super::below().contains(&first)).then_some(first)
+    (is_here(group) || !is_init && below().contains(&first)).then_some(first)
+}
+
+/// The same of the group that is in an image.
+pub fn awake(image: &Path) -> Option<ProcessName> {
+    let group: Group = Reader::open(image).ok()?.section(SectionKind::Group).ok()?;
+    let below = OnceCell::new();
+    running(&group, || below.get_or_init(super::below))
 }

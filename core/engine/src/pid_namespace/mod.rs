@@ -17,7 +17,7 @@ mod outside;
 mod users;
 mod verify;
 
-pub use awake::{awake, is_here};
+pub use awake::{awake, running};
 pub use capsule::{ends_from_outside, fall_asleep, make as make_capsule};
 pub use users::members;
 pub use verify::{below, trust};

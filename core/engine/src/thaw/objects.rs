@@ -75,8 +75,10 @@ impl Objects {
             }
             objects.contents.push(objects.raise(&file)?.into());
         }
-        objects.open_all(group, reader, &mut buffer, (options, inner), None)?;
-        Ok(objects)
+        let opened = objects.open_all(group, reader, &mut buffer, (options, inner), None);
+        // Whether all came into being or not.
+        let noted = objects.note_names(group, inner, &BTreeSet::new());
+        opened.and(noted).map(|()| objects)
     }
 
     /// Makes those that wait for the processes to be there; answers which.
@@ -88,32 +90,25 @@ impl Objects {
         threads: &BTreeSet<Tid>,
     ) -> Result<Vec<i32>, Problem> {
         let early: BTreeSet<FileId> = self.open.keys().copied().collect();
-        self.open_all(group, reader, &mut PageBuffer::new(), (options, inner), Some(threads))?;
+        let opened = self.open_all(group, reader, &mut PageBuffer::new(), (options, inner), Some(threads));
+        let noted = self.note_names(group, inner, &early);
+        opened.and(noted)?;
         let late = self.open.iter().filter(|(id, _)| !early.contains(id));
         Ok(late.map(|(_, file)| file.as_raw_fd()).collect())
     }
 
-    /// Makes what is made now, and notes the names that it has been given, whether all comes into being or not.
-    fn open_all(
-        &mut self,
-        group: &Group,
-        reader: &Reader,
-        buffer: &mut PageBuffer,
-        (options, inner): (&ThawOptions, &InnerMade),
-        late: Option<&BTreeSet<Tid>>,
-    ) -> Result<(), Problem> {
-        let before: BTreeSet<FileId> = self.open.keys().copied().collect();
-        let outcome = self.open_each(group, reader, buffer, (options, inner), late);
+    /// Notes the names that files have been given in filesystems, but for those that were there before.
+    fn note_names(&mut self, group: &Group, inner: &InnerMade, before: &BTreeSet<FileId>) -> Result<(), Problem> {
         for (id, made) in self.open.iter().filter(|(id, _)| !before.contains(id)) {
             let file = &group.open_files[id.0];
             let kind = kind_named(file)?;
             self.put.extend(inner.among(file.mounts, || kind.put(file, made))?);
         }
-        outcome
+        Ok(())
     }
 
     /// Files that others need come first: a file is made when all it needs is there.
-    fn open_each(
+    fn open_all(
         &mut self,
         group: &Group,
         reader: &Reader,

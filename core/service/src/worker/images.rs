@@ -119,19 +119,13 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
                 losses: inside.losses,
                 session: label.session,
                 terminal: inside.group.terminal.is_some(),
-                awake: runs(&inside.group, below),
+                awake: pid_namespace::running(&inside.group, || below.get_or_init(pid_namespace::below)).is_some(),
                 processes,
                 ..guessed
             }
         }
         Err(error) => Sleeping { damage: Some(error.problem()), ..guessed },
     })
-}
-
-/// Whether the first process of the group is there, as far as its pid and its name tell.
-fn runs(group: &Group, below: &Below) -> bool {
-    let Some(first) = group.processes.first().map(Process::shown) else { return false };
-    pid_namespace::is_here(group) || below.get_or_init(pid_namespace::below).contains(&first)
 }
 
 /// The folder, and how much room there is; where it does not exist yet, that of the folder it will be made in.
