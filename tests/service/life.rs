@@ -10,7 +10,6 @@ use dormouse_wire::dbus::groups::GroupsProxyBlocking;
 use harness::User;
 use harness::specimen::Answer;
 use harness::wait::{PATIENCE, until};
-use nix::sys::signal::Signal;
 
 use crate::client::Call;
 use crate::machine::{ANNA, Machine, OWN, Running, done};
@@ -92,8 +91,7 @@ fn a_service_that_is_killed_leaves_the_group_or_an_image() {
         let mut specimen = started("regular_file", User::Ordinary);
         machine.told(ANNA, &Call::FreezeAndLeave(specimen.pid().to_string()));
         std::thread::sleep(Duration::from_millis(delay));
-        machine.service.signal(Signal::SIGKILL);
-        let _ = machine.service.0.wait();
+        machine.kill_service();
         machine.serve_again();
         let settled = until(PATIENCE, || {
             let sleeps = !images(&machine, ANNA).is_empty();

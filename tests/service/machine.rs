@@ -135,6 +135,23 @@ impl Machine {
         address(self.folder.path())
     }
 
+    /// Kills the service in the middle of whatever it does, and waits for the end of its workers: they are told of its
+    /// end, and take back or finish what they have begun.
+    pub fn kill_service(&mut self) {
+        let service = self.service.0.id();
+        // It must start none while they are counted.
+        self.service.signal(Signal::SIGSTOP);
+        let workers = until(PATIENCE, || is_in(service, "T").then(|| children(service)));
+        self.service.signal(Signal::SIGKILL);
+        done(self.service.0.wait());
+        for worker in workers.unwrap_or_else(|| panic!("the service does not stop")) {
+            let ended = until(PATIENCE, || {
+                (!Path::new(&format!("/proc/{worker}")).exists() || is_in(worker, "ZX")).then_some(())
+            });
+            ended.unwrap_or_else(|| panic!("the worker {worker} outlives the service"));
+        }
+    }
+
     /// Starts the service again.
     pub fn serve_again(&mut self) {
         self.service = serve(&self.address(), 600, &command::path());
@@ -161,6 +178,19 @@ impl Machine {
     pub fn connection(&self) -> zbus::blocking::Connection {
         done(done(zbus::blocking::connection::Builder::address(self.address().as_str())).build())
     }
+}
+
+/// Whether the process is in one of these states, proc_pid_stat(5).
+fn is_in(pid: u32, states: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(|state| states.contains(state)))
+}
+
+/// The children of all threads of a process.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let told = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    told.flat_map(|told| told.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 fn address(folder: &Path) -> String {

@@ -70,8 +70,8 @@ fn a_queue_that_is_full_holds_nobody_up() {
 fn answered(bytes: &'static [u8], pause: Duration) -> Access {
     let listener = pretender();
     let _client = done(UnixStream::connect_addr(&name()));
+    let _first = done(listener.accept());
     let server = std::thread::spawn(move || {
-        let _first = done(listener.accept());
         let (mut stream, _) = done(listener.accept());
         let _ = stream.read(&mut [0; 12]);
         for byte in bytes {
@@ -82,6 +82,8 @@ fn answered(bytes: &'static [u8], pause: Duration) -> Access {
         }
     });
     let access = look_in_time().access;
+    // Where nobody has asked, the server would wait for ever.
+    let _ = UnixStream::connect_addr(&name());
     assert!(server.join().is_ok(), "the server of the test fails");
     access
 }

@@ -1,6 +1,7 @@
 //! The unix sockets of a network namespace, as sock_diag(7) tells of them (NETLINK_SOCK_DIAG, `unix_diag`): unlike
 //! proc_net_unix(5) it says who is connected to whom, and who waits to be accepted. CONFIG_UNIX_DIAG.
 
+use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::Instant;
@@ -25,6 +26,8 @@ pub struct UnixSocket {
     pub peer: Option<u32>,
     /// For one that listens: the sockets that have connected and are not accepted yet, oldest first. 0: closed since.
     pub waiting: Vec<u32>,
+    /// It is of a kind that accepts connections, SOCK_STREAM or SOCK_SEQPACKET.
+    pub is_stream: bool,
     /// It listens.
     pub listens: bool,
     /// For one that listens: how many may wait.
@@ -38,12 +41,36 @@ const SHOW: u32 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10; // UDIAG_SHOW_NAME, VFS, PEE
 const HEADER: usize = 16;
 const MESSAGE: usize = 16;
 const LISTENS: u8 = 10; // TCP_LISTEN
+const DATAGRAMS: u8 = libc::SOCK_DGRAM as u8;
+/// How often the kernel is asked while connections are being accepted.
+const LOOKS: usize = 3;
 
-/// All of this network namespace.
+/// All of this network namespace. The kernel tells of one socket after the other: whoever is accepted in between is told
+/// neither as one that waits nor by the socket that has accepted it. It is asked again where this may have been so.
 pub fn unix_sockets() -> Answer<Vec<UnixSocket>> {
     let mut sockets = Vec::new();
-    dump(&request(), &mut |message| sockets.extend(unix_socket(message)))?;
+    for _ in 0..LOOKS {
+        sockets.clear();
+        dump(&request(), &mut |message| sockets.extend(unix_socket(message)))?;
+        if !any_between(&sockets) {
+            break;
+        }
+    }
     Ok(sockets)
+}
+
+/// Whether there is a connection of which neither the end that has accepted it nor who waits to be accepted is told. Those
+/// into other network namespaces look the same.
+fn any_between(sockets: &[UnixSocket]) -> bool {
+    let known: HashSet<u32> = sockets.iter().map(|socket| socket.inode).collect();
+    let waiting: HashSet<u32> = sockets.iter().flat_map(|socket| &socket.waiting).copied().collect();
+    let between = |socket: &UnixSocket| match socket.peer {
+        // Whose other end was closed may neither receive nor send.
+        Some(0) => socket.shutdown != 3 && !waiting.contains(&socket.inode),
+        Some(peer) => !known.contains(&peer),
+        None => false,
+    };
+    sockets.iter().any(|socket| socket.is_stream && between(socket))
 }
 
 /// Asks this network namespace for all sockets of a family; `request`: such as `struct unix_diag_req`.
@@ -120,7 +147,8 @@ fn read(mut bytes: &[u8], each: &mut dyn FnMut(&[u8])) -> Answer<bool> {
 /// `struct unix_diag_msg` with its attributes.
 fn unix_socket(message: &[u8]) -> Option<UnixSocket> {
     let listens = *message.get(2)? == LISTENS;
-    let mut found = UnixSocket { inode: word(message, 4)?, listens, ..UnixSocket::default() };
+    let is_stream = message[1] != DATAGRAMS;
+    let mut found = UnixSocket { inode: word(message, 4)?, is_stream, listens, ..UnixSocket::default() };
     for (kind, value) in attributes(message.get(MESSAGE..)?) {
         match kind {
             0 => found.name = Some(value.to_vec()),
@@ -166,6 +194,30 @@ mod tests {
         assert_eq!(found(inode(&listener)).name, Some(format!("\0{name}").into_bytes()));
         assert_eq!(found(inode(&waiting)).peer, Some(0));
         assert!(found(inode(&listener)).backlog > 0);
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_just_being_accepted_is_told() -> Result<(), Box<dyn std::error::Error>> {
+        let address = SocketAddr::from_abstract_name(format!("dormouse accepts {}", std::process::id()))?;
+        let listener = UnixListener::bind_addr(&address)?;
+        for round in 0..4000 {
+            let client = UnixStream::connect_addr(&address)?;
+            let (all, accepted) = thread::scope(|scope| {
+                let accept = scope.spawn(|| {
+                    // At another moment of the look each time.
+                    let begin = Instant::now();
+                    while begin.elapsed() < std::time::Duration::from_micros(round % 60) {}
+                    listener.accept()
+                });
+                (unix_sockets(), accept.join())
+            });
+            let (all, accepted) = (all?, accepted.map_err(|_| "the thread has failed")??.0);
+            let waits = all.iter().any(|socket| socket.waiting.contains(&inode(&client)));
+            let is_in = all.iter().any(|socket| socket.peer == Some(inode(&client)));
+            assert!(waits || is_in, "round {round}: {:?}", all.iter().find(|socket| socket.inode == inode(&client)));
+            drop(accepted);
+        }
         Ok(())
     }
 

@@ -124,6 +124,8 @@ impl Sockets {
             None => Link::Nothing,
             Some(0) => match self.waits_at.get(&found.inode) {
                 Some(listener) => self.own(*listener).map_or(Link::WaitsOutside(*listener), Link::WaitsAt),
+                // Whose other end was closed may neither receive nor send; this one is connected to somebody.
+                None if found.is_stream && found.shutdown != 3 => Link::Unknown,
                 None => Link::Gone,
             },
             Some(peer) => self.own(peer).map_or(Link::Outside(peer), Link::Inside),
