@@ -135,3 +135,22 @@ fn a_file_that_is_there_already_stays() {
     assert_eq!(done(fs::read_to_string(&file)), "somebody's");
     awake.ends_well();
 }
+
+/// The usual folder of images is on a disk with too little room for copies of programs beside them.
+#[test]
+fn where_there_is_no_room_for_copies_there_are_none() {
+    let mut awake = Awake::start();
+    let folder = Path::new("/var/lib/dormouse");
+    done(fs::create_dir_all(folder));
+    mount(folder, Some(64 << 20), 0);
+    let image = awake.specimen.image();
+    let outcome = awake.freeze(&image);
+    outcome.expect_success("freeze");
+    let said = outcome.words();
+    assert!(said.contains("there would be too little room left on the disk"), "{said}");
+    awake.specimen.assert_asleep(&awake.group);
+    let objects = fs::read_dir(folder.join("kept/objects")).into_iter().flatten().count();
+    assert_eq!(objects, 0, "something was kept all the same");
+    awake.specimen.thaw().expect_success("thaw");
+    awake.ends_well();
+}

@@ -20,6 +20,14 @@ use crate::kernel::{files, outside};
 /// So many bytes are copied between two looks at whether that is still wanted.
 const STEP: usize = 1 << 20;
 
+/// So many bytes are left free on the disk of the store, which has `all`: for the image, and for everybody else. As journald does,
+/// a share of it, and of a large one no more than anybody would miss.
+fn reserve(all: u64) -> u64 {
+    const LEAST: u64 = 64 << 20;
+    const MOST: u64 = 4 << 30;
+    (all / 10).clamp(LEAST, MOST)
+}
+
 /// Whether whoever waits still wants it; asked again and again with how many bytes more have been copied.
 pub type Want<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
@@ -190,15 +198,15 @@ impl Keeping {
     fn room_for(&self, stat: &libc::stat) -> io::Result<()> {
         /// No program is as large as that.
         const MOST: u64 = 2 << 30;
-        const LEAST: u64 = 64 << 20;
+        const SMALL: u64 = 64 << 20;
         let size = stat.st_size as u64;
-        let has_holes = (stat.st_blocks as u64).saturating_mul(512) < size / 2 && size > LEAST;
+        let has_holes = (stat.st_blocks as u64).saturating_mul(512) < size / 2 && size > SMALL;
         if size > MOST || has_holes {
             return Err(io::Error::other("it is too large to be copied"));
         }
         let found = nix::sys::statvfs::statvfs(&self.kept.place())?;
         let [free, all] = [found.blocks_available(), found.blocks()].map(|blocks| blocks * found.fragment_size());
-        if free.saturating_sub(size) < (all / 10).max(LEAST) {
+        if free.saturating_sub(size) < reserve(all) {
             return Err(io::Error::other("there would be too little room left on the disk for the image"));
         }
         Ok(())
@@ -286,5 +294,16 @@ fn copied(from: &File, mut to: &File, wanted: Want<'_>) -> io::Result<Option<Con
         if !wanted(length as u64) {
             return Ok(None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reserve;
+
+    #[test]
+    fn a_share_of_the_disk_stays_free_within_bounds() {
+        let gib = 1 << 30;
+        assert_eq!([gib / 4, 10 * gib, 2048 * gib].map(reserve), [64 << 20, gib, 4 * gib]);
     }
 }
