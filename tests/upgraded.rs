@@ -4,13 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use harness::command;
-use harness::packaged::{RIGHT, awake, awake_in_sandbox, kept, some_library};
+use harness::packaged::{RIGHT, awake, awake_in_sandbox, kept, put, some_library, upgrade};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -36,29 +34,13 @@ fn refused(job: &mut Job, group: &BTreeSet<i32>, options: &[&str], told: &[&str]
     job.specimen().assert_asleep(group);
 }
 
-/// Puts a file in the place of another, as a package manager does, a minute younger.
-fn put(path: &Path, content: &[u8]) {
-    let beside = path.with_extension("beside");
-    done(fs::copy(path, &beside));
-    done(fs::write(&beside, content));
-    let before = done(path.metadata());
-    done(std::os::unix::fs::chown(&beside, Some(before.uid()), Some(before.gid())));
-    let age = SystemTime::now() + Duration::from_mins(1);
-    done(done(File::options().write(true).open(&beside)).set_modified(age));
-    done(fs::rename(beside, path));
-}
-
 #[test]
 fn a_package_that_is_upgraded_or_removed_meanwhile_does_not_matter() {
     for user in [User::Root, User::Ordinary] {
         let (mut job, home) = awake(user);
         let group = freeze(&mut job, &[]);
         let library = home.join("library.so");
-        let mut other = done(fs::read(&library));
-        // Whatever runs in it crashes.
-        other[0x4000..].fill(0);
-        put(&library, &other);
-        done(fs::remove_file(home.join("program")));
+        let other = upgrade(&home);
         let outcome = job.specimen().thaw_with(&[]);
         outcome.expect_success("thaw");
         let said = outcome.words();
@@ -137,10 +119,7 @@ fn a_package_within_a_sandbox_does_not_matter_either() {
     let (mut job, home) = awake_in_sandbox();
     let group = job.fall_asleep();
     let library = home.join("library.so");
-    let mut other = done(fs::read(&library));
-    other[0x4000..].fill(0);
-    put(&library, &other);
-    done(fs::remove_file(home.join("program")));
+    let other = upgrade(&home);
     job.wake_up(&group);
     // And once more, now that it runs from the copies.
     let group = job.fall_asleep();

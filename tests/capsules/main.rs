@@ -7,6 +7,7 @@ mod desktop;
 mod inner;
 mod lies;
 mod mounts;
+mod packages;
 #[cfg(feature = "heavy")]
 mod programs;
 mod users;

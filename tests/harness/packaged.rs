@@ -1,10 +1,11 @@
 //! A program with all that it has in a folder of its own: itself, a library like no other, and a working file. Tests change them, or take
 //! them away, while it sleeps.
 
-use std::fs;
-use std::os::unix::fs::chown;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use crate::specimen::ORDINARY;
 use crate::{Job, User};
@@ -86,8 +87,30 @@ pub fn awake_in_sandbox() -> (Job, PathBuf) {
     (job, home)
 }
 
+/// Puts a file in the place of another, as a package manager does, a minute younger.
+pub fn put(path: &Path, content: &[u8]) {
+    let beside = path.with_extension("beside");
+    done(fs::copy(path, &beside));
+    done(fs::write(&beside, content));
+    let before = done(path.metadata());
+    done(chown(&beside, Some(before.uid()), Some(before.gid())));
+    let age = SystemTime::now() + Duration::from_mins(1);
+    done(done(File::options().write(true).open(&beside)).set_modified(age));
+    done(fs::rename(beside, path));
+}
+
+/// Upgrades the library to one in which whoever runs crashes, and takes the program away; what the library holds now.
+pub fn upgrade(home: &Path) -> Vec<u8> {
+    let library = home.join("library.so");
+    let mut other = done(fs::read(&library));
+    other[0x4000..].fill(0);
+    put(&library, &other);
+    done(fs::remove_file(home.join("program")));
+    other
+}
+
 /// What it needs, in this folder; where it lives in it.
-fn fill(folder: &Path, user: User) -> PathBuf {
+pub fn fill(folder: &Path, user: User) -> PathBuf {
     let home = folder.join("home");
     done(fs::create_dir(&home));
     done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));

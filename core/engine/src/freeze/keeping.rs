@@ -6,12 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, phrase};
 
-use crate::image::kept::{ContentHash, Contents, Keeping, KeptFiles, is_program};
+use crate::image::kept::{ContentHash, Contents, Keeping, is_program};
 use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::{files, outside, procfs};
 use crate::proc::maps::{self, MappingName};
@@ -30,25 +31,18 @@ pub struct Keeper<'a> {
     working: bool,
     progress: &'a dyn Progress,
     /// Why nothing can be kept.
-    failed: Option<std::io::Error>,
+    failed: Option<io::Error>,
 }
 
 impl<'a> Keeper<'a> {
     /// As the options say.
-    pub fn begin(
-        options: &FreezeOptions,
-        asker: Option<&'a Asker>,
-        progress: &'a dyn Progress,
-    ) -> Result<Self, Problem> {
-        let _acting = asker.map(Asker::acting).transpose()?;
-        let (keeping, failed) = match options.kept.as_ref().filter(|_| outside::known().is_none()).map(KeptFiles::begin)
-        {
-            // In a group with mounts of its own nothing is kept.
-            Some(Ok(keeping)) => (Some(keeping), None),
-            Some(Err(error)) => (None, Some(error)),
-            None => (None, None),
+    pub fn begin(options: &FreezeOptions, asker: Option<&'a Asker>, progress: &'a dyn Progress) -> Self {
+        let begun = options.kept.as_ref().map(|kept| at_the_store(asker, || kept.begin()));
+        let (keeping, failed) = match begun.transpose() {
+            Ok(keeping) => (keeping, None),
+            Err(error) => (None, Some(error)),
         };
-        Ok(Self { keeping, asker, working: options.keep_files, progress, failed })
+        Self { keeping, asker, working: options.keep_files, progress, failed }
     }
 
     /// Keeps what the selected processes have mapped now, while they run. Whoever ends meanwhile, or whatever cannot be seen yet, comes
@@ -59,10 +53,13 @@ impl<'a> Keeper<'a> {
         let missing: Vec<(PathBuf, File, libc::stat)> = mapped(&members)
             .into_iter()
             .filter_map(|((path, inode), pid)| {
-                let _acting = self.asker.map(Asker::acting).transpose().ok()?;
                 let within = procfs::path(format!("{pid}/root")).join(path.strip_prefix("/").ok()?);
-                let (file, stat) = [&path, &within].into_iter().find_map(|place| ordinary(place, inode))?;
-                (keeping.has(&stat).is_none() && is_program(&path, &file)).then_some((path, file, stat))
+                let (file, stat) = {
+                    let _acting = self.asker.map(Asker::acting).transpose().ok()?;
+                    [&path, &within].into_iter().find_map(|place| ordinary(place, inode))?
+                };
+                let is_there = at_the_store(self.asker, || Ok(keeping.has(&stat).is_some()));
+                (!is_there.ok()? && is_program(&path, &file)).then_some((path, file, stat))
             })
             .collect();
         if missing.is_empty() {
@@ -74,8 +71,8 @@ impl<'a> Keeper<'a> {
             !self.progress.cancelled()
         };
         for (path, file, stat) in &missing {
-            let _acting = self.asker.map(Asker::acting).transpose()?;
-            keeping.keep(file, (stat, &|_| true), path.as_os_str().as_bytes(), &wanted);
+            let path = path.as_os_str().as_bytes();
+            let _ = at_the_store(self.asker, || Ok(keeping.keep(file, (stat, &|_| true), path, &wanted)));
             super::cancelled(self.progress)?;
         }
         keeping.begin_sync();
@@ -106,7 +103,7 @@ impl<'a> Keeper<'a> {
                     return;
                 }
                 let acting = Acting::begin(&Identity::from(&named.owner));
-                let opened = acting.map_err(std::io::Error::from);
+                let opened = acting.map_err(io::Error::from);
                 let opened = opened.and_then(|_acting| content::reopen(&facts.file, libc::O_RDONLY));
                 if let Ok(file) = opened
                     && !named.is_deep()
@@ -124,21 +121,20 @@ impl<'a> Keeper<'a> {
     fn kept(&self, path: &[u8], file: &File, likeness: Option<&Likeness>) -> Option<ContentHash> {
         let keeping = self.keeping.as_ref()?;
         let stat = files::stat(file).ok()?;
-        let _acting = self.asker.map(Asker::acting).transpose().ok()?;
         let is_like = |kept: &File| {
             let found = || Likeness::of(kept, stat.st_size as u64, &mut u64::MAX.clone());
             likeness.is_none_or(|likeness| found().is_some_and(|found| likeness.is_like(&found)))
         };
-        keeping.keep(file, (&stat, &is_like), path, &|_| !self.progress.cancelled())
+        let keep = || Ok(keeping.keep(file, (&stat, &is_like), path, &|_| !self.progress.cancelled()));
+        at_the_store(self.asker, keep).ok()?
     }
 
     /// Writes down that the image needs what was kept; before it is there.
-    pub fn refer(&mut self, id: &str, image: &Path) -> Result<(), Problem> {
-        let _acting = self.asker.map(Asker::acting).transpose()?;
-        if let Some(Err(error)) = self.keeping.as_ref().map(|keeping| keeping.refer(id, image, Contents::new())) {
+    pub fn refer(&mut self, id: &str, image: &Path) {
+        let Some(keeping) = &self.keeping else { return };
+        if let Err(error) = at_the_store(self.asker, || keeping.refer(id, image, Contents::new())) {
             self.failed = Some(error);
         }
-        Ok(())
     }
 
     /// What could not be kept.
@@ -156,6 +152,14 @@ impl<'a> Keeper<'a> {
             None => problem,
         })
     }
+}
+
+/// Does something with the store, which is outside of any sandbox, with the rights of whoever asks.
+fn at_the_store<T>(asker: Option<&Asker>, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    outside::standing(|| {
+        let _acting = asker.map(Asker::acting).transpose().map_err(|problem| io::Error::other(problem.to_string()))?;
+        work()
+    })?
 }
 
 /// What the group writes to is a file of its own, and none of a package's.

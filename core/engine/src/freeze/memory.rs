@@ -163,16 +163,15 @@ impl Registry<'_, '_> {
         });
         let (mut record, leads_to_it) = seen?;
         if (outside::known().is_some() || living.mounts.is_some()) && !record.outside && !leads_to_it {
-            let own = living.mounts.as_ref().filter(|_| self.mapped.keeper.will_keep(&record, through));
-            let Some(own) = own else {
+            if !self.mapped.keeper.will_keep(&record, through) {
                 let what = phrase!(
                     "{record} is neither in the sandbox nor outside of it by that name",
                     record = record.shown()
                 );
                 return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what.to_string()));
-            };
+            }
             // A copy that took the place of a file there: it takes it again.
-            record.mounts = Some(own.index);
+            record.mounts = living.mounts.as_ref().map(|own| own.index);
         }
         self.mapped.note(record, through, &stat);
         self.mapped.known.insert(key, self.mapped.records.len() - 1);

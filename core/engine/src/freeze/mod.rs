@@ -65,7 +65,7 @@ fn freeze_now(
 ) -> Result<Frozen, FreezeError> {
     cancelled(progress)?;
     let asker = selection.asker.as_ref();
-    let mut keeper = Keeper::begin(options, asker, progress)?;
+    let mut keeper = Keeper::begin(options, asker, progress);
     keeper.ahead(selection)?;
     let known = Known::now(&select::members(&selection.seeds(), &selection.born).unwrap_or_default());
     progress.begins(Phase::Stopping, 0);
@@ -99,7 +99,7 @@ fn freeze_now(
     if let Some(hold) = hold.as_mut().filter(|_| !options.leave_running) {
         hold.prepare().map_err(kept::not_held)?;
     }
-    keeper.refer(&recorded.origin.id, &options.image)?;
+    keeper.refer(&recorded.origin.id, &options.image);
     let synced = writer.sync().map_err(|error| error.problem())?;
     cancelled(progress)?;
     let sealed = {

@@ -42,10 +42,22 @@ fn folder(path: &Path) -> Answer<OwnedFd> {
 
 /// Does something among the mounts of this namespace, from its root, and comes back: this thread alone.
 pub fn among<T>(namespace: &impl AsFd, work: impl FnOnce() -> T) -> Answer<T> {
+    at(namespace, None, work)
+}
+
+/// The same with this root directory.
+pub fn at<T>(namespace: &impl AsFd, root: Option<&OwnedFd>, work: impl FnOnce() -> T) -> Answer<T> {
     let proc = folder(procfs::root())?;
     let home = Standpoint::here()?;
     setns(namespace, CloneFlags::CLONE_NEWNS)?;
-    let done = nix::unistd::fchdir(&proc).map(|()| procfs::from_here(work));
+    let goes_there = || {
+        if let Some(root) = root {
+            nix::unistd::fchdir(root)?;
+            nix::unistd::chroot(".")?;
+        }
+        nix::unistd::fchdir(&proc)
+    };
+    let done = goes_there().map(|()| procfs::from_here(work));
     home.go_back()?;
     done
 }

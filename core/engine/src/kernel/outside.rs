@@ -1,6 +1,7 @@
 //! Where this process comes from, once it has gone into a set of namespaces in which paths mean other files: the root of the
 //! outside stays open, and paths are looked up below it as they would have been before, openat2(2).
 
+use std::cell::Cell;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::sync::OnceLock;
 
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
-use super::{Answer, files};
+use super::{Answer, among, files};
 
 /// What is known of the outside.
 #[derive(Debug)]
@@ -19,11 +20,18 @@ pub struct Outside {
     place: PathBuf,
     /// Its proc_pid_mountinfo(5).
     mounts: Vec<u8>,
+    /// Its mount namespace.
+    namespace: OwnedFd,
     /// The kinds of namespaces that are others here, by the names of their links in /proc/PID/ns.
     own: Vec<&'static str>,
 }
 
 static OUTSIDE: OnceLock<Outside> = OnceLock::new();
+
+thread_local! {
+    /// This thread stands there.
+    static STANDS_THERE: Cell<bool> = const { Cell::new(false) };
+}
 
 impl Outside {
     /// What this process has around it now, before it goes elsewhere, where these namespaces will be others.
@@ -32,6 +40,7 @@ impl Outside {
             root: files::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?,
             place: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
             mounts: std::fs::read(super::procfs::path("thread-self/mountinfo"))?,
+            namespace: files::open(&super::procfs::path("thread-self/ns/mnt"), libc::O_RDONLY)?,
             own,
         })
     }
@@ -75,6 +84,18 @@ impl Outside {
 /// The outside, if this process has gone elsewhere.
 pub fn known() -> Option<&'static Outside> {
     OUTSIDE.get()
+}
+
+/// Does something where this process comes from, with this thread alone: paths mean there what they mean to a caller, and mounts can be
+/// copied. At once where it has gone nowhere. Rights that are taken on in `work` must be given back in it.
+pub fn standing<T>(work: impl FnOnce() -> T) -> Answer<T> {
+    let Some(outside) = known().filter(|_| !STANDS_THERE.get()) else { return Ok(work()) };
+    among::at(&outside.namespace, Some(&outside.root), || {
+        STANDS_THERE.set(true);
+        let done = work();
+        STANDS_THERE.set(false);
+        done
+    })
 }
 
 /// Whether this process has gone into another namespace of this kind, which is that of a group alone.

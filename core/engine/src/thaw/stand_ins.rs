@@ -17,8 +17,8 @@ use super::inner::InnerMade;
 use super::trust;
 use crate::image::kept::{ContentHash, Contents, KeptFiles};
 use crate::image::{Reader, SectionKind};
-use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::{files, outside};
 use crate::resource::fd::kind_named;
 use crate::resource::group::{Group, Process};
 use crate::resource::named_file::{NamedFile, StandIn, shown};
@@ -45,14 +45,15 @@ pub fn choose(group: &mut Group, reader: &Reader, options: &ThawOptions, how: Ho
     brought(group, &wish.id, &wish.shelves);
     let mut told = Vec::new();
     let (run, opened) = (run(group), opened(group));
-    for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| !file.is_deep()) {
+    for (index, file) in group.mapped_files.iter_mut().enumerate().filter(|(_, file)| file.mounts.is_none()) {
         // What its owner may not look at has perhaps not changed at all.
         if !stops(&file.check(true)) || !file.may_be_looked_at() {
             continue;
         }
         file.stand_in = wish.stand_in(file);
-        // A program that does not fit the rest of itself only crashes.
+        // A program that does not fit the rest of itself only crashes. Within a sandbox there is no place for what it works with.
         if file.stand_in.is_none()
+            && !file.is_deep()
             && !run.contains(&index)
             && file.likeness.as_ref().is_none_or(|like| !like.is_program())
         {
@@ -124,9 +125,7 @@ pub fn say_remedies(problems: &mut [Problem], group: &mut Group, reader: &Reader
 fn brought(group: &mut Group, id: &str, shelves: &[StandIn]) {
     let mut contents = Contents::new();
     for shelf in shelves {
-        if let Ok(_acting) = Acting::begin(&shelf.identity) {
-            contents.extend(shelf.kept.contents(id));
-        }
+        contents.extend(at(shelf, || Ok(shelf.kept.contents(id))).unwrap_or_default());
     }
     if contents.is_empty() {
         return;
@@ -181,9 +180,9 @@ fn shelves(reader: &Reader, options: &ThawOptions) -> Vec<StandIn> {
         let identity = match &options.asker {
             Some(asker) => Identity { user: asker.user, group: asker.group, groups: asker.groups.clone() },
             // Nobody learns through links in a store of his what only we may read.
-            None => match kept.owner() {
-                Ok((user, group)) => Identity { user, group, groups: Vec::new() },
-                Err(_) => continue,
+            None => match outside::standing(|| kept.owner()) {
+                Ok(Ok((user, group))) => Identity { user, group, groups: Vec::new() },
+                _ => continue,
             },
         };
         let is_trusted =
@@ -196,18 +195,29 @@ fn shelves(reader: &Reader, options: &ThawOptions) -> Vec<StandIn> {
     shelves
 }
 
+/// Does something with a store, which is outside of any sandbox, with the rights of whoever may read it.
+fn at<T>(shelf: &StandIn, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    outside::standing(|| {
+        let _acting = Acting::begin(&shelf.identity)?;
+        work()
+    })?
+}
+
 fn has(shelf: &StandIn, hash: ContentHash) -> bool {
     // What is not root's stays what nobody can run.
-    if shelf.identity.user != 0 && shelf.kept.cannot_be_run() {
-        tracing::warn!(folder = %shelf.kept.folder().display(), "what is kept lies on a disk from which nothing may be run");
-        return false;
-    }
-    let opened = Acting::begin(&shelf.identity).map_err(io::Error::from).and_then(|_acting| shelf.kept.open(hash));
+    let opened = outside::standing(|| shelf.identity.user != 0 && shelf.kept.cannot_be_run());
+    let opened = opened.map_err(io::Error::from).and_then(|cannot_be_run| {
+        if cannot_be_run {
+            return Err(io::Error::other("it lies on a disk from which nothing may be run"));
+        }
+        at(shelf, || shelf.kept.open(hash))
+    });
     match opened {
         Ok(_) => true,
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(%error, %hash, "a kept file cannot be used");
+                let folder = shelf.kept.folder().display();
+                tracing::warn!(%error, %hash, %folder, "a kept file cannot be used");
             }
             false
         }
@@ -247,10 +257,8 @@ impl Wish {
 
     /// Which store has a file with this content, for this image.
     fn shelf(&self, hash: ContentHash) -> Option<&StandIn> {
-        let is_for_it = |shelf: &&StandIn| {
-            let acting = Acting::begin(&shelf.identity);
-            acting.is_ok_and(|_acting| shelf.kept.needed(&self.id).contains(&hash))
-        };
+        let is_for_it =
+            |shelf: &&StandIn| at(shelf, || Ok(shelf.kept.needed(&self.id))).is_ok_and(|needed| needed.contains(&hash));
         self.shelves.iter().filter(is_for_it).find(|shelf| has(shelf, hash))
     }
 
@@ -307,13 +315,14 @@ impl Wish {
         folder: &Path,
     ) -> Problem {
         let (place, old) = (place(folder, file), file.shown());
-        if is_worked_on(&place, hash, file) {
+        if outside::standing(|| is_worked_on(&place, hash, file)) == Ok(true) {
             let what = phrase!("the copy of {old} that an earlier thaw has put there has been changed since", old);
             let way_out = phrase!("Move it elsewhere, or remove it, then thaw again");
             return Problem::blocks(ProblemKind::File, what).at(shown(&place)).way_out(way_out);
         }
         if self.how == How::Make {
-            if let Err(error) = put(shelf, hash, file, &place) {
+            let put = outside::standing(|| put(shelf, hash, file, &place)).map_err(io::Error::from);
+            if let Err(error) = put.and_then(|put| put) {
                 let why = phrase!("the copy of the freeze cannot be put in a place of its own: {why}", why = error);
                 return Problem::blocks(ProblemKind::File, why).at(shown(&place));
             }
@@ -383,9 +392,10 @@ pub fn open(file: &NamedFile, stand_in: &StandIn) -> Result<(OwnedFd, Option<Pro
     };
     let hash = file.kept.ok_or_else(|| failed(phrase!("it has no hash")))?;
     let path = Path::new(OsStr::from_bytes(&file.path));
-    let opened = stand_in.kept.open_as(hash, path, &stand_in.identity);
+    let opened = outside::standing(|| stand_in.kept.open_as(hash, path, &stand_in.identity));
+    let opened = opened.unwrap_or_else(|errno| Err(errno.into()));
     let (opened, as_it_was) = opened.map_err(|error| failed(Phrase::from(error.to_string())))?;
-    let place = stand_in.kept.path_of(hash);
+    let place = stand_in.kept.object(hash);
     let loss = phrase!("its name: it is a copy, and shows as {place}", place = shown(&place));
     let what = phrase!("the file has been changed or replaced since the freeze");
     let told = (!as_it_was).then(|| Problem::loses(ProblemKind::File, what, loss).at(file.shown()));

@@ -48,7 +48,7 @@ pub struct Keeping {
 impl KeptFiles {
     /// Makes the store where there is none, closed to others, and begins to add to it.
     pub fn begin(&self) -> io::Result<Keeping> {
-        for folder in [self.place(), self.objects(), self.seen(), self.images()] {
+        for folder in [self.folder.clone(), self.objects(), self.seen(), self.images()] {
             DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         }
         let lock = self.lock(FlockArg::LockSharedNonblock)?;
@@ -204,7 +204,7 @@ impl Keeping {
         if size > MOST || has_holes {
             return Err(io::Error::other("it is too large to be copied"));
         }
-        let found = nix::sys::statvfs::statvfs(&self.kept.place())?;
+        let found = nix::sys::statvfs::statvfs(&self.kept.folder)?;
         let [free, all] = [found.blocks_available(), found.blocks()].map(|blocks| blocks * found.fragment_size());
         if free.saturating_sub(size) < reserve(all) {
             return Err(io::Error::other("there would be too little room left on the disk for the image"));

@@ -31,10 +31,10 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 
+use crate::kernel::outside;
+
 pub use keep::{Keeping, Want};
 pub use sweep::Swept;
-
-use crate::kernel::outside;
 
 /// What the folder is called beside the images.
 pub const FOLDER: &str = "kept";
@@ -88,7 +88,8 @@ struct Reference {
     missed: Option<u64>,
 }
 
-/// The files that are kept in a folder.
+/// The files that are kept in a folder. It is looked for where this thread stands: within a sandbox, go outside first
+/// ([`outside::standing`](crate::kernel::outside::standing)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptFiles {
     folder: PathBuf,
@@ -97,7 +98,8 @@ pub struct KeptFiles {
 impl KeptFiles {
     /// Those in this folder, which need not exist.
     pub fn at(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        let folder = outside::known().map_or_else(|| folder.to_owned(), |outside| outside.absolute(folder));
+        Self { folder }
     }
 
     /// Those of the images in this folder.
@@ -110,31 +112,21 @@ impl KeptFiles {
         &self.folder
     }
 
-    /// By which path it is reached from here.
-    fn place(&self) -> PathBuf {
-        outside::known().map_or_else(|| self.folder.clone(), |outside| outside.reach(&self.folder))
-    }
-
     fn objects(&self) -> PathBuf {
-        self.place().join("objects")
+        self.folder.join("objects")
     }
 
     fn seen(&self) -> PathBuf {
-        self.place().join("seen")
+        self.folder.join("seen")
     }
 
     fn images(&self) -> PathBuf {
-        self.place().join("images")
+        self.folder.join("images")
     }
 
     /// Where the file with this content is, if it is kept.
-    fn object(&self, hash: ContentHash) -> PathBuf {
+    pub fn object(&self, hash: ContentHash) -> PathBuf {
         self.objects().join(hash.to_string())
-    }
-
-    /// The same, for a person.
-    pub fn path_of(&self, hash: ContentHash) -> PathBuf {
-        self.folder.join("objects").join(hash.to_string())
     }
 
     /// Whether a file of this size is kept under this name; its bytes are not looked at.
@@ -168,13 +160,13 @@ impl KeptFiles {
 
     /// Whether nothing in it may be run: it lies on a disk that is mounted so, mount(8), noexec.
     pub fn cannot_be_run(&self) -> bool {
-        let found = nix::sys::statvfs::statvfs(&self.place());
+        let found = nix::sys::statvfs::statvfs(&self.folder);
         found.is_ok_and(|found| found.flags().contains(nix::sys::statvfs::FsFlags::ST_NOEXEC))
     }
 
     /// Whose the store is.
     pub fn owner(&self) -> io::Result<(u32, u32)> {
-        let found = self.place().symlink_metadata()?;
+        let found = self.folder.symlink_metadata()?;
         Ok((found.uid(), found.gid()))
     }
 
@@ -193,7 +185,7 @@ impl KeptFiles {
     }
 
     fn try_lock(&self, how: FlockArg) -> io::Result<Flock<File>> {
-        let path = self.place().join("lock");
+        let path = self.folder.join("lock");
         let flags = libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let options = &mut File::options();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
@@ -328,7 +320,7 @@ mod tests {
         let kept = KeptFiles::at(folder.path());
         fs::create_dir(kept.objects()).expect("a folder");
         let hash = ContentHash::of(&mut &b"abc"[..]).expect("bytes can be read");
-        let path = kept.path_of(hash);
+        let path = kept.object(hash);
         fs::write(&path, "abc").expect("a file");
         assert!(kept.open(hash).is_ok());
         fs::write(&path, "abd").expect("a file");

@@ -17,7 +17,7 @@ use crate::kernel::{files, mounts};
 
 impl KeptFiles {
     pub(super) fn shown(&self) -> PathBuf {
-        self.place().join("shown")
+        self.folder.join("shown")
     }
 
     /// The file with this content, opened for reading, which shows this path where that can be; whether it does. Done with the rights of

@@ -87,7 +87,7 @@ impl KeptFiles {
 
     /// When that was done last.
     pub fn swept(&self) -> Option<SystemTime> {
-        self.place().join("lock").metadata().ok()?.modified().ok()
+        self.folder.join("lock").metadata().ok()?.modified().ok()
     }
 
     /// An image has been deleted: what only it needed is not kept for its sake any more, unless `images` has another copy of it.
