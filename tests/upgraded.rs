@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use harness::command;
-use harness::packaged::{RIGHT, awake, awake_in_sandbox, kept, some_library};
+use harness::packaged::{RIGHT, awake, awake_in_sandbox, awake_with_mappings, kept, some_library};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -328,6 +328,42 @@ fn a_file_that_is_open_and_mapped_is_one_as_it_was() {
     let place = said.lines().find_map(|line| line.strip_prefix("where ")).map(PathBuf::from).unwrap_or_default();
     assert!(place.starts_with("/var/lib/dormouse/files") && !data.exists(), "{said}");
     done(fs::remove_file(place));
+}
+
+#[test]
+fn what_is_mapped_and_closed_is_kept_with_the_files_that_are_open() {
+    let (mut job, folder) = awake_with_mappings();
+    let [data, words] = ["data", "words"].map(|name| folder.join(name));
+    let group = freeze(&mut job, &["--keep", "files"]);
+    assert!(kept(b"old words").is_some(), "what is mapped to be read is not kept");
+    done(fs::remove_file(&data));
+    put(&words, b"new words and more");
+    // They are working files: what becomes of them is a person's choice.
+    refused(&mut job, &group, &[], &["stage/data", "stage/words", "--changed-files kept"]);
+    refused(&mut job, &group, &["--changed-files", "new"], &["stage/data"]);
+    let outcome = job.specimen().thaw_with(&["--changed-files", "kept"]);
+    outcome.expect_success("thaw");
+    job.make("go");
+    let said = job.end();
+    assert!(said.contains("data b'old data' words b'old words'"), "{said}");
+    let places = said.lines().find_map(|line| line.strip_prefix("where ")).unwrap_or_default();
+    let places: Vec<PathBuf> = places.split(' ').map(PathBuf::from).collect();
+    assert!(places.len() == 2 && places.iter().all(|place| place.starts_with("/var/lib/dormouse/files")), "{said}");
+    assert!(done(fs::read(&places[0])).starts_with(b"new data") && !data.exists());
+    assert_eq!(done(fs::read(&words)), b"new words and more");
+    places.into_iter().for_each(|place| done(fs::remove_file(place)));
+}
+
+#[test]
+fn what_is_mapped_and_closed_is_not_kept_unasked() {
+    let (mut job, folder) = awake_with_mappings();
+    let group = freeze(&mut job, &[]);
+    put(&folder.join("words"), b"new words and more");
+    refused(&mut job, &group, &["--changed-files", "kept"], &["stage/words", "No copy of these was kept"]);
+    put(&folder.join("words"), b"old words");
+    job.specimen().thaw_with(&[]).expect_success("thaw");
+    job.make("go");
+    assert!(job.end().contains("data b'old data' words b'old words'"));
 }
 
 /// Under another name it is the same image; and who has removed it by hand may have put it elsewhere.

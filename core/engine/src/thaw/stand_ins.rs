@@ -257,8 +257,12 @@ impl Wish {
     /// The copy that takes the place of a program or a library.
     fn stand_in(&self, file: &NamedFile) -> Option<StandIn> {
         // What it writes to is a file of its own.
-        let hash = file.kept.filter(|_| !file.writable);
-        hash.and_then(|hash| self.shelf(hash).cloned())
+        let hash = file.kept.filter(|_| !file.writable)?;
+        let shelf = self.shelf(hash)?;
+        // Of a working file somebody chooses what becomes.
+        let acting = Acting::begin(&shelf.identity);
+        let is_program = acting.is_ok_and(|_acting| shelf.kept.is_program(hash, &file.path()).unwrap_or(false));
+        is_program.then(|| shelf.clone())
     }
 
     /// Does what is wished with a working file that has changed.

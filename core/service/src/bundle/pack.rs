@@ -292,6 +292,16 @@ impl Sources<'_> {
         stores.find_map(|(store, _)| store.open(hash).ok())
     }
 
+    /// Whether a mapped file is none of a package's, by its copy or by itself.
+    fn is_working(&self, file: &NamedFile) -> bool {
+        let copied = file.kept.and_then(|hash| {
+            let mut stores = self.stores.iter().filter(|(_, needed)| needed.contains(&hash));
+            stores.find_map(|(store, _)| store.is_program(hash, &file.path()).ok())
+        });
+        let is_one = || copied.map_or_else(|| Ok(is_program(&file.path(), &self.open(file)?)), Ok::<_, io::Error>);
+        file.writable || is_one().is_ok_and(|is_program| !is_program)
+    }
+
     /// The file itself, if it is an ordinary one.
     fn open(&self, file: &NamedFile) -> io::Result<File> {
         let owner = &file.owner;
@@ -317,9 +327,7 @@ struct Found {
 fn collected(group: &mut Group, sources: &Sources<'_>, working_files: bool) -> Found {
     let mut found = Found::default();
     for file in group.mapped_files.iter().filter(|file| !file.is_deep()) {
-        let is_working = file.kept.is_none()
-            && (file.writable || sources.open(file).is_ok_and(|opened| !is_program(&file.path(), &opened)));
-        if is_working && !working_files {
+        if !working_files && sources.is_working(file) {
             found.left += 1;
         } else {
             found.take(file, sources, true);
