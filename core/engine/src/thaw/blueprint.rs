@@ -9,7 +9,7 @@ use std::path::Path;
 use dormouse_wire::{ByteSize, Phrase, Pid, Problem, ProblemKind, Severity, phrase};
 
 use super::inner::InnerMade;
-use super::{consistent, hard_limits, stand_ins, trust};
+use super::{consistent, hard_limits, objects, stand_ins, trust};
 use crate::image::{Reader, SectionKind};
 use crate::kernel::identity::Acting;
 use crate::kernel::{files, outside};
@@ -86,6 +86,7 @@ fn before_it_is_made(namespaces: &Namespaces, group: &Group, reader: &Reader, op
         problems.extend(pid_namespace::members(namespaces, group));
         problems.extend(privileges(group, namespaces.users.is_empty()));
         problems.extend(confinement(group));
+        problems.extend(objects::room(group));
         problems.extend(room(group));
     }
     problems.sort();
@@ -131,6 +132,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(privileges(group, user::made().is_none()));
     problems.extend(confinement(group));
     problems.extend(super::terminals::preflight(group, options));
+    problems.extend(objects::room(group));
     problems.extend(room(group));
     problems.extend(super::huge_pages::preflight(group));
     problems.extend(super::control_groups::preflight(group, reader, options));
