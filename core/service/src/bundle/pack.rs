@@ -3,25 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use dormouse_engine::Asker;
 use dormouse_engine::image::kept::{ContentHash, KeptFiles, is_program};
-use dormouse_engine::image::{Reader, SectionKind};
+use dormouse_engine::image::{Aside, ImageError, Reader, SectionKind};
 use dormouse_engine::resource::fd::kind_named;
 use dormouse_engine::resource::group::Group;
 use dormouse_engine::resource::named_file::NamedFile;
 use dormouse_engine::resource::origin::Origin;
 use dormouse_wire::dbus::Failure;
 use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::unistd::{Uid, linkat};
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
 use serde::Serialize;
 use tar::{Builder, EntryType, Header};
-use tempfile::NamedTempFile;
 
 use super::{FORMAT, IMAGE, MANIFEST, Manifest, OBJECTS, Packed, PathAsText, Watched, of_file};
 
@@ -59,14 +56,8 @@ pub fn export(
     let packing = Packing::of(image, stores, working_files)?;
     let (files, left) = (packing.objects.len(), packing.left);
     packing.write(bundle, progress).map_err(|unwritten| match unwritten {
-        Unwritten::System(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let what = phrase!("{path} exists already", path = bundle.display());
-            let problem = Problem::blocks(ProblemKind::File, what);
-            let way_out = phrase!("Choose another name, or remove that file first");
-            Failure { sentence: NOT_MADE, problems: vec![problem.way_out(way_out)] }
-        }
         Unwritten::System(error) => failed(&error),
-        Unwritten::Changed(problem) => Failure { sentence: NOT_MADE, problems: vec![*problem] },
+        Unwritten::Told(problem) => Failure { sentence: NOT_MADE, problems: vec![*problem] },
     })?;
     let size = bundle.metadata().map_err(|error| failed(&error))?.len();
     Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: left })
@@ -88,7 +79,7 @@ pub fn export_into(
             Unwritten::System(error) => {
                 Problem::blocks(ProblemKind::File, phrase!("the bundle cannot be written: {why}", why = error))
             }
-            Unwritten::Changed(problem) => *problem,
+            Unwritten::Told(problem) => *problem,
         };
         Failure { sentence: NOT_MADE, problems: vec![problem] }
     })?;
@@ -99,13 +90,19 @@ pub fn export_into(
 #[derive(Debug)]
 enum Unwritten {
     System(io::Error),
-    /// A file is not what it was when the bundle was begun.
-    Changed(Box<Problem>),
+    /// This stands in the way: a file that is not what it was when the bundle was begun, or a name that is taken.
+    Told(Box<Problem>),
 }
 
 impl From<io::Error> for Unwritten {
     fn from(error: io::Error) -> Self {
         Self::System(error)
+    }
+}
+
+impl From<ImageError> for Unwritten {
+    fn from(error: ImageError) -> Self {
+        Self::Told(Box::new(error.problem()))
     }
 }
 
@@ -161,16 +158,16 @@ impl Packing {
 
     /// Writes it into a file that gets its name when it is whole.
     fn write(mut self, bundle: &Path, progress: &dyn Progress) -> Result<(), Unwritten> {
-        let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let made = Unnamed::beside(bundle, folder)?;
+        let made = Aside::create(bundle)?;
+        // A tar archive is written in pieces of any size.
+        made.stop_direct();
         // It is trusted as far as the image is, and no further.
         if Uid::effective().is_root() {
             fchown(made.file(), Some(self.owner.uid()), Some(self.owner.gid()))?;
             made.file().set_permissions(Permissions::from_mode(0o600 | self.owner.mode() & 0o022))?;
         }
         self.write_into(made.file(), progress)?;
-        made.publish(bundle)?;
-        Ok(File::open(folder)?.sync_all()?)
+        Ok(made.publish()?)
     }
 
     fn write_into(&mut self, file: &File, progress: &dyn Progress) -> Result<(), Unwritten> {
@@ -188,58 +185,12 @@ impl Packing {
             };
             // Somebody works on it: what is in the bundle would be refused where it is woken.
             if !is_whole || ContentHash::from(&hashed.hasher).to_string() != *hash {
-                return Err(Unwritten::Changed(Box::new(source.changed())));
+                return Err(Unwritten::Told(Box::new(source.changed())));
             }
         }
         let (image, size) = &mut self.image;
         entry(&mut builder, IMAGE, 0o600, *size, &mut Watched { file: image, progress })?;
         Ok(builder.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?)
-    }
-}
-
-/// A file without a name, so that nothing stays of it where the export is killed; or with a hidden one where the filesystem knows none
-/// without.
-enum Unnamed {
-    Without(File),
-    Hidden(NamedTempFile),
-}
-
-impl Unnamed {
-    fn beside(bundle: &Path, folder: &Path) -> io::Result<Self> {
-        if bundle.symlink_metadata().is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let flags = OFlag::O_TMPFILE.bits();
-        match File::options().read(true).write(true).mode(0o600).custom_flags(flags).open(folder) {
-            Ok(file) => Ok(Self::Without(file)),
-            Err(error)
-                if !matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::EISDIR)) =>
-            {
-                Err(error)
-            }
-            Err(_) => {
-                let hidden = tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder);
-                hidden.map(Self::Hidden)
-            }
-        }
-    }
-
-    fn file(&self) -> &File {
-        match self {
-            Self::Without(file) => file,
-            Self::Hidden(file) => file.as_file(),
-        }
-    }
-
-    /// Gives it its name, which nothing may have.
-    fn publish(self, bundle: &Path) -> io::Result<()> {
-        match self {
-            Self::Without(file) => {
-                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-                Ok(linkat(AT_FDCWD, own.as_str(), AT_FDCWD, bundle, AtFlags::AT_SYMLINK_FOLLOW)?)
-            }
-            Self::Hidden(file) => file.persist_noclobber(bundle).map(drop).map_err(|error| error.error),
-        }
     }
 }
 
@@ -436,7 +387,7 @@ mod tests {
         for now in [&b"abd"[..], b"ab"] {
             let (changed, is_there) = written(b"abc", now);
             let named = |problem: &Problem| problem.resource.as_ref().is_some_and(|at| *at == "/work");
-            assert!(matches!(&changed, Err(Unwritten::Changed(problem)) if named(problem)) && !is_there, "{changed:?}");
+            assert!(matches!(&changed, Err(Unwritten::Told(problem)) if named(problem)) && !is_there, "{changed:?}");
         }
     }
 }
