@@ -17,7 +17,8 @@ use super::group::{Group, Life};
 use super::namespace::Namespaces;
 use super::namespace::mount::Filesystem;
 use super::namespace::settings;
-use super::namespace::user::{Extent, MOST, UserNamespace};
+use super::namespace::user::{self, Extent, MOST, UserNamespace};
+use super::task::signals;
 
 /// Who here takes the place of whom: numbers of users, and of groups. Whoever is not in it keeps his number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,8 @@ impl Owners {
 #[derive(Debug, Default)]
 pub struct Walk<'a> {
     owners: Option<&'a Owners>,
+    /// The whole group lives in a user namespace of its own.
+    is_inside: bool,
     /// The users that it has come by.
     pub users: BTreeSet<u32>,
     /// The groups.
@@ -99,6 +102,7 @@ impl<'a> Walk<'a> {
 
     /// All that is no open file.
     pub fn over(&mut self, group: &mut Group, namespaces: Option<&mut Namespaces>) {
+        self.is_inside = namespaces.as_ref().map_or_else(|| user::made().is_some(), |own| !own.users.is_empty());
         if let Some(namespaces) = namespaces {
             namespaces.settings.iter_mut().for_each(|setting| settings::lead(setting, self));
             namespaces.users.iter_mut().for_each(|one| self.namespace(one));
@@ -139,6 +143,11 @@ impl<'a> Walk<'a> {
                 credentials.users.iter_mut().for_each(|id| self.user(id));
                 self.groups(&mut credentials.groups);
                 self.groups(&mut credentials.supplementary);
+            }
+            // To whoever lives in a user namespace, a signal says what its sender is called in there.
+            if let (Life::Alive(alive), None, false) = (&mut process.life, process.place.user, self.is_inside) {
+                let of_threads = alive.threads.iter_mut().flat_map(|thread| &mut thread.signals.pending);
+                alive.pending.iter_mut().chain(of_threads).for_each(|info| signals::lead_sender(info, self));
             }
         }
     }
