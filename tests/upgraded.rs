@@ -151,6 +151,36 @@ fn a_package_within_a_sandbox_does_not_matter_either() {
     assert!(!home.join("program").exists());
 }
 
+/// A bundle takes along what is kept of it.
+#[test]
+fn a_package_within_a_sandbox_goes_to_another_machine() {
+    let _alone = harness::alone::with_images_of_root();
+    let (mut job, home) = awake_in_sandbox();
+    let group = job.fall_asleep();
+    let (folder, image) = (job.specimen().folder(), job.specimen().image());
+    let bundle = folder.join("all.dormouse-bundle");
+    let run = |arguments: &[&str]| command::run(arguments, &folder, || harness::group::reap(&BTreeSet::new()));
+    run(&["export", &image.to_string_lossy(), "-o", &bundle.to_string_lossy()]).expect_success("export");
+    done(fs::remove_file(&image));
+    for name in ["library.so", "program"] {
+        let path = home.join(name);
+        let kept = kept(&done(fs::read(&path)));
+        done(fs::remove_file(kept.unwrap_or_else(|| panic!("{name} is not kept"))));
+        done(fs::remove_file(path));
+    }
+    done(fs::rename(&bundle, &image));
+    job.wake_up(&group);
+    job.make("go");
+    assert_eq!(job.end(), format!("{RIGHT}log two three\nwhere /work/home/log\nit ends with 0\n"));
+    assert!(!home.join("library.so").exists() && !home.join("program").exists(), "it comes into a private place");
+    let stem = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    for entry in done(fs::read_dir("/var/lib/dormouse")).flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&stem) {
+            done(fs::remove_file(entry.path()));
+        }
+    }
+}
+
 #[test]
 fn what_is_the_same_as_before_is_used_from_where_it_is() {
     let (mut job, home) = awake(User::Ordinary);

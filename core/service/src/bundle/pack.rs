@@ -195,6 +195,13 @@ impl Packing {
 }
 
 impl Source {
+    fn of(file: &NamedFile, hash: ContentHash, mut opened: File, within: bool) -> Result<Self, Problem> {
+        opened.seek(SeekFrom::Start(0)).map_err(|error| told(file, &error))?;
+        let size = opened.metadata().map_err(|error| told(file, &error))?.len();
+        let (path, hash, mode) = (PathAsText::of(&file.path), hash.to_string(), file.mode & 0o777);
+        Ok(Self { packed: Packed { path, hash, size, mode, within }, file: opened })
+    }
+
     fn changed(&self) -> Problem {
         let path = String::from_utf8_lossy(&self.packed.path.clone().bytes()).into_owned();
         Problem::blocks(ProblemKind::File, phrase!("the file was changed while it was packed"))
@@ -284,6 +291,10 @@ fn collected(group: &mut Group, sources: &Sources<'_>, working_files: bool) -> F
             found.take(file, sources, true);
         }
     }
+    // Among other mounts than ours, nothing but its copy can be found.
+    for file in group.mapped_files.iter().filter(|file| file.is_deep()) {
+        found.take_within(file, sources);
+    }
     for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
         let Ok(kind) = kind_named(file) else { continue };
         kind.with_named_file(file, &mut |named| {
@@ -317,7 +328,8 @@ impl Found {
     fn take(&mut self, file: &NamedFile, sources: &Sources<'_>, exact: bool) {
         // A copy that has taken the place of a file has its name, and so has the file.
         let is_this = |hash: &str| file.kept.is_none_or(|kept| kept.to_string() == hash);
-        let is_it = |packed: &Packed| packed.path.clone().bytes() == *file.path && is_this(&packed.hash);
+        let is_it =
+            |packed: &Packed| packed.path.clone().bytes() == *file.path && is_this(&packed.hash) && !packed.within;
         if self.files.iter().any(|source| is_it(&source.packed)) {
             return;
         }
@@ -326,13 +338,28 @@ impl Found {
             Some(kept) => Ok(kept),
             None => itself(file, sources, exact),
         };
-        let source = source.and_then(|(hash, mut opened)| {
-            opened.seek(SeekFrom::Start(0)).map_err(|error| told(file, &error))?;
-            let size = opened.metadata().map_err(|error| told(file, &error))?.len();
-            let path = PathAsText::of(&file.path);
-            Ok(Source { packed: Packed { path, hash: hash.to_string(), size, mode: file.mode & 0o777 }, file: opened })
-        });
+        let source = source.and_then(|(hash, opened)| Source::of(file, hash, opened, false));
         match source {
+            Ok(source) => self.files.push(source),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
+    /// The copy that was kept of a file within a sandbox.
+    fn take_within(&mut self, file: &NamedFile, sources: &Sources<'_>) {
+        let Some(hash) = file.kept else { return };
+        let is_it = |packed: &Packed| {
+            packed.within && packed.path.clone().bytes() == *file.path && packed.hash == hash.to_string()
+        };
+        if self.files.iter().any(|source| is_it(&source.packed)) {
+            return;
+        }
+        let kept = sources.kept(hash).ok_or_else(|| {
+            let what = phrase!("the copy of it that was kept is not there any more");
+            let problem = Problem::blocks(ProblemKind::File, what).at(file.shown());
+            problem.way_out(phrase!("Put the image back into the folder that it was made in, then export again"))
+        });
+        match kept.and_then(|opened| Source::of(file, hash, opened, true)) {
             Ok(source) => self.files.push(source),
             Err(problem) => self.problems.push(problem),
         }
@@ -371,7 +398,7 @@ mod tests {
         };
         let hash = ContentHash::of(&mut &meant[..]).expect("bytes can be read").to_string();
         let path = PathAsText::of(b"/work");
-        let packed = Packed { path, hash: hash.clone(), size: meant.len() as u64, mode: 0o600 };
+        let packed = Packed { path, hash: hash.clone(), size: meant.len() as u64, mode: 0o600, within: false };
         let image = file("image", b"image");
         let owner = image.metadata().expect("it is there");
         let objects = [(hash, Source { packed, file: file("work", now) })].into();
