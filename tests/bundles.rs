@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use harness::command::{self, Outcome};
-use harness::packaged::{RIGHT, awake, kept};
+use harness::packaged::{RIGHT, awake, awake_with_mappings, kept};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -456,4 +456,42 @@ fn what_is_packed_is_what_was_kept() {
     done(done(File::open(&scene.bundle)).read_to_end(&mut bundle));
     let tail = &old[old.len() - 64..];
     assert!(bundle.windows(tail.len()).any(|window| window == tail), "the library is not in it");
+}
+
+/// What is mapped and not open any more is a working file as any other.
+#[test]
+fn what_is_mapped_and_closed_is_packed_on_request() {
+    let _alone = harness::alone::with_images_of_root();
+    let (mut job, home) = awake_with_mappings();
+    let group = job.specimen().members();
+    job.specimen().freeze_with(&["--keep", "files"]).expect_success("freeze");
+    let bundle = home.join("all.dormouse-bundle");
+    let mut scene = Scene { job, group, home: home.clone(), bundle };
+    let stem = stem(&mut scene);
+    done(fs::write(home.join("words"), "other words than those"));
+    let exported = scene.export(&[]);
+    exported.expect_success("export");
+    assert!(exported.words().contains("that it has open or mapped are not in it"), "{}", exported.said);
+    let packed = manifest(&done(fs::read(&scene.bundle)));
+    assert!(!packed.contains("stage/words") && !packed.contains("stage/data"), "{packed}");
+    done(fs::remove_file(&scene.bundle));
+    scene.export(&["--working-files"]).expect_success("export");
+    let packed = manifest(&done(fs::read(&scene.bundle)));
+    assert!(packed.contains("stage/words") && packed.contains("stage/data"), "{packed}");
+    for name in ["data", "words"] {
+        done(fs::remove_file(home.join(name)));
+    }
+    for content in [b"old words".to_vec(), [&b"old data"[..], &[b'.'; 8184]].concat()] {
+        done(fs::remove_file(kept(&content).unwrap_or_else(|| panic!("it is not kept"))));
+    }
+    done(fs::remove_file(scene.job.specimen().image()));
+    scene.thaw(&[]).expect_success("thaw");
+    let said = scene.end();
+    assert!(said.contains("data b'old data' words b'old words'"), "{said}");
+    let places = said.lines().find_map(|line| line.strip_prefix("where ")).unwrap_or_default();
+    for place in places.split(' ') {
+        assert!(place.starts_with("/var/lib/dormouse/files"), "{said}");
+        done(fs::remove_file(place));
+    }
+    forget(&stem);
 }

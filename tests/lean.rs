@@ -60,6 +60,51 @@ fn a_limit_that_cannot_be_given_back_is_told_before_the_thaw() {
     assert_eq!(job.end(), "ready\ndone\n");
 }
 
+/// Has many files open, more than its own limit by now.
+const HOLDER: &str = r#"
+import os, resource, time
+files = [os.eventfd(number) for number in range(300)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+print("ready", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.01)
+print("done", sum(int.from_bytes(os.read(file, 8), "little") for file in files[1:]), flush=True)
+"#;
+
+/// Once, and not for each file.
+#[test]
+fn too_low_a_limit_on_open_files_is_told_once_before_the_freeze_and_before_the_thaw() {
+    let few = |files: &str, arguments: &[&str]| {
+        let mut few = Command::new("prlimit");
+        few.arg(format!("--nofile={files}:{files}")).args(["setpriv", "--bounding-set", "-sys_resource"]);
+        few.arg(command::path()).args(arguments);
+        let output = without_inheritance(few.stdin(Stdio::null())).output();
+        let output = output.unwrap_or_else(|error| panic!("prlimit(1) does not start: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), said.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let mut job = Job::script(&["python3", "-ISB"], User::Root, ("holder.py", HOLDER), &[]);
+    job.wait_for("ready");
+    let (pid, image) = (job.specimen().pid().to_string(), job.specimen().image());
+    let image = image.to_string_lossy().into_owned();
+    for files in ["80", "300"] {
+        let (done, said) = few(files, &["freeze", &pid, "-o", &image]);
+        assert!(!done && said.contains("1 thing stands in the way") && said.contains("more open than"), "{said}");
+        assert!(said.contains(&format!("(pid {pid})")) && said.contains("ulimit -n"), "{said}");
+    }
+    let group = job.fall_asleep();
+    for files in ["80", "300", "500"] {
+        let (done, said) = few(files, &["thaw", &image]);
+        assert!(!done && said.contains("1 thing stands in the way") && said.contains("a thaw of it takes"), "{said}");
+        assert!(said.contains("The image cannot be thawed here") && said.contains("ulimit -n"), "{said}");
+        job.specimen().assert_asleep(&group);
+    }
+    let (done, said) = few("700", &["thaw", "--background", &image]);
+    assert!(done, "{said}");
+    job.make("go");
+    assert_eq!(job.end(), format!("ready\ndone {}\n", 299 * 300 / 2));
+}
+
 #[test]
 fn who_runs_programs_with_a_limit_may_have_it_in_an_image() {
     const ORDINARY: u32 = 1000;

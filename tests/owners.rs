@@ -19,6 +19,9 @@ const HOLDER: &str = include_str!("owners/holder.py");
 /// Lives in a sandbox of a user who is root in it.
 const INSIDE: &str = include_str!("owners/inside.py");
 
+/// Lives in a user namespace of Anna's, with a range of numbers beside her own.
+const RANGES: &str = include_str!("owners/ranges.py");
+
 /// Where the group is frozen.
 const THERE: (&str, &str) = ("anna:x:61210:61211::/:/bin/sh\n", "anna:x:61211:\nfriends:x:61212:anna\nweb:x:61213:\n");
 /// Where it is thawed: the same people by other numbers, and somebody else by one of theirs.
@@ -211,7 +214,7 @@ fn who_is_root_in_a_sandbox_is_led_outside() {
             "--clear-groups",
             "unshare",
         ]);
-        command.args(["--user", "--map-root-user", "-muip", "--fork", "--mount-proc", "sh", "-c", &script]);
+        command.args(["--user", "--map-root-user", "-muipn", "--fork", "--mount-proc", "sh", "-c", &script]);
         command
     });
     job.wait_for("ready");
@@ -232,4 +235,41 @@ fn who_is_root_in_a_sandbox_is_led_outside() {
     job.wait_for("right");
     let said = job.said();
     assert!(said.contains("right True"), "{said}{}", job.specimen().errors());
+}
+
+/// As podman has them for whoever is not root: the numbers of a sandbox that are nobody's are given to its user by subuid(5). Another machine
+/// may have given them to somebody else.
+#[test]
+fn numbers_of_a_sandbox_that_are_given_to_somebody_else_here_are_told() {
+    apart();
+    let mut job = Job::start("ranges", User::Root, |folder| {
+        know(folder, THERE);
+        done(fs::write(folder.join("ranges.py"), RANGES));
+        let mut command = Command::new("python3");
+        command.arg(folder.join("ranges.py")).arg(folder);
+        command
+    });
+    job.wait_for("ready");
+    let group = job.specimen().members();
+    job.specimen().freeze_with(&["--accept-losses"]).expect_success("freeze");
+    job.specimen().assert_asleep(&group);
+    let folder = job.specimen().folder();
+    know(&folder, HERE);
+    for name in ["subuid", "subgid"] {
+        let (system, own) = (Path::new("/etc").join(name), folder.join(name));
+        if !system.exists() {
+            done(fs::write(&system, ""));
+        }
+        done(fs::write(&own, "anna:600000:65536\neve:400000:65536\n"));
+        done(mount(Some(&own), &system, None::<&str>, MsFlags::MS_BIND, None::<&str>));
+    }
+    let outcome = job.specimen().thaw_with(&["--users", "by-name"]);
+    outcome.expect_success("thaw");
+    let said = words(&outcome);
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let told = format!("its sandbox has numbers 400000 to 400099, of which {file} gives some to eve here");
+        assert!(said.contains(&told) && !said.contains("600000"), "{said}");
+    }
+    job.make("go");
+    assert_eq!(job.end(), "ready\nmap 0 61220 1 1 400000 100\n");
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use harness::command;
-use harness::packaged::{RIGHT, awake, awake_in_sandbox, kept, put, some_library, upgrade};
+use harness::packaged::{RIGHT, awake, awake_in_sandbox, awake_with_mappings, kept, put, some_library, upgrade};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -128,6 +128,36 @@ fn a_package_within_a_sandbox_does_not_matter_either() {
     assert_eq!(job.end(), format!("{RIGHT}log two three\nwhere /work/home/log\nit ends with 0\n"));
     assert_eq!(done(fs::read(&library)), other, "what is there stays");
     assert!(!home.join("program").exists());
+}
+
+/// A bundle takes along what is kept of it.
+#[test]
+fn a_package_within_a_sandbox_goes_to_another_machine() {
+    let _alone = harness::alone::with_images_of_root();
+    let (mut job, home) = awake_in_sandbox();
+    let group = job.fall_asleep();
+    let (folder, image) = (job.specimen().folder(), job.specimen().image());
+    let bundle = folder.join("all.dormouse-bundle");
+    let run = |arguments: &[&str]| command::run(arguments, &folder, || harness::group::reap(&BTreeSet::new()));
+    run(&["export", &image.to_string_lossy(), "-o", &bundle.to_string_lossy()]).expect_success("export");
+    done(fs::remove_file(&image));
+    for name in ["library.so", "program"] {
+        let path = home.join(name);
+        let kept = kept(&done(fs::read(&path)));
+        done(fs::remove_file(kept.unwrap_or_else(|| panic!("{name} is not kept"))));
+        done(fs::remove_file(path));
+    }
+    done(fs::rename(&bundle, &image));
+    job.wake_up(&group);
+    job.make("go");
+    assert_eq!(job.end(), format!("{RIGHT}log two three\nwhere /work/home/log\nit ends with 0\n"));
+    assert!(!home.join("library.so").exists() && !home.join("program").exists(), "it comes into a private place");
+    let stem = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    for entry in done(fs::read_dir("/var/lib/dormouse")).flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&stem) {
+            done(fs::remove_file(entry.path()));
+        }
+    }
 }
 
 #[test]
@@ -307,6 +337,42 @@ fn a_file_that_is_open_and_mapped_is_one_as_it_was() {
     let place = said.lines().find_map(|line| line.strip_prefix("where ")).map(PathBuf::from).unwrap_or_default();
     assert!(place.starts_with("/var/lib/dormouse/files") && !data.exists(), "{said}");
     done(fs::remove_file(place));
+}
+
+#[test]
+fn what_is_mapped_and_closed_is_kept_with_the_files_that_are_open() {
+    let (mut job, folder) = awake_with_mappings();
+    let [data, words] = ["data", "words"].map(|name| folder.join(name));
+    let group = freeze(&mut job, &["--keep", "files"]);
+    assert!(kept(b"old words").is_some(), "what is mapped to be read is not kept");
+    done(fs::remove_file(&data));
+    put(&words, b"new words and more");
+    // They are working files: what becomes of them is a person's choice.
+    refused(&mut job, &group, &[], &["stage/data", "stage/words", "--changed-files kept"]);
+    refused(&mut job, &group, &["--changed-files", "new"], &["stage/data"]);
+    let outcome = job.specimen().thaw_with(&["--changed-files", "kept"]);
+    outcome.expect_success("thaw");
+    job.make("go");
+    let said = job.end();
+    assert!(said.contains("data b'old data' words b'old words'"), "{said}");
+    let places = said.lines().find_map(|line| line.strip_prefix("where ")).unwrap_or_default();
+    let places: Vec<PathBuf> = places.split(' ').map(PathBuf::from).collect();
+    assert!(places.len() == 2 && places.iter().all(|place| place.starts_with("/var/lib/dormouse/files")), "{said}");
+    assert!(done(fs::read(&places[0])).starts_with(b"new data") && !data.exists());
+    assert_eq!(done(fs::read(&words)), b"new words and more");
+    places.into_iter().for_each(|place| done(fs::remove_file(place)));
+}
+
+#[test]
+fn what_is_mapped_and_closed_is_not_kept_unasked() {
+    let (mut job, folder) = awake_with_mappings();
+    let group = freeze(&mut job, &[]);
+    put(&folder.join("words"), b"new words and more");
+    refused(&mut job, &group, &["--changed-files", "kept"], &["stage/words", "No copy of these was kept"]);
+    put(&folder.join("words"), b"old words");
+    job.specimen().thaw_with(&[]).expect_success("thaw");
+    job.make("go");
+    assert!(job.end().contains("data b'old data' words b'old words'"));
 }
 
 /// Under another name it is the same image; and who has removed it by hand may have put it elsewhere.

@@ -2,32 +2,44 @@
 //! they have within.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use harness::packaged::{RIGHT, fill, upgrade};
+use harness::packaged::{RIGHT, fill, kept, upgrade};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
-use crate::{bwrap, fall_asleep, init, wake_up};
+use crate::{bwrap, fall_asleep, fall_asleep_with, image, init, run, wake_up};
 
-fn goes_on_with_copies(user: User, more: &[&str]) {
+/// A program in bubblewrap with its folder, which is at `/work/home` for it.
+fn awake(user: User, more: &[&str]) -> (Job, PathBuf) {
     let program = ["env", "PYTHONHOME=/usr", "/work/home/program", "/work/script.py", "/work/home", "/work"];
     let mut job = Job::start("bwrap", user, |folder| {
         fill(folder, user);
         bwrap(folder, more, &program)
     });
     job.wait_for("ready");
+    let home = job.specimen().folder().join("home");
+    (job, home)
+}
+
+/// Ends well, with the copies under the old names.
+fn assert_right(job: &mut Job) {
+    job.make("go");
+    let right = format!("{RIGHT}log two three\nwhere /work/home/log\n");
+    let said = until(PATIENCE, || (job.said() == right).then_some(()));
+    assert!(said.is_some(), "{}{}", job.said(), job.specimen().errors());
+}
+
+fn goes_on_with_copies(user: User, more: &[&str]) {
+    let (mut job, home) = awake(user, more);
     let folder = job.specimen().folder();
-    let home = folder.join("home");
     fall_asleep(&mut job, init(&folder));
     let upgraded = upgrade(&home);
     wake_up(&mut job);
     // And once more, now that it runs from the copies.
     fall_asleep(&mut job, init(&folder));
     wake_up(&mut job);
-    job.make("go");
-    let right = format!("{RIGHT}log two three\nwhere /work/home/log\n");
-    let said = until(PATIENCE, || (job.said() == right).then_some(()));
-    assert!(said.is_some(), "{}{}", job.said(), job.specimen().errors());
+    assert_right(&mut job);
     assert_eq!(fs::read(home.join("library.so")).ok(), Some(upgraded), "what is there stays");
     assert!(!home.join("program").exists());
 }
@@ -45,4 +57,47 @@ fn a_package_that_is_upgraded_does_not_matter_to_a_sandbox_with_a_user_namespace
 #[test]
 fn a_package_that_is_upgraded_does_not_matter_to_a_sandbox_of_an_ordinary_user() {
     goes_on_with_copies(User::Ordinary, &["--unshare-user"]);
+}
+
+/// As on another machine: neither the image nor the copy of the library is there.
+#[test]
+fn a_bundle_takes_along_what_a_sandbox_has_mapped() {
+    let _alone = harness::alone::with_images_of_root();
+    let (mut job, home) = awake(User::Root, &[]);
+    let folder = job.specimen().folder();
+    fall_asleep(&mut job, init(&folder));
+    let (image, bundle) = (image(&mut job), folder.join("sandbox.dormouse-bundle").display().to_string());
+    run(&mut job, &["export", &image, "--output", &bundle]).expect_success("export");
+    let told = run(&mut job, &["inspect", "--json", &bundle]).said;
+    for name in ["/work/home/program", "/work/home/library.so", "libc.so.6"] {
+        assert!(told.contains(name), "{name} is not in the bundle:\n{told}");
+    }
+    let library = fs::read(home.join("library.so")).unwrap_or_default();
+    upgrade(&home);
+    while let Some(object) = kept(&library) {
+        fs::remove_file(&object).unwrap_or_else(|error| panic!("{}: {error}", object.display()));
+    }
+    let elsewhere = format!("{image}.elsewhere");
+    fs::rename(&image, &elsewhere).unwrap_or_else(|error| panic!("{image}: {error}"));
+    let refused = run(&mut job, &["thaw", &elsewhere]);
+    assert!(!refused.status.success() && refused.words().contains("/work/home/library.so"), "{}", refused.said);
+    run(&mut job, &["thaw", &bundle]).expect_success("thaw");
+    assert_right(&mut job);
+    let name = Path::new(&image).file_name().unwrap_or_default();
+    let _ = fs::remove_file(Path::new("/var/lib/dormouse").join(name));
+}
+
+#[test]
+fn a_bundle_of_a_sandbox_without_copies_is_refused() {
+    let (mut job, _) = awake(User::Root, &[]);
+    let folder = job.specimen().folder();
+    fall_asleep_with(&mut job, init(&folder), &["--keep", "none"]);
+    let (image, bundle) = (image(&mut job), folder.join("sandbox.dormouse-bundle").display().to_string());
+    let told = run(&mut job, &["export", &image, "--output", &bundle]);
+    assert!(!told.status.success() && !folder.join("sandbox.dormouse-bundle").exists());
+    for word in ["no copy of it was kept", "freeze it again without --keep none"] {
+        assert!(told.words().contains(word), "{word}: {}", told.said);
+    }
+    wake_up(&mut job);
+    assert_right(&mut job);
 }

@@ -109,6 +109,44 @@ pub fn upgrade(home: &Path) -> Vec<u8> {
     other
 }
 
+/// Has files mapped that it has closed, to change one and to read the other.
+const CLOSER: &str = r#"
+import mmap, os, sys, time
+
+stage = sys.argv[1]
+data, words = open(stage + "/data", "r+b"), open(stage + "/words", "rb")
+pages = mmap.mmap(data.fileno(), 8192)
+known = mmap.mmap(words.fileno(), 0, prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+# Python keeps a descriptor of its own for each mapping.
+for number in range(3, 64):
+    try:
+        os.close(number)
+    except OSError:
+        pass
+print("ready", flush=True)
+while not os.path.exists(stage + "/go"):
+    time.sleep(0.02)
+print("data", pages[:8], "words", known[:9], flush=True)
+pages[:3] = b"new"
+where = [line.split()[5] for line in open("/proc/self/maps") if "stage/" in line]
+print("where", *sorted(where), flush=True)
+"#;
+
+/// It runs, and this is its folder: with `data` and `words`, which it has mapped and not open.
+pub fn awake_with_mappings() -> (Job, PathBuf) {
+    let mut job = Job::start("python3", User::Root, |folder| {
+        done(fs::write(folder.join("data"), [&b"old data"[..], &[b'.'; 8184]].concat()));
+        done(fs::write(folder.join("words"), "old words"));
+        done(fs::write(folder.join("script.py"), CLOSER));
+        let mut command = Command::new("python3");
+        command.arg(folder.join("script.py")).arg(folder);
+        command
+    });
+    job.wait_for("ready");
+    let folder = job.specimen().folder();
+    (job, folder)
+}
+
 /// What it needs, in this folder; where it lives in it.
 pub fn fill(folder: &Path, user: User) -> PathBuf {
     let home = folder.join("home");

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import socket
 import struct
 import sys
@@ -60,9 +61,13 @@ class Operation(ctypes.Structure):
 assert libc.semop(semaphores, ctypes.byref(Operation(0, 1, 0x1000)), 1) == 0
 with open(home + "/left", "w") as left:
     left.write("-m %d -s %d" % (segment, semaphores))
+# A child says something that nobody hears before the end.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGRTMIN])
 zombie = os.fork()
 if zombie == 0:
+    os.kill(os.getppid(), signal.SIGUSR2)
     os._exit(7)
+signal.pthread_kill(threading.get_ident(), signal.SIGRTMIN)
 threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 print("ready", flush=True)
 while not os.path.exists(stage + "/go"):
@@ -123,6 +128,8 @@ data, more, _, _ = one.recvmsg(100, socket.CMSG_SPACE(credentials))
 holds("who has sent it", (data, struct.unpack("3i", more[0][2])[1:]), (b"waits", (user, group)))
 peer = one.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials)
 holds("the peer", struct.unpack("3i", peer)[1:], (user, group))
+for waits in (signal.SIGUSR2, signal.SIGRTMIN):
+    holds("who has sent signal %d" % waits, signal.sigtimedwait([waits], 0).si_uid, user)
 log.write(b"on")
 open(home + "/new", "w").close()
 owner("a new file", os.stat(home + "/new"))

@@ -81,6 +81,10 @@ fn a_folder_that_will_not_do_is_refused_and_one_that_is_missing_is_told() {
     refused(&machine, Path::new("/etc"), "/etc/dormouse");
     refused(&machine, &made(&machine, "of ben", BEN, 0o700), "ermission denied");
     refused(&machine, &machine.images(BEN), "");
+    // What is kept for her images lies there.
+    let kept = machine.images(ANNA).join("kept");
+    refused(&machine, &kept, "copies of programs and libraries are kept there");
+    refused(&machine, &kept.join("objects"), "copies of programs and libraries are kept there");
     assert_eq!(images(&machine, ANNA).len(), 1);
 
     // A link of her own leads to somebody else's folder: it is looked at with her rights.

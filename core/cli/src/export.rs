@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Pack the files, too, that the group has open: they may be large, and may hold what is nobody else's business.
+    /// Pack the files, too, that the group has open or mapped: they may be large, and may hold what is nobody else's business.
     #[arg(long)]
     working_files: bool,
 
@@ -67,8 +67,8 @@ fn export(arguments: &Arguments) -> Result<Exported, Failure> {
 fn summary(exported: &Exported) -> String {
     let left = match exported.working_files_left {
         0 => String::new(),
-        1 => " One file that it has open is not in it: --working-files packs that, too.".to_owned(),
-        left => format!(" {left} files that it has open are not in it: --working-files packs them, too."),
+        1 => " One file that it has open or mapped is not in it: --working-files packs that, too.".to_owned(),
+        left => format!(" {left} files that it has open or mapped are not in it: --working-files packs them, too."),
     };
     format!(
         "The image and {} are in {} ({}).{left} To wake it there: dormouse thaw {}",

@@ -60,7 +60,7 @@ enum Keep {
     None,
     /// Of the programs and libraries that it has mapped
     Programs,
-    /// Of those, and of all files that it has open
+    /// Of those, and of all files that it has open or mapped
     Files,
 }
 

@@ -117,7 +117,7 @@ pub struct FreezeOptions {
     pub compression: Compression,
     /// Where copies of the programs and libraries that the group has mapped are kept; none: nowhere.
     pub kept: Option<KeptFiles>,
-    /// Keep copies of the files that are open, too, as they are now.
+    /// Keep copies of the files that are open, and of all that are mapped, too, as they are now.
     pub keep_files: bool,
 }
 

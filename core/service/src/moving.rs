@@ -49,7 +49,12 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
             store::make(places.usual).map_err(|error| failed(phrase!("it cannot be made"), places.usual, &error))?;
             places.usual.to_owned()
         }
-        Some(wanted) => ready(wanted)?,
+        Some(wanted) => {
+            for folder in [&from, places.usual] {
+                beside_kept(wanted, store::kept(folder).folder())?;
+            }
+            ready(wanted)?
+        }
     };
     // Under another name perhaps.
     if is_same(&to, &from) {
@@ -85,6 +90,19 @@ pub fn move_images(places: Places<'_>, wanted: Option<&Path>, progress: &dyn Pro
 fn is_same(one: &Path, other: &Path) -> bool {
     let [one, other] = [one, other].map(|path| path.metadata().map(|found| (found.dev(), found.ino())).ok());
     one.is_some() && one == other
+}
+
+/// Refuses a folder within a store of kept files: what no image needs there is removed, and whoever looks for images would find none.
+fn beside_kept(wanted: &Path, kept: &Path) -> Result<(), MoveError> {
+    // Either may become the folder, and each may be a link.
+    let places = [wanted.to_owned(), wanted.join(OWN)].map(|place| place.canonicalize().unwrap_or(place));
+    if !places.iter().any(|place| place.ancestors().any(|above| is_same(above, kept))) {
+        return Ok(());
+    }
+    let what = phrase!("copies of programs and libraries are kept there, and nothing else may lie among them");
+    let problem = Problem::blocks(ProblemKind::File, what).at(wanted.display().to_string());
+    let way_out = phrase!("Choose a folder outside of {folder}", folder = kept.display());
+    Err(MoveError::Failed(Box::new(problem.way_out(way_out))))
 }
 
 /// Files that are gone when this is.
@@ -282,6 +300,40 @@ mod tests {
         move_images(Places { choice: &choice, usual: &usual }, Some(&own), &Quiet).expect("it is moved");
         assert_eq!(names(&own), ["a-2.dormouse", "a.dormouse", "b.dormouse"]);
         assert_eq!(fs::read(own.join("a.dormouse")).expect("it is there"), b"another");
+    }
+
+    #[test]
+    fn what_is_kept_stays_among_itself() {
+        let (folder, choice, usual, other) = begin();
+        let places = Places { choice: &choice, usual: &usual };
+        let refused = |wanted: &Path, kept: &Path| {
+            let answer = move_images(places, Some(wanted), &Quiet);
+            let Err(MoveError::Failed(problem)) = answer else { panic!("{}: {answer:?}", wanted.display()) };
+            let said = format!("{problem:?}");
+            assert!(said.contains("copies of programs") && said.contains(&kept.display().to_string()), "{said}");
+            assert!(!wanted.join(OWN).exists(), "something was made in {}", wanted.display());
+        };
+        let kept = usual.join("kept");
+        let alias = folder.path().join("alias");
+        symlink(kept.join("objects"), &alias).expect("a link");
+        let wide = kept.join("objects/wide");
+        fs::create_dir_all(&wide).expect("folders");
+        fs::set_permissions(&wide, fs::Permissions::from_mode(0o755)).expect("it is opened");
+        for inside in [kept.clone(), kept.join("objects"), wide.clone(), alias] {
+            refused(&inside, &kept);
+        }
+        assert_eq!((names(&usual).len(), store::chosen(&choice)), (2, None));
+        // The same of a folder that was chosen; and of that which counts again one day.
+        let own = move_images(places, Some(&other), &Quiet).expect("it is moved");
+        let theirs = own.join("kept");
+        fs::create_dir_all(&theirs).expect("a folder");
+        refused(&theirs, &theirs);
+        refused(&kept, &kept);
+        assert_eq!((names(&own).len(), store::chosen(&choice)), (2, Some(own)));
+        // What is only called so is a folder as any other.
+        let called = folder.path().join("kept");
+        fs::create_dir(&called).expect("a folder");
+        assert_eq!(move_images(places, Some(&called), &Quiet).expect("it is moved"), called.join(OWN));
     }
 
     #[test]

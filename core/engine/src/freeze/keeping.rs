@@ -27,7 +27,7 @@ use crate::{Asker, FreezeError, FreezeOptions, Selection};
 pub struct Keeper<'a> {
     keeping: Option<Keeping>,
     asker: Option<&'a Asker>,
-    /// Files that are open, too.
+    /// Files that are open, and whatever is mapped, too.
     working: bool,
     progress: &'a dyn Progress,
     /// Why nothing can be kept.
@@ -81,7 +81,8 @@ impl<'a> Keeper<'a> {
 
     /// Keeps a file that is mapped, if it is one to be kept; it has been opened with the rights of whoever has it mapped.
     pub fn keep(&self, record: &mut NamedFile, file: &File) {
-        if is_to_be_kept(record, file) {
+        // Among mounts within the group, nothing but a program is put in the place of another file.
+        if is_to_be_kept(record, file) || self.working && !record.is_deep() {
             self.keep_anything(record, file);
         }
     }

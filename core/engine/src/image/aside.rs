@@ -1,4 +1,4 @@
-//! The file an image is made in: it has no name, or a hidden one, until all of it is on the disk.
+//! The file an image, or a bundle, is made in: it has no name, or a hidden one, until all of it is on the disk.
 //!
 //! Where the filesystem can, the file has no name at all (O_TMPFILE, open(2)): then even a killed engine leaves nothing
 //! behind. Elsewhere it is a hidden file beside the image, removed when it is dropped.
@@ -29,7 +29,7 @@ const NAME_TRIES: usize = 16;
 
 /// A file that will be the image.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub struct Aside {
     path: PathBuf,
     folder_path: PathBuf,
     folder: OwnedFd,
@@ -42,6 +42,8 @@ pub(super) struct Aside {
 
 impl Aside {
     /// Makes the file, in the folder of the image. Nothing may have the image's name yet.
+    ///
+    /// It is written with O_DIRECT as long as the filesystem takes it, until [`stop_direct`](Self::stop_direct).
     pub fn create(path: &Path) -> Result<Self, ImageError> {
         Self::create_by(path, unnamed)
     }
@@ -71,6 +73,11 @@ impl Aside {
     /// The image that will be.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// Writes all of the bytes at this place; with O_DIRECT as long as the filesystem takes it.
@@ -157,7 +164,7 @@ impl Aside {
         Ok(())
     }
 
-    pub fn failure(&self, action: &'static str, errno: Errno, written: u64) -> ImageError {
+    pub(super) fn failure(&self, action: &'static str, errno: Errno, written: u64) -> ImageError {
         let path = self.path.clone();
         if is_no_room(errno) {
             ImageError::NoRoom { path, written, errno }

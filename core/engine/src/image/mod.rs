@@ -31,6 +31,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use aside::Aside;
 pub use check::Damage;
 pub use error::ImageError;
 pub use pages::PageBuffer;

@@ -13,6 +13,11 @@ pub fn raise_open_files() {
     }
 }
 
+/// So many files the engine may have open at once, as far as it can raise that itself.
+pub fn most_open_files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard)
+}
+
 /// Sets a limit of another process, soft and hard. Wants CAP_SYS_RESOURCE where that is somebody else's.
 pub fn set(pid: Pid, resource: usize, (soft, hard): (u64, u64)) -> Answer<()> {
     let pair = [soft, hard];

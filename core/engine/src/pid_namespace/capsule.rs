@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use dormouse_wire::{Frozen, Pid, Problem, ProblemKind, phrase};
+use dormouse_wire::{Frozen, Pid, Problem, ProblemKind, Severity, phrase};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
@@ -131,8 +131,10 @@ pub fn make(
     owners: &Owners,
 ) -> Result<Option<Side>, Vec<Problem>> {
     let Some(mut wanted) = wanted(image, asker) else { return Ok(None) };
-    if let Some(problem) = owners.clash(&wanted.group, Some(&wanted.record)) {
-        return Err(vec![problem]);
+    let mut misfits = owners.misfits(&wanted.group, Some(&wanted.record));
+    misfits.retain(|misfit| misfit.severity == Severity::Blocks);
+    if !misfits.is_empty() {
+        return Err(misfits);
     }
     owners.lead(&mut wanted.group, Some(&mut wanted.record));
     let unmoved = wanted.group.moved(moves, Some(&mut wanted.record));

@@ -221,6 +221,7 @@ impl Content {
             Origin::Deleted { path, maker } => {
                 let _acting = Acting::begin(&Identity::from(maker))?;
                 let path = Path::new(std::ffi::OsStr::from_bytes(path));
+                let nameless = nameless.or_else(|| had_no_name(path).then_some(libc::O_RDWR));
                 nameless.map_or_else(|| make_deleted(path), |flags| make_nameless(path, flags))
             }
         }
@@ -339,6 +340,12 @@ fn make_deleted(path: &Path) -> std::io::Result<File> {
     }
 }
 
+/// Whether this is what the kernel shows of a file that was made without a name, O_TMPFILE: `#` and the number of its inode.
+fn had_no_name(path: &Path) -> bool {
+    let number = path.file_name().and_then(|name| name.as_bytes().strip_prefix(b"#"));
+    number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
+
 /// Makes a file that never has a name, in the folder where the old one was or else in one that is still there.
 fn make_nameless(path: &Path, flags: i32) -> std::io::Result<File> {
     let mut failed = std::io::Error::from_raw_os_error(libc::ENOENT);
@@ -362,4 +369,36 @@ pub fn seals(file: &impl AsFd) -> u32 {
 pub fn reopen(file: &impl AsFd, flags: i32) -> std::io::Result<OwnedFd> {
     let path = crate::kernel::procfs::descriptor(&file.as_fd());
     Ok(crate::kernel::files::open(&path, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a name was to be seen in the folder for a moment, inotify(7): what is killed then leaves it there.
+    #[test]
+    fn what_never_had_a_name_gets_none() -> Result<(), Box<dyn std::error::Error>> {
+        use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+        let folder = tempfile::tempdir()?;
+        let maker =
+            Owner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), groups: Vec::new() };
+        for (name, seen) in [("#4711", false), ("#47x", true), ("#", true), ("gone", true)] {
+            let watch = Inotify::init(InitFlags::IN_NONBLOCK)?;
+            watch.add_watch(folder.path(), AddWatchFlags::IN_CREATE)?;
+            let path = folder.path().join(name).as_os_str().as_bytes().to_vec();
+            let content = Content {
+                origin: Origin::Deleted { path: ByteBuf::from(path), maker: maker.clone() },
+                size: 0,
+                mode: libc::S_IFREG | 0o600,
+                owner: (maker.user, maker.group),
+                pages: Vec::new(),
+                huge_page: 0,
+                mounts: None,
+            };
+            let made = content.make(None)?;
+            assert_eq!(crate::kernel::files::stat(&made)?.st_nlink, 0, "{name}");
+            assert_eq!(watch.read_events().is_ok(), seen, "{name}");
+        }
+        Ok(())
+    }
 }

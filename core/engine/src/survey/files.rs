@@ -3,14 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use dormouse_wire::{FdNumber, Pid, Problem, ProblemKind, Tid, phrase};
 
 use super::collect::{LivingFacts, ProcessFacts};
 use super::in_flight::Look;
 use crate::Selection;
-use crate::kernel::{Errno, files, kcmp, pidfd};
+use crate::kernel::{Errno, files, kcmp, limits, pidfd};
 use crate::proc::{self, fdinfo};
 use crate::resource::fd::locks::SeenLock;
 use crate::resource::fd::{Entry, FileFacts, FileId, FileTable, FilesFacts};
@@ -36,13 +36,17 @@ pub fn collect(processes: &[ProcessFacts], queues: Look, selection: &Selection) 
         open: OpenFiles::default(),
         alike: HashMap::new(),
         owners: kcmp::Owners::of(kcmp::Shared::Files),
+        most: limits::most_open_files(),
         problems: Vec::new(),
     };
     found.open.facts.disconnect = selection.disconnect.clone();
     found.open.facts.keep_connections = selection.keep_connections;
     found.open.facts.members = processes.iter().map(|process| process.pid).collect();
     for process in processes {
-        found.process(process);
+        // Without room for one more nothing can be looked at, and all would be told of it again.
+        if let Err(full) = found.process(process) {
+            return Err(vec![full]);
+        }
     }
     found.problems.extend(super::in_flight::collect(&mut found.open.facts, queues, &networks(processes)).err());
     if found.problems.is_empty() { Ok(found.open) } else { Err(found.problems) }
@@ -68,23 +72,30 @@ struct Collector {
     alike: HashMap<Likeness, Vec<FileId>>,
     /// Who has the tables.
     owners: kcmp::Owners,
+    /// So many files we may have open.
+    most: u64,
     problems: Vec<Problem>,
 }
 
+/// So many of them are for everything else.
+const SPARE: u64 = 16;
+
 impl Collector {
-    fn process(&mut self, process: &ProcessFacts) {
-        let Some(living) = &process.living else { return };
+    /// Fails where we cannot have open all that the group has.
+    fn process(&mut self, process: &ProcessFacts) -> Result<(), Problem> {
+        let Some(living) = &process.living else { return Ok(()) };
         let speaker = living.speaker;
         let numbers = match proc::list_thread_fds(process.pid, speaker) {
             Ok(numbers) => numbers,
             Err(error) => {
-                return self.problems.push(Problem::blocks(ProblemKind::Process, error.said()).of(&process.shown));
+                self.problems.push(Problem::blocks(ProblemKind::Process, error.said()).of(&process.shown));
+                return Ok(());
             }
         };
         match self.owners.find_or_add(speaker) {
             Ok(shared) => {
                 self.open.table_of.insert(process.pid, shared);
-                return;
+                return Ok(());
             }
             Err(new) => self.open.table_of.insert(process.pid, new),
         };
@@ -94,6 +105,7 @@ impl Collector {
         match handle {
             Ok(handle) => {
                 for number in numbers {
+                    self.is_room(process)?;
                     match self.descriptor(process, speaker, handle.as_fd(), number) {
                         Ok(entry) => table.entries.push(entry),
                         Err(problem) => self.problems.push(problem),
@@ -106,6 +118,18 @@ impl Collector {
             ),
         }
         self.open.tables.push(table);
+        Ok(())
+    }
+
+    /// The kernel gives the lowest number that is free: what has been opened last tells how much room there is.
+    fn is_room(&self, process: &ProcessFacts) -> Result<(), Problem> {
+        let last = self.open.facts.files.last().map_or(0, |last| last.file.as_raw_fd().unsigned_abs().into());
+        if last + SPARE < self.most {
+            return Ok(());
+        }
+        let what = phrase!("with its files the group has more open than Dormouse may have: {most}", most = self.most);
+        let problem = Problem::blocks(ProblemKind::Limit, what).of(&process.shown);
+        Err(problem.way_out(phrase!("Raise the limit on open files (ulimit -n)")))
     }
 
     fn descriptor(

@@ -9,7 +9,7 @@ use std::path::Path;
 use dormouse_wire::{ByteSize, Phrase, Pid, Problem, ProblemKind, Severity, phrase};
 
 use super::inner::InnerMade;
-use super::{consistent, hard_limits, stand_ins, trust};
+use super::{consistent, hard_limits, objects, stand_ins, trust};
 use crate::image::{Reader, SectionKind};
 use crate::kernel::identity::Acting;
 use crate::kernel::{files, outside};
@@ -33,13 +33,12 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     let lost = kept::give_up(&mut group.open_files, group.hold.as_deref(), options.reset_connections);
     // What cannot be read of them is told below.
     let mut namespaces = capsule(reader).unwrap_or_default();
-    let clash = options.owners.clash(&group, namespaces.as_ref());
+    let misfits = options.owners.misfits(&group, namespaces.as_ref());
     options.owners.lead(&mut group, namespaces.as_mut());
     let lowered = hard_limits::lower(&mut group, reader);
     let unmoved = group.moved(&options.moves, namespaces.as_mut());
     if let (Some(namespaces), None) = (namespaces, outside::known()) {
-        let clash = clash.into_iter().collect();
-        return [unmoved, clash, before_it_is_made(&namespaces, &group, reader, options)].concat();
+        return [unmoved, misfits, before_it_is_made(&namespaces, &group, reader, options)].concat();
     }
     let chosen = stand_ins::choose(&mut group, reader, options, stand_ins::How::Look);
     let mut problems = problems(&group, reader, options);
@@ -47,7 +46,7 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
     problems.extend(chosen);
     problems.extend(unmoved);
     problems.extend(lost);
-    problems.extend(lowered.into_iter().chain(clash));
+    problems.extend(lowered.into_iter().chain(misfits));
     let is_taken = |problem: &Problem| problem.kind == ProblemKind::PidTaken;
     if options.pids == Pids::Elsewhere && problems.iter().any(is_taken) && pid_namespace::can_be_made() {
         problems.retain(|problem| !is_taken(problem));
@@ -60,10 +59,11 @@ pub fn preflight(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<P
 /// The record of the group, led to whom it belongs to here and to where its paths have moved; what of that cannot be meant.
 pub fn group(reader: &Reader, options: &ThawOptions) -> Result<(Group, Vec<Problem>), Problem> {
     let mut group: Group = reader.section(SectionKind::Group).map_err(|error| error.problem())?;
-    let clash = options.owners.clash(&group, None);
+    // What cannot be read of them is told with all that is in the way.
+    let misfits = options.owners.misfits(&group, capsule(reader).unwrap_or_default().as_ref());
     options.owners.lead(&mut group, None);
     let mut told = hard_limits::lower(&mut group, reader);
-    told.extend(clash);
+    told.extend(misfits);
     if !options.moves.is_empty() {
         told.extend(group.moved(&options.moves, capsule(reader)?.as_mut()));
     }
@@ -86,6 +86,7 @@ fn before_it_is_made(namespaces: &Namespaces, group: &Group, reader: &Reader, op
         problems.extend(pid_namespace::members(namespaces, group));
         problems.extend(privileges(group, namespaces.users.is_empty()));
         problems.extend(confinement(group));
+        problems.extend(objects::room(group));
         problems.extend(room(group));
     }
     problems.sort();
@@ -131,6 +132,7 @@ pub fn problems(group: &Group, reader: &Reader, options: &ThawOptions) -> Vec<Pr
     problems.extend(privileges(group, user::made().is_none()));
     problems.extend(confinement(group));
     problems.extend(super::terminals::preflight(group, options));
+    problems.extend(objects::room(group));
     problems.extend(room(group));
     problems.extend(super::huge_pages::preflight(group));
     problems.extend(super::control_groups::preflight(group, reader, options));

@@ -11,8 +11,8 @@ use super::inner::InnerMade;
 use super::stand_ins;
 use crate::ThawOptions;
 use crate::image::{PageBuffer, Reader};
-use crate::kernel::files;
 use crate::kernel::identity::{Acting, Identity};
+use crate::kernel::{files, limits};
 use crate::resource::content;
 use crate::resource::fd::{FileId, KINDS, Put, Restore, epoll, kind_named, nameless, process_file};
 use crate::resource::group::{Group, Process};
@@ -42,8 +42,7 @@ pub struct Objects {
 impl Objects {
     /// Makes all of them.
     pub fn make(group: &Group, reader: &Reader, inner: &InnerMade, options: &ThawOptions) -> Result<Self, Problem> {
-        let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
-        let base = highest.max(epoll::highest(&group.open_files)).unwrap_or(0).max(100) + 1;
+        let base = base(group);
         let segments = group.segments.iter().map(|segment| (segment.id, segment.attached_length())).collect();
         let mut objects = Self {
             base,
@@ -255,6 +254,33 @@ impl Objects {
     pub fn seal(&self, group: &Group) -> Result<(), Problem> {
         group.contents.iter().zip(&self.contents).try_for_each(|(content, file)| content.seal(file))
     }
+}
+
+/// The lowest number that no process of the group uses, with some for the engine below it.
+fn base(group: &Group) -> i32 {
+    let highest = group.file_tables.iter().flat_map(|table| &table.entries).map(|entry| entry.number.0).max();
+    highest.max(epoll::highest(&group.open_files)).unwrap_or(0).max(100) + 1
+}
+
+/// Whether the engine may have as many files open as a thaw takes: of whoever has the highest number.
+pub fn room(group: &Group) -> Option<Problem> {
+    /// What processes are given by, and what is open for a moment only.
+    const SPARE: u64 = 16;
+    let files = group.open_files.len() + group.mapped_files.len() + group.contents.len();
+    let needed = u64::from(base(group).unsigned_abs()) + files as u64 + SPARE;
+    let most = limits::most_open_files();
+    if needed <= most {
+        return None;
+    }
+    let highest = |process: &&Process| {
+        let table = process.alive().and_then(|alive| group.file_tables.get(alive.file_table));
+        table.and_then(|table| table.entries.last()).map(|entry| entry.number)
+    };
+    let what = phrase!("a thaw of it takes {needed} open files, and Dormouse may have {most}", needed, most);
+    let problem =
+        Problem::blocks(ProblemKind::Limit, what).way_out(phrase!("Raise the limit on open files (ulimit -n)"));
+    let of = group.processes.iter().max_by_key(highest);
+    Some(of.map_or(problem.clone(), |process| problem.of(&process.shown())))
 }
 
 /// The files that are made before the processes, or those that are made after.

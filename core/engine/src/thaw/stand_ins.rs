@@ -265,8 +265,11 @@ impl Wish {
     /// The copy that takes the place of a program or a library.
     fn stand_in(&self, file: &NamedFile) -> Option<StandIn> {
         // What it writes to is a file of its own.
-        let hash = file.kept.filter(|_| !file.writable);
-        hash.and_then(|hash| self.shelf(hash).cloned())
+        let hash = file.kept.filter(|_| !file.writable)?;
+        let shelf = self.shelf(hash)?;
+        // Of a working file somebody chooses what becomes.
+        let path = Path::new(OsStr::from_bytes(&file.path));
+        at(shelf, || shelf.kept.is_program(hash, path)).unwrap_or(false).then(|| shelf.clone())
     }
 
     /// Does what is wished with a working file that has changed.

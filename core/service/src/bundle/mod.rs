@@ -53,6 +53,9 @@ struct Packed {
     hash: String,
     size: u64,
     mode: u32,
+    /// Its path is one within a sandbox: the image itself says whose copy it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    within: bool,
 }
 
 /// Bytes of a path in JSON.

@@ -3,25 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use dormouse_engine::Asker;
 use dormouse_engine::image::kept::{ContentHash, KeptFiles, is_program};
-use dormouse_engine::image::{Reader, SectionKind};
+use dormouse_engine::image::{Aside, ImageError, Reader, SectionKind};
 use dormouse_engine::resource::fd::kind_named;
 use dormouse_engine::resource::group::Group;
+use dormouse_engine::resource::likeness::Likeness;
 use dormouse_engine::resource::named_file::NamedFile;
+use dormouse_engine::resource::namespace::Namespaces;
 use dormouse_engine::resource::origin::Origin;
 use dormouse_wire::dbus::Failure;
 use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, Progress, phrase};
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::unistd::{Uid, linkat};
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
 use serde::Serialize;
 use tar::{Builder, EntryType, Header};
-use tempfile::NamedTempFile;
 
 use super::{FORMAT, IMAGE, MANIFEST, Manifest, OBJECTS, Packed, PathAsText, Watched, of_file};
 
@@ -59,14 +58,8 @@ pub fn export(
     let packing = Packing::of(image, stores, working_files)?;
     let (files, left) = (packing.objects.len(), packing.left);
     packing.write(bundle, progress).map_err(|unwritten| match unwritten {
-        Unwritten::System(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let what = phrase!("{path} exists already", path = bundle.display());
-            let problem = Problem::blocks(ProblemKind::File, what);
-            let way_out = phrase!("Choose another name, or remove that file first");
-            Failure { sentence: NOT_MADE, problems: vec![problem.way_out(way_out)] }
-        }
         Unwritten::System(error) => failed(&error),
-        Unwritten::Changed(problem) => Failure { sentence: NOT_MADE, problems: vec![*problem] },
+        Unwritten::Told(problem) => Failure { sentence: NOT_MADE, problems: vec![*problem] },
     })?;
     let size = bundle.metadata().map_err(|error| failed(&error))?.len();
     Ok(Exported { bundle: bundle.to_owned(), size: ByteSize(size), files, working_files_left: left })
@@ -88,7 +81,7 @@ pub fn export_into(
             Unwritten::System(error) => {
                 Problem::blocks(ProblemKind::File, phrase!("the bundle cannot be written: {why}", why = error))
             }
-            Unwritten::Changed(problem) => *problem,
+            Unwritten::Told(problem) => *problem,
         };
         Failure { sentence: NOT_MADE, problems: vec![problem] }
     })?;
@@ -99,13 +92,19 @@ pub fn export_into(
 #[derive(Debug)]
 enum Unwritten {
     System(io::Error),
-    /// A file is not what it was when the bundle was begun.
-    Changed(Box<Problem>),
+    /// This stands in the way: a file that is not what it was when the bundle was begun, or a name that is taken.
+    Told(Box<Problem>),
 }
 
 impl From<io::Error> for Unwritten {
     fn from(error: io::Error) -> Self {
         Self::System(error)
+    }
+}
+
+impl From<ImageError> for Unwritten {
+    fn from(error: ImageError) -> Self {
+        Self::Told(Box::new(error.problem()))
     }
 }
 
@@ -133,11 +132,14 @@ impl Packing {
             return Err(refused(Problem::blocks(ProblemKind::Image, what).at(image.display().to_string())));
         }
         let owner = reader.metadata().map_err(|error| unread(&error))?;
+        let own: Option<Namespaces> =
+            reader.optional_section(SectionKind::Namespaces).map_err(|error| refused(error.problem()))?;
+        let has_own_mounts = own.is_some_and(|own| own.own.iter().any(|kind| kind == "mnt"));
         let needed = |store: &&KeptFiles| -> BTreeSet<ContentHash> { store.needed(&origin.id).into_iter().collect() };
         let stores: Vec<_> = stores.iter().map(|store| (store, needed(&store))).collect();
         // Whoever wrote the image may have written any name into it: nobody packs through it what he may not read.
         let reader = (owner.uid() != 0).then(|| Asker { user: owner.uid(), group: owner.gid(), groups: Vec::new() });
-        let found = collected(&mut group, &Sources { stores, reader }, working_files);
+        let found = collected(&mut group, &Sources { stores, reader, has_own_mounts }, working_files);
         if !found.problems.is_empty() {
             return Err(Failure { sentence: NOT_MADE, problems: found.problems });
         }
@@ -161,16 +163,16 @@ impl Packing {
 
     /// Writes it into a file that gets its name when it is whole.
     fn write(mut self, bundle: &Path, progress: &dyn Progress) -> Result<(), Unwritten> {
-        let folder = bundle.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let made = Unnamed::beside(bundle, folder)?;
+        let made = Aside::create(bundle)?;
+        // A tar archive is written in pieces of any size.
+        made.stop_direct();
         // It is trusted as far as the image is, and no further.
         if Uid::effective().is_root() {
             fchown(made.file(), Some(self.owner.uid()), Some(self.owner.gid()))?;
             made.file().set_permissions(Permissions::from_mode(0o600 | self.owner.mode() & 0o022))?;
         }
         self.write_into(made.file(), progress)?;
-        made.publish(bundle)?;
-        Ok(File::open(folder)?.sync_all()?)
+        Ok(made.publish()?)
     }
 
     fn write_into(&mut self, file: &File, progress: &dyn Progress) -> Result<(), Unwritten> {
@@ -188,7 +190,7 @@ impl Packing {
             };
             // Somebody works on it: what is in the bundle would be refused where it is woken.
             if !is_whole || ContentHash::from(&hashed.hasher).to_string() != *hash {
-                return Err(Unwritten::Changed(Box::new(source.changed())));
+                return Err(Unwritten::Told(Box::new(source.changed())));
             }
         }
         let (image, size) = &mut self.image;
@@ -197,53 +199,14 @@ impl Packing {
     }
 }
 
-/// A file without a name, so that nothing stays of it where the export is killed; or with a hidden one where the filesystem knows none
-/// without.
-enum Unnamed {
-    Without(File),
-    Hidden(NamedTempFile),
-}
-
-impl Unnamed {
-    fn beside(bundle: &Path, folder: &Path) -> io::Result<Self> {
-        if bundle.symlink_metadata().is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let flags = OFlag::O_TMPFILE.bits();
-        match File::options().read(true).write(true).mode(0o600).custom_flags(flags).open(folder) {
-            Ok(file) => Ok(Self::Without(file)),
-            Err(error)
-                if !matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EOPNOTSUPP | Errno::EISDIR)) =>
-            {
-                Err(error)
-            }
-            Err(_) => {
-                let hidden = tempfile::Builder::new().prefix(".dormouse-partial-").tempfile_in(folder);
-                hidden.map(Self::Hidden)
-            }
-        }
-    }
-
-    fn file(&self) -> &File {
-        match self {
-            Self::Without(file) => file,
-            Self::Hidden(file) => file.as_file(),
-        }
-    }
-
-    /// Gives it its name, which nothing may have.
-    fn publish(self, bundle: &Path) -> io::Result<()> {
-        match self {
-            Self::Without(file) => {
-                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
-                Ok(linkat(AT_FDCWD, own.as_str(), AT_FDCWD, bundle, AtFlags::AT_SYMLINK_FOLLOW)?)
-            }
-            Self::Hidden(file) => file.persist_noclobber(bundle).map(drop).map_err(|error| error.error),
-        }
-    }
-}
-
 impl Source {
+    fn of(file: &NamedFile, hash: ContentHash, mut opened: File, within: bool) -> Result<Self, Problem> {
+        opened.seek(SeekFrom::Start(0)).map_err(|error| told(file, &error))?;
+        let size = opened.metadata().map_err(|error| told(file, &error))?.len();
+        let (path, hash, mode) = (PathAsText::of(&file.path), hash.to_string(), file.mode & 0o777);
+        Ok(Self { packed: Packed { path, hash, size, mode, within }, file: opened })
+    }
+
     fn changed(&self) -> Problem {
         let path = String::from_utf8_lossy(&self.packed.path.clone().bytes()).into_owned();
         Problem::blocks(ProblemKind::File, phrase!("the file was changed while it was packed"))
@@ -283,13 +246,30 @@ struct Sources<'a> {
     stores: Vec<(&'a KeptFiles, BTreeSet<ContentHash>)>,
     /// With whose rights files themselves are read; none: those of whoever has them open or mapped.
     reader: Option<Asker>,
+    /// The whole group lives among mounts of its own.
+    has_own_mounts: bool,
 }
 
 impl Sources<'_> {
+    /// Whether a file lies among other mounts than ours, where nothing but its copy can be found.
+    fn is_within(&self, file: &NamedFile) -> bool {
+        file.mounts.is_some() || self.has_own_mounts && !file.outside
+    }
+
     /// The copy that was kept.
     fn kept(&self, hash: ContentHash) -> Option<File> {
         let mut stores = self.stores.iter().filter(|(_, needed)| needed.contains(&hash));
         stores.find_map(|(store, _)| store.open(hash).ok())
+    }
+
+    /// Whether a mapped file is none of a package's, by its copy or by itself.
+    fn is_working(&self, file: &NamedFile) -> bool {
+        let copied = file.kept.and_then(|hash| {
+            let mut stores = self.stores.iter().filter(|(_, needed)| needed.contains(&hash));
+            stores.find_map(|(store, _)| store.is_program(hash, &file.path()).ok())
+        });
+        let is_one = || copied.map_or_else(|| Ok(is_program(&file.path(), &self.open(file)?)), Ok::<_, io::Error>);
+        file.writable || is_one().is_ok_and(|is_program| !is_program)
     }
 
     /// The file itself, if it is an ordinary one.
@@ -316,22 +296,24 @@ struct Found {
 
 fn collected(group: &mut Group, sources: &Sources<'_>, working_files: bool) -> Found {
     let mut found = Found::default();
-    for file in group.mapped_files.iter().filter(|file| !file.is_deep()) {
-        let is_working = file.kept.is_none()
-            && (file.writable || sources.open(file).is_ok_and(|opened| !is_program(&file.path(), &opened)));
-        if is_working && !working_files {
+    let (within, others): (Vec<_>, Vec<_>) = group.mapped_files.iter().partition(|file| sources.is_within(file));
+    for file in others {
+        if !working_files && sources.is_working(file) {
             found.left += 1;
         } else {
             found.take(file, sources, true);
         }
     }
+    for file in within {
+        found.take_within(file, sources);
+    }
     for file in group.open_files.iter_mut().filter(|file| file.mounts.is_none()) {
         let Ok(kind) = kind_named(file) else { continue };
         kind.with_named_file(file, &mut |named| {
-            if named.mode & libc_type() != regular() || named.modified.is_none() || named.is_deep() {
+            if named.mode & libc_type() != regular() || named.modified.is_none() {
                 return;
             }
-            if working_files {
+            if working_files && !sources.is_within(named) {
                 found.take(named, sources, false);
             } else {
                 found.left += 1;
@@ -358,7 +340,8 @@ impl Found {
     fn take(&mut self, file: &NamedFile, sources: &Sources<'_>, exact: bool) {
         // A copy that has taken the place of a file has its name, and so has the file.
         let is_this = |hash: &str| file.kept.is_none_or(|kept| kept.to_string() == hash);
-        let is_it = |packed: &Packed| packed.path.clone().bytes() == *file.path && is_this(&packed.hash);
+        let is_it =
+            |packed: &Packed| packed.path.clone().bytes() == *file.path && is_this(&packed.hash) && !packed.within;
         if self.files.iter().any(|source| is_it(&source.packed)) {
             return;
         }
@@ -367,13 +350,36 @@ impl Found {
             Some(kept) => Ok(kept),
             None => itself(file, sources, exact),
         };
-        let source = source.and_then(|(hash, mut opened)| {
-            opened.seek(SeekFrom::Start(0)).map_err(|error| told(file, &error))?;
-            let size = opened.metadata().map_err(|error| told(file, &error))?.len();
-            let path = PathAsText::of(&file.path);
-            Ok(Source { packed: Packed { path, hash: hash.to_string(), size, mode: file.mode & 0o777 }, file: opened })
-        });
+        let source = source.and_then(|(hash, opened)| Source::of(file, hash, opened, false));
         match source {
+            Ok(source) => self.files.push(source),
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
+    /// The copy that was kept of a file within a sandbox.
+    fn take_within(&mut self, file: &NamedFile, sources: &Sources<'_>) {
+        let Some(hash) = file.kept else {
+            if file.likeness.as_ref().is_some_and(Likeness::is_program) {
+                let what = phrase!("no copy of it was kept, and within its sandbox it is not looked for");
+                let problem = Problem::blocks(ProblemKind::File, what).at(file.shown());
+                let way_out = phrase!("Thaw it, freeze it again without --keep none, then export again");
+                self.problems.push(problem.way_out(way_out));
+            }
+            return;
+        };
+        let is_it = |packed: &Packed| {
+            packed.within && packed.path.clone().bytes() == *file.path && packed.hash == hash.to_string()
+        };
+        if self.files.iter().any(|source| is_it(&source.packed)) {
+            return;
+        }
+        let kept = sources.kept(hash).ok_or_else(|| {
+            let what = phrase!("the copy of it that was kept is not there any more");
+            let problem = Problem::blocks(ProblemKind::File, what).at(file.shown());
+            problem.way_out(phrase!("Put the image back into the folder that it was made in, then export again"))
+        });
+        match kept.and_then(|opened| Source::of(file, hash, opened, true)) {
             Ok(source) => self.files.push(source),
             Err(problem) => self.problems.push(problem),
         }
@@ -412,7 +418,7 @@ mod tests {
         };
         let hash = ContentHash::of(&mut &meant[..]).expect("bytes can be read").to_string();
         let path = PathAsText::of(b"/work");
-        let packed = Packed { path, hash: hash.clone(), size: meant.len() as u64, mode: 0o600 };
+        let packed = Packed { path, hash: hash.clone(), size: meant.len() as u64, mode: 0o600, within: false };
         let image = file("image", b"image");
         let owner = image.metadata().expect("it is there");
         let objects = [(hash, Source { packed, file: file("work", now) })].into();
@@ -428,7 +434,7 @@ mod tests {
         for now in [&b"abd"[..], b"ab"] {
             let (changed, is_there) = written(b"abc", now);
             let named = |problem: &Problem| problem.resource.as_ref().is_some_and(|at| *at == "/work");
-            assert!(matches!(&changed, Err(Unwritten::Changed(problem)) if named(problem)) && !is_there, "{changed:?}");
+            assert!(matches!(&changed, Err(Unwritten::Told(problem)) if named(problem)) && !is_there, "{changed:?}");
         }
     }
 }

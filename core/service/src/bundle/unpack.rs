@@ -105,7 +105,8 @@ fn in_words(odd: Odd, bundle: &Path, folder: &Path) -> Failure {
 }
 
 fn contents(manifest: &Manifest) -> Contents {
-    let named = manifest.files.iter().cloned();
+    // Outside of its sandbox a path may be that of another file.
+    let named = manifest.files.iter().filter(|file| !file.within).cloned();
     named.filter_map(|file| Some((ByteBuf::from(file.path.bytes()), ContentHash::parse(&file.hash)?))).collect()
 }
 

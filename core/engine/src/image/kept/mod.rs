@@ -158,6 +158,11 @@ impl KeptFiles {
         Ok(file)
     }
 
+    /// Whether the file with this content, which had this name, is one that comes and goes with packages. Its bytes are not checked.
+    pub fn is_program(&self, hash: ContentHash, path: &Path) -> io::Result<bool> {
+        self.open_unchecked(hash).map(|file| is_program(path, &file))
+    }
+
     /// Whether nothing in it may be run: it lies on a disk that is mounted so, mount(8), noexec.
     pub fn cannot_be_run(&self) -> bool {
         let found = nix::sys::statvfs::statvfs(&self.folder);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::resource::named_file::shown;
+use crate::resource::owners::Walk;
 
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -81,6 +82,28 @@ pub fn is_kept(setting: &Setting) -> bool {
 pub fn is_of(kind: &str, setting: &Setting) -> bool {
     let of_network = setting.name.starts_with(b"net/");
     is_kept(setting) && (kind == "net" && of_network || kind == "ipc" && !of_network)
+}
+
+/// From which group to which one may ping, icmp(7): the numbers of groups outside. Where the first is the higher one, none may.
+pub const PING: &str = "net/ipv4/ping_group_range";
+
+/// What that says, if it is that.
+pub fn ping_groups(setting: &Setting) -> Option<(u32, u32)> {
+    let mut numbers =
+        std::str::from_utf8(&setting.value).ok()?.split_ascii_whitespace().map(|number| number.parse().ok());
+    let is_it = setting.name == PING.as_bytes();
+    is_it.then_some((numbers.next()??, numbers.next()??))
+}
+
+/// Leads the group that may ping to the number that it has here, where that is one alone.
+pub fn lead(setting: &mut Setting, walk: &mut Walk<'_>) {
+    if let Some((before, _)) = ping_groups(setting).filter(|(first, last)| first == last) {
+        let mut group = before;
+        walk.group(&mut group);
+        if group != before {
+            setting.value = ByteBuf::from(format!("{group}\t{group}\n"));
+        }
+    }
 }
 
 /// Gives them to the namespaces of this process, which must be its own, where they differ. What a kernel does not take is lost.

@@ -3,11 +3,11 @@
 //! their memory stays as it is.
 
 mod attributes;
+mod misfits;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dormouse_wire::{Problem, ProblemKind, Remedy, phrase};
 use serde_bytes::ByteBuf;
 
 pub use names::{Known, Names, OVERFLOW};
@@ -16,7 +16,9 @@ use super::fd::OpenFile;
 use super::group::{Group, Life};
 use super::namespace::Namespaces;
 use super::namespace::mount::Filesystem;
-use super::namespace::user::{Extent, MOST, UserNamespace};
+use super::namespace::settings;
+use super::namespace::user::{self, Extent, MOST, UserNamespace};
+use super::task::signals;
 
 /// Who here takes the place of whom: numbers of users, and of groups. Whoever is not in it keeps his number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,34 +46,14 @@ impl Owners {
             walk.file(file);
         }
     }
-
-    /// Where a sandbox has a place for somebody and already for who is to be there instead, if it does so.
-    pub fn clash(&self, group: &Group, namespaces: Option<&Namespaces>) -> Option<Problem> {
-        let outer = namespaces.map_or(&[][..], |namespaces| &namespaces.users);
-        let all = outer.iter().chain(group.inner.iter().filter_map(|inner| inner.users.as_ref()));
-        let has = |extents: &[Extent], id: u32| {
-            extents.iter().any(|(_, outer, count)| id.checked_sub(*outer).is_some_and(|far| far < *count))
-        };
-        let clash = |ids: &BTreeMap<u32, u32>, extents: &[Extent]| {
-            ids.iter()
-                .find(|(old, new)| has(extents, **old) && has(extents, **new) && !ids.contains_key(new))
-                .map(|(old, new)| (*old, *new))
-        };
-        all.into_iter().find_map(|one| clash(&self.users, &one.users).or_else(|| clash(&self.groups, &one.groups))).map(
-            |(old, new)| {
-                let what = phrase!("its sandbox has a place for {old} and for {new}, who would take it", old, new);
-                Problem::blocks(ProblemKind::Credentials, what)
-                    .way_out(phrase!("Go by numbers (--users as-they-are)"))
-                    .settled_by([Remedy::AsTheyAre])
-            },
-        )
-    }
 }
 
 /// Goes over the numbers of users and groups in records: leads them, and notes which there are.
 #[derive(Debug, Default)]
 pub struct Walk<'a> {
     owners: Option<&'a Owners>,
+    /// The whole group lives in a user namespace of its own.
+    is_inside: bool,
     /// The users that it has come by.
     pub users: BTreeSet<u32>,
     /// The groups.
@@ -120,11 +102,14 @@ impl<'a> Walk<'a> {
 
     /// All that is no open file.
     pub fn over(&mut self, group: &mut Group, namespaces: Option<&mut Namespaces>) {
+        self.is_inside = namespaces.as_ref().map_or_else(|| user::made().is_some(), |own| !own.users.is_empty());
         if let Some(namespaces) = namespaces {
+            namespaces.settings.iter_mut().for_each(|setting| settings::lead(setting, self));
             namespaces.users.iter_mut().for_each(|one| self.namespace(one));
             namespaces.mounts.filesystems.iter_mut().for_each(|filesystem| self.filesystem(filesystem));
         }
         self.processes(group);
+        group.inner.iter_mut().flat_map(|inner| &mut inner.settings).for_each(|setting| settings::lead(setting, self));
         group.inner.iter_mut().filter_map(|inner| inner.users.as_mut()).for_each(|one| self.namespace(one));
         group.mounted.iter_mut().for_each(|filesystem| self.filesystem(filesystem));
         group.mapped_files.iter_mut().for_each(|file| file.owner.led(self));
@@ -158,6 +143,11 @@ impl<'a> Walk<'a> {
                 credentials.users.iter_mut().for_each(|id| self.user(id));
                 self.groups(&mut credentials.groups);
                 self.groups(&mut credentials.supplementary);
+            }
+            // To whoever lives in a user namespace, a signal says what its sender is called in there.
+            if let (Life::Alive(alive), None, false) = (&mut process.life, process.place.user, self.is_inside) {
+                let of_threads = alive.threads.iter_mut().flat_map(|thread| &mut thread.signals.pending);
+                alive.pending.iter_mut().chain(of_threads).for_each(|info| signals::lead_sender(info, self));
             }
         }
     }

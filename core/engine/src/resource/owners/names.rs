@@ -75,7 +75,7 @@ fn add(known: &mut BTreeMap<u32, String>, ids: impl Iterator<Item = u32>, name: 
 }
 
 /// Lines of passwd(5) or group(5): a name, a password, a number. Of two with one number the first counts.
-fn lines(text: &str) -> BTreeMap<u32, String> {
+pub(super) fn lines(text: &str) -> BTreeMap<u32, String> {
     let mut found = BTreeMap::new();
     for line in text.lines() {
         let mut fields = line.split(':');

@@ -10,6 +10,7 @@ use serde_bytes::ByteBuf;
 use crate::arguments;
 use crate::kernel::{Answer, ptrace};
 use crate::puppet::{Batch, Call, Slot};
+use crate::resource::owners::Walk;
 
 /// Highest signal number.
 const LAST: i32 = 64;
@@ -135,6 +136,28 @@ pub fn timer_of(info: &[u8]) -> Option<i32> {
     if number(8)? == SI_TIMER { number(16) } else { None }
 }
 
+/// Leads whoever has sent a signal that waits to the number that he has here: `si_uid`, which kill(2), sigqueue(3) and the ends of children
+/// have.
+pub fn lead_sender(info: &mut [u8], walk: &mut Walk<'_>) {
+    const SI_TIMER: i32 = -2;
+    const SI_SIGIO: i32 = -5;
+    const LAST_OF_CHILDREN: i32 = 6;
+    const USER: usize = 20;
+    let number = |at: usize| Some(i32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
+    let has_sender = match (number(0), number(8)) {
+        (_, Some(SI_TIMER | SI_SIGIO)) => false,
+        (_, Some(..=0)) => true,
+        (Some(libc::SIGCHLD), Some(1..=LAST_OF_CHILDREN)) => true,
+        _ => false,
+    };
+    let place = info.get_mut(USER..USER + 4).filter(|_| has_sender);
+    if let Some(place) = place.and_then(|place| <&mut [u8; 4]>::try_from(place).ok()) {
+        let mut user = u32::from_ne_bytes(*place);
+        walk.user(&mut user);
+        *place = user.to_ne_bytes();
+    }
+}
+
 /// The number of the signal a `siginfo_t` is about.
 fn signal_of(info: &[u8]) -> Option<i32> {
     let number = i32::from_ne_bytes(info.get(..4)?.try_into().ok()?);
@@ -180,5 +203,32 @@ pub fn forget(signal: i32, batch: &mut Batch) {
     // A plain signal waits at most twice: once for the thread, once for the process.
     for _ in 0..2 {
         batch.ask(libc::SYS_rt_sigtimedwait, arguments![set, 0, none, 8]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::owners::Owners;
+
+    #[test]
+    fn who_has_sent_a_signal_is_led_and_nothing_else_is() {
+        let owners = Owners { users: [(1000, 1001)].into(), ..Owners::default() };
+        let led = |signal: i32, code: i32, length: usize| {
+            let mut info = [signal, 0, code, 0, 77, 1000].map(i32::to_ne_bytes).concat();
+            info.resize(length, 0);
+            lead_sender(&mut info, &mut Walk::leading(&owners));
+            info.get(20..24).map(|user| i32::from_ne_bytes(user.try_into().unwrap_or_default()))
+        };
+        const SI_KERNEL: i32 = 0x80;
+        for (signal, code) in [(libc::SIGUSR1, 0), (libc::SIGUSR1, -1), (libc::SIGRTMIN(), -6), (libc::SIGCHLD, 1)] {
+            assert_eq!(led(signal, code, 128), Some(1001), "{signal} {code}");
+        }
+        for (signal, code) in
+            [(libc::SIGALRM, -2), (libc::SIGIO, -5), (libc::SIGIO, 1), (libc::SIGSEGV, 1), (libc::SIGINT, SI_KERNEL)]
+        {
+            assert_eq!(led(signal, code, 128), Some(1000), "{signal} {code}");
+        }
+        assert_eq!((led(libc::SIGUSR1, 0, 22), led(libc::SIGUSR1, 0, 3)), (None, None));
     }
 }
