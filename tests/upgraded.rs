@@ -360,7 +360,9 @@ fn what_is_mapped_and_closed_is_kept_with_the_files_that_are_open() {
     assert!(places.len() == 2 && places.iter().all(|place| place.starts_with("/var/lib/dormouse/files")), "{said}");
     assert!(done(fs::read(&places[0])).starts_with(b"new data") && !data.exists());
     assert_eq!(done(fs::read(&words)), b"new words and more");
-    places.into_iter().for_each(|place| done(fs::remove_file(place)));
+    for place in places {
+        done(fs::remove_file(place));
+    }
 }
 
 #[test]

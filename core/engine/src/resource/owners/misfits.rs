@@ -11,9 +11,11 @@ use crate::resource::namespace::Namespaces;
 use crate::resource::namespace::settings::{self, Setting};
 use crate::resource::namespace::user::{Extent, UserNamespace};
 
+/// The numbers of one kind that a user namespace has.
+type Numbers = fn(&UserNamespace) -> &[Extent];
+
 /// Who is given which numbers to deal with beside his own: subuid(5), and subgid(5), in which users are named, too.
-const GIVEN: [(&str, fn(&UserNamespace) -> &[Extent]); 2] =
-    [("/etc/subuid", |one| &one.users), ("/etc/subgid", |one| &one.groups)];
+const GIVEN: [(&str, Numbers); 2] = [("/etc/subuid", |one| &one.users), ("/etc/subgid", |one| &one.groups)];
 
 /// Numbers that follow each other, and who is given them.
 #[derive(Debug, PartialEq, Eq)]
