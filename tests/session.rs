@@ -300,3 +300,35 @@ fn what_a_thaw_can_be_told_of_users_is_told_with_the_command_that_takes_it() {
     assert_eq!(told.status.code(), Some(0), "{told:?}");
     counter.counts_on();
 }
+
+/// Has a child in a session of its own, which counts into a file; says its pid, and counts.
+const SHELL: &str = "import os, time\nchild = os.fork()\nif child == 0:\n    os.setsid()\n    \
+                     os.execvp('sh', ['sh', '-c', 'n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done > child.out'])\n\
+                     print('child', child)\ni = 0\nwhile True:\n    print(i)\n    i += 1\n    time.sleep(0.05)\n";
+
+#[test]
+fn who_is_left_out_does_not_fall_asleep_with_his_parent() {
+    let stage = Stage::new(61_108);
+    let (shell, other) = (stage.python("shell", SHELL), stage.python("other", COUNTER));
+    let pid = shell.child_pid();
+    let child = Program { name: "child".to_owned(), pid, child: None, out: stage.path("child.out") };
+    [&shell, &other, &child].into_iter().for_each(Program::goes_on);
+    let (status, planned) = json(&stage, &["freeze", "--dry-run", "--except", &pid.to_string()]);
+    assert_eq!((status, planned["together"].as_array().map(Vec::len)), (Some(0), Some(1)), "{planned}");
+    assert_eq!(planned["stayed"][0]["groups"][0]["first_pid"], shell.pid, "{planned}");
+    let (status, slept) = json(&stage, &["freeze", "--except", &pid.to_string()]);
+    assert_eq!((status, slept["asleep"].as_array().map(Vec::len)), (Some(1), Some(1)), "{slept}");
+    assert_eq!(slept["asleep"][0]["groups"][0]["first_pid"], other.pid, "{slept}");
+    assert_eq!(slept["stayed"][0]["problems"][0]["process"]["pid"], pid, "{slept}");
+    assert_eq!(slept["left"][0]["first_pid"], pid, "{slept}");
+    child.counts_on();
+    shell.goes_on();
+    let told = run(&stage, &["freeze", "--except", &pid.to_string()]);
+    assert!(said(&told).contains("would take it along"), "{told:?}");
+    // Without that they sleep and wake together.
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    let _ = waitpid(Pid::from_raw(shell.pid), None);
+    let _ = waitpid(Pid::from_raw(other.pid), None);
+    assert_eq!(json(&stage, &["thaw"]).0, Some(0));
+    [&shell, &other, &child].into_iter().for_each(Program::goes_on);
+}

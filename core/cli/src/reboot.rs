@@ -136,6 +136,8 @@ impl Foreseen {
 /// Has every group looked at before anything is touched. Who has ended meanwhile is not in the plan any more.
 fn foresee(plan: &mut Plan, born: &Born, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
     let mut foreseen = Foreseen::default();
+    let tied = plan.tied.iter().map(|tied| (tied.groups.clone(), tied.problems.clone()));
+    foreseen.blocked.extend(tied);
     for cluster in std::mem::take(&mut plan.clusters) {
         let Some((cluster, verdict)) = looked_at(cluster, born, direct, how)? else { continue };
         let names = || cluster.iter().map(Named::from).collect();

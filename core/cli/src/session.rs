@@ -248,6 +248,7 @@ fn fall_asleep(arguments: &Freeze) -> Outcome {
 #[derive(Serialize)]
 struct Planned {
     together: Vec<Vec<session::Named>>,
+    stayed: Vec<session::Stayed>,
     left: Vec<session::Left>,
 }
 
@@ -256,7 +257,7 @@ fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     all_are_there(&groups, &arguments.how.except)?;
     let plan = plan(user.as_raw(), groups, &graph, &arguments.how.except);
     let together = plan.clusters.iter().map(|cluster| cluster.iter().map(session::Named::from).collect()).collect();
-    let planned = Planned { together, left: plan.left };
+    let planned = Planned { together, stayed: plan.tied, left: plan.left };
     if arguments.json {
         output::json(&planned)?;
         return Ok(ExitCode::SUCCESS);
@@ -264,6 +265,7 @@ fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     for together in &planned.together {
         output::say(&format!("Would be put to sleep: {}", named(together)));
     }
+    tell_stayed(&planned.stayed, "would run on");
     tell_left(&planned.left);
     Ok(ExitCode::SUCCESS)
 }
@@ -280,16 +282,7 @@ pub fn tell_asleep(slept: &Slept) {
         output::say(&format!("Asleep: {}, in {} ({})", named(&asleep.groups), asleep.image.display(), asleep.size));
         output::losses(&asleep.losses);
     }
-    for stayed in &slept.stayed {
-        let failure = Failure::new(format!("{} runs on. {}", named(&stayed.groups), stayed.sentence))
-            .because(stayed.problems.clone());
-        let is_cut = |problem: &Problem| problem.boundary.is_some();
-        output::failure(&if stayed.problems.iter().any(is_cut) {
-            failure.hint("--disconnect is an option of `dormouse freeze`, which puts this group alone to sleep.")
-        } else {
-            failure
-        });
-    }
+    tell_stayed(&slept.stayed, "runs on");
     tell_left(&slept.left);
     if slept.interrupted {
         output::say("Interrupted: what had not been reached runs on.");
@@ -299,6 +292,19 @@ pub fn tell_asleep(slept: &Slept) {
     } else {
         let images = output::count(slept.asleep.len(), "image", "images");
         output::say(&format!("{images} in all. To wake them: dormouse session thaw"));
+    }
+}
+
+fn tell_stayed(stayed: &[session::Stayed], runs_on: &str) {
+    for stayed in stayed {
+        let failure = Failure::new(format!("{} {runs_on}. {}", named(&stayed.groups), stayed.sentence))
+            .because(stayed.problems.clone());
+        let is_cut = |problem: &Problem| problem.boundary.is_some();
+        output::failure(&if stayed.problems.iter().any(is_cut) {
+            failure.hint("--disconnect is an option of `dormouse freeze`, which puts this group alone to sleep.")
+        } else {
+            failure
+        });
     }
 }
 
