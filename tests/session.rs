@@ -332,3 +332,58 @@ fn who_is_left_out_does_not_fall_asleep_with_his_parent() {
     assert_eq!(json(&stage, &["thaw"]).0, Some(0));
     [&shell, &other, &child].into_iter().for_each(Program::goes_on);
 }
+
+#[test]
+fn who_was_woken_before_an_interruption_and_has_ended_since_is_not_woken_again() {
+    let stage = Stage::new(61_109);
+    let mut job = stage.python("job", COUNTER);
+    job.goes_on();
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    job.is_gone();
+    let image = stage.images().pop().unwrap_or_default();
+    let folder = stage.path(".local/share/dormouse");
+    // A thaw that is killed when the job runs, just before it deletes the image.
+    let mut thaw = Command::new(command::path());
+    thaw.arg("thaw").arg("--background").arg(folder.join(&image));
+    assert!(done(without_inheritance(&mut thaw).status()).success());
+    let boot = done(fs::read_to_string("/proc/sys/kernel/random/boot_id"));
+    let note = format!(r#"{{"image":"{image}","boot":"{}","awake":true}}"#, boot.trim());
+    done(fs::write(folder.join("session.waking"), note));
+    done(chown(folder.join("session.waking"), Some(stage.user()), Some(stage.user())));
+    job.goes_on();
+    // The job has done its work.
+    done(kill(Pid::from_raw(job.pid), Signal::SIGTERM));
+    job.is_gone();
+    let (status, woken) = json(&stage, &["thaw"]);
+    assert_eq!(status, Some(0), "{woken}");
+    assert!(woken["awake"][0]["image"] == image && woken["awake"][0]["ended"] == true, "{woken}");
+    assert!(!job.runs(), "it does its work twice");
+    assert_eq!(stage.images(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_person_has_woken_by_himself_is_not_woken_again_with_the_session() {
+    let stage = Stage::new(61_112);
+    let (mut job, mut other) = (stage.python("job", COUNTER), stage.python("other", COUNTER));
+    [&job, &other].into_iter().for_each(Program::goes_on);
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    [&mut job, &mut other].into_iter().for_each(Program::is_gone);
+    let images = stage.images();
+    let image = images.iter().find(|name| name.contains(&format!("-{}-", job.pid))).cloned().unwrap_or_default();
+    let mut thaw = Command::new(command::path());
+    thaw.arg("thaw").arg("--background").arg(stage.path(".local/share/dormouse").join(&image));
+    assert!(done(without_inheritance(&mut thaw).status()).success());
+    job.goes_on();
+    // The job has done its work.
+    done(kill(Pid::from_raw(job.pid), Signal::SIGTERM));
+    job.is_gone();
+    let told = run(&stage, &["status"]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("woken before"), "{told:?}");
+    let (status, woken) = json(&stage, &["thaw"]);
+    assert_eq!((status, woken["awake"].as_array().map(Vec::len)), (Some(1), Some(1)), "{woken}");
+    assert!(woken["asleep"][0]["why"].as_str().is_some_and(|why| why.contains("woken before")), "{woken}");
+    assert!(!job.runs(), "it does its work twice");
+    other.counts_on();
+    // Nothing is lost: whoever wants it can wake it once more.
+    assert_eq!(stage.images(), [image]);
+}

@@ -346,7 +346,8 @@ pub fn wake(hands: &mut dyn Hands, wish: ThawWish) -> Result<Woken, Failure> {
 /// Says what has come of it.
 pub fn tell_awake(woken: &Woken) {
     for awake in &woken.awake {
-        output::say(&format!("Awake: {}", awake.name));
+        let awake_since = if awake.ended { "Woken before, and ended since" } else { "Awake" };
+        output::say(&format!("{awake_since}: {}", awake.name));
         output::losses(&awake.losses);
         if let Some(why) = &awake.undeleted {
             output::say(&format!("Its image {} is still there: {}", awake.image, why.sentence));
@@ -405,6 +406,7 @@ fn state(image: &Sleeping) -> &'static str {
     match image {
         Sleeping { damage: Some(_), .. } => "damaged",
         Sleeping { awake: true, .. } => "awake",
+        Sleeping { woken: true, .. } => "woken before",
         Sleeping { terminal: true, .. } => "wants a terminal",
         _ => "asleep",
     }

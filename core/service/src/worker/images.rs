@@ -103,9 +103,11 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
         session: None,
         terminal: false,
         awake: false,
+        woken: false,
     };
-    Some(match Image::open(path).and_then(|image| image.inside()) {
-        Ok(inside) => {
+    let looked = Image::open(path).and_then(|image| Ok((image.reader().has_been_woken(), image.inside()?)));
+    Some(match looked {
+        Ok((woken, inside)) => {
             let label = inside.label.unwrap_or_default();
             let processes: Vec<ProcessName> = inside.group.processes.iter().map(Process::shown).collect();
             let first = processes.first().map(|first| first.comm.clone());
@@ -120,6 +122,7 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
                 session: label.session,
                 terminal: inside.group.terminal.is_some(),
                 awake: pid_namespace::running(&inside.group, || below.get_or_init(pid_namespace::below)).is_some(),
+                woken,
                 processes,
                 ..guessed
             }
