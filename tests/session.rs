@@ -387,3 +387,27 @@ fn what_a_person_has_woken_by_himself_is_not_woken_again_with_the_session() {
     // Nothing is lost: whoever wants it can wake it once more.
     assert_eq!(stage.images(), [image]);
 }
+
+#[test]
+fn nobody_waits_for_a_fifo_in_the_place_of_what_a_session_writes_down() {
+    let stage = Stage::new(61_110);
+    let mut counter = stage.python("counter", COUNTER);
+    counter.goes_on();
+    let folder = stage.path(".local/share/dormouse");
+    done(fs::create_dir_all(&folder));
+    for path in [".local", ".local/share", ".local/share/dormouse"] {
+        done(chown(stage.path(path), Some(stage.user()), Some(stage.user())));
+    }
+    done(nix::unistd::mkfifo(&folder.join("session.lock"), nix::sys::stat::Mode::from_bits_truncate(0o600)));
+    done(chown(folder.join("session.lock"), Some(stage.user()), Some(stage.user())));
+    let mut freeze = stage.command(&["session", "freeze"]);
+    let mut freeze = done(freeze.stdout(Stdio::null()).stderr(Stdio::null()).spawn());
+    let ended = until(PATIENCE, || done(freeze.try_wait()));
+    if ended.is_none() {
+        let _ = (freeze.kill(), freeze.wait());
+    }
+    assert!(ended.is_some_and(|status| status.success()), "it waits");
+    counter.is_gone();
+    assert_eq!(json(&stage, &["thaw"]).0, Some(0));
+    counter.counts_on();
+}
