@@ -226,7 +226,7 @@ fn undone(slept: &Slept, direct: &mut Direct) -> Failure {
             .hint("To restart all the same: --force. These end then.")
     };
     if !slept.asleep.is_empty() {
-        match wake(direct, ThawWish::default()) {
+        match Bar::new().and_then(|bar| wake(direct, ThawWish::default(), &bar)) {
             Ok(woken) => {
                 if !woken.interrupted
                     && let Err(refusal) = wish::forget(direct)

@@ -232,8 +232,9 @@ fn fall_asleep(arguments: &Freeze) -> Outcome {
     if arguments.how.dry_run {
         return dry_run(user, arguments);
     }
-    let mut hands = hands(user)?;
+    // First the bar: threads of a connection to the bus would take signals that are not held back by then.
     let bar = Bar::new()?;
+    let mut hands = hands(user)?;
     let slept = sleep(user, &arguments.how, hands.as_mut(), &bar)?;
     drop(bar);
     if arguments.json {
@@ -316,6 +317,7 @@ fn tell_left(left: &[session::Left]) {
 
 fn wake_up(arguments: &Thaw) -> Outcome {
     let user = arguments.whose.user()?;
+    let bar = Bar::new()?;
     let mut hands = hands(user)?;
     if arguments.chosen.sleeps_on(user, hands.as_mut())? {
         return Ok(ExitCode::SUCCESS);
@@ -325,7 +327,8 @@ fn wake_up(arguments: &Thaw) -> Outcome {
         users: arguments.users.into(),
         ..ThawWish::default()
     };
-    let woken = wake(hands.as_mut(), wish)?;
+    let woken = wake(hands.as_mut(), wish, &bar)?;
+    drop(bar);
     if !woken.interrupted {
         session::wish::forget(hands.as_mut()).map_err(failure)?;
     }
@@ -338,9 +341,9 @@ fn wake_up(arguments: &Thaw) -> Outcome {
 }
 
 /// Wakes the sessions of a user.
-pub fn wake(hands: &mut dyn Hands, wish: ThawWish) -> Result<Woken, Failure> {
+pub fn wake(hands: &mut dyn Hands, wish: ThawWish, bar: &Bar) -> Result<Woken, Failure> {
     let _alone = session::alone(hands).map_err(failure)?;
-    session::wake(hands, wish, &Bar::new()?).map_err(failure)
+    session::wake(hands, wish, bar).map_err(failure)
 }
 
 /// Says what has come of it.
