@@ -411,3 +411,19 @@ fn nobody_waits_for_a_fifo_in_the_place_of_what_a_session_writes_down() {
     assert_eq!(json(&stage, &["thaw"]).0, Some(0));
     counter.counts_on();
 }
+
+#[test]
+fn what_a_thaw_can_be_told_of_changed_files_is_told() {
+    let stage = Stage::new(61_111);
+    done(fs::write(stage.path("data"), "as it was"));
+    let mut worker = stage.python("worker", &format!("data = open('data')\n{COUNTER}"));
+    worker.goes_on();
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    worker.is_gone();
+    done(fs::write(stage.path("data"), "other"));
+    let told = run(&stage, &["thaw"]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(said(&told).contains("--changed-files new"), "{told:?}");
+    assert_eq!(run(&stage, &["thaw", "--changed-files", "new"]).status.code(), Some(0));
+    worker.counts_on();
+}

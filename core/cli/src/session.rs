@@ -360,11 +360,15 @@ pub fn tell_awake(woken: &Woken) {
         let failure = Failure::new(format!("{} sleeps on in {}: {}", asleep.name, asleep.image, asleep.why))
             .because(asleep.problems.clone());
         // Who takes whose place is another question for each image, and --user says here whose session is meant.
-        let about_users = asleep.problems.iter().any(|problem| problem.remedies.contains(&Remedy::AsTheyAre));
-        output::failure(&if about_users {
+        let has = |remedy: Remedy| asleep.problems.iter().any(|problem| problem.remedies.contains(&remedy));
+        output::failure(&if has(Remedy::AsTheyAre) {
             failure.hint(
                 "--user OLD=NEW and --group OLD=NEW are options of `dormouse thaw`, which wakes this image alone.",
             )
+        } else if has(Remedy::KeptFiles) {
+            failure.hint("To go on with what they held at the freeze: --changed-files kept. With files as they are now: --changed-files new.")
+        } else if has(Remedy::NewFiles) {
+            failure.hint("To go on with files as they are now: --changed-files new.")
         } else {
             failure
         });
