@@ -107,7 +107,7 @@ fn a_user_who_may_not_is_told_so_and_nothing_is_touched() {
 
 #[test]
 fn a_freeze_and_a_thaw_that_are_interrupted_undo_what_is_under_way_and_say_so() {
-    let stage = Stage::new(61_215);
+    let stage = Stage::new(61_231);
     let machine = Machine::start(600, Some(OWN));
     let counters = ["one", "two", "three", "four", "five", "six"].map(|name| stage.python(name, COUNTER));
     counters.iter().for_each(Program::goes_on);

@@ -226,7 +226,9 @@ fn undone(slept: &Slept, direct: &mut Direct) -> Failure {
             .hint("To restart all the same: --force. These end then.")
     };
     if !slept.asleep.is_empty() {
-        match Bar::new().and_then(|bar| wake(direct, ThawWish::default(), &bar)) {
+        // What slept before sleeps on.
+        let session = Some(slept.session.as_str());
+        match Bar::new().and_then(|bar| wake(direct, ThawWish::default(), session, &bar)) {
             Ok(woken) => {
                 if !woken.interrupted
                     && let Err(refusal) = wish::forget(direct)

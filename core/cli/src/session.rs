@@ -327,7 +327,7 @@ fn wake_up(arguments: &Thaw) -> Outcome {
         users: arguments.users.into(),
         ..ThawWish::default()
     };
-    let woken = wake(hands.as_mut(), wish, &bar)?;
+    let woken = wake(hands.as_mut(), wish, None, &bar)?;
     drop(bar);
     if !woken.interrupted {
         session::wish::forget(hands.as_mut()).map_err(failure)?;
@@ -340,10 +340,10 @@ fn wake_up(arguments: &Thaw) -> Outcome {
     Ok(if woken.asleep.is_empty() && !woken.interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Wakes the sessions of a user.
-pub fn wake(hands: &mut dyn Hands, wish: ThawWish, bar: &Bar) -> Result<Woken, Failure> {
+/// Wakes the sessions of a user, or only one of them.
+pub fn wake(hands: &mut dyn Hands, wish: ThawWish, session: Option<&str>, bar: &Bar) -> Result<Woken, Failure> {
     let _alone = session::alone(hands).map_err(failure)?;
-    session::wake(hands, wish, bar).map_err(failure)
+    session::wake(hands, wish, session, bar).map_err(failure)
 }
 
 /// Says what has come of it.

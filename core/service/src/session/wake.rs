@@ -83,14 +83,21 @@ pub fn order(images: Vec<Sleeping>) -> Vec<Sleeping> {
     images
 }
 
-/// Wakes what sleeps of the user's sessions. The image of what has been woken is deleted; what cannot be woken sleeps on and is told.
-pub fn wake(hands: &mut dyn Hands, wish: ThawWish, progress: &dyn Progress) -> Result<Woken, Failure> {
+/// Wakes what sleeps of the user's sessions, or of this one alone. The image of what has been woken is deleted; what cannot be woken sleeps on and is told.
+pub fn wake(
+    hands: &mut dyn Hands,
+    wish: ThawWish,
+    session: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<Woken, Failure> {
     let before = noted(hands)?;
     if before.is_some() {
         // Whoever was at it may still be undoing that, and what looks awake be gone in a moment.
         settle(hands)?;
     }
-    let images = order(hands.images()?);
+    let is_meant =
+        |image: &Sleeping| session.is_none_or(|session| image.session.as_ref().is_some_and(|mark| mark.id == session));
+    let images = order(hands.images()?).into_iter().filter(is_meant);
     let mut woken = Woken::default();
     for image in images {
         if progress.cancelled() {
