@@ -289,6 +289,14 @@ fn what_is_in_a_bundle_is_told_and_all_of_it_is_checked() {
     assert_eq!(json["size"].as_u64(), Some(image.len() as u64));
     assert_eq!(json["bundle"]["size"].as_u64(), Some(done(scene.bundle.metadata()).len()));
     assert!(json["group"]["processes"].as_array().is_some_and(|all| all.len() == scene.group.len()), "{json}");
+    // Whatever lies where the command is given.
+    let name = json["bundle"]["image"].as_str().unwrap_or_default().to_owned();
+    done(fs::write(scene.home.join(&name), ""));
+    let mut inspect = Command::new(command::path());
+    inspect.arg("inspect").arg(&scene.bundle).arg("--json").current_dir(&scene.home);
+    let there: serde_json::Value = done(serde_json::from_slice(&done(inspect.output()).stdout));
+    assert_eq!(there["bundle"]["image"], name.as_str());
+    done(fs::remove_file(scene.home.join(&name)));
     let whole = scene.look("verify", &[]);
     whole.expect_success("verify");
     assert!(whole.words().contains(&format!("the image and of {} files", files.len())), "{}", whole.said);

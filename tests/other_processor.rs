@@ -9,6 +9,7 @@ use dormouse_engine::resource::group::{Group, Life, Thread};
 use dormouse_engine::resource::origin::Origin;
 use harness::rewrite::rewrite;
 use harness::specimen::Answer;
+use harness::wait::{PATIENCE, until};
 use harness::{Program, Specimen, User};
 
 /// The bits of the components in use, in an area.
@@ -82,6 +83,26 @@ fn moved(group: &mut Group, by: u32) {
 fn registers_move_out_of_a_larger_area() {
     goes_on(User::Root, |group| moved(group, 64));
     goes_on(User::Ordinary, |group| moved(group, 8192));
+}
+
+/// A handler returns to registers that its processor had elsewhere: the kernel takes them from the stack.
+#[test]
+fn registers_in_the_frames_of_signals_move_out_of_a_larger_area() {
+    for user in [User::Root, User::Ordinary] {
+        let mut specimen = Specimen::start(Path::new(env!("CARGO_BIN_EXE_zoo")), &Program::named("signal_frame"), user);
+        assert_eq!(specimen.wait_ready(), Ok(()));
+        // It makes the frame such a one.
+        std::fs::write(specimen.folder().join("another"), "").unwrap_or_else(|error| panic!("{error}"));
+        assert!(until(PATIENCE, || specimen.folder().join("made").exists().then_some(())).is_some(), "it is not made");
+        let group = specimen.members();
+        specimen.freeze().expect_success("freeze");
+        specimen.assert_asleep(&group);
+        rewrite(&specimen.image(), |group, _| moved(group, 64));
+        specimen.thaw().expect_success("thaw");
+        specimen.assert_awake(&group);
+        assert_eq!(specimen.go(), Answer::Ok);
+        specimen.assert_ends();
+    }
 }
 
 /// A processor without protection keys, whose areas end with AVX or before.

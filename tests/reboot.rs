@@ -261,6 +261,25 @@ fn a_session_that_falls_asleep_by_half_is_woken_again() {
 }
 
 #[test]
+fn what_slept_before_sleeps_on_when_all_is_undone() {
+    let machine = Machine::new(61_208, "nothing");
+    let mut old = machine.python("old", COUNTER);
+    assert_eq!(machine.run(&["session", "freeze"]).status.code(), Some(0));
+    old.is_gone();
+    let counters: Vec<Program> = (0..4).map(|nth| machine.python(&format!("counter{nth}"), COUNTER)).collect();
+    let child = machine.begin(&["reboot", "--kernel", &machine.kernel()]);
+    let some = until(PATIENCE, || (machine.images() > 1).then_some(()));
+    assert!(some.is_some(), "nothing falls asleep");
+    done(kill(Pid::from_raw(child.id() as i32), Signal::SIGINT));
+    let output = ended_beside(child, &counters.iter().collect::<Vec<_>>());
+    assert!(said(&output).contains("interrupted"), "{}", said(&output));
+    counters.iter().for_each(Program::counts_on);
+    assert!(machine.images() == 1 && !old.runs(), "{}", said(&output));
+    assert_eq!(machine.run(&["session", "thaw"]).status.code(), Some(0));
+    old.counts_on();
+}
+
+#[test]
 fn ctrl_c_undoes_all_of_it() {
     let machine = Machine::new(61_207, "nothing");
     let counters: Vec<Program> = (0..6).map(|nth| machine.python(&format!("counter{nth}"), COUNTER)).collect();

@@ -300,3 +300,130 @@ fn what_a_thaw_can_be_told_of_users_is_told_with_the_command_that_takes_it() {
     assert_eq!(told.status.code(), Some(0), "{told:?}");
     counter.counts_on();
 }
+
+/// Has a child in a session of its own, which counts into a file; says its pid, and counts.
+const SHELL: &str = "import os, time\nchild = os.fork()\nif child == 0:\n    os.setsid()\n    \
+                     os.execvp('sh', ['sh', '-c', 'n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done > child.out'])\n\
+                     print('child', child)\ni = 0\nwhile True:\n    print(i)\n    i += 1\n    time.sleep(0.05)\n";
+
+#[test]
+fn who_is_left_out_does_not_fall_asleep_with_his_parent() {
+    let stage = Stage::new(61_108);
+    let (shell, other) = (stage.python("shell", SHELL), stage.python("other", COUNTER));
+    let pid = shell.child_pid();
+    let child = Program { name: "child".to_owned(), pid, child: None, out: stage.path("child.out") };
+    [&shell, &other, &child].into_iter().for_each(Program::goes_on);
+    let (status, planned) = json(&stage, &["freeze", "--dry-run", "--except", &pid.to_string()]);
+    assert_eq!((status, planned["together"].as_array().map(Vec::len)), (Some(0), Some(1)), "{planned}");
+    assert_eq!(planned["stayed"][0]["groups"][0]["first_pid"], shell.pid, "{planned}");
+    let (status, slept) = json(&stage, &["freeze", "--except", &pid.to_string()]);
+    assert_eq!((status, slept["asleep"].as_array().map(Vec::len)), (Some(1), Some(1)), "{slept}");
+    assert_eq!(slept["asleep"][0]["groups"][0]["first_pid"], other.pid, "{slept}");
+    assert_eq!(slept["stayed"][0]["problems"][0]["process"]["pid"], pid, "{slept}");
+    assert_eq!(slept["left"][0]["first_pid"], pid, "{slept}");
+    child.counts_on();
+    shell.goes_on();
+    let told = run(&stage, &["freeze", "--except", &pid.to_string()]);
+    assert!(said(&told).contains("would take it along"), "{told:?}");
+    // Without that they sleep and wake together.
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    let _ = waitpid(Pid::from_raw(shell.pid), None);
+    let _ = waitpid(Pid::from_raw(other.pid), None);
+    assert_eq!(json(&stage, &["thaw"]).0, Some(0));
+    [&shell, &other, &child].into_iter().for_each(Program::goes_on);
+}
+
+#[test]
+fn who_was_woken_before_an_interruption_and_has_ended_since_is_not_woken_again() {
+    let stage = Stage::new(61_109);
+    let mut job = stage.python("job", COUNTER);
+    job.goes_on();
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    job.is_gone();
+    let image = stage.images().pop().unwrap_or_default();
+    let folder = stage.path(".local/share/dormouse");
+    // A thaw that is killed when the job runs, just before it deletes the image.
+    let mut thaw = Command::new(command::path());
+    thaw.arg("thaw").arg("--background").arg(folder.join(&image));
+    assert!(done(without_inheritance(&mut thaw).status()).success());
+    let boot = done(fs::read_to_string("/proc/sys/kernel/random/boot_id"));
+    let note = format!(r#"{{"image":"{image}","boot":"{}","awake":true}}"#, boot.trim());
+    done(fs::write(folder.join("session.waking"), note));
+    done(chown(folder.join("session.waking"), Some(stage.user()), Some(stage.user())));
+    job.goes_on();
+    // The job has done its work.
+    done(kill(Pid::from_raw(job.pid), Signal::SIGTERM));
+    job.is_gone();
+    let (status, woken) = json(&stage, &["thaw"]);
+    assert_eq!(status, Some(0), "{woken}");
+    assert!(woken["awake"][0]["image"] == image && woken["awake"][0]["ended"] == true, "{woken}");
+    assert!(!job.runs(), "it does its work twice");
+    assert_eq!(stage.images(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_person_has_woken_by_himself_is_not_woken_again_with_the_session() {
+    let stage = Stage::new(61_112);
+    let (mut job, mut other) = (stage.python("job", COUNTER), stage.python("other", COUNTER));
+    [&job, &other].into_iter().for_each(Program::goes_on);
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    [&mut job, &mut other].into_iter().for_each(Program::is_gone);
+    let images = stage.images();
+    let image = images.iter().find(|name| name.contains(&format!("-{}-", job.pid))).cloned().unwrap_or_default();
+    let mut thaw = Command::new(command::path());
+    thaw.arg("thaw").arg("--background").arg(stage.path(".local/share/dormouse").join(&image));
+    assert!(done(without_inheritance(&mut thaw).status()).success());
+    job.goes_on();
+    // The job has done its work.
+    done(kill(Pid::from_raw(job.pid), Signal::SIGTERM));
+    job.is_gone();
+    let told = run(&stage, &["status"]);
+    assert!(String::from_utf8_lossy(&told.stdout).contains("woken before"), "{told:?}");
+    let (status, woken) = json(&stage, &["thaw"]);
+    assert_eq!((status, woken["awake"].as_array().map(Vec::len)), (Some(1), Some(1)), "{woken}");
+    assert!(woken["asleep"][0]["why"].as_str().is_some_and(|why| why.contains("woken before")), "{woken}");
+    assert!(!job.runs(), "it does its work twice");
+    other.counts_on();
+    // Nothing is lost: whoever wants it can wake it once more.
+    assert_eq!(stage.images(), [image]);
+}
+
+#[test]
+fn nobody_waits_for_a_fifo_in_the_place_of_what_a_session_writes_down() {
+    let stage = Stage::new(61_110);
+    let mut counter = stage.python("counter", COUNTER);
+    counter.goes_on();
+    let folder = stage.path(".local/share/dormouse");
+    done(fs::create_dir_all(&folder));
+    for path in [".local", ".local/share", ".local/share/dormouse"] {
+        done(chown(stage.path(path), Some(stage.user()), Some(stage.user())));
+    }
+    done(nix::unistd::mkfifo(&folder.join("session.lock"), nix::sys::stat::Mode::from_bits_truncate(0o600)));
+    done(chown(folder.join("session.lock"), Some(stage.user()), Some(stage.user())));
+    let mut freeze = stage.command(&["session", "freeze"]);
+    let mut freeze = done(freeze.stdout(Stdio::null()).stderr(Stdio::null()).spawn());
+    let ended = until(PATIENCE, || done(freeze.try_wait()));
+    if ended.is_none() {
+        let _ = (freeze.kill(), freeze.wait());
+    }
+    assert!(ended.is_some_and(|status| status.success()), "it waits");
+    counter.is_gone();
+    assert_eq!(json(&stage, &["thaw"]).0, Some(0));
+    counter.counts_on();
+}
+
+#[test]
+fn what_a_thaw_can_be_told_of_changed_files_is_told() {
+    let stage = Stage::new(61_111);
+    done(fs::write(stage.path("data"), "as it was"));
+    let mut worker = stage.python("worker", &format!("data = open('data')\n{COUNTER}"));
+    worker.goes_on();
+    assert_eq!(json(&stage, &["freeze"]).0, Some(0));
+    worker.is_gone();
+    done(fs::write(stage.path("data"), "other"));
+    let told = run(&stage, &["thaw"]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(said(&told).contains("--changed-files new"), "{told:?}");
+    assert_eq!(run(&stage, &["thaw", "--changed-files", "new"]).status.code(), Some(0));
+    worker.counts_on();
+}

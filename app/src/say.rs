@@ -76,6 +76,11 @@ pub fn blocks(problem: &Problem) -> bool {
     problem.severity == dormouse_wire::Severity::Blocks
 }
 
+/// Whether a problem stands in the way of waking something, and nobody can decide to go on all the same.
+pub fn is_final(problem: &Problem) -> bool {
+    blocks(problem) && problem.remedies.is_empty()
+}
+
 /// What a problem is about, as a heading.
 pub fn heading(kind: ProblemKind) -> String {
     match kind {

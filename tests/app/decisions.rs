@@ -80,3 +80,26 @@ fn who_leaves_it_asleep_is_asked_again_the_next_time() {
     stage.eyes.press("Go by Numbers");
     stage.asked("thaw tests.dormouse users=as-they-are");
 }
+
+#[test]
+fn what_can_be_decided_is_asked_by_the_button_and_on_the_page_of_the_image() {
+    let mut world = world();
+    let files = vec![changed(&[Remedy::NewFiles])];
+    // It is known before anybody wakes it.
+    world.problems.insert(IMAGE.to_owned(), files.clone());
+    world.refusals.insert(IMAGE.to_owned(), [files.clone(), files].into());
+    let stage = Stage::with(world);
+    stage.eyes.see("Text Editor");
+    stage.press(&["alt+2"]);
+    stage.eyes.read("The file has shrunk from 9 to 4 bytes since the freeze.");
+    stage.eyes.press("Wake up Test run");
+    stage.eyes.press("Leave Asleep");
+    stage.eyes.miss("Use Current Files");
+    // What nobody can decide is not asked.
+    stage.eyes.press_in_vain("Wake up Chess engine");
+    stage.call("open-image", Some(IMAGE));
+    stage.eyes.see("Export…");
+    stage.eyes.press("Wake Up");
+    stage.eyes.press("Use Current Files");
+    stage.asked("thaw tests.dormouse changed-files=new");
+}

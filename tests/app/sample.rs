@@ -74,6 +74,7 @@ pub fn image(id: &str, name: &str, ago: u64) -> Sleeping {
         session: None,
         terminal: false,
         awake: false,
+        woken: false,
     }
 }
 

@@ -8,6 +8,9 @@ use std::process::{Child, Command, Output, Stdio};
 use harness::command;
 use harness::session::{COUNTER, PARENT, Program, Stage, TIED, ended_beside, said, taken_by_strangers};
 use harness::specimen::without_inheritance;
+use harness::wait::{PATIENCE, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::machine::{Machine, OWN, done};
@@ -99,6 +102,36 @@ fn a_user_who_may_not_is_told_so_and_nothing_is_touched() {
     let (away, failed) = json_of_nobody(&stage);
     assert_eq!(away, Some(1));
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("cannot be reached")), "{failed}");
+    counters.iter().for_each(Program::counts_on);
+}
+
+#[test]
+fn a_freeze_and_a_thaw_that_are_interrupted_undo_what_is_under_way_and_say_so() {
+    let stage = Stage::new(61_231);
+    let machine = Machine::start(600, Some(OWN));
+    let counters = ["one", "two", "three", "four", "five", "six"].map(|name| stage.python(name, COUNTER));
+    counters.iter().for_each(Program::goes_on);
+    for what in ["freeze", "thaw"] {
+        let before = stage.images().len();
+        let command = begin(&stage, &machine, &[what, "--json"]);
+        let some = until(PATIENCE, || (stage.images().len() != before).then_some(()));
+        assert!(some.is_some(), "nothing happens");
+        done(kill(Pid::from_raw(command.id() as i32), Signal::SIGINT));
+        let output = ended_beside(command, &counters.each_ref());
+        let told: Value = done(serde_json::from_slice(&output.stdout));
+        assert_eq!((output.status.code(), &told["interrupted"]), (Some(1), &Value::Bool(true)), "{told}");
+        // What is told is what is so.
+        let asleep = if what == "freeze" {
+            length(&told["asleep"])
+        } else {
+            Some(before - length(&told["awake"]).unwrap_or_default())
+        };
+        assert_eq!(asleep, Some(stage.images().len()), "{told}");
+        if what == "freeze" {
+            assert_eq!(json(&stage, &machine, &["freeze"], &counters.each_ref()).0, Some(0));
+        }
+    }
+    assert_eq!(json(&stage, &machine, &["thaw"], &[]).0, Some(0));
     counters.iter().for_each(Program::counts_on);
 }
 

@@ -98,6 +98,30 @@ fn a_group_sleeps_and_wakes_for_its_user() {
     assert_eq!(asked.first(), Some(&(OWN[0].to_owned(), listed.name.clone())), "{asked:?}");
 }
 
+/// Two of it would work on the same files.
+#[test]
+fn what_runs_is_not_woken_a_second_time() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let image = asleep(&machine, &mut specimen);
+    let jobs = std::thread::scope(|scope| {
+        let thaws = [(); 3].map(|()| scope.spawn(|| machine.told(ANNA, &Call::Thaw(image.clone()))));
+        thaws.map(|thaw| thaw.join().unwrap_or_else(|_| panic!("it is not asked")))
+    });
+    let went = jobs.iter().filter(|job| job["state"] == "done").count();
+    assert_eq!(went, 1, "{jobs:?}");
+    let refused = |job: &serde_json::Value| job["result"].to_string().contains("runs already");
+    assert!(jobs.iter().all(|job| job["state"] == "done" || refused(job)), "{jobs:?}");
+    let again = machine.told(ANNA, &Call::Thaw(image.clone()));
+    assert!(again["state"] == "failed" && refused(&again), "{again}");
+    assert_eq!(specimen.members().len(), 1);
+    assert_eq!(specimen.go(), Answer::Ok);
+    specimen.assert_ends();
+    // Once it has ended, whoever wants it wakes it again.
+    let again = machine.told(ANNA, &Call::Preflight(image));
+    assert!(!again.to_string().contains("runs already"), "{again}");
+}
+
 /// Somebody else has its pid: it comes back in a pid namespace of its own, is known to run, and sleeps and wakes again.
 #[test]
 fn a_group_whose_pid_is_taken_wakes_all_the_same() {

@@ -172,6 +172,7 @@ mod shared_anonymous;
 mod shared_descriptions;
 mod shared_file;
 mod shared_tables;
+mod signal_frame;
 mod signal_io;
 mod signal_owner;
 mod signal_waits;

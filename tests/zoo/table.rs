@@ -75,6 +75,7 @@ macro_rules! zoo {
             exited_leader: both;
             thread_credentials: root;
             registers: both;
+            signal_frame: both.may_lack();
             rseq: both .may_lack();
             polls: both;
             selects: both;

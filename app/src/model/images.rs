@@ -96,6 +96,7 @@ mod tests {
             session: None,
             terminal: false,
             awake: false,
+            woken: false,
         }
     }
 

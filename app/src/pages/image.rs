@@ -186,7 +186,7 @@ impl Image {
     }
 
     fn can_wake(&self) -> bool {
-        self.lacks.is_none() && !self.problems.iter().any(say::blocks)
+        self.lacks.is_none() && !self.problems.iter().any(say::is_final)
     }
 
     /// What is being done with it, else how it is.

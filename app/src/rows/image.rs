@@ -123,7 +123,8 @@ impl ImageRow {
         progress::show(&self.bar, *job);
         self.cancel.set_visible(job.is_some());
         self.wake.set_visible(job.is_none() && !image.awake);
-        self.wake.set_sensitive(why.is_none() && lacks.is_none());
+        // About all else the person is asked then.
+        self.wake.set_sensitive(!problems.iter().any(say::is_final) && lacks.is_none());
         self.wake.set_tooltip_text(*lacks);
         self.wish.replace(Some(match job {
             Some(job) => Wish::Cancel(job.id.clone()),

@@ -5,7 +5,6 @@
 //! what the folders of images and of the runtime can do wrong ([`store`], [`runtime`], [`look`]): what is behind these is the
 //! service's too, and in its crate.
 
-mod alone;
 mod check;
 mod completions;
 mod cut;

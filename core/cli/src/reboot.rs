@@ -136,6 +136,8 @@ impl Foreseen {
 /// Has every group looked at before anything is touched. Who has ended meanwhile is not in the plan any more.
 fn foresee(plan: &mut Plan, born: &Born, direct: &Direct, how: &How) -> Result<Foreseen, Failure> {
     let mut foreseen = Foreseen::default();
+    let tied = plan.tied.iter().map(|tied| (tied.groups.clone(), tied.problems.clone()));
+    foreseen.blocked.extend(tied);
     for cluster in std::mem::take(&mut plan.clusters) {
         let Some((cluster, verdict)) = looked_at(cluster, born, direct, how)? else { continue };
         let names = || cluster.iter().map(Named::from).collect();
@@ -224,7 +226,9 @@ fn undone(slept: &Slept, direct: &mut Direct) -> Failure {
             .hint("To restart all the same: --force. These end then.")
     };
     if !slept.asleep.is_empty() {
-        match wake(direct, ThawWish::default()) {
+        // What slept before sleeps on.
+        let session = Some(slept.session.as_str());
+        match Bar::new().and_then(|bar| wake(direct, ThawWish::default(), session, &bar)) {
             Ok(woken) => {
                 if !woken.interrupted
                     && let Err(refusal) = wish::forget(direct)

@@ -232,8 +232,9 @@ fn fall_asleep(arguments: &Freeze) -> Outcome {
     if arguments.how.dry_run {
         return dry_run(user, arguments);
     }
-    let mut hands = hands(user)?;
+    // First the bar: threads of a connection to the bus would take signals that are not held back by then.
     let bar = Bar::new()?;
+    let mut hands = hands(user)?;
     let slept = sleep(user, &arguments.how, hands.as_mut(), &bar)?;
     drop(bar);
     if arguments.json {
@@ -248,6 +249,7 @@ fn fall_asleep(arguments: &Freeze) -> Outcome {
 #[derive(Serialize)]
 struct Planned {
     together: Vec<Vec<session::Named>>,
+    stayed: Vec<session::Stayed>,
     left: Vec<session::Left>,
 }
 
@@ -256,7 +258,7 @@ fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     all_are_there(&groups, &arguments.how.except)?;
     let plan = plan(user.as_raw(), groups, &graph, &arguments.how.except);
     let together = plan.clusters.iter().map(|cluster| cluster.iter().map(session::Named::from).collect()).collect();
-    let planned = Planned { together, left: plan.left };
+    let planned = Planned { together, stayed: plan.tied, left: plan.left };
     if arguments.json {
         output::json(&planned)?;
         return Ok(ExitCode::SUCCESS);
@@ -264,6 +266,7 @@ fn dry_run(user: Uid, arguments: &Freeze) -> Outcome {
     for together in &planned.together {
         output::say(&format!("Would be put to sleep: {}", named(together)));
     }
+    tell_stayed(&planned.stayed, "would run on");
     tell_left(&planned.left);
     Ok(ExitCode::SUCCESS)
 }
@@ -280,16 +283,7 @@ pub fn tell_asleep(slept: &Slept) {
         output::say(&format!("Asleep: {}, in {} ({})", named(&asleep.groups), asleep.image.display(), asleep.size));
         output::losses(&asleep.losses);
     }
-    for stayed in &slept.stayed {
-        let failure = Failure::new(format!("{} runs on. {}", named(&stayed.groups), stayed.sentence))
-            .because(stayed.problems.clone());
-        let is_cut = |problem: &Problem| problem.boundary.is_some();
-        output::failure(&if stayed.problems.iter().any(is_cut) {
-            failure.hint("--disconnect is an option of `dormouse freeze`, which puts this group alone to sleep.")
-        } else {
-            failure
-        });
-    }
+    tell_stayed(&slept.stayed, "runs on");
     tell_left(&slept.left);
     if slept.interrupted {
         output::say("Interrupted: what had not been reached runs on.");
@@ -302,6 +296,19 @@ pub fn tell_asleep(slept: &Slept) {
     }
 }
 
+fn tell_stayed(stayed: &[session::Stayed], runs_on: &str) {
+    for stayed in stayed {
+        let failure = Failure::new(format!("{} {runs_on}. {}", named(&stayed.groups), stayed.sentence))
+            .because(stayed.problems.clone());
+        let is_cut = |problem: &Problem| problem.boundary.is_some();
+        output::failure(&if stayed.problems.iter().any(is_cut) {
+            failure.hint("--disconnect is an option of `dormouse freeze`, which puts this group alone to sleep.")
+        } else {
+            failure
+        });
+    }
+}
+
 fn tell_left(left: &[session::Left]) {
     for left in left {
         output::say(&format!("Left as it is: {}, for {}.", named(std::slice::from_ref(&left.group)), left.why));
@@ -310,6 +317,7 @@ fn tell_left(left: &[session::Left]) {
 
 fn wake_up(arguments: &Thaw) -> Outcome {
     let user = arguments.whose.user()?;
+    let bar = Bar::new()?;
     let mut hands = hands(user)?;
     if arguments.chosen.sleeps_on(user, hands.as_mut())? {
         return Ok(ExitCode::SUCCESS);
@@ -319,7 +327,8 @@ fn wake_up(arguments: &Thaw) -> Outcome {
         users: arguments.users.into(),
         ..ThawWish::default()
     };
-    let woken = wake(hands.as_mut(), wish)?;
+    let woken = wake(hands.as_mut(), wish, None, &bar)?;
+    drop(bar);
     if !woken.interrupted {
         session::wish::forget(hands.as_mut()).map_err(failure)?;
     }
@@ -331,16 +340,17 @@ fn wake_up(arguments: &Thaw) -> Outcome {
     Ok(if woken.asleep.is_empty() && !woken.interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Wakes the sessions of a user.
-pub fn wake(hands: &mut dyn Hands, wish: ThawWish) -> Result<Woken, Failure> {
+/// Wakes the sessions of a user, or only one of them.
+pub fn wake(hands: &mut dyn Hands, wish: ThawWish, session: Option<&str>, bar: &Bar) -> Result<Woken, Failure> {
     let _alone = session::alone(hands).map_err(failure)?;
-    session::wake(hands, wish, &Bar::new()?).map_err(failure)
+    session::wake(hands, wish, session, bar).map_err(failure)
 }
 
 /// Says what has come of it.
 pub fn tell_awake(woken: &Woken) {
     for awake in &woken.awake {
-        output::say(&format!("Awake: {}", awake.name));
+        let awake_since = if awake.ended { "Woken before, and ended since" } else { "Awake" };
+        output::say(&format!("{awake_since}: {}", awake.name));
         output::losses(&awake.losses);
         if let Some(why) = &awake.undeleted {
             output::say(&format!("Its image {} is still there: {}", awake.image, why.sentence));
@@ -350,11 +360,15 @@ pub fn tell_awake(woken: &Woken) {
         let failure = Failure::new(format!("{} sleeps on in {}: {}", asleep.name, asleep.image, asleep.why))
             .because(asleep.problems.clone());
         // Who takes whose place is another question for each image, and --user says here whose session is meant.
-        let about_users = asleep.problems.iter().any(|problem| problem.remedies.contains(&Remedy::AsTheyAre));
-        output::failure(&if about_users {
+        let has = |remedy: Remedy| asleep.problems.iter().any(|problem| problem.remedies.contains(&remedy));
+        output::failure(&if has(Remedy::AsTheyAre) {
             failure.hint(
                 "--user OLD=NEW and --group OLD=NEW are options of `dormouse thaw`, which wakes this image alone.",
             )
+        } else if has(Remedy::KeptFiles) {
+            failure.hint("To go on with what they held at the freeze: --changed-files kept. With files as they are now: --changed-files new.")
+        } else if has(Remedy::NewFiles) {
+            failure.hint("To go on with files as they are now: --changed-files new.")
         } else {
             failure
         });
@@ -399,6 +413,7 @@ fn state(image: &Sleeping) -> &'static str {
     match image {
         Sleeping { damage: Some(_), .. } => "damaged",
         Sleeping { awake: true, .. } => "awake",
+        Sleeping { woken: true, .. } => "woken before",
         Sleeping { terminal: true, .. } => "wants a terminal",
         _ => "asleep",
     }

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use dormouse_engine::pid_namespace::{self, Inside, Side};
 use dormouse_engine::{ChangedFiles, Move, Owners, OwnersWish, Pids, ThawOptions};
+use dormouse_service::alone::Alone;
 use dormouse_service::bundle;
 use dormouse_service::store::{copies, kept};
-use dormouse_wire::{Problem, ProblemKind, Progress, Remedy, Severity, Thawed, UserNames};
+use dormouse_wire::{Problem, ProblemKind, ProcessName, Progress, Remedy, Severity, Thawed, UserNames};
 use nix::unistd::Pid;
 
-use crate::alone::Alone;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bar;
 use crate::terminal::Terminal;
@@ -198,11 +198,18 @@ pub fn run(mut arguments: Arguments) -> Outcome {
     wake(&arguments)
 }
 
+fn runs_already(first: &ProcessName) -> Failure {
+    Failure::new(format!("The image was not thawed: what sleeps in it runs already, {first} first.")).hint(
+        "To have it twice: --pid-namespace always. Both work on the same files then, and what one of them writes is \
+         not what the other one expects.",
+    )
+}
+
 /// Wakes an image.
 fn wake(arguments: &Arguments) -> Outcome {
     let alone = match arguments.pid_namespace {
         When::Always => None,
-        When::Taken | When::Never => match Alone::with(&arguments.image) {
+        When::Taken | When::Never => match Alone::with(&arguments.image).map_err(|first| runs_already(&first)) {
             Err(failure) if arguments.json => return Err(output::failure_as_json(failure)),
             alone => Some(alone?),
         },

@@ -17,6 +17,7 @@
 //! ([`runtime`]), systemd ([`systemd`]), where desktop entries lie ([`folders`]), times for people ([`when`]), and what
 //! failures of the engine come to ([`failure`]).
 
+pub mod alone;
 mod authorize;
 pub mod bundle;
 pub mod bus;

@@ -78,8 +78,16 @@ pub fn new_image(folder: &Path, pid: Pid) -> PathBuf {
 
 /// The first name that no image in the folder has, by the name that somebody wants it to have.
 pub fn named(folder: &Path, wanted: &str) -> PathBuf {
-    let stem = wanted.strip_suffix(EXTENSION).and_then(|stem| stem.strip_suffix('.')).unwrap_or(wanted);
-    unused(folder, &plain(stem))
+    unused(folder, &stem(wanted))
+}
+
+/// The same in a folder that has no images.
+pub fn plainly_named(wanted: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{EXTENSION}", stem(wanted)))
+}
+
+fn stem(wanted: &str) -> String {
+    plain(wanted.strip_suffix(EXTENSION).and_then(|stem| stem.strip_suffix('.')).unwrap_or(wanted))
 }
 
 /// The image in the folder that has this id: the name of its file, and nothing that leads elsewhere.

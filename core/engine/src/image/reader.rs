@@ -1,5 +1,6 @@
 //! Reading an image, whoever wrote it: every number is checked before it is used, every hash before the bytes are.
 
+use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
@@ -17,10 +18,13 @@ use super::header::{ChunkEntry, SectionEntry};
 use super::pages::PageBuffer;
 use super::section::{SectionInfo, SectionKind};
 use super::{PAGE, PageNumber, check};
-use crate::kernel::outside;
+use crate::kernel::{Answer, files, outside};
 
 /// So much of a section is in memory at once while it is read.
 const PIECE: usize = 64 << 10;
+
+/// The extended attribute of an image that has been woken, xattr(7). It is none of the content, and a copy does not have it.
+const WOKEN: &CStr = c"user.dormouse.woken";
 
 /// An open image whose frame and metadata are whole. The page data is checked as it is read.
 #[derive(Debug)]
@@ -147,6 +151,16 @@ impl Reader {
     /// Whose the file is, and who may write to it.
     pub fn metadata(&self) -> io::Result<std::fs::Metadata> {
         self.source.file.metadata()
+    }
+
+    /// Whether it has been woken since it was frozen, as far as the filesystem can keep that.
+    pub fn has_been_woken(&self) -> bool {
+        files::has_attribute(&self.source.file, WOKEN)
+    }
+
+    /// Notes that, beside the content.
+    pub fn note_woken(&self) -> Answer<()> {
+        files::add_attribute(&self.source.file, WOKEN)
     }
 
     /// The length of the image.

@@ -1,5 +1,6 @@
 //! Descriptors of our own: open(2), lseek(2), fcntl(2), ioctl(2).
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -171,6 +172,20 @@ pub fn socket_protocol(descriptor: &Path) -> Answer<String> {
     } as libc::c_long)?;
     let name = name.get(..length as usize).unwrap_or_default();
     Ok(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
+}
+
+/// Whether an open file has an extended attribute of this name, fgetxattr(2).
+pub fn has_attribute(file: &impl AsFd, name: &CStr) -> bool {
+    let file = file.as_fd().as_raw_fd();
+    // SAFETY: the name ends with a zero, and without a buffer the kernel only answers how long the value is.
+    checked(unsafe { libc::fgetxattr(file, name.as_ptr(), std::ptr::null_mut(), 0) } as libc::c_long).is_ok()
+}
+
+/// Gives it one, without a value, fsetxattr(2): for whoever may write to the file, however it is open.
+pub fn add_attribute(file: &impl AsFd, name: &CStr) -> Answer<()> {
+    let file = file.as_fd().as_raw_fd();
+    // SAFETY: the name ends with a zero, and of no bytes none is read.
+    checked(unsafe { libc::fsetxattr(file, name.as_ptr(), std::ptr::null(), 0, 0) }.into()).map(drop)
 }
 
 /// Whether the acting identity may open a path with these rights (R_OK, W_OK), faccessat2(2) with AT_EACCESS. Linux 5.8.

@@ -129,14 +129,22 @@ fn bring_back(image: &Path, options: &ThawOptions, progress: &dyn Progress) -> R
     if let Some(lent) = lent {
         lent.keep();
     }
-    Ok(Thawed {
-        image: image.to_owned(),
+    Ok(woken(&reader, &group, options, losses))
+}
+
+/// What is told of a group that runs; its image is noted as one that has been woken.
+fn woken(reader: &Reader, group: &Group, options: &ThawOptions, losses: Vec<Problem>) -> Thawed {
+    if let Err(error) = reader.note_woken() {
+        tracing::warn!(%error, "that the image has been woken cannot be noted");
+    }
+    Thawed {
+        image: reader.path().to_owned(),
         processes: group.processes.iter().map(Process::shown).collect(),
-        roots: children(&group),
-        foreground: terminals::job(&group, options),
-        kept: stand_ins::names(&group),
+        roots: children(group),
+        foreground: terminals::job(group, options),
+        kept: stand_ins::names(group),
         losses,
-    })
+    }
 }
 
 /// What stands in the way once connections are given up and copies chosen as the options say, and what is lost by that.

@@ -11,7 +11,7 @@ use crate::model::RemotePtr;
 use crate::puppet::kernel;
 use crate::puppet::{Ground, Puppet, PuppetError, arch};
 use crate::resource::group::{Alive, Group, Thread};
-use crate::resource::task::{dispatch, interrupted, registers};
+use crate::resource::task::{dispatch, frames, interrupted, registers};
 
 /// Lets the group run; `last`: what is to be done right before, when nothing else can fail.
 pub fn release(
@@ -25,6 +25,7 @@ pub fn release(
         let (Some(alive), Some(built)) = (process.alive(), built.as_mut()) else { continue };
         let general = calls_made_again(built, alive)?;
         let shown = built.shown.clone();
+        frames::restore(shown.pid, alive, &places).map_err(|problem| problem.of(&shown))?;
         let Some(leader) = built.puppets.first_mut() else { continue };
         built.stage.remove(leader, Ground::Instruction(built.instruction)).map_err(|error| failed(&error, &shown))?;
         for ((thread, puppet), general) in alive.threads.iter().zip(&mut built.puppets).zip(&general) {

@@ -90,7 +90,7 @@ impl Bundle {
 
     /// The name of the file that the image would be, in a folder that has none of that name.
     pub fn image_name(&self) -> PathBuf {
-        store::named(Path::new(""), &self.manifest.name)
+        store::plainly_named(&self.manifest.name)
     }
 
     /// The files, by the paths that the group knows them by; several may be one and the same.

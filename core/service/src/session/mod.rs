@@ -61,7 +61,8 @@ pub trait Hands {
 pub fn alone(hands: &mut dyn Hands) -> Result<Option<Flock<File>>, Failure> {
     let mut lock = None;
     hands.note(&mut |folder| {
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        // A FIFO in its place is not waited for.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         // On a disk that is full or read-only it is done without.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dormouse_engine::proc;
 use dormouse_engine::proc::stat;
-use dormouse_wire::{EdgeKind, Graph, GroupKind, Listed, Node, Phrase, Pid, ThingKind, phrase};
+use dormouse_wire::{
+    EdgeKind, Graph, GroupKind, Listed, Node, Phrase, Pid, Problem, ProblemKind, ProcessName, ThingKind, phrase,
+};
 use serde::Serialize;
 
-use super::Named;
+use super::{Named, Stayed};
 
 /// What carries the session itself: without it there is nothing to come back to. Names of processes, as the kernel cuts them to 15 bytes.
 const CARRIERS: [&str; 22] = [
@@ -52,21 +54,48 @@ pub struct Plan {
     pub clusters: Vec<Vec<Listed>>,
     /// What stays.
     pub left: Vec<Left>,
+    /// What was to sleep, and cannot without somebody who stays.
+    pub tied: Vec<Stayed>,
 }
 
 /// Chooses among the groups in which a user has a process. `except`: ids of groups that stay.
 pub fn plan(user: u32, groups: Vec<Listed>, graph: &Graph, except: &[String]) -> Plan {
     let own = ancestors();
     let mut plan = Plan::default();
-    let mut chosen = Vec::new();
+    let (mut chosen, mut stays) = (Vec::new(), HashMap::new());
     for group in groups.into_iter().filter(|group| !group.ended) {
         match reason(user, &group, &own, except) {
-            Some(why) => plan.left.push(Left { group: Named::from(&group), why: why.to_string() }),
-            None => chosen.push(group),
+            Some(why) => {
+                plan.left.push(Left { group: Named::from(&group), why: why.to_string() });
+                stays.extend(group.members.into_iter().map(|member| (member.pid, member)));
+            }
+            None => chosen.push((group, None)),
         }
     }
-    plan.clusters = clusters(chosen, graph);
+    for (group, tie) in &mut chosen {
+        *tie = child_that_stays(group, &stays, graph);
+    }
+    let (free, tied): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|(_, tie)| tie.is_none());
+    plan.tied = tied.iter().filter_map(|(group, child)| Some(stayed(group, child.as_ref()?))).collect();
+    plan.clusters = clusters(free.into_iter().map(|(group, _)| group).collect(), graph);
     plan
+}
+
+/// A freeze takes descendants along, whatever group they are in: somebody below this group who is to stay.
+fn child_that_stays(group: &Listed, stays: &HashMap<Pid, ProcessName>, graph: &Graph) -> Option<ProcessName> {
+    let members: Vec<Pid> = group.members.iter().map(|member| member.pid).collect();
+    graph.descendants(&members).into_iter().find_map(|pid| stays.get(&pid).cloned())
+}
+
+fn stayed(group: &Listed, child: &ProcessName) -> Stayed {
+    let what = phrase!("a process of this group has begun it, and a freeze of the group would take it along");
+    let problem = Problem::blocks(ProblemKind::Family, what).of(child);
+    let problem = problem.way_out(phrase!("Put both to sleep, or leave out both"));
+    Stayed {
+        groups: vec![Named::from(group)],
+        sentence: phrase!("Somebody is left as he is who would fall asleep with it.").to_string(),
+        problems: vec![problem],
+    }
 }
 
 /// This process and those above it.
@@ -269,6 +298,22 @@ mod tests {
         let groups = vec![group(7, "child", 5), group(6, "parent", 5)];
         let graph = Graph { nodes: vec![process(6), process(7)], edges: vec![edge(0, 1, EdgeKind::Parent)] };
         assert_eq!(ids(&clusters(groups, &graph)), [vec![6, 7]]);
+    }
+
+    #[test]
+    fn nobody_who_stays_falls_asleep_with_his_parent() {
+        let groups = vec![group(5, "shell", 1), group(6, "build", 2), group(7, "kept", 3), group(8, "other", 4)];
+        let graph = Graph {
+            nodes: vec![process(5), process(6), process(7), process(8)],
+            edges: vec![edge(0, 1, EdgeKind::Parent), edge(1, 2, EdgeKind::Parent), edge(0, 3, EdgeKind::Parent)],
+        };
+        let plan = plan(0, groups, &graph, &["kept".to_owned()]);
+        assert_eq!(ids(&plan.clusters), [vec![8]]);
+        assert_eq!(plan.left.iter().map(|left| left.group.first_pid.0).collect::<Vec<_>>(), [7]);
+        let tied: Vec<i32> = plan.tied.iter().flat_map(|tied| &tied.groups).map(|group| group.first_pid.0).collect();
+        assert_eq!(tied, [5, 6]);
+        let problem = &plan.tied[0].problems[0];
+        assert!(problem.process.as_ref().is_some_and(|process| process.pid == Pid(7)), "{problem}");
     }
 
     #[test]

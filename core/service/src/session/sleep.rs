@@ -52,7 +52,8 @@ pub struct Slept {
 /// Puts what is planned to sleep, one image after the other. What cannot be is told with its reasons; what is connected to it is tried by
 /// itself.
 pub fn sleep(plan: Plan, graph: &Graph, hands: &mut dyn Hands, mut wish: Wish, progress: &dyn Progress) -> Slept {
-    let mut slept = Slept { session: wish.mark.id.clone(), left: plan.left, ..Slept::default() };
+    let session = wish.mark.id.clone();
+    let mut slept = Slept { session, left: plan.left, stayed: plan.tied, ..Slept::default() };
     let mut waiting = plan.clusters;
     waiting.reverse();
     while let Some(cluster) = waiting.pop() {

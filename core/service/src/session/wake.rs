@@ -28,6 +28,8 @@ pub struct Awake {
     pub losses: Vec<Problem>,
     /// Why the image is still there, if it is.
     pub undeleted: Option<Failure>,
+    /// They have ended since: they were woken before, by a thaw that was interrupted then.
+    pub ended: bool,
 }
 
 /// Groups that sleep on.
@@ -59,7 +61,7 @@ pub struct Woken {
 struct Waking {
     image: String,
     boot: String,
-    /// It runs: what remains to be done is to delete its image.
+    /// It runs, or has run: what remains to be done is to delete its image.
     #[serde(default)]
     awake: bool,
 }
@@ -81,24 +83,35 @@ pub fn order(images: Vec<Sleeping>) -> Vec<Sleeping> {
     images
 }
 
-/// Wakes what sleeps of the user's sessions. The image of what has been woken is deleted; what cannot be woken sleeps on and is told.
-pub fn wake(hands: &mut dyn Hands, wish: ThawWish, progress: &dyn Progress) -> Result<Woken, Failure> {
+/// Wakes what sleeps of the user's sessions, or of this one alone. The image of what has been woken is deleted; what cannot be woken sleeps on and is told.
+pub fn wake(
+    hands: &mut dyn Hands,
+    wish: ThawWish,
+    session: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<Woken, Failure> {
     let before = noted(hands)?;
     if before.is_some() {
         // Whoever was at it may still be undoing that, and what looks awake be gone in a moment.
         settle(hands)?;
     }
-    let images = order(hands.images()?);
+    let is_meant =
+        |image: &Sleeping| session.is_none_or(|session| image.session.as_ref().is_some_and(|mark| mark.id == session));
+    let images = order(hands.images()?).into_iter().filter(is_meant);
     let mut woken = Woken::default();
     for image in images {
         if progress.cancelled() {
             woken.interrupted = true;
             break;
         }
-        let has_been_woken = before.as_ref().is_some_and(|waking| waking.awake && waking.image == image.id);
-        if has_been_woken && image.awake {
+        // One that somebody has woken by himself is none of ours.
+        let by_us = |waking: &Waking| waking.image == image.id && (waking.awake || image.woken);
+        let has_been_woken = before.as_ref().is_some_and(by_us);
+        if has_been_woken {
+            // Whoever has done his work since is not to do it twice.
             let undeleted = hands.delete(&image.id).err();
-            woken.awake.push(Awake { name: image.name, image: image.id, losses: Vec::new(), undeleted });
+            let (losses, ended) = (Vec::new(), !image.awake);
+            woken.awake.push(Awake { name: image.name, image: image.id, losses, undeleted, ended });
             continue;
         }
         if let Some(why) = why_not(&image) {
@@ -111,7 +124,8 @@ pub fn wake(hands: &mut dyn Hands, wish: ThawWish, progress: &dyn Progress) -> R
             Ok(thawed) => {
                 note(hands, &image.id, true);
                 let undeleted = hands.delete(&image.id).err();
-                woken.awake.push(Awake { name: image.name, image: image.id, losses: thawed.losses, undeleted });
+                let losses = thawed.losses;
+                woken.awake.push(Awake { name: image.name, image: image.id, losses, undeleted, ended: false });
             }
             Err(failure) => {
                 woken.interrupted = progress.cancelled();
@@ -131,6 +145,10 @@ fn why_not(image: &Sleeping) -> Option<Phrase> {
     }
     if image.awake {
         return Some(phrase!("its processes seem to run already"));
+    }
+    if image.woken {
+        // Its work may have been done since, and is not to be done twice by itself.
+        return Some(phrase!("it has been woken before: wake it again with `dormouse thaw`, or delete it"));
     }
     image.terminal.then(|| phrase!("it needs a terminal: wake it in one with `dormouse thaw`"))
 }

@@ -16,7 +16,8 @@ const WISH: &str = "session.wake";
 /// Writes it down. Without a folder of images nothing sleeps that could be woken.
 pub fn write(hands: &mut dyn Hands) -> Result<(), Failure> {
     hands.note(&mut |folder: &Path| {
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits();
+        // A FIFO in its place is not waited for.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
         let mut options = File::options();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         options.open(folder.join(WISH))?.sync_all()?;

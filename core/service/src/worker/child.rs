@@ -23,6 +23,7 @@ use nix::unistd::{Gid, Pid, Uid, getppid, setgroups, setresgid, setresuid};
 use serde::Serialize;
 
 use super::{Meant, ORDER, Order, Said, Task, Who, images, process};
+use crate::alone::Alone;
 use crate::session::at_logout;
 use crate::systemd::Systemd;
 use crate::{failure, runtime, store};
@@ -61,6 +62,8 @@ struct Before {
     image: Option<PathBuf>,
     /// Who takes whose place in the image that is thawed.
     owners: Owners,
+    /// That nobody else thaws it.
+    _alone: Option<Alone>,
 }
 
 impl Before {
@@ -69,10 +72,11 @@ impl Before {
             Task::Freeze { meant, .. } => Ok(Self { image: Some(new_image(&order.who, meant)?), ..Self::default() }),
             Task::Thaw { image, wish } => {
                 let (image, asker) = (images::place(&order.who, image)?, order.who.asker());
+                let alone = Some(images::alone(&order.who, &image)?);
                 let wish = OwnersWish { names: wish.users, ..OwnersWish::default() };
                 let owners = dormouse_engine::owners(&image, asker.as_ref(), &wish);
                 let owners = owners.map_err(|error| Said::Failed(failure::of_thaw(error)))?;
-                Ok(Self { owners, ..Self::default() })
+                Ok(Self { owners, _alone: alone, ..Self::default() })
             }
             _ => Ok(Self::default()),
         }

@@ -18,6 +18,7 @@ use dormouse_wire::{ByteSize, Phase, Phrase, Problem, ProblemKind, ProcessName, 
 use nix::sys::statvfs::statvfs;
 
 use super::{Said, Who};
+use crate::alone::Alone;
 use crate::bundle::{self, Exported};
 use crate::copying::{self, Stopped, Unfinished, copy};
 use crate::look::{Image, json};
@@ -103,9 +104,11 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
         session: None,
         terminal: false,
         awake: false,
+        woken: false,
     };
-    Some(match Image::open(path).and_then(|image| image.inside()) {
-        Ok(inside) => {
+    let looked = Image::open(path).and_then(|image| Ok((image.reader().has_been_woken(), image.inside()?)));
+    Some(match looked {
+        Ok((woken, inside)) => {
             let label = inside.label.unwrap_or_default();
             let processes: Vec<ProcessName> = inside.group.processes.iter().map(Process::shown).collect();
             let first = processes.first().map(|first| first.comm.clone());
@@ -120,6 +123,7 @@ fn sleeping(path: &Path, below: &Below) -> Option<Sleeping> {
                 session: label.session,
                 terminal: inside.group.terminal.is_some(),
                 awake: pid_namespace::running(&inside.group, || below.get_or_init(pid_namespace::below)).is_some(),
+                woken,
                 processes,
                 ..guessed
             }
@@ -274,6 +278,18 @@ pub fn delete(who: &Who, image: &str) -> Result<Option<String>, Said> {
 pub fn waking(who: &Who) -> Option<File> {
     let _acting = who.asker().as_ref().map(Asker::acting).transpose().ok()?;
     store::waking(&who.folder).inspect_err(|error| tracing::warn!(%error, "that an image is woken is not told")).ok()
+}
+
+/// Nobody else wakes the image as long as the answer lives, and its group does not run; with the user's rights.
+pub fn alone(who: &Who, image: &Path) -> Result<Alone, Said> {
+    const SENTENCE: Phrase = phrase!("The image was not thawed; it is unchanged.");
+    let acting = who.asker().as_ref().map(Asker::acting).transpose();
+    let _acting = acting.map_err(|problem| failed(SENTENCE, problem))?;
+    Alone::with(image).map_err(|first| {
+        let problem = Problem::blocks(ProblemKind::Process, phrase!("what sleeps in it runs already")).of(&first);
+        let way_out = phrase!("To have it twice, on the same files: `dormouse thaw --pid-namespace always`");
+        failed(SENTENCE, problem.way_out(way_out))
+    })
 }
 
 /// Removes what was kept for images that are not there any more, with the user's rights.

@@ -48,6 +48,9 @@ pub struct Sleeping {
     /// Whether its processes run: it has been woken, or was never ended.
     #[serde(default)]
     pub awake: bool,
+    /// Whether it has been woken since it was frozen, as far as its filesystem can keep that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub woken: bool,
 }
 
 /// Where the images of somebody lie.

@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod dispatch;
 pub mod family;
 pub mod filesystem;
+pub mod frames;
 pub mod futexes;
 pub mod interrupted;
 pub mod landlock;

@@ -80,6 +80,12 @@ impl<'a> Places<'a> {
         Self { there, here: processor::components() }
     }
 
+    /// From one processor to another.
+    #[cfg(test)]
+    pub fn between(there: &'a [Component], here: &[Component]) -> Self {
+        Self { there, here: here.to_vec() }
+    }
+
     /// Whether this processor, under this kernel, has a component.
     pub fn have(&self, number: u32) -> bool {
         place(&self.here, number).is_some()
@@ -92,7 +98,12 @@ impl<'a> Places<'a> {
 
     /// The names of the components that the thread uses and that are not here.
     pub fn missing(&self, record: &Registers) -> Vec<String> {
-        let missing = numbers(record.used() & !LEGACY).filter(|number| {
+        self.missing_of(record.used())
+    }
+
+    /// The same for these.
+    pub fn missing_of(&self, used: u64) -> Vec<String> {
+        let missing = numbers(used & !LEGACY).filter(|number| {
             // Keys matter to who has some; a process that has is looked at by itself.
             *number != KEYS && !self.have(*number)
         });
@@ -101,29 +112,59 @@ impl<'a> Places<'a> {
 
     /// Whether the image tells where all that the thread uses lies.
     pub fn are_told(&self, record: &Registers) -> bool {
-        numbers(record.used() & !LEGACY).all(|number| place(self.there, number).is_some())
+        self.tell(record.used())
+    }
+
+    /// Whether all components that were there lie where they lie here.
+    pub fn are_alike(&self) -> bool {
+        self.there.iter().all(|component| place(&self.here, component.number) == Some(component))
+    }
+
+    /// Whether the image tells where all of these lie.
+    pub fn tell(&self, used: u64) -> bool {
+        numbers(used & !LEGACY).all(|number| place(self.there, number).is_some())
+    }
+
+    /// Of these the ones that were there and are here, and how long an area with them is.
+    pub fn shared(&self, features: u64) -> (u64, usize) {
+        let mut shared = (features & LEGACY, HEADER_END);
+        for component in self.here.iter().filter(|component| features >> component.number & 1 != 0) {
+            if place(self.there, component.number).is_some() {
+                let end = component.offset as usize + component.size as usize;
+                shared = (shared.0 | 1 << component.number, shared.1.max(end));
+            }
+        }
+        shared
+    }
+
+    /// An area with these components as it is here, `length` bytes.
+    pub fn area(&self, extended: &[u8], used: u64, length: usize) -> Vec<u8> {
+        let mut area = vec![0; length];
+        copy(extended, 0, &mut area, 0, FXSAVE);
+        if length < HEADER_END {
+            return area;
+        }
+        let mut kept = used & LEGACY;
+        for component in self.here.iter().filter(|component| used >> component.number & 1 != 0) {
+            if let Some(from) = place(self.there, component.number) {
+                let size = from.size.min(component.size) as usize;
+                copy(extended, from.offset as usize, &mut area, component.offset as usize, size);
+                kept |= 1 << component.number;
+            }
+        }
+        area[FXSAVE..FXSAVE + 8].copy_from_slice(&kept.to_le_bytes());
+        area
     }
 
     /// The area of a record as it is here, `length` bytes.
     fn moved(&self, record: &Registers, length: usize) -> Vec<u8> {
-        let mut area = vec![0; length];
-        copy(&record.extended, 0, &mut area, 0, FXSAVE);
-        if length < HEADER_END {
-            return area;
+        let mut area = self.area(&record.extended, record.used(), length);
+        if let (None, Some(keys)) = (place(self.there, KEYS), place(&self.here, KEYS).filter(|_| length >= HEADER_END))
+        {
+            copy(&KEYS_AT_FIRST.to_le_bytes(), 0, &mut area, keys.offset as usize, 4);
+            // Its bit in the second byte of the header.
+            area[FXSAVE + 1] |= 1 << (KEYS - 8);
         }
-        let mut used = record.used() & LEGACY;
-        for component in &self.here {
-            let to = component.offset as usize;
-            match place(self.there, component.number) {
-                Some(from) if record.used() >> component.number & 1 != 0 => {
-                    copy(&record.extended, from.offset as usize, &mut area, to, from.size.min(component.size) as usize);
-                }
-                None if component.number == KEYS => copy(&KEYS_AT_FIRST.to_le_bytes(), 0, &mut area, to, 4),
-                _ => continue,
-            }
-            used |= 1 << component.number;
-        }
-        area[FXSAVE..FXSAVE + 8].copy_from_slice(&used.to_le_bytes());
         area
     }
 }
@@ -134,15 +175,25 @@ impl Registers {
         if self.extended_length < HEADER_END {
             return LEGACY;
         }
-        let mut word = [0; 8];
-        copy(&self.extended, FXSAVE, &mut word, 0, 8);
-        u64::from_le_bytes(word)
+        used(&self.extended)
     }
 
     /// Whether AMX tiles have content.
     pub fn holds_tiles(&self) -> bool {
         self.used() >> TILES & 1 != 0
     }
+}
+
+/// The components that are in use in an area with a header, a bit each.
+pub fn used(area: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    copy(area, FXSAVE, &mut word, 0, 8);
+    u64::from_le_bytes(word)
+}
+
+/// Of these components those that an area must have room for: protection keys that are all zeros are others than none.
+pub fn needed(used: u64) -> u64 {
+    used | LEGACY | 1 << KEYS
 }
 
 /// Sets both; `general` are those of the record, as the thaw has made them fit.

@@ -5,9 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use dormouse_engine::pid_namespace;
+use dormouse_wire::ProcessName;
 use nix::fcntl::{Flock, FlockArg, OFlag};
-
-use crate::exit::Failure;
 
 /// As long as this is there nobody else thaws the image; on a filesystem without locks anybody may.
 #[derive(Debug)]
@@ -16,20 +15,12 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// Waits for whoever thaws it now. An image that cannot be opened is for the thaw to tell of.
-    pub fn with(image: &Path) -> Result<Self, Failure> {
+    /// Waits for whoever thaws it now; the first process of its group, if that runs. An image that cannot be opened is for the thaw to tell
+    /// of.
+    pub fn with(image: &Path) -> Result<Self, ProcessName> {
         // No FIFO is waited for.
         let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(image);
         let lock = opened.ok().and_then(|file| Flock::lock(file, FlockArg::LockExclusive).ok());
-        match pid_namespace::awake(image) {
-            None => Ok(Self { _lock: lock }),
-            Some(first) => Err(Failure::new(format!(
-                "The image was not thawed: what sleeps in it runs already, {first} first."
-            ))
-            .hint(
-                "To have it twice: --pid-namespace always. Both work on the same files then, and what one of them writes is \
-                 not what the other one expects.",
-            )),
-        }
+        pid_namespace::awake(image).map_or(Ok(Self { _lock: lock }), Err)
     }
 }
