@@ -107,12 +107,15 @@ fn changes(user: User) {
 #[test]
 fn a_file_that_has_grown_goes_on_growing_for_who_only_adds_to_it() {
     for (opens, then) in [(">>file", "start\nsomebody else\nend\n"), ("<file", "start\nsomebody else\n")] {
-        let mut job = Job::start("sh", User::Ordinary, |folder| {
+        let mut job = Job::start("bash", User::Ordinary, |folder| {
             done(fs::write(folder.join("file"), "start\n"));
             done(chown(folder.join("file"), Some(ORDINARY), Some(ORDINARY)));
-            let mut command = Command::new("sh");
-            let script = "cd \"$1\"; exec 3$0; touch ready; until [ -e go ]; do sleep 0.02; done; echo end >&3 2>/dev/null; echo ended";
-            command.args(["-c", &script.replace("$0", opens), "sh"]).arg(folder);
+            let mut command = Command::new("bash");
+            // No process comes or goes while it waits: those after the thaw are those before the freeze.
+            let begin = "cd \"$1\"; mkfifo pause; exec 9<>pause; exec 3$0; touch ready";
+            let script =
+                format!("{begin}; until [ -e go ]; do read -t 0.02 -u 9; done; echo end >&3 2>/dev/null; echo ended");
+            command.args(["-c", &script.replace("$0", opens), "bash"]).arg(folder);
             command
         });
         let folder = job.specimen().folder();

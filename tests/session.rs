@@ -427,3 +427,22 @@ fn what_a_thaw_can_be_told_of_changed_files_is_told() {
     assert_eq!(run(&stage, &["thaw", "--changed-files", "new"]).status.code(), Some(0));
     worker.counts_on();
 }
+
+#[test]
+fn a_session_that_was_to_keep_files_wakes_with_what_they_held() {
+    let stage = Stage::new(61_113);
+    done(fs::write(stage.path("data"), "as it was"));
+    let worker = "import os, time\ndata = open('data')\nwhile True:\n    print(os.pread(data.fileno(), 99, 0))\n    time.sleep(0.05)\n";
+    let mut worker = stage.python("worker", worker);
+    worker.goes_on();
+    assert_eq!(json(&stage, &["freeze", "--keep", "files"]).0, Some(0));
+    worker.is_gone();
+    done(fs::write(stage.path("data"), "another"));
+    let told = run(&stage, &["thaw"]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(said(&told).contains("--changed-files kept"), "{told:?}");
+    let told = run(&stage, &["thaw", "--changed-files", "kept"]);
+    assert_eq!(told.status.code(), Some(0), "{told:?}");
+    worker.goes_on();
+    assert!(worker.said().contains("as it was") && !worker.said().contains("another"), "{}", worker.said());
+}

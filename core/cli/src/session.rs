@@ -48,6 +48,15 @@ pub struct Whose {
     user: Option<String>,
 }
 
+/// Of what copies are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Keep {
+    /// Of the programs and libraries that the groups have mapped
+    Programs,
+    /// Of those, and of all files that they have open or mapped
+    Files,
+}
+
 /// How a session is put to sleep, by itself or for a restart of the machine.
 #[derive(Debug, clap::Args)]
 pub struct How {
@@ -61,6 +70,10 @@ pub struct How {
     /// Keep TCP connections to outside: their other ends are held off until the thaw.
     #[arg(long)]
     pub keep_connections: bool,
+
+    /// Of what copies are kept beside the images, so that it does not matter when it changes meanwhile.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = Keep::Programs)]
+    pub keep: Keep,
 
     /// Leave this group as it is, by its id, its name or the pid of one of its processes; may be given more than once.
     #[arg(long, value_name = "GROUP")]
@@ -197,7 +210,13 @@ pub fn sleep(user: Uid, how: &How, hands: &mut dyn Hands, bar: &Bar) -> Result<S
     let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid")
         .map_err(|error| Failure::system("The session cannot be given a number", &error))?;
     let mark = SessionMark { id: id.trim().to_owned(), order: 0 };
-    let wish = Wish { accept_losses: how.accept_losses, keep_connections: how.keep_connections, mark, born };
+    let wish = Wish {
+        accept_losses: how.accept_losses,
+        keep_connections: how.keep_connections,
+        keep_files: how.keep == Keep::Files,
+        mark,
+        born,
+    };
     let _alone = session::alone(hands).map_err(failure)?;
     Ok(session::sleep(plan, &graph, hands, wish, bar))
 }

@@ -62,7 +62,7 @@ macro_rules! features {
 }
 
 /// All that adds an instruction for programs, or changes what one does. Not here: what only kernels use (vmx, smep), what
-/// makes the same instructions faster (erms), and protection keys, which a process asks the kernel for and which are
+/// makes the same instructions faster (erms), what does nothing where it is not known (cldemote), and protection keys, which a process asks the kernel for and which are
 /// looked at by themselves.
 const USER_VISIBLE: &[Leaf] = features! {
     1/0 Edx BASE => 0 "fpu", 4 "tsc", 8 "cx8", 15 "cmov", 19 "clflush", 23 "mmx", 24 "fxsr", 25 "sse", 26 "sse2";
@@ -73,7 +73,7 @@ const USER_VISIBLE: &[Leaf] = features! {
     7/0 Ebx AVX => 5 "avx2";
     7/0 Ebx AVX512 => 16 "avx512f", 17 "avx512dq", 21 "avx512ifma", 26 "avx512pf", 27 "avx512er", 28 "avx512cd",
         30 "avx512bw", 31 "avx512vl";
-    7/0 Ecx BASE => 5 "waitpkg", 8 "gfni", 22 "rdpid", 25 "cldemote", 27 "movdiri", 28 "movdir64b";
+    7/0 Ecx BASE => 5 "waitpkg", 8 "gfni", 22 "rdpid", 27 "movdiri", 28 "movdir64b";
     7/0 Ecx AVX => 9 "vaes", 10 "vpclmulqdq";
     7/0 Ecx AVX512 => 1 "avx512vbmi", 6 "avx512_vbmi2", 11 "avx512_vnni", 12 "avx512_bitalg", 14 "avx512_vpopcntdq";
     7/0 Edx BASE => 14 "serialize", 16 "tsxldtrk";

@@ -99,6 +99,7 @@ impl Hands for OverBus {
         let mut options = HashMap::from([
             (freeze_options::ACCEPT_LOSSES, Value::from(wish.accept_losses)),
             (freeze_options::KEEP_CONNECTIONS, Value::from(wish.keep_connections)),
+            (freeze_options::KEEP_FILES, Value::from(wish.keep_files)),
             (freeze_options::SESSION, Value::from(wish.mark.id.as_str())),
             (freeze_options::SESSION_ORDER, Value::from(wish.mark.order)),
         ]);

@@ -131,7 +131,7 @@ impl Hands for Direct {
             compression: Compression::Fast,
             disconnect: Disconnect::Nothing,
             keep_connections: wish.keep_connections,
-            keep_files: false,
+            keep_files: wish.keep_files,
         };
         self.work(task, progress)
     }

@@ -37,6 +37,8 @@ pub struct Wish {
     pub accept_losses: bool,
     /// Keep TCP connections to outside.
     pub keep_connections: bool,
+    /// Keep copies of the files that they have open or mapped, too.
+    pub keep_files: bool,
     /// The session, and the how manyeth of it this is.
     pub mark: SessionMark,
     /// When the processes of all groups started that are meant.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Named, Stayed};
 
 /// What carries the session itself: without it there is nothing to come back to. Names of processes, as the kernel cuts them to 15 bytes.
-const CARRIERS: [&str; 22] = [
+const CARRIERS: [&str; 24] = [
     "systemd",
     "(sd-pam)",
     "init",
@@ -20,12 +20,14 @@ const CARRIERS: [&str; 22] = [
     "sshd",
     "sshd-session",
     "sshd-auth",
+    "mosh-server",
     "dbus-daemon",
     "dbus-broker",
     "dbus-broker-lau",
     "Xorg",
     "Xvfb",
     "Xvnc",
+    "Xtigervnc",
     "Xwayland",
     "gnome-shell",
     "gnome-session-b",
