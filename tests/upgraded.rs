@@ -400,3 +400,22 @@ fn what_an_image_needs_is_kept_whatever_becomes_of_its_name() {
     job.make("go");
     assert!(until(PATIENCE, || job.said().starts_with(RIGHT).then_some(())).is_some(), "{}", job.said());
 }
+
+/// Each file that is too large to be copied is told, and not the first alone.
+#[test]
+fn all_that_cannot_be_kept_is_told() {
+    let mut job = Job::start("bash", User::Root, |folder| {
+        for name in ["one", "other"] {
+            done(done(File::create(folder.join(name))).set_len(300 << 20));
+        }
+        let mut command = Command::new("bash");
+        command.args(["-c", "cd \"$1\"; exec 5<one 6<other; echo ready; kill -STOP $$; echo over", "bash"]).arg(folder);
+        command
+    });
+    job.wait_for("ready");
+    let told = job.specimen().freeze_with(&["--keep", "files"]);
+    told.expect_success("freeze");
+    let said = told.words();
+    assert!(said.contains("no copy of it could be kept: it is too large to be copied"), "{said}");
+    assert!(said.contains("stage/one") && said.contains("stage/other"), "{said}");
+}

@@ -151,9 +151,12 @@ pub fn awake_with_mappings() -> (Job, PathBuf) {
 pub fn fill(folder: &Path, user: User) -> PathBuf {
     let home = folder.join("home");
     done(fs::create_dir(&home));
-    done(fs::copy(done(fs::canonicalize("/usr/bin/python3")), home.join("program")));
-    let library = [done(fs::read(some_library())), folder.to_string_lossy().into_owned().into_bytes()].concat();
-    done(fs::write(home.join("library.so"), library));
+    // Like no others: the copies that are kept of them are nobody else's.
+    let mark = folder.to_string_lossy().into_owned().into_bytes();
+    let python = done(fs::canonicalize("/usr/bin/python3"));
+    done(fs::copy(&python, home.join("program")));
+    done(fs::write(home.join("program"), [&done(fs::read(python))[..], &mark].concat()));
+    done(fs::write(home.join("library.so"), [done(fs::read(some_library())), mark].concat()));
     done(fs::write(home.join("log"), "one two three"));
     done(fs::write(folder.join("script.py"), PROGRAM));
     if user == User::Ordinary {

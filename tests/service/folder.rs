@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dormouse_wire::dbus::Folder;
 use harness::User;
+use nix::mount::{MsFlags, mount};
 
 use crate::client::Call;
 use crate::machine::{ANNA, BEN, Machine, OWN, done};
@@ -68,6 +69,22 @@ fn images_come_along_to_another_folder_and_wake_there() {
         machine.told(ANNA, &Call::Delete(image.id));
     }
     assert_eq!(kept(&machine.images(ANNA)), Vec::<u32>::new(), "copies stay that no image needs");
+}
+
+/// A disk of its own: the image is copied, and what is known of it comes along.
+#[test]
+fn what_was_woken_is_known_as_such_on_another_disk() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("sleeps", User::Ordinary);
+    let image = asleep(&machine, &mut specimen);
+    awake(&machine, &mut specimen, &image);
+    let disk = made(&machine, "disk", ANNA, 0o700);
+    let (none, options) = (Some("none"), format!("mode=700,uid={ANNA},gid={ANNA}"));
+    done(mount(none, &disk, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())));
+    assert_eq!(move_to(&machine, &disk.to_string_lossy())["state"], "done");
+    assert!(disk.join(&image).exists());
+    assert_eq!(images(&machine, ANNA).iter().map(|image| image.woken).collect::<Vec<_>>(), [true]);
+    machine.told(ANNA, &Call::Delete(image));
 }
 
 #[test]

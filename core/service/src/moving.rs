@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use dormouse_engine::image::Reader;
 use dormouse_wire::{Phase, Phrase, Problem, ProblemKind, Progress, phrase};
 use nix::errno::Errno;
 use nix::unistd::Uid;
@@ -174,6 +175,9 @@ fn put(image: &Path, folder: &Path, progress: &dyn Progress) -> Result<PathBuf, 
     let (hidden, to) =
         copying::begin(folder).map_err(|error| failed(phrase!("nothing can be made there"), folder, &error))?;
     let unfinished = Unfinished(&hidden);
+    if let Err(error) = Reader::carry_woken(&from, &to) {
+        tracing::warn!(%error, image = %image.display(), "that it has been woken is not noted of the copy");
+    }
     copying::copy(from, &to, size, progress).map_err(|stopped| match stopped {
         Stopped::Cancelled => MoveError::Cancelled,
         Stopped::Failed(error) => failed(phrase!("it cannot be copied"), image, &error),

@@ -4,13 +4,14 @@
 //! the writing of the memory.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use dormouse_wire::{Phase, Pid, Problem, ProblemKind, Progress, phrase};
+use serde_bytes::ByteBuf;
 
 use crate::image::kept::{ContentHash, Contents, Keeping, is_program};
 use crate::kernel::identity::{Acting, Identity};
@@ -138,20 +139,20 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// What could not be kept.
-    pub fn told(&self) -> Option<Problem> {
-        let (at, why) = match (&self.failed, self.keeping.as_ref().and_then(Keeping::failure)) {
-            (Some(why), _) => (None, why.to_string()),
-            (None, Some((path, why))) => (Some(path), why.to_string()),
-            (None, None) => return None,
+    /// What could not be kept. That there is no room is told once, and no file's own matter.
+    pub fn told(&self) -> Vec<Problem> {
+        let failures = self.keeping.as_ref().map(Keeping::failures).unwrap_or_default();
+        let (full, others): (Vec<_>, Vec<_>) =
+            failures.into_iter().partition(|(_, why)| why.kind() == io::ErrorKind::StorageFull);
+        let loss = phrase!("that it can be woken as it was when that has been upgraded, changed or removed meanwhile");
+        let lost = |what| Problem::loses(ProblemKind::File, what, loss.clone());
+        let of_all = |why: &io::Error| lost(phrase!("no copies of what it uses could be kept: {why}", why));
+        let of_one = |(path, why): &(ByteBuf, io::Error)| {
+            let path = named_file::shown(Path::new(OsStr::from_bytes(path)));
+            lost(phrase!("no copy of it could be kept: {why}", why)).at(path)
         };
-        let what = phrase!("no copy of a program or library that it uses could be kept: {why}", why);
-        let loss = phrase!("that it can be woken when that has been upgraded or removed meanwhile");
-        let problem = Problem::loses(ProblemKind::File, what, loss);
-        Some(match at {
-            Some(path) => problem.at(named_file::shown(Path::new(std::ffi::OsStr::from_bytes(&path)))),
-            None => problem,
-        })
+        let of_store = self.failed.iter().chain(full.first().map(|(_, why)| why)).map(of_all);
+        of_store.chain(others.iter().map(of_one)).collect()
     }
 }
 

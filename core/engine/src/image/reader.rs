@@ -163,6 +163,11 @@ impl Reader {
         files::add_attribute(&self.source.file, WOKEN)
     }
 
+    /// Notes it of a copy of the image, where it was noted of the image.
+    pub fn carry_woken(image: &File, copy: &File) -> Answer<()> {
+        if files::has_attribute(image, WOKEN) { files::add_attribute(copy, WOKEN) } else { Ok(()) }
+    }
+
     /// The length of the image.
     pub fn size(&self) -> ByteSize {
         ByteSize(self.source.length)

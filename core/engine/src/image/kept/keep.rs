@@ -1,6 +1,6 @@
 //! Adding to the store.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, FileTimes, Permissions};
 use std::io::{self, Read, Write};
@@ -41,8 +41,8 @@ pub struct Keeping {
     unsynced: Mutex<Vec<File>>,
     /// They are being brought there.
     syncing: Mutex<Option<JoinHandle<io::Result<()>>>>,
-    /// Why one could not be kept: the first one.
-    failed: Mutex<Option<(ByteBuf, io::Error)>>,
+    /// Which could not be kept, and why.
+    failed: Mutex<BTreeMap<ByteBuf, io::Error>>,
 }
 
 impl KeptFiles {
@@ -132,8 +132,7 @@ impl Keeping {
         match self.add(file, stat, wanted) {
             Ok(hash) => hash.inspect(added),
             Err(error) => {
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                failed.get_or_insert((ByteBuf::from(path), error));
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(ByteBuf::from(path), error);
                 None
             }
         }
@@ -207,7 +206,8 @@ impl Keeping {
         let found = nix::sys::statvfs::statvfs(&self.kept.folder)?;
         let [free, all] = [found.blocks_available(), found.blocks()].map(|blocks| blocks * found.fragment_size());
         if free.saturating_sub(size) < reserve(all) {
-            return Err(io::Error::other("there would be too little room left on the disk for the image"));
+            let what = "there would be too little room left on the disk for the image";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, what));
         }
         Ok(())
     }
@@ -268,9 +268,9 @@ impl Keeping {
         self.kept.refer(id, &reference)
     }
 
-    /// What could not be kept, and why: the first of it.
-    pub fn failure(&self) -> Option<(ByteBuf, io::Error)> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What could not be kept, by its path, and why.
+    pub fn failures(&self) -> BTreeMap<ByteBuf, io::Error> {
+        std::mem::take(&mut *self.failed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
