@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use harness::command::{self, Outcome};
-use harness::packaged::{RIGHT, awake, awake_with_mappings, kept};
+use harness::packaged::{RIGHT, awake, awake_with_mappings, forget, kept};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -78,15 +78,6 @@ impl Scene {
         let until = until(PATIENCE, || self.job.said().contains("where").then_some(()));
         assert!(until.is_some(), "{}", self.job.said());
         self.job.said()
-    }
-}
-
-/// Images of this name in the folder of images are removed, with what was kept for them.
-fn forget(name: &str) {
-    for entry in fs::read_dir("/var/lib/dormouse").into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(name) {
-            let _ = fs::remove_file(entry.path());
-        }
     }
 }
 

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use harness::command;
-use harness::packaged::{RIGHT, awake, awake_in_sandbox, awake_with_mappings, kept, put, some_library, upgrade};
+use harness::packaged::{
+    RIGHT, awake, awake_in_sandbox, awake_with_mappings, forget, kept, put, some_library, upgrade,
+};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -153,11 +155,7 @@ fn a_package_within_a_sandbox_goes_to_another_machine() {
     assert_eq!(job.end(), format!("{RIGHT}log two three\nwhere /work/home/log\nit ends with 0\n"));
     assert!(!home.join("library.so").exists() && !home.join("program").exists(), "it comes into a private place");
     let stem = image.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    for entry in done(fs::read_dir("/var/lib/dormouse")).flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&stem) {
-            done(fs::remove_file(entry.path()));
-        }
-    }
+    forget(&stem);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use harness::packaged::{RIGHT, fill, kept, upgrade};
+use harness::packaged::{RIGHT, fill, forget, kept, upgrade};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
 
@@ -83,8 +83,7 @@ fn a_bundle_takes_along_what_a_sandbox_has_mapped() {
     assert!(!refused.status.success() && refused.words().contains("/work/home/library.so"), "{}", refused.said);
     run(&mut job, &["thaw", &bundle]).expect_success("thaw");
     assert_right(&mut job);
-    let name = Path::new(&image).file_name().unwrap_or_default();
-    let _ = fs::remove_file(Path::new("/var/lib/dormouse").join(name));
+    forget(&Path::new(&image).file_stem().unwrap_or_default().to_string_lossy());
 }
 
 #[test]

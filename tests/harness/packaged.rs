@@ -168,6 +168,15 @@ pub fn fill(folder: &Path, user: User) -> PathBuf {
     home
 }
 
+/// Removes the images whose names begin so from root's folder of images.
+pub fn forget(name: &str) {
+    for entry in fs::read_dir("/var/lib/dormouse").into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(name) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// The copy that is kept of this content among root's images.
 pub fn kept(content: &[u8]) -> Option<PathBuf> {
     let same = |path: &PathBuf| {

@@ -12,6 +12,7 @@ use harness::pids::{Squatter, outside};
 use harness::specimen::{Answer, without_inheritance};
 use harness::wait::{PATIENCE, until};
 use harness::{Program, Specimen, User};
+use nix::fcntl::{Flock, FlockArg};
 use serde::de::DeserializeOwned;
 
 use crate::ZOO;
@@ -31,6 +32,23 @@ pub fn started(name: &'static str, user: User) -> Specimen {
 
 pub fn images(machine: &Machine, user: u32) -> Vec<Sleeping> {
     of(machine.told(user, &Call::Images))
+}
+
+/// Whoever wakes an image holds a lock on it until its group runs.
+#[test]
+fn what_is_being_woken_is_not_deleted() {
+    let machine = Machine::start(600, Some(OWN));
+    let mut specimen = started("regular_file", User::Ordinary);
+    let image = asleep(&machine, &mut specimen);
+    let path = machine.images(ANNA).join(&image);
+    let thaw = done(Flock::lock(done(fs::File::open(&path)), FlockArg::LockExclusive).map_err(|(_, errno)| errno));
+    let told = machine.ask(ANNA, &Call::Delete(image.clone()));
+    assert!(told.as_ref().is_err_and(|told| told.contains("is being woken")), "{told:?}");
+    assert!(path.exists());
+    drop(thaw);
+    awake(&machine, &mut specimen, &image);
+    machine.told(ANNA, &Call::Delete(image));
+    assert!(!path.exists());
 }
 
 /// Waits until nobody of it is there.

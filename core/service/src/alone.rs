@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use dormouse_engine::pid_namespace;
 use dormouse_wire::ProcessName;
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
 /// As long as this is there nobody else thaws the image; on a filesystem without locks anybody may.
@@ -15,12 +17,30 @@ pub struct Alone {
 }
 
 impl Alone {
+    /// Whether nobody thaws the image now, or for longer than a moment; as far as that can be known.
+    pub fn is_free(image: &Path) -> bool {
+        const MOMENT: Duration = Duration::from_secs(3);
+        let end = Instant::now() + MOMENT;
+        let Ok(mut file) = open(image) else { return true };
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Err((again, Errno::EWOULDBLOCK)) if Instant::now() < end => file = again,
+                Err((_, Errno::EWOULDBLOCK)) => return false,
+                _ => return true,
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Waits for whoever thaws it now; the first process of its group, if that runs. An image that cannot be opened is for the thaw to tell
     /// of.
     pub fn with(image: &Path) -> Result<Self, ProcessName> {
-        // No FIFO is waited for.
-        let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(image);
-        let lock = opened.ok().and_then(|file| Flock::lock(file, FlockArg::LockExclusive).ok());
+        let lock = open(image).ok().and_then(|file| Flock::lock(file, FlockArg::LockExclusive).ok());
         pid_namespace::awake(image).map_or(Ok(Self { _lock: lock }), Err)
     }
+}
+
+/// No FIFO is waited for.
+fn open(image: &Path) -> std::io::Result<File> {
+    File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(image)
 }

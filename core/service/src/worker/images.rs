@@ -265,6 +265,13 @@ fn whole(path: &Path, progress: &dyn Progress) -> Result<Option<Problem>, ImageE
 /// Deletes an image.
 pub fn delete(who: &Who, image: &str) -> Result<Option<String>, Said> {
     let path = place(who, image)?;
+    // Where the thaw fails, it is all there is.
+    if !Alone::is_free(&path) {
+        let what = phrase!("what sleeps in it is being woken");
+        let problem = Problem::blocks(ProblemKind::Image, what).at(path.display().to_string());
+        let problem = problem.way_out(phrase!("Delete it when its group runs, or when the thaw has failed"));
+        return Err(failed(phrase!("The image could not be deleted."), problem));
+    }
     // Where it is damaged nobody can tell any more.
     let inside = Image::open(&path).and_then(|image| image.inside()).ok();
     let id = inside.as_ref().map(|inside| inside.origin.id.clone()).unwrap_or_default();
