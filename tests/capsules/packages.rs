@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use harness::packaged::{RIGHT, fill, forget, kept, upgrade};
 use harness::wait::{PATIENCE, until};
 use harness::{Job, User};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::statvfs::statvfs;
 
 use crate::{bwrap, fall_asleep, fall_asleep_with, image, init, run, wake_up};
 
@@ -57,6 +60,47 @@ fn a_package_that_is_upgraded_does_not_matter_to_a_sandbox_with_a_user_namespace
 #[test]
 fn a_package_that_is_upgraded_does_not_matter_to_a_sandbox_of_an_ordinary_user() {
     goes_on_with_copies(User::Ordinary, &["--unshare-user"]);
+}
+
+/// It runs from copies, which are there: on a disk that is nearly full no others are needed, and without them it is not frozen.
+#[test]
+fn who_runs_from_copies_sleeps_again_where_there_is_no_room_for_others() {
+    alone_with_a_small_disk();
+    let (mut job, home) = awake(User::Root, &[]);
+    let folder = job.specimen().folder();
+    fall_asleep(&mut job, init(&folder));
+    let library = fs::read(home.join("library.so")).unwrap_or_default();
+    upgrade(&home);
+    wake_up(&mut job);
+    fill_disk();
+    fall_asleep(&mut job, init(&folder));
+    wake_up(&mut job);
+    let copy = kept(&library).unwrap_or_else(|| panic!("it is not kept"));
+    fs::remove_file(&copy).unwrap_or_else(|error| panic!("{error}"));
+    let image = image(&mut job);
+    let refused = run(&mut job, &["freeze", &init(&folder).to_string(), "-o", &image]);
+    let said = refused.words();
+    assert!(!refused.status.success() && said.contains("no copy of it could be kept"), "{said}");
+    assert!(said.contains("/work/home/library.so") && said.contains("runs on"), "{said}");
+    assert_right(&mut job);
+}
+
+/// The store of root is on a disk of its own, for this test alone.
+fn alone_with_a_small_disk() {
+    let none: Option<&str> = None;
+    let alone = unshare(CloneFlags::CLONE_NEWNS).and_then(|()| {
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount(Some("none"), "/var/lib/dormouse", Some("tmpfs"), MsFlags::empty(), Some("mode=700,size=200m"))
+    });
+    alone.unwrap_or_else(|errno| panic!("{errno}"));
+}
+
+/// Leaves less on it than has to be left.
+fn fill_disk() {
+    let found = statvfs("/var/lib/dormouse").unwrap_or_else(|errno| panic!("{errno}"));
+    let free = found.blocks_available() * found.fragment_size();
+    let filler = vec![1; free as usize - (50 << 20)];
+    fs::write("/var/lib/dormouse/filler", filler).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// As on another machine: neither the image nor the copy of the library is there.

@@ -1,6 +1,6 @@
 //! What the mappings of the group show, and which of their pages are to be stored.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -8,18 +8,16 @@ use std::path::Path;
 use dormouse_wire::{Phrase, Pid, Problem, ProblemKind, phrase};
 use serde_bytes::ByteBuf;
 
-use super::keeping::Keeper;
+use super::mapped_files::{MappedFiles, Place};
 use super::pages::Piece;
 use crate::image::{PageBuffer, PageSink};
-use crate::kernel::identity::{Acting, Identity};
 use crate::kernel::pagemap::{PageMap, PageRun};
 use crate::kernel::{files, outside};
 use crate::model::RemotePtr;
 use crate::proc;
 use crate::proc::maps::{DetailedMapping, MappingName, VmFlags};
 use crate::resource::content::{self, Origin};
-use crate::resource::fd::{Contents, MountsWithin, leases};
-use crate::resource::likeness::{self, Likeness};
+use crate::resource::fd::{Contents, MountsWithin};
 use crate::resource::memory::inherit::{Range, inherited, without};
 use crate::resource::memory::layout::Executable;
 use crate::resource::memory::mapping::{Backing, Mapping, PAGE, Run, Source};
@@ -28,73 +26,7 @@ use crate::resource::memory::segment::{self, Segments};
 use crate::resource::memory::vdso::{MOST_BYTES, Sort, Vdso};
 use crate::resource::named_file::{self, NamedFile, Owner};
 use crate::survey::collect::{LivingFacts, ProcessFacts};
-use crate::survey::files::OpenFiles;
 use crate::survey::mapped;
-
-/// Files that are mapped, each once.
-pub struct MappedFiles<'a> {
-    /// The records.
-    pub records: Vec<NamedFile>,
-    known: HashMap<(Key, Place), usize>,
-    /// Who opens them, where that is somebody else than who has them mapped.
-    openers: HashMap<Key, Owner>,
-    /// Files with a lease of the group's, by device and inode: to open one would keep the engine waiting for who stands still.
-    leased: HashSet<(u64, u64)>,
-    /// Those whose content is to be looked at, by their records.
-    unread: Vec<(usize, File)>,
-    /// How many bytes may be read for that.
-    left: u64,
-    /// Who keeps copies of them.
-    keeper: &'a Keeper<'a>,
-}
-
-/// Which file: its name, among which mounts, whether it is for writing, and for whom it is opened.
-type Key = (Vec<u8>, Option<usize>, bool, Owner);
-
-/// Device and inode. A copy that has taken the place of a file has its name, and so has the file.
-type Place = ((u32, u32), u64);
-
-impl<'a> MappedFiles<'a> {
-    /// None yet; `open`: the open files of the group.
-    pub fn of(open: &OpenFiles, keeper: &'a Keeper<'a>) -> Self {
-        let leased = open.facts.files.iter().filter(|file| leases::is_leased(file));
-        let leased = leased.map(|file| (file.stat.st_dev, file.stat.st_ino)).collect();
-        Self {
-            records: Vec::new(),
-            known: HashMap::new(),
-            openers: HashMap::new(),
-            leased,
-            unread: Vec::new(),
-            left: likeness::MOST_OF_ALL,
-            keeper,
-        }
-    }
-
-    /// Looks at the content of each file. Nobody of the group is needed for it.
-    pub fn look(&mut self) {
-        for (index, file) in self.unread.drain(..) {
-            let record = &mut self.records[index];
-            record.likeness = Likeness::of(&file, record.size, &mut self.left);
-            self.keeper.keep(record, &file);
-        }
-    }
-
-    /// Opens a file with the rights of its user, to be looked at; what he may not read is told by its size and date alone.
-    fn note(&mut self, record: NamedFile, through: &str, stat: &libc::stat) {
-        // So many are open at a time.
-        const FEW: usize = 64;
-        if stat.st_mode & libc::S_IFMT == libc::S_IFREG && !self.leased.contains(&(stat.st_dev, stat.st_ino)) {
-            let flags = libc::O_RDONLY | libc::O_NONBLOCK;
-            let acting = Acting::begin(&Identity::from(&record.owner));
-            let opened = acting.and_then(|_acting| files::open(Path::new(through), flags));
-            self.unread.extend(opened.map(|file| (self.records.len(), file.into())));
-        }
-        self.records.push(record);
-        if self.unread.len() >= FEW {
-            self.look();
-        }
-    }
-}
 
 /// Where records of files go.
 pub struct Registry<'a, 'b> {
@@ -170,7 +102,8 @@ impl Registry<'_, '_> {
                 );
                 return Err(std::io::Error::new(std::io::ErrorKind::NotFound, what.to_string()));
             }
-            // A copy that took the place of a file there: it takes it again.
+            // A copy that took the place of a file there: it takes it again, or whatever else its name does not lead to.
+            self.mapped.by_copy.insert(self.mapped.records.len());
             record.mounts = living.mounts.as_ref().map(|own| own.index);
         }
         self.mapped.note(record, through, &stat);

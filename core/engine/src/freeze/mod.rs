@@ -7,6 +7,7 @@ mod capsule;
 mod check;
 mod entry;
 mod keeping;
+mod mapped_files;
 mod memory;
 mod origin;
 mod pages;

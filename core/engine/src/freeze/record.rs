@@ -7,7 +7,8 @@ use dormouse_wire::{Phase, Pid, Problem, ProblemKind, ProcessName, Progress, phr
 use serde_bytes::ByteBuf;
 
 use super::keeping::Keeper;
-use super::memory::{self, MappedFiles, OwnPages, Registry, Space};
+use super::mapped_files::MappedFiles;
+use super::memory::{self, OwnPages, Registry, Space};
 use super::origin;
 use super::pages;
 use super::rings;
@@ -92,6 +93,7 @@ pub fn record(
         },
     );
     let (mut told, bytes) = (told?, stored?);
+    mapped.lost().map_or(Ok(()), Err)?;
     let mounted = inner.complete((&mut told.open_files, &mut told.control_groups), sink, &mut buffer)?;
     let processes = (facts.iter().zip(&stopped.processes).zip(mappings.into_iter().zip(executables)).enumerate())
         .map(|(index, ((found, process), (mappings, executable)))| {

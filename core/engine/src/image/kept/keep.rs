@@ -143,9 +143,18 @@ impl Keeping {
         let copy = NamedTempFile::new_in(self.kept.objects())?;
         let whole = if files::reflink(file, copy.as_file()).is_ok() {
             wanted(stat.st_size as u64).then(|| ContentHash::of(&mut copy.reopen()?)).transpose()?
+        } else if let Err(error) = self.room_for(stat) {
+            // Whoever runs from a copy needs no other one; that it is one is worth a look.
+            if error.kind() != io::ErrorKind::StorageFull {
+                return Err(error);
+            }
+            let hash = copied(file, None, wanted)?;
+            return match hash {
+                Some(hash) if self.kept.open(hash).is_err() => Err(error),
+                known => Ok(known),
+            };
         } else {
-            self.room_for(stat)?;
-            copied(file, copy.as_file(), wanted)?
+            copied(file, Some(copy.as_file()), wanted)?
         };
         let Some(hash) = whole else { return Ok(None) };
         let now = files::stat(file)?;
@@ -280,7 +289,8 @@ fn name(stat: &libc::stat) -> String {
     format!("{st_dev:x}-{st_ino}-{st_size}-{st_mtime}.{st_mtime_nsec}-{st_ctime}.{st_ctime_nsec}")
 }
 
-fn copied(from: &File, mut to: &File, wanted: Want<'_>) -> io::Result<Option<ContentHash>> {
+/// The hash of what is copied; or only of what is there.
+fn copied(from: &File, to: Option<&File>, wanted: Want<'_>) -> io::Result<Option<ContentHash>> {
     use std::os::unix::fs::FileExt;
     let (mut hasher, mut bytes, mut at) = (blake3::Hasher::new(), vec![0; STEP], 0);
     loop {
@@ -289,7 +299,7 @@ fn copied(from: &File, mut to: &File, wanted: Want<'_>) -> io::Result<Option<Con
             return Ok(Some(ContentHash::from(&hasher)));
         }
         hasher.update(&bytes[..length]);
-        to.write_all(&bytes[..length])?;
+        to.map_or(Ok(()), |mut to| to.write_all(&bytes[..length]))?;
         at += length as u64;
         if !wanted(length as u64) {
             return Ok(None);
