@@ -72,7 +72,7 @@ impl<'a> MappedFiles<'a> {
         let (_, record) = records.find(|(index, record)| self.by_copy.contains(index) && record.kept.is_none())?;
         let what = phrase!("its name leads to another file by now, and no copy of it could be kept");
         let problem = Problem::blocks(ProblemKind::File, what).at(record.shown());
-        Some(problem.way_out(phrase!("Free space on the disk of the images, then freeze again")))
+        Some(problem.way_out(phrase!("Free space on the disk of the images, or pause the group instead")))
     }
 
     /// Opens a file with the rights of its user, to be looked at; what he may not read is told by its size and date alone.

@@ -48,29 +48,32 @@ const LOOKS: usize = 3;
 /// All of this network namespace. The kernel tells of one socket after the other: whoever is accepted in between is told
 /// neither as one that waits nor by the socket that has accepted it. It is asked again where this may have been so.
 pub fn unix_sockets() -> Answer<Vec<UnixSocket>> {
-    let mut sockets = Vec::new();
+    let (mut sockets, mut before) = (Vec::new(), HashSet::new());
     for _ in 0..LOOKS {
         sockets.clear();
         dump(&request(), &mut |message| sockets.extend(unix_socket(message)))?;
-        if !any_between(&sockets) {
+        let now = between(&sockets);
+        // Nobody is accepted twice: who was among them before is connected to another network namespace.
+        if now.is_subset(&before) {
             break;
         }
+        before = now;
     }
     Ok(sockets)
 }
 
-/// Whether there is a connection of which neither the end that has accepted it nor who waits to be accepted is told. Those
-/// into other network namespaces look the same.
-fn any_between(sockets: &[UnixSocket]) -> bool {
+/// The connections of which neither the end that has accepted them nor who waits to be accepted is told. Those into other
+/// network namespaces look the same.
+fn between(sockets: &[UnixSocket]) -> HashSet<u32> {
     let known: HashSet<u32> = sockets.iter().map(|socket| socket.inode).collect();
     let waiting: HashSet<u32> = sockets.iter().flat_map(|socket| &socket.waiting).copied().collect();
-    let between = |socket: &UnixSocket| match socket.peer {
+    let is_between = |socket: &&UnixSocket| match socket.peer {
         // Whose other end was closed may neither receive nor send.
         Some(0) => socket.shutdown != 3 && !waiting.contains(&socket.inode),
         Some(peer) => !known.contains(&peer),
         None => false,
     };
-    sockets.iter().any(|socket| socket.is_stream && between(socket))
+    sockets.iter().filter(|socket| socket.is_stream).filter(is_between).map(|socket| socket.inode).collect()
 }
 
 /// Asks this network namespace for all sockets of a family; `request`: such as `struct unix_diag_req`.

@@ -62,8 +62,8 @@ macro_rules! features {
 }
 
 /// All that adds an instruction for programs, or changes what one does. Not here: what only kernels use (vmx, smep), what
-/// makes the same instructions faster (erms), what does nothing where it is not known (cldemote), and protection keys, which a process asks the kernel for and which are
-/// looked at by themselves.
+/// makes the same instructions faster (erms), what does nothing where it is not known (cldemote), and protection keys, which
+/// a process asks the kernel for and which are looked at by themselves.
 const USER_VISIBLE: &[Leaf] = features! {
     1/0 Edx BASE => 0 "fpu", 4 "tsc", 8 "cx8", 15 "cmov", 19 "clflush", 23 "mmx", 24 "fxsr", 25 "sse", 26 "sse2";
     1/0 Ecx BASE => 0 "pni", 1 "pclmulqdq", 9 "ssse3", 13 "cx16", 19 "sse4_1", 20 "sse4_2", 22 "movbe", 23 "popcnt", 25 "aes",
